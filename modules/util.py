@@ -1,0 +1,182 @@
+"""base: small helpers about files and order. Knows no settings: what depends on one is a parameter."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from modules.paths_internal import cwd, script_path
+
+
+def natural_sort_key(s: str, regex: re.Pattern[str] = re.compile("([0-9]+)")) -> list[str | int]:
+    """Return a sort key under which "a2" comes before "a10", without regard to case."""
+    return [int(text) if text.isdigit() else text.lower() for text in regex.split(s)]
+
+
+def listfiles(dirname: str) -> list[str]:
+    """Return the paths of the files directly in dirname, in natural order, hidden ones left out."""
+    names = sorted(os.listdir(dirname), key=natural_sort_key)
+    paths = [os.path.join(dirname, name) for name in names if not name.startswith(".")]
+    return [path for path in paths if os.path.isfile(path)]
+
+
+def html_path(filename: str) -> str:
+    return os.path.join(script_path, "html", filename)
+
+
+def html(filename: str) -> str:
+    """Return the text of a file of the html folder; empty if it is not there."""
+    path = html_path(filename)
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf8") as file:
+        return file.read()
+
+
+def walk_files(
+    path: str, allowed_extensions: Iterable[str] | None = None, *, include_hidden: bool = True
+) -> Iterator[str]:
+    """Yield the paths of the files under path, folder by folder in natural order, links followed.
+
+    allowed_extensions: endings to keep, with their dot, in lower case. include_hidden: enter folders whose name starts with a dot.
+    """
+    if not os.path.exists(path):
+        return
+
+    endings = None if allowed_extensions is None else set(allowed_extensions)
+    found = sorted(os.walk(path, followlinks=True), key=lambda entry: natural_sort_key(entry[0]))
+    for root, _, names in found:
+        if not include_hidden and any(
+            part.startswith(".") for part in os.path.relpath(root, path).split(os.sep) if part != "."
+        ):
+            continue
+        for name in sorted(names, key=natural_sort_key):
+            if endings is None or os.path.splitext(name)[1].lower() in endings:
+                yield os.path.join(root, name)
+
+
+def truncate_path(target_path: str, base_path: str = cwd) -> str:
+    """Return target_path relative to base_path if it lies under it, else absolute."""
+    target, base = os.path.abspath(target_path), os.path.abspath(base_path)
+    try:
+        is_under_base = os.path.commonpath([target, base]) == base
+    except ValueError:  # on Windows: two drives
+        is_under_base = False
+    return os.path.relpath(target, base) if is_under_base else target
+
+
+class FileEntry(NamedTuple):
+    """A file as its folder lists it; times in seconds."""
+
+    name: str
+    mtime: float
+    ctime: float
+
+
+class MassFileListerCachedDir:
+    """The listing of one folder: entries by exact name, and by name in lower case."""
+
+    def __init__(self, dirname: str):
+        self.dirname = dirname
+        self.files_cased: dict[str, FileEntry] = {}
+        self.files: dict[str, FileEntry] = {}
+        if os.path.isdir(dirname):
+            with os.scandir(dirname) as entries:
+                for entry in entries:
+                    self._add(entry.name, entry.stat())
+
+    def update_entry(self, filename: str) -> None:
+        """Read one file of the folder again; one that is gone is dropped."""
+        try:
+            self._add(filename, os.stat(os.path.join(self.dirname, filename)))
+        except OSError:
+            self.files_cased.pop(filename, None)
+            self.files.pop(filename.lower(), None)
+
+    def _add(self, name: str, stat: os.stat_result) -> None:
+        entry = FileEntry(name, stat.st_mtime, stat.st_ctime)
+        self.files_cased[name] = entry
+        self.files[name.lower()] = entry
+
+
+class MassFileLister:
+    """Answers questions about many files with one listing per folder instead of one system call per file."""
+
+    def __init__(self) -> None:
+        self.cached_dirs: dict[str, MassFileListerCachedDir] = {}
+
+    def find(self, path: str) -> FileEntry | None:
+        """Return the entry of path, or None if there is no such file; case is ignored where the file system ignores it."""
+        dirname, filename = os.path.split(path)
+        listing = self._listing(dirname)
+        entry = listing.files_cased.get(filename)
+        if entry is not None:
+            return entry
+        entry = listing.files.get(filename.lower())
+        return entry if entry is not None and os.path.exists(path) else None
+
+    def exists(self, path: str) -> bool:
+        return self.find(path) is not None
+
+    def mctime(self, path: str) -> tuple[float, float]:
+        """Return the times of the last change of content and of status; zeros if there is no such file."""
+        entry = self.find(path)
+        return (0, 0) if entry is None else (entry.mtime, entry.ctime)
+
+    def reset(self) -> None:
+        """Forget all listings."""
+        self.cached_dirs.clear()
+
+    def update_file_entry(self, path: str) -> None:
+        """Take note of a file that was written after its folder was listed."""
+        dirname, filename = os.path.split(path)
+        if dirname in self.cached_dirs:
+            self.cached_dirs[dirname].update_entry(filename)
+
+    def _listing(self, dirname: str) -> MassFileListerCachedDir:
+        if dirname not in self.cached_dirs:
+            self.cached_dirs[dirname] = MassFileListerCachedDir(dirname)
+        return self.cached_dirs[dirname]
+
+
+def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the names of dependencies ordered so that each comes after those it depends on.
+
+    dependencies: name -> names it depends on. Unknown names are ignored; a cycle is cut where it closes.
+    """
+    visited: set[str] = set()
+    result: list[str] = []
+
+    def visit(name: str) -> None:
+        visited.add(name)
+        for dependency in dependencies[name]:
+            if dependency in dependencies and dependency not in visited:
+                visit(dependency)
+        result.append(name)
+
+    for name in dependencies:
+        if name not in visited:
+            visit(name)
+    return result
+
+
+def open_folder(path: str) -> None:
+    """Show a folder in the file manager of the computer the program runs on. Raises NotADirectoryError, FileNotFoundError."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"folder {path} does not exist: it is made when the first picture is saved there")
+    if not os.path.isdir(path):
+        raise NotADirectoryError(f"{path} is not a folder")
+
+    path = os.path.normpath(path)
+    if sys.platform == "win32":
+        os.startfile(path)
+    elif sys.platform == "darwin":
+        subprocess.Popen(["open", path])
+    elif "microsoft-standard-WSL2" in os.uname().release:
+        subprocess.Popen(["explorer.exe", subprocess.check_output(["wslpath", "-w", path]).strip()])
+    else:
+        subprocess.Popen(["xdg-open", path])
