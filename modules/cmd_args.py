@@ -30,7 +30,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Flag:
-    """One flag: action and type as argparse has them; an obsolete flag is accepted, said once to have no effect, and unused."""
+    """One flag: action, type and the rest as argparse has them.
+
+    obsolete: nothing reads it; it is accepted, and said once to have no effect.
+    """
 
     name: str
     help: str

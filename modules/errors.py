@@ -85,7 +85,7 @@ def get_exceptions() -> list[dict[str, Any]]:
 
 
 def record_exception() -> None:
-    """Remember the exception being handled, for the system information page; a repetition of the last one is dropped."""
+    """Remember the exception being handled, for the system information page; a repetition of the last is dropped."""
     _, e, tb = sys.exc_info()
     if e is None:
         return

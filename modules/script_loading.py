@@ -28,7 +28,7 @@ def load_module(path: str) -> ModuleType:
 def preload_extensions(
     extensions_dir: str, parser: ArgumentParser, extension_list: Iterable[str] | None = None
 ) -> None:
-    """Call preload(parser) of the preload.py of each extension in extensions_dir; a failing one is reported and passed over.
+    """Call preload(parser) of the preload.py of each extension in extensions_dir; a failing one is only reported.
 
     extension_list: names of the extensions to ask; all of the folder, sorted, if not given.
     """

@@ -1,4 +1,7 @@
-"""base: the parsed command line, flags of extensions included. Importing it parses; a bad command line ends the program."""
+"""base: the parsed command line, flags of extensions included.
+
+Importing it parses; a bad command line ends the program.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ def enabled_extensions(settings_file: str, *, only_builtin: bool = False, none: 
 
 
 def read_settings(settings_file: str) -> dict[str, Any]:
-    """Return the stored settings; a file that is missing or damaged counts as empty here, and is reported by the settings."""
+    """Return the stored settings; a missing or damaged file counts as empty, and is reported when the settings load."""
     try:
         with open(settings_file, encoding="utf8") as file:
             settings = json.load(file)

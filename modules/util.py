@@ -42,7 +42,8 @@ def walk_files(
 ) -> Iterator[str]:
     """Yield the paths of the files under path, folder by folder in natural order, links followed.
 
-    allowed_extensions: endings to keep, with their dot, in lower case. include_hidden: enter folders whose name starts with a dot.
+    allowed_extensions: endings to keep, with their dot, in lower case.
+    include_hidden: enter folders whose name starts with a dot.
     """
     if not os.path.exists(path):
         return
@@ -110,7 +111,7 @@ class MassFileLister:
         self.cached_dirs: dict[str, MassFileListerCachedDir] = {}
 
     def find(self, path: str) -> FileEntry | None:
-        """Return the entry of path, or None if there is no such file; case is ignored where the file system ignores it."""
+        """Return the entry of path, or None if there is no such file; case counts where it counts on the disk."""
         dirname, filename = os.path.split(path)
         listing = self._listing(dirname)
         entry = listing.files_cased.get(filename)
@@ -165,7 +166,10 @@ def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def open_folder(path: str) -> None:
-    """Show a folder in the file manager of the computer the program runs on. Raises NotADirectoryError, FileNotFoundError."""
+    """Show a folder in the file manager of the computer the program runs on.
+
+    Raises FileNotFoundError or NotADirectoryError if there is no such folder.
+    """
     if not os.path.exists(path):
         raise FileNotFoundError(f"folder {path} does not exist: it is made when the first picture is saved there")
     if not os.path.isdir(path):

@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-# Readers of infotext compare the part before the first "-" with 1.10.1, so they apply that version's rules to our pictures.
+# Readers of infotext see the part before the first "-", 1.10.1, and apply the rules of that version to our pictures.
 PROGRAM_VERSION = f"v1.10.1-serena-{__version__}"
