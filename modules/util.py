@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -163,6 +165,27 @@ def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
         if name not in visited:
             visit(name)
     return result
+
+
+def write_text_atomically(path: str, text: str, *, encoding: str = "utf8", newline: str | None = None) -> None:
+    """Write a text file so that, whatever happens, readers see the old text or the new one and never a part of it.
+
+    Links are followed; the permissions of an existing file are kept. newline: as in open().
+    """
+    path = os.path.realpath(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        with open(temporary, "x", encoding=encoding, newline=newline) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(path):
+            shutil.copymode(path, temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def open_folder(path: str) -> None:
