@@ -1,7 +1,7 @@
 """base: facts about files kept on disk between runs: hashes, metadata. JSON values in one SQLite file.
 
-Several processes may use it at the same time. It is a cache: what cannot be read counts as absent, what cannot be written
-is computed again the next time, and neither stops the program.
+Several processes may use it at the same time. It is a cache: what cannot be read counts as absent, what cannot be
+written is computed again the next time, and neither stops the program.
 """
 
 from __future__ import annotations
@@ -69,12 +69,16 @@ class Store:
         connection = sqlite3.connect(
             path, timeout=SECONDS_TO_WAIT_FOR_OTHER_WRITERS, check_same_thread=False, isolation_level=None
         )
-        # A file lost to a power cut is only computed again: not worth a flush to the disk with each entry.
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS entries"
-            " (section TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (section, key)) WITHOUT ROWID"
-        )
+        try:
+            # What a power cut destroys is computed again: not worth a flush to the disk with each entry.
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS entries"
+                " (section TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (section, key)) WITHOUT ROWID"
+            )
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os.path import join
@@ -25,14 +24,12 @@ from modules.paths_internal import (  # noqa: F401  # names extensions import fr
     sd_model_file,
 )
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Flag:
     """One flag: action, type and the rest as argparse has them.
 
-    obsolete: nothing reads it; it is accepted, and said once to have no effect.
+    obsolete: nothing reads it; it is accepted, and said once to have no effect when the program starts.
     """
 
     name: str
@@ -55,7 +52,7 @@ class Flag:
 
 
 class Obsolete(argparse.Action):
-    """Stores like any flag, and says once that nothing reads it."""
+    """Stores like any flag, and notes in the parser that the flag was given."""
 
     def __call__(
         self,
@@ -65,9 +62,8 @@ class Obsolete(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
-        if isinstance(parser, Parser) and self.dest not in parser.obsolete_said:
-            parser.obsolete_said.add(self.dest)
-            logger.warning("%s has no effect in this version; it can be left out", option_string)
+        if isinstance(parser, Parser):
+            parser.obsolete_given[self.option_strings[0]] = None
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,7 +71,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.obsolete_said: set[str] = set()
+        # The obsolete flags of the command lines parsed so far, in order.
+        self.obsolete_given: dict[str, None] = {}
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         parsed, unknown = self.parse_known_args(args, namespace)

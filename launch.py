@@ -1,0 +1,102 @@
+"""root: the command that starts the program: prepares the environment, then serves. Imports nothing heavy itself."""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036  # said before any import can fail
+    sys.exit(f"This program needs Python 3.11, 3.12 or 3.13; this is {sys.version.split()[0]}.")
+
+import os
+import subprocess
+
+from modules import launch_utils, launch_venv, restart
+from modules.launch_utils import (  # noqa: F401  # names that the install.py of extensions import from here
+    args,
+    check_run_python,
+    commit_hash,
+    dir_repos,
+    git,
+    git_clone,
+    git_pull_recursive,
+    git_tag,
+    index_url,
+    is_installed,
+    list_extensions,
+    prepare_environment,
+    python,
+    repo_dir,
+    requirements_met,
+    run,
+    run_extension_installer,
+    run_extensions_installers,
+    run_git,
+    run_pip,
+)
+from modules.paths_internal import script_path
+
+
+def main() -> None:
+    restart.note_restart()
+    launch_utils.startup_timer.print_log = args.log_startup
+    launch_utils.startup_timer.record("initial startup")
+
+    if not args.skip_prepare_environment:
+        venv_folder = launch_venv.folder()
+        if venv_folder is not None and not launch_venv.is_inside():
+            launch_venv.enter(venv_folder)
+        with launch_utils.startup_timer.subcategory("prepare environment"):
+            prepare_environment()
+
+    if args.dump_sysinfo:
+        dump_sysinfo()
+    elif args.run_tests:
+        sys.exit(run_tests())
+    elif not args.exit:
+        start()
+
+
+def dump_sysinfo() -> None:
+    """Write the facts about this computer to a file in the current folder."""
+    from modules import sysinfo
+
+    filename = sysinfo.default_filename()
+    with open(filename, "w", encoding="utf8") as file:
+        file.write(sysinfo.get())
+    print(f"System information is in {os.path.abspath(filename)}")
+
+
+def run_tests() -> int:
+    """Install what the tests need and run them in a process of their own; return the exit status.
+
+    What follows -- on the command line goes to pytest. A run of everything fails if too little is covered.
+    """
+    requirements_file = os.path.join(script_path, "requirements_test.txt")
+    if not args.skip_prepare_environment:
+        launch_utils.install_requirements(requirements_file, "requirements of the tests")
+
+    chosen = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
+    environment = {key: value for key, value in os.environ.items() if key != "COMMANDLINE_ARGS"}
+    pytest = [python, "-m", "pytest", *(chosen or ["--cov"])]
+    status = subprocess.run(pytest, cwd=script_path, env=environment).returncode
+    if status == 0 and not chosen:
+        fully_covered = ["--include=modules/runtime_context.py", "--fail-under=100"]
+        status = subprocess.run([python, "-m", "coverage", "report", *fully_covered], cwd=script_path).returncode
+    return status
+
+
+def start() -> None:
+    """Serve the page and the API, or the API alone."""
+    if args.test_server:
+        launch_utils.configure_for_tests()
+    given = " ".join(sys.argv[1:])
+    print(f"Launching {'API server' if args.nowebui else 'Web UI'} with arguments: {given}", flush=True)
+
+    import webui
+
+    webui.main()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RuntimeError as e:
+        sys.exit(str(e))
