@@ -1,0 +1,191 @@
+"""state: which device and precision each part of the program computes with, and the few torch calls that depend on them.
+
+Reads the command line, no settings. The variables are set once, at import; loading a model changes dtype_unet, unet_needs_upcast, dtype_vae and fp8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from modules import errors
+from modules.shared_cmd_options import cmd_opts
+
+
+class NansException(errors.WebuiError):
+    """A model produced values that are not numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """Types of the weights, of the VAE's weights, and of the arithmetic of the U-Net."""
+
+    dtype: torch.dtype
+    dtype_vae: torch.dtype
+    dtype_inference: torch.dtype
+
+
+def choose_precision(device_type: str, *, precision: str, no_half: bool, no_half_vae: bool) -> Precision:
+    """Types for a kind of device ("cuda", "mps", "cpu", ...) and the flags --precision, --no-half and --no-half-vae.
+
+    Weights are float16 where flags do not say otherwise, except on the CPU: it computes in float32 faster than in float16, so it gets float16 only
+    if asked by --precision half. Raises InvalidInput for flags that contradict each other.
+    """
+    if precision == "half" and (no_half or no_half_vae):
+        flag = "--no-half" if no_half else "--no-half-vae"
+        raise errors.InvalidInput(f"--precision half and {flag} contradict each other: leave one out", "precision")
+    full = no_half or (device_type == "cpu" and precision != "half")
+    dtype = torch.float32 if full else torch.float16
+    return Precision(
+        dtype=dtype,
+        dtype_vae=torch.float32 if no_half_vae else dtype,
+        dtype_inference=torch.float32 if precision == "full" else dtype,
+    )
+
+
+def has_mps() -> bool:
+    """Whether there is a GPU of an Apple computer."""
+    return torch.backends.mps.is_available()
+
+
+def has_xpu() -> bool:
+    """Whether there is a GPU made by Intel."""
+    return torch.xpu.is_available()
+
+
+def get_cuda_device_id() -> int:
+    """Number of the CUDA device in use: --device-id, else torch's current one."""
+    return int(cmd_opts.device_id) if cmd_opts.device_id is not None else torch.cuda.current_device()
+
+
+def get_cuda_device_string() -> str:
+    """The CUDA device as torch names it: "cuda", or "cuda:<n>" with --device-id."""
+    return "cuda" if cmd_opts.device_id is None else f"cuda:{cmd_opts.device_id}"
+
+
+def get_optimal_device_name() -> str:
+    """Name of the fastest device there is."""
+    if torch.cuda.is_available():
+        return get_cuda_device_string()
+    if has_mps():
+        return "mps"
+    return "xpu" if has_xpu() else "cpu"
+
+
+def get_optimal_device() -> torch.device:
+    """The fastest device there is."""
+    return torch.device(get_optimal_device_name())
+
+
+def get_device_for(task: str) -> torch.device:
+    """The device of a task ("sd", "interrogate", "gfpgan", "esrgan", "codeformer", "scunet", "swinir"): the CPU if --use-cpu lists it or "all"."""
+    return cpu if task in cmd_opts.use_cpu or "all" in cmd_opts.use_cpu else get_optimal_device()
+
+
+def cuda_no_autocast(device_id: int | None = None) -> bool:
+    """Whether a CUDA device is one of the GeForce GTX 16 series, whose float16 convolutions give NaN in cuDNN's default algorithms."""
+    device_id = get_cuda_device_id() if device_id is None else device_id
+    is_turing = torch.cuda.get_device_capability(device_id) == (7, 5)
+    return is_turing and torch.cuda.get_device_name(device_id).startswith("NVIDIA GeForce GTX 16")
+
+
+def enable_tf32() -> None:
+    """Lets CUDA round the factors of float32 products to 10 bits of mantissa, several times faster; on GTX 16 cards works around their NaN."""
+    if torch.cuda.is_available():
+        if cuda_no_autocast():
+            torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+
+
+def torch_gc() -> None:
+    """Gives memory that torch keeps for reuse back to the accelerators, so that other programs and allocations of other sizes get it."""
+    if torch.cuda.is_available():
+        with torch.cuda.device(get_cuda_device_string()):
+            torch.cuda.empty_cache()
+            torch.cuda.ipc_collect()
+    if has_mps():
+        torch.mps.empty_cache()
+    if has_xpu():
+        torch.xpu.empty_cache()
+
+
+def cond_cast_unet(input: torch.Tensor) -> torch.Tensor:
+    """Casts to the type of the U-Net's weights where sampling runs in float32 around them (--upcast-sampling)."""
+    return input.to(dtype_unet) if unet_needs_upcast else input
+
+
+def cond_cast_float(input: torch.Tensor) -> torch.Tensor:
+    """Casts to float32 what the U-Net returns where sampling runs in float32 around it (--upcast-sampling)."""
+    return input.float() if unet_needs_upcast else input
+
+
+def autocast(disable: bool = False) -> AbstractContextManager[object]:
+    """Context in which layers with float16 weights take float32 input; costs nothing where all is float32 or --precision half made all float16."""
+    if disable or force_fp16 or torch.float32 in (dtype, dtype_inference):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def without_autocast(disable: bool = False) -> AbstractContextManager[object]:
+    """Context that suspends a surrounding autocast()."""
+    if disable or not torch.is_autocast_enabled(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+NAN_CAUSES = {
+    "unet": (
+        "the U-Net",
+        "The picture may need more range than float16 has: turn on the setting upcast_attn, or start with --no-half.",
+    ),
+    "vae": ("the VAE", "Its weights may need more range than float16 has: start with --no-half-vae."),
+}
+
+
+def test_for_nans(x: torch.Tensor, where: str) -> None:
+    """Raises NansException if the first element of x is NaN, unless --disable-nan-check is given.
+
+    One element stands for all, because in these networks a NaN spreads to everything. where: "unet", "vae", or a name for the message.
+    """
+    if cmd_opts.disable_nan_check or not torch.isnan(x[(0,) * x.ndim]):
+        return
+    name, advice = NAN_CAUSES.get(where, (where, ""))
+    message = f"NaN (not a number) came out of {name}, for x of shape {tuple(x.shape)} and type {x.dtype}."
+    if x.dtype != torch.float32 and advice:
+        message += f" {advice}"
+    raise NansException(f"{message} --disable-nan-check turns this check off.")
+
+
+@functools.cache
+def first_time_calculation() -> None:
+    """Runs a linear layer and a convolution once, so that the libraries behind them load now and not in the first job."""
+    linear = torch.nn.Linear(1, 1, device=device, dtype=dtype)
+    linear(torch.zeros((1, 1), device=device, dtype=dtype))
+    convolution = torch.nn.Conv2d(1, 1, (3, 3), device=device, dtype=dtype)
+    convolution(torch.zeros((1, 1, 3, 3), device=device, dtype=dtype))
+
+
+cpu: torch.device = torch.device("cpu")
+device: torch.device = get_device_for("sd")
+device_interrogate: torch.device = get_device_for("interrogate")
+device_gfpgan: torch.device = get_device_for("gfpgan")
+device_esrgan: torch.device = get_device_for("esrgan")
+device_codeformer: torch.device = get_device_for("codeformer")
+
+chosen = choose_precision(
+    device.type, precision=cmd_opts.precision, no_half=cmd_opts.no_half, no_half_vae=cmd_opts.no_half_vae
+)
+dtype: torch.dtype = chosen.dtype
+dtype_vae: torch.dtype = chosen.dtype_vae
+dtype_unet: torch.dtype = chosen.dtype
+dtype_inference: torch.dtype = chosen.dtype_inference
+unet_needs_upcast: bool = cmd_opts.upcast_sampling and dtype_unet == torch.float16
+force_fp16: bool = cmd_opts.precision == "half"
+fp8: bool = False
+
+enable_tf32()

@@ -1,0 +1,121 @@
+"""state: named lists of choices. Whoever owns a list registers a provider; settings and pages ask by name and import no owner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ItemProvider:
+    """list_items returns the choices as they are now; refresh looks for new ones first."""
+
+    list_items: Callable[..., Any]
+    refresh: Callable[[], object] | None = None
+
+
+providers: dict[str, ItemProvider] = {}
+
+
+def register(name: str, list_items: Callable[..., Any], refresh: Callable[[], object] | None = None) -> None:
+    """Sets the owner of a list: what returns its items, and what rescans them."""
+    providers[name] = ItemProvider(list_items, refresh)
+
+
+def items(name: str, **kwargs: Any) -> list[Any]:
+    """The items of a list; empty while its owner is not loaded. kwargs go to the owner."""
+    return list(providers[name].list_items(**kwargs)) if name in providers else []
+
+
+def refresh(name: str) -> None:
+    """Has the owner of a list look for new items."""
+    provider = providers.get(name)
+    if provider is not None and provider.refresh is not None:
+        provider.refresh()
+
+
+ui_reorder_categories_builtin_items = [
+    "prompt",
+    "image",
+    "inpaint",
+    "sampler",
+    "accordions",
+    "checkboxes",
+    "dimensions",
+    "cfg",
+    "denoising",
+    "seed",
+    "batch",
+    "override_settings",
+]
+
+
+def ui_reorder_categories() -> Iterator[str]:
+    """Parts of the generation form in their default order: the built-in ones, those scripts add, and the scripts' own."""
+    yield from ui_reorder_categories_builtin_items
+    yield from dict.fromkeys(
+        name for name in items("script_sections") if name not in ui_reorder_categories_builtin_items
+    )
+    yield "scripts"
+
+
+def realesrgan_models_names() -> list[str]:
+    return items("realesrgan_models")
+
+
+def dat_models_names() -> list[str]:
+    return items("dat_models")
+
+
+def postprocessing_scripts() -> list[Any]:
+    """Postprocessing scripts, as objects with a name."""
+    return items("postprocessing_scripts")
+
+
+def sd_vae_items() -> list[str]:
+    return ["Automatic", "None", *items("sd_vae")]
+
+
+def refresh_vae_list() -> None:
+    refresh("sd_vae")
+
+
+def cross_attention_optimizations() -> list[str]:
+    return ["Automatic", *items("cross_attention_optimizations"), "None"]
+
+
+def sd_unet_items() -> list[str]:
+    return ["Automatic", *items("sd_unet"), "None"]
+
+
+def refresh_unet_list() -> None:
+    refresh("sd_unet")
+
+
+def list_checkpoint_tiles(use_short: bool = False) -> list[str]:
+    """Checkpoint titles; use_short leaves their folders out."""
+    return items("checkpoints", use_short=use_short)
+
+
+def refresh_checkpoints() -> None:
+    refresh("checkpoints")
+
+
+def list_samplers() -> list[Any]:
+    """All samplers, as rows with a name."""
+    return items("samplers")
+
+
+def reload_hypernetworks() -> None:
+    refresh("hypernetworks")
+
+
+def get_infotext_names() -> list[str]:
+    """Every infotext key that pasting knows."""
+    return items("infotext_names")
+
+
+def callbacks_order_settings() -> dict[str, Any]:
+    """Definitions of the settings prioritized_callbacks_<category>, one for each category that has callbacks."""
+    return dict(items("callbacks_order_settings"))
