@@ -1,0 +1,76 @@
+"""pure: how the weights of a prompt change the vectors it is encoded to; one class per value of the setting `emphasis`.
+
+An object is filled with tokens, multipliers and z, then `after_transformers` replaces z.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+class Emphasis:
+    """Leaves the vectors as they are: base of the others."""
+
+    name: str = "Base"
+    description: str = ""
+
+    tokens: list[list[int]]
+    """Token ids of each text, B lists of T."""
+
+    multipliers: torch.Tensor
+    """Weight of each token, (B, T)."""
+
+    z: torch.Tensor
+    """Output of the text encoder, (B, T, width)."""
+
+    def after_transformers(self) -> None:
+        """Applies `multipliers` to `z`."""
+
+
+class EmphasisNone(Emphasis):
+    """The encoder does not even look for weights in the prompt while this one is chosen."""
+
+    name = "None"
+    description = "weights are not read at all, brackets are plain text"
+
+
+class EmphasisIgnore(Emphasis):
+    name = "Ignore"
+    description = "weights are read and have no effect"
+
+
+class EmphasisOriginal(Emphasis):
+    """Scales the vectors by the weights, then all of them so that the mean over texts, tokens and channels is what it was."""
+
+    name = "Original"
+    description = "weights multiply the vectors, whose mean is then restored"
+
+    def after_transformers(self) -> None:
+        original_mean = self.z.mean()
+        self.z = scaled_by_token(self.z, self.multipliers)
+        self.z = self.z * (original_mean / self.z.mean())
+
+
+class EmphasisOriginalNoNorm(EmphasisOriginal):
+    name = "No norm"
+    description = "weights multiply the vectors, whose mean may change (often better for SDXL)"
+
+    def after_transformers(self) -> None:
+        self.z = scaled_by_token(self.z, self.multipliers)
+
+
+def scaled_by_token(z: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
+    """(B, T, width) times (B, T)."""
+    return z * multipliers.unsqueeze(-1)
+
+
+options: list[type[Emphasis]] = [EmphasisNone, EmphasisIgnore, EmphasisOriginal, EmphasisOriginalNoNorm]
+
+
+def get_current_option(emphasis_option_name: str) -> type[Emphasis]:
+    """The class of that name, EmphasisOriginal for unknown names."""
+    return next((option for option in options if option.name == emphasis_option_name), EmphasisOriginal)
+
+
+def get_options_descriptions() -> str:
+    return "; ".join(f"{option.name}: {option.description}" for option in options)
