@@ -1,0 +1,90 @@
+"""face: the REST API as one object: its routers with their login, its middleware and its error answers, put onto a FastAPI app."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.gzip import GZipMiddleware
+
+from modules import shared
+from modules.api import (
+    http_errors,
+    routes_generate,
+    routes_images,
+    routes_lists,
+    routes_models,
+    routes_progress,
+    routes_server,
+    routes_settings,
+    routes_training,
+)
+from modules.api.auth import auth_dependencies
+
+logger = logging.getLogger(__name__)
+
+ROUTERS = (routes_generate, routes_images, routes_progress, routes_settings, routes_lists, routes_models, routes_training)
+"""One module per area, each with a `router`."""
+
+
+class Api:
+    """Adds the API to an app.
+
+    app: gets the routes, the X-Process-Time header, and the error answers, which cover routes of extensions as well.
+    queue_lock: the lock all jobs take; kept for extensions that run work of their own through it.
+    """
+
+    def __init__(self, app: FastAPI, queue_lock: Any):
+        self.app = app
+        self.queue_lock = queue_lock
+        self.dependencies = auth_dependencies()
+        # Clients have always sent JSON without saying so.
+        self.router = APIRouter(strict_content_type=False)
+        for module in ROUTERS:
+            self.router.include_router(module.router, dependencies=self.dependencies)
+        if shared.cmd_opts.api_server_stop:
+            self.router.include_router(routes_server.router, dependencies=self.dependencies)
+        app.include_router(self.router)
+        http_errors.install(app)
+
+    def add_api_route(self, path: str, endpoint: Callable, **kwargs: Any) -> None:
+        """Adds a route that asks for the same login as all others."""
+        self.app.add_api_route(path, endpoint, dependencies=self.dependencies, **kwargs)
+
+
+def cors_options() -> dict[str, Any]:
+    """What --cors-allow-origins and --cors-allow-origins-regex ask for; everything else is open, as browsers' extensions expect."""
+    options: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+    if shared.cmd_opts.cors_allow_origins:
+        options["allow_origins"] = shared.cmd_opts.cors_allow_origins.split(",")
+    if shared.cmd_opts.cors_allow_origins_regex:
+        options["allow_origin_regex"] = shared.cmd_opts.cors_allow_origins_regex
+    return options
+
+
+def api_middleware(app: FastAPI) -> None:
+    """Adds compression, CORS and the timing of requests (logged with --api-log). Has to run before the app starts serving."""
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(CORSMiddleware, **cors_options())
+
+    @app.middleware("http")
+    async def log_and_time(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        started = time.perf_counter()
+        response = await call_next(request)
+        seconds = f"{time.perf_counter() - started:.4f}"
+        response.headers["X-Process-Time"] = seconds
+        path = request.scope.get("path", "err")
+        if shared.cmd_opts.api_log and path.startswith("/sdapi"):
+            client = request.scope.get("client") or ("?", 0)
+            version = request.scope.get("http_version", "0.0")
+            logger.info("API %s %s/%s %s %s %s %s", response.status_code, request.scope.get("scheme"), version, request.method, path, client[0], seconds)
+        return response
+
+
+# A1111 names
+from modules.api.image_codec import decode_base64_to_image, encode_pil_to_base64, verify_url  # noqa: E402
+from modules.api.script_args import script_name_to_index  # noqa: E402

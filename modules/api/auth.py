@@ -1,0 +1,43 @@
+"""face: who may use the API: HTTP Basic with the pairs of --api-auth."""
+
+from __future__ import annotations
+
+from secrets import compare_digest
+
+from fastapi import Depends
+from fastapi.exceptions import HTTPException
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+
+from modules import shared
+from modules.errors import InvalidInput
+
+
+def credentials_from(text: str) -> dict[str, str]:
+    """{user: password} of "user:password,user:password".
+
+    Raises InvalidInput when an entry does not hold exactly one colon.
+    """
+    pairs = {}
+    for entry in text.split(","):
+        parts = entry.split(":")
+        if len(parts) != 2:
+            raise InvalidInput("--api-auth takes user:password pairs, separated by commas, each with exactly one colon", field="api-auth")
+        pairs[parts[0].strip()] = parts[1].strip()
+    return pairs
+
+
+def auth_dependencies() -> list:
+    """What every route of the API depends on: nothing, or a login when --api-auth is given."""
+    if not shared.cmd_opts.api_auth:
+        return []
+    known = credentials_from(shared.cmd_opts.api_auth)
+
+    def check(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> bool:
+        # Both comparisons take the same time whether or not the user exists.
+        password = known.get(credentials.username, "")
+        same = compare_digest(credentials.password.encode(), password.encode())
+        if credentials.username in known and same:
+            return True
+        raise HTTPException(status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+
+    return [Depends(check)]

@@ -1,0 +1,95 @@
+"""face: from a generation request to its answer: the request becomes a processing object, runs as a job, and its pictures are encoded."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+from pydantic import BaseModel
+
+from modules import call_queue, processing, progress, scripts, sd_samplers, shared
+from modules.api import limits, script_args
+from modules.api.image_codec import decode_base64_to_image, to_json_image
+from modules.errors import InvalidInput, NotFound
+from modules.scripts import Script, ScriptRunner
+
+API_ONLY = ("script_name", "script_args", "alwayson_scripts", "infotext", "send_images", "save_images", "include_init_images", "sampler_index")
+"""Request fields that are no arguments of the processing classes."""
+
+
+def processing_arguments(request: BaseModel) -> dict[str, Any]:
+    """Constructor arguments of the processing object, with sampler and schedule resolved and saving decided by `save_images`."""
+    sampler, scheduler = sd_samplers.get_sampler_and_scheduler(request.sampler_name or request.sampler_index, request.scheduler)
+    arguments = {name: getattr(request, name) for name in type(request).model_fields if name not in API_ONLY}
+    arguments["sampler_name"] = sampler
+    if not request.scheduler and scheduler != "Automatic":
+        arguments["scheduler"] = scheduler
+    arguments["do_not_save_samples"] = arguments["do_not_save_grid"] = not request.save_images
+    return arguments
+
+
+def run_job(p: processing.StableDiffusionProcessing, runner: ScriptRunner, args: list, script: Script | None) -> processing.Processed:
+    """Runs the selected script, or the plain job, on `p`."""
+    p.is_api = True
+    p.scripts = runner
+    if script is not None:
+        p.script_args = args
+        processed = runner.run(p, *args)
+        if processed is not None:
+            return processed
+    p.script_args = tuple(args)
+    return processing.process_images(p)
+
+
+def answer(request: BaseModel, processed: processing.Processed, parameters: dict[str, Any]) -> dict[str, Any]:
+    """The body of the response."""
+    return {
+        "images": [to_json_image(image) for image in processed.images] if request.send_images else [],
+        "parameters": parameters,
+        "info": processed.js(),
+    }
+
+
+def txt2img(request: BaseModel) -> dict[str, Any]:
+    """Carries out a txt2img request."""
+    runner = scripts.scripts_txt2img
+    infotext_args = script_args.apply_infotext(request, "txt2img", runner)
+    limits.check(request)
+    args, script = script_args.assemble(request, runner, infotext_args)
+    arguments = processing_arguments(request)
+    if request.firstpass_image is not None:
+        arguments["firstpass_image"] = decode_base64_to_image(request.firstpass_image)
+    if request.enable_hr and request.denoising_strength is None:
+        raise InvalidInput("denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength")
+
+    task_id = request.force_task_id or progress.create_task_id("txt2img")
+    with call_queue.gpu_job("scripts_txt2img", task_id), closing(processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **arguments)) as p:
+        p.outpath_samples = shared.opts.outdir_txt2img_samples
+        p.outpath_grids = shared.opts.outdir_txt2img_grids
+        processed = run_job(p, runner, args, script)
+    return answer(request, processed, request.model_dump())
+
+
+def img2img(request: BaseModel) -> dict[str, Any]:
+    """Carries out an img2img request."""
+    if request.init_images is None:
+        raise NotFound("Init image not found", field="init_images")
+    runner = scripts.scripts_img2img
+    infotext_args = script_args.apply_infotext(request, "img2img", runner)
+    limits.check(request)
+    args, script = script_args.assemble(request, runner, infotext_args)
+    arguments = processing_arguments(request)
+    for field in ("mask", "latent_mask", "firstpass_image"):
+        if arguments[field]:
+            arguments[field] = decode_base64_to_image(arguments[field])
+    arguments["init_images"] = [decode_base64_to_image(text) for text in request.init_images]
+
+    task_id = request.force_task_id or progress.create_task_id("img2img")
+    with call_queue.gpu_job("scripts_img2img", task_id), closing(processing.StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **arguments)) as p:
+        p.outpath_samples = shared.opts.outdir_img2img_samples
+        p.outpath_grids = shared.opts.outdir_img2img_grids
+        processed = run_job(p, runner, args, script)
+    parameters = request.model_dump()
+    if not request.include_init_images:
+        parameters |= {"init_images": None, "mask": None}
+    return answer(request, processed, parameters)

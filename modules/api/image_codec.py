@@ -1,0 +1,95 @@
+"""face: pictures in and out of JSON: base64, data URIs and, where the settings allow it, addresses."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import ipaddress
+import socket
+from contextlib import suppress
+from urllib.parse import urlparse
+
+import requests
+from PIL import Image, UnidentifiedImageError
+
+from modules import image_ops, images, shared
+from modules.errors import InvalidInput, WebuiError
+
+DOWNLOAD_SECONDS = 30
+
+
+class RequestNotAllowed(WebuiError):
+    """An address that must not be fetched."""
+
+    http_status = 403
+
+
+def verify_url(url: str) -> bool:
+    """Whether every address the host resolves to is a public one."""
+    with suppress(OSError, ValueError):
+        host = urlparse(url).hostname or ""
+        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
+        return bool(found) and all(ipaddress.ip_address(address).is_global for address in found)
+    return False
+
+
+def download_image(url: str) -> Image.Image:
+    """Fetches a picture from an http(s) address.
+
+    Raises RequestNotAllowed as the settings api_enable_requests and api_forbid_local_requests say, and InvalidInput when no picture comes.
+    """
+    opts = shared.opts
+    if not opts.api_enable_requests:
+        raise RequestNotAllowed("Requests not allowed: send the picture as base64, or turn the setting api_enable_requests on", field="image")
+    if opts.api_forbid_local_requests and not verify_url(url):
+        raise RequestNotAllowed("Request to local resource not allowed: send the picture as base64", field="image")
+    headers = {"user-agent": opts.api_useragent} if opts.api_useragent else {}
+    try:
+        # A redirect could lead to a local address that was never checked.
+        answer = requests.get(url, timeout=DOWNLOAD_SECONDS, headers=headers, allow_redirects=not opts.api_forbid_local_requests)
+        answer.raise_for_status()
+        return images.read(io.BytesIO(answer.content))
+    except (requests.RequestException, UnidentifiedImageError, OSError) as e:
+        raise InvalidInput(f"Invalid image url: {url} gave no picture", field="image") from e
+
+
+def decode_base64_to_image(encoding: str) -> Image.Image:
+    """The picture in base64 text, a data URI or, if allowed, at an address; turned upright by its EXIF data.
+
+    Raises InvalidInput for anything else.
+    """
+    if not isinstance(encoding, str):
+        raise InvalidInput("Invalid encoded image: a picture is given as base64 text or as a data URI", field="image")
+    if encoding.startswith(("http://", "https://")):
+        return download_image(encoding)
+    if encoding.startswith("data:image/"):
+        encoding = encoding.split(";", 1)[-1].split(",", 1)[-1]
+    try:
+        return images.read(io.BytesIO(base64.b64decode(encoding)))
+    except (binascii.Error, ValueError, UnidentifiedImageError, OSError) as e:
+        raise InvalidInput("Invalid encoded image: give the picture as base64 text or as a data URI", field="image") from e
+
+
+def encode_pil_to_base64(image: Image.Image | str) -> bytes | str:
+    """The picture in the format of the setting samples_format, infotext included, as base64. Text is passed through."""
+    if isinstance(image, str):
+        return image
+    return base64.b64encode(image_ops_encode(image))
+
+
+def image_ops_encode(image: Image.Image) -> bytes:
+    """The picture's file in the format of the setting samples_format."""
+    image_format = shared.opts.samples_format
+    if image_format.lower() not in images.ENCODERS:
+        raise InvalidInput(f"Invalid image format {image_format!r} in the setting samples_format", field="samples_format")
+    return images.encode(image, image_format, image.info.get("parameters"))
+
+
+def to_json_image(image: Image.Image | str) -> str:
+    """`encode_pil_to_base64` as text."""
+    encoded = encode_pil_to_base64(image)
+    return encoded if isinstance(encoded, str) else encoded.decode("ascii")
+
+
+__all__ = ["decode_base64_to_image", "encode_pil_to_base64", "image_ops", "to_json_image", "verify_url"]

@@ -1,0 +1,53 @@
+"""face: settings and command line flags."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from modules import sd_models, shared
+from modules.api import models
+from modules.errors import InvalidInput, NotFound
+
+router = APIRouter(tags=["settings"])
+
+DERIVED_FLAGS = ("webui_is_non_local", "disable_extension_access")
+
+
+@router.get("/sdapi/v1/options", response_model=models.options_model(), summary="All settings")
+def get_config() -> dict[str, Any]:
+    """The user's settings; what a running job overrides for itself does not show here."""
+    return {key: shared.opts.data.get(key, info.default) for key, info in shared.opts.data_labels.items()}
+
+
+@router.post("/sdapi/v1/options", summary="Change settings")
+def set_config(req: Annotated[dict[str, Any], Body(examples=[{"CLIP_stop_at_last_layers": 2}])]) -> None:
+    """Applies the settings in the order given and saves them. Settings that are code or paths stay as they are."""
+    checkpoint = req.get("sd_model_checkpoint")
+    if checkpoint is not None and checkpoint not in sd_models.checkpoint_aliases:
+        raise NotFound(f"model {checkpoint!r} not found; /sdapi/v1/sd-models lists the checkpoints", field="sd_model_checkpoint")
+    for key, value in req.items():
+        apply_setting(key, value)
+    try:
+        shared.opts.save(shared.config_filename)
+    except AssertionError as e:
+        raise InvalidInput("settings are frozen by --freeze-settings", field="options") from e
+
+
+def apply_setting(key: str, value: Any) -> None:
+    """Sets one setting. A whole answer of GET /options posted back works, keys of extensions that are gone included."""
+    if key not in shared.opts.data_labels and value is not None:
+        if key in shared.opts.data:
+            return
+        raise InvalidInput(f"there is no setting {key!r}; /sdapi/v1/options lists them", field=key)
+    try:
+        shared.opts.set(key, value, is_api=True)
+    except AssertionError as e:
+        raise InvalidInput(f"the setting {key!r} is frozen by a command line flag", field=key) from e
+
+
+@router.get("/sdapi/v1/cmd-flags", response_model=models.flags_model(), summary="Command line flags")
+def get_cmd_flags() -> dict[str, Any]:
+    flags = {key: value for key, value in vars(shared.cmd_opts).items() if key not in DERIVED_FLAGS}
+    return {key: str(value) if shared.parser.get_default(key) is None and value is not None else value for key, value in flags.items()}

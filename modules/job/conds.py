@@ -1,0 +1,175 @@
+"""job: from prompts to conditioning: texts encoded once and remembered, and what inpainting, edit and depth models see beside the text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from modules import devices, latents, prompt_parser, sd_samplers, shared
+
+if TYPE_CHECKING:
+    from modules.processing import StableDiffusionProcessing
+
+IMAGE_CONDITIONED = ("hybrid", "concat")
+"""`model.conditioning_key` values of U-Nets that take a masked image beside the latent (9 input channels)."""
+
+
+def cond_cache_key(
+    p: StableDiffusionProcessing, prompts: prompt_parser.SdConditioning, steps: int, extra_network_data: Any, hires_steps: int | None, use_old_scheduling: bool
+) -> tuple:
+    """Everything the encoded prompts depend on; equal keys mean that the remembered conditioning can be used again."""
+    opts = shared.opts
+    return (
+        prompts,
+        steps,
+        hires_steps,
+        use_old_scheduling,
+        opts.CLIP_stop_at_last_layers,
+        shared.sd_model.sd_checkpoint_info,
+        extra_network_data,
+        opts.sdxl_crop_left,
+        opts.sdxl_crop_top,
+        p.width,
+        p.height,
+        opts.fp8_storage,
+        opts.cache_fp16_weight,
+        opts.emphasis,
+    )
+
+
+def encode_with_cache(
+    p: StableDiffusionProcessing,
+    encode: Callable,
+    prompts: prompt_parser.SdConditioning,
+    steps: int,
+    caches: Sequence[list],
+    extra_network_data: Any,
+    hires_steps: int | None = None,
+) -> Any:
+    """Conditioning of `prompts`, taken from one of `caches` ([key, value] pairs) or encoded and put into the first.
+
+    encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of the first pass,
+    hires_steps: of the second, None in the first.
+    """
+    old_scheduling = shared.opts.use_old_scheduling
+    if old_scheduling:
+        schedules = [prompt_parser.get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, old) for old in (False, True)]
+        if schedules[0] != schedules[1]:
+            p.extra_generation_params["Old prompt editing timelines"] = True
+
+    key = p.cached_params(prompts, steps, extra_network_data, hires_steps, old_scheduling)
+    for cache in caches:
+        if cache[0] is not None and cache[0] == key:
+            return cache[1]
+    with devices.autocast():
+        conds = encode(shared.sd_model, prompts, steps, hires_steps, old_scheduling)
+    caches[0][:] = [key, conds]
+    return conds
+
+
+def total_steps(sampler_name: str | None, steps: int) -> int:
+    """Denoiser calls a sampler makes for `steps` steps: twice as many for second-order ones."""
+    config = sd_samplers.find_sampler_config(sampler_name)
+    return config.total_steps(steps) if config else steps
+
+
+def encode_first_pass(p: StableDiffusionProcessing) -> None:
+    """Fills `p.c` and `p.uc`, and the step counts that prompt editing is based on. The negative prompt is encoded first."""
+    prompts = prompt_parser.SdConditioning(p.prompts, width=p.width, height=p.height)
+    negative_prompts = prompt_parser.SdConditioning(p.negative_prompts, width=p.width, height=p.height, is_negative_prompt=True)
+    steps = total_steps(p.sampler_name, p.steps)
+    p.step_multiplier = steps // p.steps
+    p.firstpass_steps = steps
+    p.uc = p.get_conds_with_caching(prompt_parser.get_learned_conditioning, negative_prompts, steps, [p.cached_uc], p.extra_network_data)
+    p.c = p.get_conds_with_caching(prompt_parser.get_multicond_learned_conditioning, prompts, steps, [p.cached_c], p.extra_network_data)
+
+
+def encode_hires_pass(p: Any) -> None:
+    """Fills `p.hr_c` and `p.hr_uc` unless they are there already."""
+    if p.hr_c is not None:
+        return
+    size = {"width": p.hr_upscale_to_x, "height": p.hr_upscale_to_y}
+    prompts = prompt_parser.SdConditioning(p.hr_prompts, **size)
+    negative_prompts = prompt_parser.SdConditioning(p.hr_negative_prompts, **size, is_negative_prompt=True)
+    steps = total_steps(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
+    data = p.hr_extra_network_data
+    first = p.firstpass_steps
+    p.hr_uc = p.get_conds_with_caching(prompt_parser.get_learned_conditioning, negative_prompts, first, [p.cached_hr_uc, p.cached_uc], data, steps)
+    p.hr_c = p.get_conds_with_caching(prompt_parser.get_multicond_learned_conditioning, prompts, first, [p.cached_hr_c, p.cached_c], data, steps)
+
+
+def no_image_conditioning(latent: torch.Tensor) -> torch.Tensor:
+    """What models without image conditioning get: a tiny zero tensor (B, 5, 1, 1) that nothing reads."""
+    return latent.new_zeros(latent.shape[0], 5, 1, 1)
+
+
+def takes_masked_image(sd_model: Any) -> bool:
+    """Whether the U-Net is an inpainting model's."""
+    return sd_model.model.conditioning_key in IMAGE_CONDITIONED or sd_model.is_sdxl_inpaint
+
+
+def with_mask_channel(latent: torch.Tensor, mask: torch.Tensor | float) -> torch.Tensor:
+    """(B, C, h, w) -> (B, 1 + C, h, w): the mask (B or 1, 1, h, w), or one value for all, put before the latent."""
+    if not isinstance(mask, torch.Tensor):
+        mask = torch.full_like(latent[:, :1], mask)
+    return torch.cat([mask.to(latent.dtype).expand(latent.shape[0], -1, -1, -1), latent], dim=1)
+
+
+def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, height: int, seed: int = 0) -> torch.Tensor:
+    """Image conditioning of a job that has no picture: for inpainting models a grey picture that is masked everywhere.
+
+    latent: (B, C, h, w), gives batch size, device and dtype. seed: of the encoder's posterior noise.
+    """
+    if takes_masked_image(sd_model):
+        grey = torch.full((latent.shape[0], 3, height, width), 0.5, dtype=devices.dtype_vae, device=latent.device)
+        encoded = latents.images_tensor_to_samples(
+            grey, latents.approximation_indexes.get(shared.opts.sd_vae_encode_method), sd_model, generator=torch.Generator().manual_seed(seed)
+        )
+        return with_mask_channel(encoded, 1.0).to(latent.dtype)
+    return no_image_conditioning(latent)
+
+
+def edit_conditioning(sd_model: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """InstructPix2Pix: the mode of the picture's posterior, without the latent scale. pixels: (B, 3, H, W) in -1..1."""
+    return sd_model.encode_first_stage(pixels).mode()
+
+
+def inpainting_conditioning(
+    p: StableDiffusionProcessing, pixels: torch.Tensor, latent: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Inpainting models: the picture with its masked part blanked, encoded, behind the mask (B, 1 + C, h, w).
+
+    pixels: (B, 3, H, W) in -1..1. image_mask: PIL image or tensor, white where the picture is made anew; None means everywhere.
+    The setting inpainting_mask_weight (or `p.inpainting_mask_weight`) blends between the blanked and the whole picture.
+    """
+    p.is_using_inpainting_conditioning = True
+    if image_mask is None:
+        mask = pixels.new_ones(1, 1, *pixels.shape[-2:])
+    elif isinstance(image_mask, Image.Image):
+        mask = torch.from_numpy(np.array(image_mask.convert("L")).astype(np.float32) / 255.0)[None, None]
+        mask = torch.round(mask) if round_image_mask else mask
+    else:
+        mask = image_mask
+    mask = mask.to(device=pixels.device, dtype=pixels.dtype)
+    weight = getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
+    blanked = torch.lerp(pixels, pixels * (1.0 - mask), weight)
+    encoded = p.sd_model.get_first_stage_encoding(p.sd_model.encode_first_stage(blanked.to(devices.dtype_vae), generator=generator))
+    return with_mask_channel(encoded, F.interpolate(mask, size=latent.shape[-2:])).to(device=shared.device, dtype=p.sd_model.dtype)
+
+
+def image_conditioning(
+    p: StableDiffusionProcessing, pixels: torch.Tensor, latent: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Image conditioning of a job that starts from a picture, by what the loaded model takes. pixels: (B, 3, H, W) in -1..1."""
+    sd_model = p.sd_model
+    pixels = pixels.to(shared.device)
+    if sd_model.cond_stage_key == "edit":
+        return p.edit_image_conditioning(devices.cond_cast_float(pixels))
+    if takes_masked_image(sd_model):
+        return inpainting_conditioning(p, devices.cond_cast_float(pixels), latent, image_mask, sd_model.is_sdxl_inpaint or round_image_mask, generator)
+    return no_image_conditioning(latent)

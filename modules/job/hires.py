@@ -1,0 +1,212 @@
+"""job: the hires pass of txt2img: how large it gets, how the first pass becomes its start, and its own sampling."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from modules import devices, extra_networks, images, latents, model_patches, rng, sd_models, sd_samplers, shared
+from modules.errors import NotFound
+from modules.job import decode
+
+if TYPE_CHECKING:
+    from modules.processing import StableDiffusionProcessingTxt2Img
+
+
+def old_first_pass_dimensions(width: int, height: int) -> tuple[int, int]:
+    """First pass size of old versions: about 512x512 pixels at the aspect ratio of the result, in steps of 64."""
+    scale = math.sqrt(512 * 512 / (width * height))
+    return math.ceil(scale * width / 64) * 64, math.ceil(scale * height / 64) * 64
+
+
+def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
+    """Fills `p.hr_upscale_to_x/y` (size before cropping) and `p.truncate_x/y` (latent cells to crop), and records the request in the infotext."""
+    params = p.extra_generation_params
+    if shared.opts.use_old_hires_fix_width_height and p.applied_old_hires_behavior_to != (p.width, p.height):
+        p.hr_resize_x = p.hr_upscale_to_x = p.width
+        p.hr_resize_y = p.hr_upscale_to_y = p.height
+        p.width, p.height = old_first_pass_dimensions(p.width, p.height)
+        p.applied_old_hires_behavior_to = (p.width, p.height)
+
+    width, height, target_x, target_y = p.width, p.height, p.hr_resize_x, p.hr_resize_y
+    if target_x == 0 and target_y == 0:
+        params["Hires upscale"] = p.hr_scale
+        p.hr_upscale_to_x, p.hr_upscale_to_y = int(width * p.hr_scale), int(height * p.hr_scale)
+        return
+    params["Hires resize"] = f"{target_x}x{target_y}"
+    if target_y == 0:
+        p.hr_upscale_to_x, p.hr_upscale_to_y = target_x, target_x * height // width
+    elif target_x == 0:
+        p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
+    else:
+        if width / height < target_x / target_y:
+            p.hr_upscale_to_x, p.hr_upscale_to_y = target_x, target_x * height // width
+        else:
+            p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
+        p.truncate_x = (p.hr_upscale_to_x - target_x) // 8
+        p.truncate_y = (p.hr_upscale_to_y - target_y) // 8
+
+
+def init(p: StableDiffusionProcessingTxt2Img) -> None:
+    """Resolves checkpoint, upscaler and size of the second pass and counts it in the job's progress.
+
+    Raises NotFound for an unknown hires checkpoint or upscaler.
+    """
+    params = p.extra_generation_params
+    params["Denoising strength"] = p.denoising_strength
+    if p.hr_checkpoint_name and p.hr_checkpoint_name != "Use same checkpoint":
+        p.hr_checkpoint_info = sd_models.get_closet_checkpoint_match(p.hr_checkpoint_name)
+        if p.hr_checkpoint_info is None:
+            raise NotFound(f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name")
+        params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
+    if p.hr_sampler_name is not None and p.hr_sampler_name != p.sampler_name:
+        params["Hires sampler"] = p.hr_sampler_name
+    params["Hires prompt"] = hires_prompt
+    params["Hires negative prompt"] = hires_negative_prompt
+    params["Hires schedule type"] = None  # holds the place; the sampler knows the value
+    if p.hr_scheduler is None:
+        p.hr_scheduler = p.scheduler
+
+    p.latent_scale_mode = shared.latent_upscale_modes.get(p.hr_upscaler if p.hr_upscaler is not None else shared.latent_upscale_default_mode)
+    if p.latent_scale_mode is None and not any(upscaler.name == p.hr_upscaler for upscaler in shared.sd_upscalers):
+        raise NotFound(f"Could not find an upscaler named {p.hr_upscaler!r}; /sdapi/v1/upscalers and /sdapi/v1/latent-upscale-modes list them", field="hr_upscaler")
+
+    p.calculate_target_resolution()
+    count_second_pass(p)
+    if p.hr_second_pass_steps:
+        params["Hires steps"] = p.hr_second_pass_steps
+    if p.hr_upscaler is not None:
+        params["Hires upscaler"] = p.hr_upscaler
+
+
+def hires_prompt(p: Any, index: int, prompt_text: str, **_: Any) -> str | None:
+    """Infotext value: the second pass's prompt where it differs from the first's."""
+    text = p.all_hr_prompts[index]
+    return text if text != prompt_text else None
+
+
+def hires_negative_prompt(p: Any, index: int, negative_prompt: str, **_: Any) -> str | None:
+    """Infotext value: the second pass's negative prompt where it differs from the first's."""
+    text = p.all_hr_negative_prompts[index]
+    return text if text != negative_prompt else None
+
+
+def count_second_pass(p: StableDiffusionProcessingTxt2Img) -> None:
+    """Doubles the job count, once per job, and sets the total of the console's progress bar."""
+    state = shared.state
+    if state.processing_has_refined_job_count:
+        return
+    if state.job_count == -1:
+        state.job_count = p.n_iter
+    first_pass_steps = 0 if getattr(p, "txt2img_upscale", False) else p.steps
+    shared.total_tqdm.updateTotal((first_pass_steps + (p.hr_second_pass_steps or p.steps)) * state.job_count)
+    state.job_count *= 2
+    state.processing_has_refined_job_count = True
+
+
+def start_from_image(p: StableDiffusionProcessingTxt2Img) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """(latent, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass; the one that the upscaler does not need is None."""
+    pixels = torch.from_numpy(np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)[None])
+    if p.latent_scale_mode is None:
+        return None, pixels * 2.0 - 1.0
+    return encode(p, pixels), None
+
+
+def encode(p: StableDiffusionProcessingTxt2Img, pixels: torch.Tensor) -> torch.Tensor:
+    """Latent of pixels (B, 3, H, W) in 0..1. The posterior's noise comes from the last picture's seed."""
+    method = shared.opts.sd_vae_encode_method
+    if method != "Full":
+        p.extra_generation_params["VAE Encoder"] = method
+    posterior = torch.Generator().manual_seed(int(p.seeds[-1]))
+    return latents.images_tensor_to_samples(pixels.to(shared.device, devices.dtype_vae), latents.approximation_indexes.get(method), p.sd_model, generator=posterior)
+
+
+def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latent, image conditioning) at the target size, by interpolating the latent cells."""
+    samples = F.interpolate(
+        samples, size=(p.hr_upscale_to_y // 8, p.hr_upscale_to_x // 8), mode=p.latent_scale_mode["mode"], antialias=p.latent_scale_mode["antialias"]
+    )
+    # Only a weight below 1 makes the conditioning depend on the picture; decoding it is dear.
+    if getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight) < 1.0:
+        return samples, p.img2img_image_conditioning(latents.decode_first_stage(p.sd_model, samples), samples)
+    return samples, p.txt2img_image_conditioning(samples)
+
+
+def upscale_pixels(p: StableDiffusionProcessingTxt2Img, decoded: torch.Tensor, save_intermediate) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latent, image conditioning) at the target size, by the chosen upscaler on the decoded pictures (B, 3, H, W) in -1..1."""
+    upscaled = []
+    for index, pixels in enumerate(torch.clamp((decoded + 1.0) / 2.0, min=0.0, max=1.0)):
+        image = Image.fromarray(decode.to_uint8(pixels))
+        save_intermediate(image, index)
+        image = images.resize_image(0, image, p.hr_upscale_to_x, p.hr_upscale_to_y, upscaler_name=p.hr_upscaler)
+        upscaled.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
+    pixels = torch.from_numpy(np.array(upscaled))
+    samples = encode(p, pixels)
+    return samples, p.img2img_image_conditioning(pixels.to(shared.device, devices.dtype_vae), samples)
+
+
+def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torch.Tensor:
+    """Crops the latent to the asked size, the odd cell at the bottom and right."""
+    top, left = p.truncate_y // 2, p.truncate_x // 2
+    return samples[:, :, top : samples.shape[2] - (p.truncate_y + 1) // 2, left : samples.shape[3] - (p.truncate_x + 1) // 2]
+
+
+def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: int, infotext) -> None:
+    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting save_images_before_highres_fix asks for it."""
+    options = p.opts_snapshot or shared.opts
+    if not p.save_samples() or not options.save_images_before_highres_fix:
+        return
+    if not isinstance(image, Image.Image):
+        image = latents.sample_to_image(image, index, approximation=0)
+    images.save_image(
+        image, p.outpath_samples, "", p.seeds[index], p.prompts[index], options.samples_format, info=infotext(index), p=p, suffix="-before-highres-fix"
+    )
+
+
+def sample(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, decoded: torch.Tensor | None, infotext) -> Any:
+    """Runs the second pass and returns its decoded pictures, or the first pass's latents after an interrupt.
+
+    samples: first pass latents, decoded: its pixels in -1..1; the upscaler's kind decides which is needed. infotext: function of a picture's index.
+    """
+    p.is_hr_pass = True
+    if shared.state.interrupted:
+        return samples
+    p.sampler = sd_samplers.create_sampler(p.hr_sampler_name or p.sampler_name, p.sd_model)
+
+    if p.latent_scale_mode is not None:
+        for index in range(samples.shape[0]):
+            save_before_hires(p, samples, index, infotext)
+        samples, image_conditioning = upscale_latent(p, samples)
+    else:
+        samples, image_conditioning = upscale_pixels(p, decoded, lambda image, index: save_before_hires(p, image, index, infotext))
+    shared.state.nextjob()
+    samples = truncate(p, samples)
+
+    p.rng = rng.ImageRNG(
+        samples.shape[1:], p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength, seed_resize_from_h=p.seed_resize_from_h, seed_resize_from_w=p.seed_resize_from_w
+    )
+    noise = p.rng.next()
+    devices.torch_gc()
+    if not p.disable_extra_networks:
+        with devices.autocast():
+            extra_networks.activate(p, p.hr_extra_network_data)
+    with devices.autocast():
+        p.calculate_hr_conds()
+
+    with model_patches.token_merging(p.sd_model, p.get_token_merging_ratio(for_hr=True)):
+        if p.scripts is not None:
+            p.scripts.before_hr(p)
+            p.scripts.process_before_every_sampling(p=p, x=samples, noise=noise, c=p.hr_c, uc=p.hr_uc)
+        steps = p.hr_second_pass_steps or p.steps
+        samples = p.sampler.sample_img2img(p, samples, noise, p.hr_c, p.hr_uc, steps=steps, image_conditioning=image_conditioning)
+
+    p.sampler = None
+    devices.torch_gc()
+    pictures = decode.decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
+    p.is_hr_pass = False
+    return pictures

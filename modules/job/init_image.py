@@ -1,0 +1,206 @@
+"""job: from an init picture and its mask to the latent img2img starts from, with everything needed to put the result back over the picture.
+
+`prepare` is the whole stage: mask, pictures, latent, latent mask and image conditioning, in that order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+
+from modules import devices, image_ops, images, latents, masking, shared
+from modules.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from modules.processing import StableDiffusionProcessingImg2Img
+
+RESIZE_LATENT = 3
+"""resize_mode that leaves the picture alone and stretches its latent instead."""
+
+FILL, ORIGINAL, LATENT_NOISE, LATENT_NOTHING = range(4)
+"""Values of inpainting_fill: what stands in the masked part before sampling."""
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass
+class MaskPlan:
+    """What the mask asks for: the mask at processing size (None: no inpainting), and the region of the picture that is cut out, if any."""
+
+    image_mask: Image.Image | None = None
+    crop_region: Box | None = None
+
+
+@dataclass
+class PreparedImages:
+    """The init pictures at processing size, with what is laid over or matched to the result later."""
+
+    arrays: list[np.ndarray] = field(default_factory=list)
+    overlays: list[Image.Image] | None = None
+    color_corrections: list[np.ndarray] | None = None
+
+
+def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_noise) -> None:
+    """Fills `p.init_latent`, `p.mask`, `p.nmask`, `p.image_conditioning`, `p.overlay_images`, `p.mask_for_overlay`, `p.paste_to` and `p.color_corrections`.
+
+    create_noise: `processing.create_random_tensors`, for masked content "latent noise".
+    Raises InvalidInput when the number of init pictures fits neither one nor the batch.
+    """
+    opts = shared.opts
+    p.extra_generation_params["Denoising strength"] = p.denoising_strength
+    plan = plan_mask(p)
+    latent_mask = p.latent_mask if p.latent_mask is not None else plan.image_mask
+
+    prepared = prepare_images(p, plan, latent_mask)
+    batch = fit_to_batch(p, prepared)
+
+    pixels = torch.from_numpy(batch).to(shared.device, dtype=devices.dtype_vae)
+    if opts.sd_vae_encode_method != "Full":
+        p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
+    posterior = torch.Generator().manual_seed(int(all_seeds[0]))
+    p.init_latent = latents.images_tensor_to_samples(pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior)
+    devices.torch_gc()
+    if p.resize_mode == RESIZE_LATENT:
+        p.init_latent = F.interpolate(p.init_latent, size=(p.height // 8, p.width // 8), mode="bilinear")
+
+    if plan.image_mask is not None:
+        mask_latent(p, latent_mask, all_seeds, create_noise)
+    p.image_conditioning = p.img2img_image_conditioning(pixels * 2 - 1, p.init_latent, plan.image_mask, p.mask_round)
+
+
+def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
+    """Binarises, inverts and blurs the mask and decides which part of the picture is worked on.
+
+    "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio of the result; a mask without
+    a single white pixel is dropped with a comment. Otherwise the mask is brought to the size of the result.
+    """
+    if p.image_mask is None:
+        return MaskPlan()
+    mask = image_ops.create_binary_mask(p.image_mask, round=p.mask_round)
+    params = p.extra_generation_params
+    if p.inpainting_mask_invert:
+        mask = ImageOps.invert(mask)
+        params["Mask mode"] = "Inpaint not masked"
+    mask = blur_mask(mask, p.mask_blur_x, p.mask_blur_y)
+    if p.mask_blur_x > 0 or p.mask_blur_y > 0:
+        params["Mask blur"] = p.mask_blur
+
+    if not p.inpaint_full_res:
+        mask = images.resize_image(mask_resize_mode(p), mask, p.width, p.height)
+        doubled = np.clip(np.array(mask).astype(np.float32) * 2, 0, 255).astype(np.uint8)
+        p.mask_for_overlay = Image.fromarray(doubled)
+        return MaskPlan(mask)
+
+    p.mask_for_overlay = mask
+    mask = mask.convert("L")
+    crop_region = masking.get_crop_region_v2(mask, p.inpaint_full_res_padding)
+    if crop_region is None:
+        p.image_mask = None
+        p.mask_for_overlay = None
+        p.comment("The mask is empty, so the whole picture was processed as in img2img.")
+        return MaskPlan()
+    crop_region = masking.expand_crop_region(crop_region, p.width, p.height, mask.width, mask.height)
+    x1, y1, x2, y2 = crop_region
+    p.paste_to = (x1, y1, x2 - x1, y2 - y1)
+    params["Inpaint area"] = "Only masked"
+    params["Masked area padding"] = p.inpaint_full_res_padding
+    return MaskPlan(images.resize_image(2, mask.crop(crop_region), p.width, p.height), crop_region)
+
+
+def mask_resize_mode(p: StableDiffusionProcessingImg2Img) -> int:
+    """Masks have no latent to stretch: resize_mode 3 fills (2) instead."""
+    return 2 if p.resize_mode == RESIZE_LATENT else p.resize_mode
+
+
+def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
+    """Gaussian blur of an 8-bit mask, horizontally, then vertically; a radius of 0 leaves that direction sharp."""
+    pixels = np.array(mask)
+    if blur_x > 0:
+        pixels = cv2.GaussianBlur(pixels, (2 * int(2.5 * blur_x + 0.5) + 1, 1), blur_x)
+    if blur_y > 0:
+        pixels = cv2.GaussianBlur(pixels, (1, 2 * int(2.5 * blur_y + 0.5) + 1), blur_y)
+    return Image.fromarray(pixels)
+
+
+def prepare_images(p: StableDiffusionProcessingImg2Img, plan: MaskPlan, latent_mask: Image.Image | None) -> PreparedImages:
+    """Brings every init picture to the size of the result and notes its overlay and colours."""
+    match_colors = shared.opts.img2img_color_correction and p.color_corrections is None
+    prepared = PreparedImages(overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None)
+    for source in p.init_images:
+        if shared.opts.save_init_img:
+            save_init_image(p, source)
+        image = images.flatten(source, shared.opts.img2img_background_color)
+        if plan.crop_region is None and p.resize_mode != RESIZE_LATENT:
+            image = images.resize_image(p.resize_mode, image, p.width, p.height)
+        if plan.image_mask is not None:
+            prepared.overlays.append(cut_overlay(p, image))
+        if plan.crop_region is not None:
+            image = images.resize_image(2, image.crop(plan.crop_region), p.width, p.height)
+        if plan.image_mask is not None and p.inpainting_fill != ORIGINAL:
+            image = masking.fill(image, latent_mask)
+            if p.inpainting_fill == FILL:
+                p.extra_generation_params["Masked content"] = "fill"
+        if match_colors:
+            prepared.color_corrections.append(image_ops.setup_color_correction(image))
+        prepared.arrays.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
+    return prepared
+
+
+def save_init_image(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> None:
+    """Keeps a copy of the init picture, named by the MD5 of its pixels, which the infotext quotes."""
+    p.init_img_hash = hashlib.md5(image.tobytes(), usedforsecurity=False).hexdigest()
+    images.save_image(image, path=shared.opts.outdir_init_images, basename=None, forced_filename=p.init_img_hash, save_to_dirs=False, existing_info=image.info)
+
+
+def cut_overlay(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> Image.Image:
+    """The part of the picture outside the mask (RGBA), laid over the result at the end."""
+    if p.mask_for_overlay.size != image.size:
+        p.mask_for_overlay = images.resize_image(mask_resize_mode(p), p.mask_for_overlay, *image.size)
+    overlay = Image.new("RGBa", image.size)
+    overlay.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(p.mask_for_overlay.convert("L")))
+    return overlay.convert("RGBA")
+
+
+def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) -> np.ndarray:
+    """(B, 3, H, W) in 0..1: one picture is repeated for the whole batch; several make the batch as long as they are many."""
+    count = len(prepared.arrays)
+    if count == 1:
+        batch = prepared.arrays[0][None].repeat(p.batch_size, axis=0)
+        repeat = p.batch_size
+    elif 1 < count <= p.batch_size:
+        p.batch_size = count
+        batch = np.array(prepared.arrays)
+        repeat = 1
+    else:
+        raise InvalidInput(f"bad number of images passed: {count}; give one, or at most batch_size ({p.batch_size})", field="init_images")
+    if prepared.overlays is not None:
+        p.overlay_images = prepared.overlays * repeat
+    if prepared.color_corrections is not None:
+        p.color_corrections = prepared.color_corrections * repeat
+    return batch
+
+
+def mask_latent(p: StableDiffusionProcessingImg2Img, latent_mask: Image.Image, all_seeds: list[int], create_noise) -> None:
+    """The mask in latent cells (`p.nmask`, 1 = made anew; `p.mask` = 1 - nmask) and the masked content it asks for in `p.init_latent`."""
+    channels, height, width = p.init_latent.shape[1:]
+    cells = np.array(latent_mask.convert("RGB").resize((width, height)), dtype=np.float32)[..., 0] / 255
+    if p.mask_round:
+        cells = np.around(cells)
+    nmask = np.tile(cells[None], (channels, 1, 1))
+    p.mask = torch.asarray(1.0 - nmask).to(shared.device).type(devices.dtype)
+    p.nmask = torch.asarray(nmask).to(shared.device).type(devices.dtype)
+
+    if p.inpainting_fill == LATENT_NOISE:
+        noise = create_noise(p.init_latent.shape[1:], all_seeds[: p.init_latent.shape[0]])
+        p.init_latent = p.init_latent * p.mask + noise * p.nmask
+        p.extra_generation_params["Masked content"] = "latent noise"
+    elif p.inpainting_fill == LATENT_NOTHING:
+        p.init_latent = p.init_latent * p.mask
+        p.extra_generation_params["Masked content"] = "latent nothing"

@@ -1,0 +1,168 @@
+"""job: from decoded pictures to what the user gets: restored faces, colours, overlays, files, masks and the grid.
+
+Everything about files, formats and grids is read from the settings snapshot of the run, so that a setting changed meanwhile can't tear a job's
+files apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from modules import devices, face_restoration, image_ops, images, scripts, shared
+from modules.job import decode
+
+if TYPE_CHECKING:
+    import torch
+
+    from modules.opts_snapshot import OptsSnapshot
+    from modules.processing import StableDiffusionProcessing
+
+
+@dataclass
+class JobOutput:
+    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks have none."""
+
+    images: list[Image.Image] = field(default_factory=list)
+    infotexts: list[str] = field(default_factory=list)
+    index_of_first_image: int = 0
+
+
+@dataclass
+class Picture:
+    """One picture on its way through the post-steps, with what is needed to save any state of it."""
+
+    p: StableDiffusionProcessing
+    index: int
+    infotext: Callable[[], str]
+    save: bool
+
+    def save_as(self, image: Image.Image, suffix: str = "") -> None:
+        """Writes one state of the picture into the samples folder."""
+        p = self.p
+        images.save_image(
+            image, p.outpath_samples, "", p.seeds[self.index], p.prompts[self.index], p.opts_snapshot.samples_format, info=self.infotext(), p=p, suffix=suffix
+        )
+
+
+def finish_batch(p: StableDiffusionProcessing, batch: list[torch.Tensor], output: JobOutput, infotext: Callable[[int], str]) -> None:
+    """Runs the post-steps on every picture of a batch (each (3, H, W) in 0..1) and adds the results to `output`."""
+    save = p.save_samples()
+    for index, pixels in enumerate(batch):
+        p.batch_index = index
+        finish_picture(Picture(p, index, lambda index=index: infotext(index), save), decode.to_uint8(pixels), output)
+    devices.torch_gc()
+
+
+def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> None:
+    """Faces, script hooks, colours, overlay, file and masks of one picture (H, W, 3)."""
+    p, index, snapshot = picture.p, picture.index, picture.p.opts_snapshot
+    if p.restore_faces:
+        if picture.save and snapshot.save_images_before_face_restoration:
+            picture.save_as(Image.fromarray(pixels), "-before-face-restoration")
+        devices.torch_gc()
+        pixels = face_restoration.restore_faces(pixels)
+        devices.torch_gc()
+    image = Image.fromarray(pixels)
+
+    if p.scripts is not None:
+        pp = scripts.PostprocessImageArgs(image)
+        p.scripts.postprocess_image(p, pp)
+        image = pp.image
+
+    mask_for_overlay, overlay_image = overlay_of(p, index)
+    if p.color_corrections is not None and index < len(p.color_corrections):
+        if picture.save and snapshot.save_images_before_color_correction:
+            uncorrected, _ = image_ops.apply_overlay(image, p.paste_to, overlay_image)
+            picture.save_as(uncorrected, "-before-color-correction")
+        image = image_ops.apply_color_correction(p.color_corrections[index], image)
+    image, original_denoised_image = image_ops.apply_overlay(image, p.paste_to, overlay_image)
+
+    if p.scripts is not None:
+        pp = scripts.PostprocessImageArgs(image)
+        p.scripts.postprocess_image_after_composite(p, pp)
+        image = pp.image
+
+    if picture.save:
+        picture.save_as(image)
+    text = picture.infotext()
+    output.infotexts.append(text)
+    if snapshot.enable_pnginfo:
+        image.info["parameters"] = text
+    output.images.append(image)
+    if mask_for_overlay is not None:
+        output.images.extend(finish_masks(picture, mask_for_overlay, original_denoised_image))
+
+
+def overlay_of(p: StableDiffusionProcessing, index: int) -> tuple[Image.Image | None, Image.Image | None]:
+    """(mask for the overlay, overlay) of a picture, after the scripts have had their say."""
+    mask_for_overlay = getattr(p, "mask_for_overlay", None)
+    has_overlay = shared.opts.overlay_inpaint and p.overlay_images is not None and index < len(p.overlay_images)
+    overlay_image = p.overlay_images[index] if has_overlay else None
+    if p.scripts is None:
+        return mask_for_overlay, overlay_image
+    ppmo = scripts.PostProcessMaskOverlayArgs(index, mask_for_overlay, overlay_image)
+    p.scripts.postprocess_maskoverlay(p, ppmo)
+    return ppmo.mask_for_overlay, ppmo.overlay_image
+
+
+def finish_masks(picture: Picture, mask_for_overlay: Image.Image, original_denoised_image: Image.Image) -> list[Image.Image]:
+    """Saves and returns the mask and the masked part of the result, as the settings ask for."""
+    snapshot = picture.p.opts_snapshot
+    returned = []
+    if snapshot.return_mask or snapshot.save_mask:
+        mask = mask_for_overlay.convert("RGB")
+        if picture.save and snapshot.save_mask:
+            picture.save_as(mask, "-mask")
+        if snapshot.return_mask:
+            returned.append(mask)
+    if snapshot.return_mask_composite or snapshot.save_mask_composite:
+        picture_part = original_denoised_image.convert("RGBA").convert("RGBa")
+        mask = images.resize_image(2, mask_for_overlay, *picture_part.size).convert("L")
+        composite = Image.composite(picture_part, Image.new("RGBa", picture_part.size), mask).convert("RGBA")
+        if picture.save and snapshot.save_mask_composite:
+            picture.save_as(composite, "-mask-composite")
+        if snapshot.return_mask_composite:
+            returned.append(composite)
+    return returned
+
+
+def add_grid(p: StableDiffusionProcessing, output: JobOutput, grid_infotext: Callable[[], str]) -> None:
+    """Puts a grid of all pictures before them, and saves it, as the settings ask for."""
+    snapshot: OptsSnapshot = p.opts_snapshot
+    if p.do_not_save_grid or not (snapshot.return_grid or snapshot.grid_save):
+        return
+    if not output.images or (len(output.images) < 2 and snapshot.grid_only_if_multiple):
+        return
+    grid = images.image_grid(output.images, p.batch_size, options=snapshot)
+    text = grid_infotext()
+    if snapshot.return_grid:
+        output.infotexts.insert(0, text)
+        if snapshot.enable_pnginfo:
+            grid.info["parameters"] = text
+        output.images.insert(0, grid)
+        output.index_of_first_image = 1
+    if snapshot.grid_save:
+        images.save_image(
+            grid,
+            p.outpath_grids,
+            "grid",
+            p.all_seeds[0],
+            p.all_prompts[0],
+            snapshot.grid_format,
+            info=text,
+            short_filename=not snapshot.grid_extended_filename,
+            p=p,
+            grid=True,
+        )
+
+
+def save_samples(p: Any) -> bool:
+    """Whether pictures of this job go to disk: interrupted and skipped ones only if the setting save_incomplete_images says so."""
+    options = p.opts_snapshot or shared.opts
+    complete = not shared.state.interrupted and not shared.state.skipped
+    return options.samples_save and not p.do_not_save_samples and (options.save_incomplete_images or complete)
