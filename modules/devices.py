@@ -1,6 +1,8 @@
-"""state: which device and precision each part of the program computes with, and the few torch calls that depend on them.
+"""state: which device and precision each part of the program computes with, and the few torch calls that depend on
+them.
 
-Reads the command line, no settings. The variables are set once, at import; loading a model changes dtype_unet, unet_needs_upcast, dtype_vae and fp8.
+Reads the command line, no settings. The variables are set once, at import; loading a model changes dtype_unet,
+unet_needs_upcast, dtype_vae and fp8.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ class Precision:
 def choose_precision(device_type: str, *, precision: str, no_half: bool, no_half_vae: bool) -> Precision:
     """Types for a kind of device ("cuda", "mps", "cpu", ...) and the flags --precision, --no-half and --no-half-vae.
 
-    Weights are float16 where flags do not say otherwise, except on the CPU: it computes in float32 faster than in float16, so it gets float16 only
-    if asked by --precision half. Raises InvalidInput for flags that contradict each other.
+    Weights are float16 where flags do not say otherwise, except on the CPU: it computes in float32 faster than in
+    float16, so it gets float16 only if asked by --precision half. Raises InvalidInput for flags that contradict each
+    other.
     """
     if precision == "half" and (no_half or no_half_vae):
         flag = "--no-half" if no_half else "--no-half-vae"
@@ -82,19 +85,27 @@ def get_optimal_device() -> torch.device:
 
 
 def get_device_for(task: str) -> torch.device:
-    """The device of a task ("sd", "interrogate", "gfpgan", "esrgan", "codeformer", "scunet", "swinir"): the CPU if --use-cpu lists it or "all"."""
+    """The device of a task ("sd", "interrogate", "gfpgan", "esrgan", "codeformer", "scunet", "swinir").
+
+    The CPU if --use-cpu lists it or "all".
+    """
     return cpu if task in cmd_opts.use_cpu or "all" in cmd_opts.use_cpu else get_optimal_device()
 
 
 def cuda_no_autocast(device_id: int | None = None) -> bool:
-    """Whether a CUDA device is one of the GeForce GTX 16 series, whose float16 convolutions give NaN in cuDNN's default algorithms."""
+    """Whether a CUDA device is one of the GeForce GTX 16 series, whose float16 convolutions give NaN in cuDNN's default
+    algorithms.
+    """
     device_id = get_cuda_device_id() if device_id is None else device_id
     is_turing = torch.cuda.get_device_capability(device_id) == (7, 5)
     return is_turing and torch.cuda.get_device_name(device_id).startswith("NVIDIA GeForce GTX 16")
 
 
 def enable_tf32() -> None:
-    """Lets CUDA round the factors of float32 products to 10 bits of mantissa, several times faster; on GTX 16 cards works around their NaN."""
+    """Lets CUDA round the factors of float32 products to 10 bits of mantissa, several times faster.
+
+    On GTX 16 cards works around their NaN.
+    """
     if torch.cuda.is_available():
         if cuda_no_autocast():
             torch.backends.cudnn.benchmark = True
@@ -103,7 +114,9 @@ def enable_tf32() -> None:
 
 
 def torch_gc() -> None:
-    """Gives memory that torch keeps for reuse back to the accelerators, so that other programs and allocations of other sizes get it."""
+    """Gives memory that torch keeps for reuse back to the accelerators, so that other programs and allocations of other
+    sizes get it.
+    """
     if torch.cuda.is_available():
         with torch.cuda.device(get_cuda_device_string()):
             torch.cuda.empty_cache()
@@ -125,7 +138,10 @@ def cond_cast_float(input: torch.Tensor) -> torch.Tensor:
 
 
 def autocast(disable: bool = False) -> AbstractContextManager[object]:
-    """Context in which layers with float16 weights take float32 input; costs nothing where all is float32 or --precision half made all float16."""
+    """Context in which layers with float16 weights take float32 input.
+
+    Costs nothing where all is float32 or --precision half made all float16.
+    """
     if disable or force_fp16 or torch.float32 in (dtype, dtype_inference):
         return contextlib.nullcontext()
     return torch.autocast(device.type, dtype=dtype)
@@ -150,7 +166,8 @@ NAN_CAUSES = {
 def test_for_nans(x: torch.Tensor, where: str) -> None:
     """Raises NansException if the first element of x is NaN, unless --disable-nan-check is given.
 
-    One element stands for all, because in these networks a NaN spreads to everything. where: "unet", "vae", or a name for the message.
+    One element stands for all, because in these networks a NaN spreads to everything. where: "unet", "vae", or a name
+    for the message.
     """
     if cmd_opts.disable_nan_check or not torch.isnan(x[(0,) * x.ndim]):
         return

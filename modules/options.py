@@ -1,7 +1,9 @@
-"""base: what a setting is (OptionInfo) and the store of their values (Options). Knows no widget library: a component is opaque here.
+"""base: what a setting is (OptionInfo) and the store of their values (Options). Knows no widget library: a component is
+opaque here.
 
-A value is looked up in three places: the overlay of the running job, the user's stored values, the default of the definition. The overlay belongs
-to the context (thread) that laid it, so a job's override_settings are invisible to everyone else and are gone when the job is.
+A value is looked up in three places: the overlay of the running job, the user's stored values, the default of the
+definition. The overlay belongs to the context (thread) that laid it, so a job's override_settings are invisible to
+everyone else and are gone when the job is.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ NO_OVERLAY: Overlay = ChainMap()
 class OptionInfo:
     """Definition of one setting: default value, and how the settings page shows it.
 
-    component: widget class, or its name; None chooses by the type of default. component_args: its keyword arguments, or a function returning them
-    when the page is built. onchange: called after the user changed the value. refresh: called by the button beside the widget. section: (id, title)
-    of its page; category_id: group of pages. infotext: key under which generated pictures carry the value. restrict_api: the REST API cannot set it.
+    component: widget class, or its name; None chooses by the type of default. component_args: its keyword arguments, or
+    a function returning them when the page is built. onchange: called after the user changed the value. refresh: called
+    by the button beside the widget. section: (id, title) of its page; category_id: group of pages. infotext: key under
+    which generated pictures carry the value. restrict_api: the REST API cannot set it.
     """
 
     def __init__(
@@ -125,7 +128,10 @@ categories = OptionsCategories()
 
 
 def options_section(section_identifier: Sequence[Any], options_dict: dict[str, OptionInfo]) -> dict[str, OptionInfo]:
-    """Puts all options of a dictionary on one settings page, given as (id, title) or (id, title, category id); returns the dictionary."""
+    """Puts all options of a dictionary on one settings page, given as (id, title) or (id, title, category id).
+
+    Returns the dictionary.
+    """
     for info in options_dict.values():
         info.section = (section_identifier[0], section_identifier[1])
         if len(section_identifier) == 3:
@@ -139,8 +145,8 @@ options_builtin_fields = {"data_labels", "data", "restricted_opts", "typemap", "
 class Options:
     """Values of all settings, as attributes.
 
-    data: the user's values, what is saved; it may hold keys of extensions that are not loaded. data_labels: key -> definition. restricted_opts: keys
-    that nobody may change under --hide-ui-dir-config.
+    data: the user's values, what is saved; it may hold keys of extensions that are not loaded. data_labels: key ->
+    definition. restricted_opts: keys that nobody may change under --hide-ui-dir-config.
     """
 
     typemap: ClassVar[dict[type, type]] = {int: float}
@@ -174,7 +180,8 @@ class Options:
     def is_writable(self, key: str) -> bool:
         """Whether a value may be stored under key: False for notes.
 
-        Raises AssertionError for settings frozen by a --freeze-settings flag, RuntimeError for hidden and restricted ones.
+        Raises AssertionError for settings frozen by a --freeze-settings flag, RuntimeError for hidden and restricted
+        ones.
         """
         assert not cmd_opts.freeze_settings, "settings are frozen (--freeze-settings)"
         info = self.data_labels.get(key)
@@ -195,7 +202,8 @@ class Options:
 
     @contextmanager
     def overlay(self, values: Mapping[str, Any]) -> Iterator[Overlay]:
-        """Lays values over the user's for the block and the context it runs in; a key assigned inside is changed there only.
+        """Lays values over the user's for the block and the context it runs in; a key assigned inside is changed there
+        only.
 
         Nested overlays are searched from the inside out. Yields everything that is overlaid now.
         """
@@ -208,8 +216,9 @@ class Options:
     def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
         """Stores a value of the user and tells whether anything changed.
 
-        A setting that is hidden, restricted, a note, or closed to the API (with is_api) stays as it is. When its onchange handler fails the old value
-        is put back. Raises KeyError for an unknown key, AssertionError for a frozen one.
+        A setting that is hidden, restricted, a note, or closed to the API (with is_api) stays as it is. When its
+        onchange handler fails the old value is put back. Raises KeyError for an unknown key, AssertionError for a
+        frozen one.
         """
         if self.data.get(key) == value:
             return False
@@ -253,7 +262,10 @@ class Options:
         return self.typemap.get(type(x), type(x)) == self.typemap.get(type(y), type(y))
 
     def load(self, filename: str) -> None:
-        """Replaces the user's values by those of a file. A missing file counts as empty, a broken one is moved to the tmp folder."""
+        """Replaces the user's values by those of a file.
+
+        A missing file counts as empty, a broken one is moved to the tmp folder.
+        """
         self.data = read_settings_file(filename)
         migrate_settings(self.data)
         for key, value in self.data.items():
@@ -268,7 +280,10 @@ class Options:
             func()
 
     def dumpjson(self) -> str:
-        """All settings as a JSON object, as the page's scripts read it: values, comments, and the first section title of each category."""
+        """All settings as a JSON object, as the page's scripts read it.
+
+        Values, comments, and the first section title of each category.
+        """
         dump: dict[str, Any] = {key: self.data.get(key, info.default) for key, info in self.data_labels.items()}
         dump["_comments_before"] = {k: v.comment_before for k, v in self.data_labels.items() if v.comment_before}
         dump["_comments_after"] = {k: v.comment_after for k, v in self.data_labels.items() if v.comment_after}
@@ -289,8 +304,8 @@ class Options:
     def reorder(self) -> None:
         """Sorts the definitions as the settings page shows them.
 
-        By category (in order of registration, uncategorised last), then section title, then registration. A section belongs to the category of
-        its first option.
+        By category (in order of registration, uncategorised last), then section title, then registration. A section
+        belongs to the category of its first option.
         """
         category_order = {category_id: i for i, category_id in enumerate(categories.mapping)}
         section_category: dict[Any, str | None] = {}
@@ -308,7 +323,10 @@ class Options:
         self.data_labels.update(ordered)
 
     def cast_value(self, key: str, value: Any) -> Any:
-        """Converts text, as found in a picture's infotext, to the type of the setting; None when that type is unknown."""
+        """Converts text, as found in a picture's infotext, to the type of the setting.
+
+        None when that type is unknown.
+        """
         if value is None:
             return None
         example = self.data_labels[key].default
@@ -327,7 +345,10 @@ def split_flag(value: str | None) -> list[str]:
 
 
 def read_settings_file(filename: str) -> dict[str, Any]:
-    """Values of a settings file; an unreadable one is moved to <program folder>/tmp/config.json, so that nothing is lost, and {} returned."""
+    """Values of a settings file.
+
+    An unreadable one is moved to <program folder>/tmp/config.json, so that nothing is lost, and {} returned.
+    """
     try:
         with open(filename, encoding="utf8") as file:
             data = json.load(file)

@@ -1,4 +1,7 @@
-"""state: named lists of choices. Whoever owns a list registers a provider; settings and pages ask by name and import no owner."""
+"""state: named lists of choices.
+
+Whoever owns a list registers a provider; settings and pages ask by name and import no owner.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,10 @@ ui_reorder_categories_builtin_items = [
 
 
 def ui_reorder_categories() -> Iterator[str]:
-    """Parts of the generation form in their default order: the built-in ones, those scripts add, and the scripts' own."""
+    """Parts of the generation form in their default order.
+
+    The built-in ones, those scripts add, and the scripts' own.
+    """
     yield from ui_reorder_categories_builtin_items
     yield from dict.fromkeys(
         name for name in items("script_sections") if name not in ui_reorder_categories_builtin_items

@@ -1,6 +1,7 @@
 """state: what the running job is doing: its name, counts, flags, preview, and the command the server waits for.
 
-Read by every thread, written by the job and by the buttons. Knows no tensors: a preview is made by a function the engine registers.
+Read by every thread, written by the job and by the buttons. Knows no tensors: a preview is made by a function the
+engine registers.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ PreviewProvider = Callable[[Any], Image.Image | None]
 class State:
     """Progress of the running job.
 
-    job: its name, "" while there is none. job_no of job_count: batches sampled; job_count is -1 until the job knows. sampling_step of
-    sampling_steps: inside the batch. skipped, interrupted, stopping_generation: what the user asked for. current_latent: newest denoised latent
-    (B, C, h, w); current_image: the preview made of it, numbered by id_live_preview. textinfo: text beside the progress bar. time_start, server_start:
-    seconds since the epoch. overlay: settings of the running job that differ from the user's, so that previews asked for by another thread obey them.
+    job: its name, "" while there is none. job_no of job_count: batches sampled; job_count is -1 until the job knows.
+    sampling_step of sampling_steps: inside the batch. skipped, interrupted, stopping_generation: what the user asked
+    for. current_latent: newest denoised latent (B, C, h, w); current_image: the preview made of it, numbered by
+    id_live_preview. textinfo: text beside the progress bar. time_start, server_start: seconds since the epoch. overlay:
+    settings of the running job that differ from the user's, so that previews asked for by another thread obey them.
     """
 
     def __init__(self, opts: Options, parallel_previews: Callable[[], bool] = lambda: True):
@@ -80,7 +82,10 @@ class State:
             self._server_command_changed.notify_all()
 
     def wait_for_server_command(self, timeout: float | None = None) -> str | None:
-        """Waits at most timeout seconds for a server command and returns it, so that it is seen once; None when none came."""
+        """Waits at most timeout seconds for a server command and returns it, so that it is seen once.
+
+        None when none came.
+        """
         with self._server_command_changed:
             self._server_command_changed.wait_for(lambda: self._server_command, timeout)
             command, self._server_command = self._server_command, None

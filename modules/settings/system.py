@@ -5,7 +5,6 @@ from __future__ import annotations
 from modules.options import OptionInfo, options_section
 from modules.settings.widgets import choices, slider
 
-
 sections = [
     options_section(
         ("system", "System", "system"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from modules.options import OptionInfo, options_section
 
-
 sections = [
     options_section(
         ("training", "Training", "training"),

@@ -6,7 +6,6 @@ from modules import shared_items
 from modules.options import OptionInfo, options_section
 from modules.settings.widgets import choices, choices_from, rescan, slider
 
-
 sections = [
     options_section(
         ("ui_prompt_editing", "Prompt editing", "ui"),

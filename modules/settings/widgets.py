@@ -1,4 +1,7 @@
-"""state: short forms for what a row of settings says about its widget. Widgets are named by string; ui_settings turns the name into a class."""
+"""state: short forms for what a row of settings says about its widget.
+
+Widgets are named by string; ui_settings turns the name into a class.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ def choices(*values: str, **kwargs: Any) -> dict[str, Any]:
 
 
 def choices_from(list_items: str | Callable[[], list[str]], *first: str) -> Callable[[], dict[str, Any]]:
-    """Arguments of a widget whose choices are looked up when the page is built: a list of shared_items, or what a function returns, after first."""
+    """Arguments of a widget whose choices are looked up when the page is built.
+
+    A list of shared_items, or what a function returns, after first.
+    """
 
     def arguments() -> dict[str, Any]:
         found = shared_items.items(list_items) if isinstance(list_items, str) else list_items()
