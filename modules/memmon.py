@@ -1,0 +1,97 @@
+"""state: watches the memory of the CUDA device while a job runs, so that its peak can be shown with the result.
+
+With devices and safe it is the third file of this layer that uses torch: it reads the counters of torch's allocator.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+
+class MemUsageMonitor(threading.Thread):
+    """Polls the device from monitor() to stop(), memmon_poll_rate times a second; does nothing where there is no CUDA.
+
+    data: bytes by name, as `read` returns them. opts: where memmon_poll_rate is read when a job begins.
+    """
+
+    def __init__(self, name: str, device: torch.device, opts: Any):
+        super().__init__(name=name, daemon=True)
+        self.device = device
+        self.opts = opts
+        self.run_flag = threading.Event()
+        self.data: dict[str, int] = {}
+        self.disabled = not self._can_measure()
+
+    def cuda_mem_get_info(self) -> tuple[int, int]:
+        """Return free and total bytes of the device, whoever uses them."""
+        index = self.device.index if self.device.index is not None else torch.cuda.current_device()
+        return torch.cuda.mem_get_info(index)
+
+    def monitor(self) -> None:
+        """Begin to watch: peaks count from now on."""
+        if self.disabled:
+            return
+        torch.cuda.reset_peak_memory_stats(self.device)
+        self.data = {"min_free": self.cuda_mem_get_info()[0]}
+        self.run_flag.set()
+        if not self.is_alive():
+            self.start()
+
+    def run(self) -> None:
+        """Poll whenever a job runs, for as long as the program does."""
+        while True:
+            self.run_flag.wait()
+            rate = self.opts.memmon_poll_rate
+            if rate <= 0:
+                self.run_flag.clear()
+                continue
+            self.data["min_free"] = min(self.data["min_free"], self.cuda_mem_get_info()[0])
+            time.sleep(1 / rate)
+
+    def read(self) -> dict[str, int]:
+        """Return free, total, min_free, system_peak, and active and reserved bytes of torch now and at their peak."""
+        if not self.disabled:
+            free, total = self.cuda_mem_get_info()
+            stats = torch.cuda.memory_stats(self.device)
+            min_free = min(free, self.data.get("min_free", free))
+            self.data |= {
+                "free": free,
+                "total": total,
+                "min_free": min_free,
+                "active": stats["active_bytes.all.current"],
+                "active_peak": stats["active_bytes.all.peak"],
+                "reserved": stats["reserved_bytes.all.current"],
+                "reserved_peak": stats["reserved_bytes.all.peak"],
+                "system_peak": total - min_free,
+            }
+        return self.data
+
+    def stop(self) -> dict[str, int]:
+        """End watching and return the figures of the job."""
+        self.run_flag.clear()
+        return self.read()
+
+    def dump_debug(self) -> None:
+        """Log the figures, and all that torch knows about its memory."""
+        for name, value in self.read().items():
+            logger.info("%s: %d", name, value)
+        if not self.disabled:
+            logger.info("%s", torch.cuda.memory_summary(self.device))
+
+    def _can_measure(self) -> bool:
+        if self.device.type != "cuda":
+            return False
+        try:
+            self.cuda_mem_get_info()
+            torch.cuda.memory_stats(self.device)
+        except RuntimeError as e:  # some drivers do not tell
+            logger.warning("the memory of %s cannot be watched: %s", self.device, e)
+            return False
+        return True

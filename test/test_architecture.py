@@ -1,0 +1,208 @@
+"""Checks the arrows of the architecture: which layer a module belongs to, and what its layer may import."""
+
+from __future__ import annotations
+
+import ast
+import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Layer -> patterns of module names. The first pattern that fits counts, so a single name stands above a pattern.
+LAYERS = {
+    "root": "launch webui modules.initialize modules.initialize_util modules.shared_init",
+    "base": """
+        modules modules.version modules.paths modules.paths_internal modules.cmd_args modules.shared_cmd_options
+        modules.errors modules.timer modules.util modules.hashes modules.cache modules.fifo_lock modules.patches
+        modules.options modules.infotext modules.infotext_versions modules.logging_config modules.script_loading
+        modules.settings_file modules.launch_utils modules.launch_venv modules.restart modules.sysinfo
+        """,
+    "pure": """
+        modules.sampling modules.sampling.* modules.model_families modules.model_families.* modules.attention
+        modules.merge modules.image_ops modules.prompt_parser modules.sd_emphasis modules.masking modules.rng_philox
+        """,
+    "state": """
+        modules.shared modules.shared_state modules.shared_options modules.shared_items modules.shared_total_tqdm
+        modules.runtime_context modules.opts_snapshot modules.settings modules.settings.* modules.devices modules.safe
+        modules.hooks modules.script_callbacks modules.styles modules.extensions modules.localization
+        modules.config_states modules.memmon
+        """,
+    "face": """
+        modules.server modules.ui modules.ui_* modules.api modules.api.* modules.txt2img modules.img2img
+        modules.infotext_utils modules.generation_parameters_copypaste modules.script_ui modules.gradio_extensons
+        modules.shared_gradio_themes modules.processing_scripts modules.processing_scripts.*
+        modules.textual_inversion.ui modules.hypernetworks.ui
+        """,
+    "job": """
+        modules.runtime_utils modules.prompt_seed_prep modules.processing modules.job modules.job.* modules.scripts
+        modules.scripts_postprocessing modules.scripts_auto_postprocessing modules.postprocessing modules.call_queue
+        modules.progress modules.extras modules.training modules.training.*
+        """,
+    "engine": """
+        modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
+        modules.rng modules.images modules.image_* modules.extra_networks modules.extra_networks_*
+        modules.textual_inversion modules.textual_inversion.* modules.hypernetworks modules.hypernetworks.*
+        modules.upscaler modules.upscaler_utils modules.modelloader modules.face_restoration
+        modules.face_restoration_utils modules.interrogate modules.deepbooru modules.*_model
+        """,
+}
+MAY_IMPORT = {
+    "root": {"root", "face", "job", "engine", "state", "pure", "base"},
+    "face": {"face", "job", "engine", "state", "pure", "base"},
+    "job": {"job", "engine", "state", "pure", "base"},
+    "engine": {"engine", "state", "pure", "base"},
+    "state": {"state", "base"},
+    "pure": {"pure", "base"},
+    "base": {"base"},
+}
+WEB_PACKAGES = {"gradio", "gradio_client", "fastapi", "starlette", "uvicorn"}
+FORBIDDEN_PACKAGES = {
+    "base": WEB_PACKAGES | {"torch"},
+    "pure": WEB_PACKAGES,
+    "state": WEB_PACKAGES,
+    "engine": WEB_PACKAGES,
+    "job": WEB_PACKAGES,
+}
+TORCH_IN_STATE = {"modules.devices", "modules.safe", "modules.memmon"}
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+SOURCES = {
+    module_name(path): path
+    for path in sorted([ROOT / "launch.py", ROOT / "webui.py", *(ROOT / "modules").rglob("*.py")])
+    if path.exists()
+}
+
+
+def layer_of(name: str) -> str | None:
+    exact = [layer for layer, patterns in LAYERS.items() if name in patterns.split()]
+    fitting = [layer for layer, patterns in LAYERS.items() for p in patterns.split() if fnmatch.fnmatchcase(name, p)]
+    return next(iter(exact + fitting), None)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def import_nodes(tree: ast.AST) -> list[ast.Import | ast.ImportFrom]:
+    """Every import that can be executed, those inside functions too."""
+    found: list[ast.Import | ast.ImportFrom] = []
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append(node)
+        elif is_type_checking(node):
+            found += [name for branch in node.orelse for name in import_nodes(branch)]
+        else:
+            found += import_nodes(node)
+    return found
+
+
+@cache
+def syntax_tree(name: str) -> ast.Module:
+    return ast.parse(SOURCES[name].read_text(encoding="utf8"))
+
+
+@cache
+def imports_of(name: str) -> frozenset[str]:
+    """Names of our own modules and of packages that a module imports."""
+    package = name if SOURCES[name].name == "__init__.py" else name.rpartition(".")[0]
+    result = set()
+    for node in import_nodes(syntax_tree(name)):
+        if isinstance(node, ast.Import):
+            result |= {alias.name for alias in node.names}
+            continue
+        base = node.module or ""
+        if node.level:
+            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], *filter(None, [base])])
+        members = {f"{base}.{alias.name}" for alias in node.names}
+        inside = members & SOURCES.keys()
+        result |= inside
+        if members - inside or base == "":
+            result.add(base)
+    return frozenset(result - {"modules"})
+
+
+def own_imports(name: str) -> set[str]:
+    return {found for found in imports_of(name) if found in SOURCES and found != name}
+
+
+def packages(name: str) -> set[str]:
+    return {found.partition(".")[0] for found in imports_of(name)}
+
+
+def cycle_from(start: str) -> list[str] | None:
+    """The shortest way along imports from a module back to itself."""
+    ways = [[start]]
+    seen = set()
+    while ways:
+        way = ways.pop(0)
+        for found in sorted(own_imports(way[-1])):
+            if found == start:
+                return [*way, found]
+            if found not in seen:
+                seen.add(found)
+                ways.append([*way, found])
+    return None
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_is_in_the_layer_table(name):
+    assert layer_of(name), f"add {name} to the table in {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_says_what_it_is(name):
+    docstring = ast.get_docstring(syntax_tree(name))
+    assert docstring, f"{name} has no docstring"
+    assert docstring.startswith(f"{layer_of(name)}: "), f"the docstring of {name} does not begin with its layer"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_imports_point_down(name):
+    layer = layer_of(name)
+    upward = {found: layer_of(found) for found in own_imports(name) if layer_of(found) not in MAY_IMPORT[layer]}
+    assert not upward, f"{name} ({layer}) imports {upward}"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_module_is_in_no_import_cycle(name):
+    assert cycle_from(name) is None
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_packages_stay_in_their_layers(name):
+    assert not packages(name) & FORBIDDEN_PACKAGES.get(layer_of(name), set())
+
+
+def test_torch_in_state_is_in_three_files():
+    users = {name for name in SOURCES if layer_of(name) == "state" and "torch" in packages(name)}
+    assert users <= TORCH_IN_STATE
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if layer_of(name) == "pure"])
+def test_pure_code_reads_no_settings(name):
+    names = {node.id for node in ast.walk(syntax_tree(name)) if isinstance(node, ast.Name)}
+    assert not names & {"opts", "shared", "cmd_opts"}
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("modules.api")])
+def test_api_and_page_do_not_import_each_other(name):
+    assert not [found for found in own_imports(name) if found.startswith("modules.ui")]
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.startswith("modules.ui")])
+def test_page_does_not_import_the_api(name):
+    assert not [found for found in own_imports(name) if found.startswith("modules.api")]
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_global_statement_and_no_star_import(name):
+    for node in ast.walk(syntax_tree(name)):
+        assert not isinstance(node, ast.Global), f"{name}, line {node.lineno}: global"
+        assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), f"{name}, line {node.lineno}: *"
