@@ -18,11 +18,11 @@ LAYERS = {
         modules modules.version modules.paths modules.paths_internal modules.cmd_args modules.shared_cmd_options
         modules.errors modules.timer modules.util modules.hashes modules.cache modules.fifo_lock modules.patches
         modules.options modules.infotext modules.infotext_versions modules.logging_config modules.script_loading
-        modules.settings_file modules.launch_utils modules.launch_venv modules.restart modules.sysinfo
+        modules.settings_file modules.image_files modules.launch_utils modules.launch_venv modules.restart modules.sysinfo
         """,
     "pure": """
         modules.sampling modules.sampling.* modules.model_families modules.model_families.* modules.attention
-        modules.merge modules.image_ops modules.prompt_parser modules.sd_emphasis modules.masking modules.rng_philox
+        modules.merge modules.image_ops modules.image_annotations modules.prompt_parser modules.sd_emphasis modules.masking modules.rng_philox
         """,
     "state": """
         modules.shared modules.shared_state modules.shared_options modules.shared_items modules.shared_total_tqdm
@@ -45,7 +45,8 @@ LAYERS = {
         modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
         modules.rng modules.images modules.image_* modules.extra_networks modules.extra_networks_*
         modules.textual_inversion modules.textual_inversion.* modules.hypernetworks modules.hypernetworks.*
-        modules.upscaler modules.upscaler_utils modules.modelloader modules.face_restoration
+        modules.upscaler modules.upscaler_utils modules.model_files modules.modelloader modules.torch_utils
+        modules.face_restoration
         modules.face_restoration_utils modules.interrogate modules.deepbooru modules.*_model
         """,
 }

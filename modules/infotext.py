@@ -1,0 +1,149 @@
+"""base: the text form of generation parameters ("infotext") that pictures carry. Strings and dicts only; no settings.
+
+A text is the prompt (any number of lines), optionally "Negative prompt: ..." (likewise), and one line of "Key: value"
+pairs. `build_infotext` and `parse_infotext` are each other's inverse for all that the rules can express;
+`add_missing_parameters` states what an absent key means.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, NamedTuple
+
+logger = logging.getLogger(__name__)
+
+NEGATIVE_PROMPT_MARK = "Negative prompt:"
+MIN_PARAMETERS = 3  # a last line with fewer pairs is part of the prompt
+
+re_param_code = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
+re_param = re.compile(re_param_code)
+re_imagesize = re.compile(r"^(\d+)x(\d+)$")
+re_hypernet_hash = re.compile(r"\(([0-9a-f]+)\)$")
+
+# What a parser of this version understands when a picture does not say.
+DEFAULT_PARAMETERS: Mapping[str, Any] = {
+    "Clip skip": "1",
+    "Hires resize-1": 0,
+    "Hires resize-2": 0,
+    "Hires sampler": "Use same sampler",
+    "Hires schedule type": "Use same scheduler",
+    "Hires checkpoint": "Use same checkpoint",
+    "Hires prompt": "",
+    "Hires negative prompt": "",
+    "Mask mode": "Inpaint masked",
+    "Masked content": "original",
+    "Inpaint area": "Whole picture",
+    "Masked area padding": 32,
+    "RNG": "GPU",
+    "Schedule type": "Automatic",
+    "Schedule max sigma": 0,
+    "Schedule min sigma": 0,
+    "Schedule rho": 0,
+    "VAE Encoder": "Full",
+    "VAE Decoder": "Full",
+    "FP8 weight": "Disable",
+    "Refiner switch by sampling steps": False,
+}
+
+
+class InfotextParts(NamedTuple):
+    """The three parts of an infotext; absent ones are empty."""
+
+    prompt: str
+    negative_prompt: str
+    parameters: str
+
+
+def quote(text: Any) -> Any:
+    """Return text unchanged, or as a JSON string if it holds one of the marks comma, colon, line break."""
+    if not any(mark in str(text) for mark in ",\n:"):
+        return text
+    return json.dumps(text, ensure_ascii=False, default=str)
+
+
+def unquote(text: str) -> str:
+    """Undo `quote`; text that is not a valid JSON string is returned as it is."""
+    if len(text) == 0 or text[0] != '"' or text[-1] != '"':
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def build_parameters(parameters: Mapping[str, Any]) -> str:
+    """Return the pairs as one line, in order; None values are left out, a key that is its own value stands alone."""
+    return ", ".join(
+        key if key == value else f"{key}: {quote(value)}" for key, value in parameters.items() if value is not None
+    )
+
+
+def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, Any]) -> str:
+    """Return the infotext of one picture."""
+    negative = f"\n{NEGATIVE_PROMPT_MARK} {negative_prompt}" if negative_prompt else ""
+    return f"{prompt}{negative}\n{build_parameters(parameters)}".strip()
+
+
+def split_infotext(text: str) -> InfotextParts:
+    """Cut an infotext into its parts; each line of the prompts loses the blanks around it."""
+    *lines, parameters = text.strip().split("\n")
+    if len(re_param.findall(parameters)) < MIN_PARAMETERS:
+        lines.append(parameters)
+        parameters = ""
+
+    prompt: list[str] = []
+    negative_prompt: list[str] = []
+    current = prompt
+    for line in map(str.strip, lines):
+        if line.startswith(NEGATIVE_PROMPT_MARK):
+            current = negative_prompt
+            line = line.removeprefix(NEGATIVE_PROMPT_MARK).strip()
+        if current or line:
+            current.append(line)
+    return InfotextParts("\n".join(prompt), "\n".join(negative_prompt), parameters)
+
+
+def parse_parameters(line: str) -> dict[str, str]:
+    """Read a line of pairs; a value such as 512x768 becomes the keys "<key>-1" and "<key>-2", all values stay text."""
+    parameters: dict[str, str] = {}
+    for key, raw in re_param.findall(line):
+        if raw == "":
+            logger.warning("Infotext: the value of %r is empty and is ignored", key)
+            continue
+        value = unquote(raw)
+        size = re_imagesize.match(value) if isinstance(value, str) else None
+        if size:
+            parameters[f"{key}-1"], parameters[f"{key}-2"] = size.groups()
+        else:
+            parameters[key] = value
+    return parameters
+
+
+def parse_infotext(text: str) -> dict[str, Any]:
+    """Return the pairs of an infotext together with its prompts under "Prompt" and "Negative prompt"."""
+    parts = split_infotext(text)
+    return {**parse_parameters(parts.parameters), "Prompt": parts.prompt, "Negative prompt": parts.negative_prompt}
+
+
+def convert_legacy_hypernetwork(parameters: MutableMapping[str, Any]) -> None:
+    """Turn the pair "Hypernet" of old pictures into the network tag that replaced it, at the end of the prompt."""
+    name = parameters.get("Hypernet")
+    if name is not None:
+        parameters["Prompt"] += f"<hypernet:{name}:{parameters.get('Hypernet strength', '1.0')}>"
+
+
+def add_missing_parameters(parameters: MutableMapping[str, Any]) -> None:
+    """Add the keys that have a meaning when a picture does not carry them (`DEFAULT_PARAMETERS`)."""
+    for key, value in DEFAULT_PARAMETERS.items():
+        parameters.setdefault(key, value)
+    if parameters["FP8 weight"] != "Disable":
+        parameters.setdefault("Cache FP16 weight for LoRA", False)
+
+
+def drop_parameters(parameters: MutableMapping[str, Any], keys: Iterable[str]) -> None:
+    """Remove keys, those that are there."""
+    for key in keys:
+        parameters.pop(key, None)
