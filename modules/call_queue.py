@@ -1,6 +1,7 @@
 """job: one job at a time, first come first served, whoever asks: the page, the API, a script.
 
-`gpu_job` is the one wrapper every job runs in; the wrap_* functions put it, and the page's error and timing lines, around a Gradio handler.
+`gpu_job` is the one wrapper every job runs in; the wrap_* functions put it, and the page's error and timing lines,
+around a Gradio handler.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ queue_lock = fifo_lock.FIFOLock()
 def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
     """Waits for the device, marks the job as begun and, whatever happens, as ended.
 
-    job: text shown as `state.job`. id_task: what pages and clients poll for; it counts as queued from the moment this is entered.
-    Raises OutOfMemory in place of torch's own error, after the memory has been given back, so that the server goes on serving.
+    job: text shown as `state.job`. id_task: what pages and clients poll for; it counts as queued from the moment this
+    is entered.
+    Raises OutOfMemory in place of torch's own error, after the memory has been given back, so that the server goes on
+    serving.
     """
     if id_task is not None:
         progress.add_task_to_queue(id_task)
@@ -42,9 +45,12 @@ def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as e:
         devices.torch_gc()
-        raise errors.OutOfMemory("The device ran out of memory: ask for a smaller picture or batch, or start with --medvram.") from e
+        raise errors.OutOfMemory(
+            "The device ran out of memory: ask for a smaller picture or batch, or start with --medvram."
+        ) from e
     finally:
         progress.finish_task(id_task)
+        shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
         shared.state.end()
         shared.total_tqdm.clear()
         queue_lock.release()
@@ -68,7 +74,9 @@ def task_id_of(args: tuple) -> str | None:
 
 
 def wrap_gradio_gpu_call(func: Callable, extra_outputs: list | None = None) -> Callable:
-    """A Gradio handler that runs as a job: queued, with progress, and with its result kept for a page that is reloaded meanwhile."""
+    """A Gradio handler that runs as a job: queued, with progress, and with its result kept for a page that is reloaded
+    meanwhile.
+    """
 
     @wraps(func)
     def job(*args: Any, **kwargs: Any) -> Any:
@@ -83,22 +91,8 @@ def wrap_gradio_gpu_call(func: Callable, extra_outputs: list | None = None) -> C
 
 
 def wrap_gradio_call(func: Callable, extra_outputs: list | None = None, add_stats: bool = False) -> Callable:
-    """`wrap_gradio_call_no_job`, and afterwards the job's flags are cleared, so that an error can't leave the page waiting."""
-
-    @wraps(func)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return func(*args, **kwargs)
-        finally:
-            state = shared.state
-            state.skipped = state.interrupted = state.stopping_generation = False
-            state.job, state.job_count = "", 0
-
-    return wrap_gradio_call_no_job(call, extra_outputs, add_stats)
-
-
-def wrap_gradio_call_no_job(func: Callable, extra_outputs: list | None = None, add_stats: bool = False) -> Callable:
-    """A Gradio handler whose error is shown in its last output instead of ending it, with the time and memory it took if `add_stats`.
+    """A Gradio handler whose error is shown in its last output instead of ending it, with the time and memory it took
+    if `add_stats`.
 
     extra_outputs: what the other outputs become after an error; [None, ""] when not given.
     """
@@ -130,14 +124,30 @@ def stats_html(seconds: float) -> str:
     """The line below the infotext: time taken and, on a GPU, the peak of memory used."""
     minutes, rest = divmod(seconds, 60)
     taken = f"{int(minutes)} min. {rest:.1f} sec." if minutes else f"{rest:.1f} sec."
-    memory = {name: -(value // -(1024 * 1024)) for name, value in shared.mem_mon.stop().items()}
     parts = [f"<p class='time'>Time taken: <wbr><span class='measurement'>{taken}</span></p>"]
+    memory = {name: -(value // -(1024 * 1024)) for name, value in shared.mem_mon.stop().items()}
     if memory.get("total"):
-        share = 100 * memory["system_peak"] / max(memory["total"], 1)
-        parts.append(
-            f"<p class='vram'><span title='Active: peak amount of video memory used'>A: <span class='measurement'>{memory['active_peak'] / 1024:.2f} GB</span></span>, "
-            f"<wbr><span title='Reserved: total amount of video memory allocated'>R: <span class='measurement'>{memory['reserved_peak'] / 1024:.2f} GB</span></span>, "
-            f"<wbr><span title='System: peak amount of video memory used by all programs'>Sys: <span class='measurement'>{memory['system_peak'] / 1024:.1f}"
-            f"/{memory['total'] / 1024:g} GB</span> ({share:.1f}%)</span></p>"
-        )
+        parts.append(vram_html(memory))
     return f"<div class='performance'>{''.join(parts)}</div>"
+
+
+def vram_html(memory: dict[str, int]) -> str:
+    """Peak use of the device's memory; values in MiB."""
+    share = 100 * memory["system_peak"] / max(memory["total"], 1)
+    rows = [
+        ("A", "Active: peak amount of video memory used", f"{memory['active_peak'] / 1024:.2f} GB"),
+        ("R", "Reserved: total amount of video memory allocated", f"{memory['reserved_peak'] / 1024:.2f} GB"),
+        (
+            "Sys",
+            "System: peak amount of video memory used by all programs",
+            f"{memory['system_peak'] / 1024:.1f}/{memory['total'] / 1024:g} GB</span> ({share:.1f}%)",
+        ),
+    ]
+    spans = [
+        f"<span title='{title}'>{name}: <span class='measurement'>{value}</span></span>" for name, title, value in rows
+    ]
+    return f"<p class='vram'>{', <wbr>'.join(spans)}</p>"
+
+
+# A1111 names: a handler that is no job never touches the state of the job that may be running.
+wrap_gradio_call_no_job = wrap_gradio_call

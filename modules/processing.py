@@ -1,7 +1,8 @@
 """job: one generation request from settings to pictures: the processing objects, their result, and the order of steps.
 
-`process_images` lays the job's settings over the user's and runs `process_images_inner`, which is the order of steps; the steps themselves stand
-in `modules/job/`, one stage a file. Extensions replace functions of this module at run time, so they are called through the module's names.
+`process_images` lays the job's settings over the user's and runs `process_images_inner`, which is the order of steps;
+the steps themselves stand in `modules/job/`, one stage a file. Extensions replace functions of this module at run
+time, so they are called through the module's names.
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ from modules import (
     devices,
     errors,
     extra_networks,
-    latents,
     lowvram,
     model_patches,
     paths,
-    prompt_parser,
     rng,
     scripts,
     sd_models,
@@ -37,7 +36,7 @@ from modules import (
 )
 from modules.job import conds, decode, generation_params, hires, init_image, output
 from modules.opts_snapshot import OptsSnapshot, create_opts_snapshot
-from modules.prompt_seed_prep import fix_seed, get_fixed_seed, prepare_prompt_seed_state
+from modules.prompt_seed_prep import prepare_prompt_seed_state
 from modules.runtime_context import RuntimeContext
 from modules.runtime_utils import temporary_opts
 from modules.sd_hijack import model_hijack
@@ -55,8 +54,9 @@ opt_f = 8
 class StableDiffusionProcessing:
     """One request: what is asked for (constructor arguments), and what the run works out (fields without one).
 
-    Hooks may change any of it. The fields and their order are those of the REST API; "None resolves to a setting" means that the value is taken
-    from the settings when the run starts. `opts_snapshot` and `runtime_context` are None until a run has begun.
+    Hooks may change any of it. The fields and their order are those of the REST API; "None resolves to a setting"
+    means that the value is taken from the settings when the run starts. `opts_snapshot` and `runtime_context` are None
+    until a run has begun.
     """
 
     sd_model: object = None
@@ -256,7 +256,12 @@ class StableDiffusionProcessing:
     def get_token_merging_ratio(self, for_hr: bool = False) -> float:
         """Share of tokens merged in self-attention: the job's own value, else the setting's."""
         if for_hr:
-            return self.token_merging_ratio_hr or opts.token_merging_ratio_hr or self.token_merging_ratio or opts.token_merging_ratio
+            return (
+                self.token_merging_ratio_hr
+                or opts.token_merging_ratio_hr
+                or self.token_merging_ratio
+                or opts.token_merging_ratio
+            )
         return self.token_merging_ratio or opts.token_merging_ratio
 
     def setup_prompts(self) -> None:
@@ -265,7 +270,9 @@ class StableDiffusionProcessing:
             self.prompt, self.negative_prompt, self.batch_size * self.n_iter, "prompt"
         )
         self.all_prompts = [shared.prompt_styles.apply_styles_to_prompt(x, self.styles) for x in self.all_prompts]
-        self.all_negative_prompts = [shared.prompt_styles.apply_negative_styles_to_prompt(x, self.styles) for x in self.all_negative_prompts]
+        self.all_negative_prompts = [
+            shared.prompt_styles.apply_negative_styles_to_prompt(x, self.styles) for x in self.all_negative_prompts
+        ]
         self.main_prompt = self.all_prompts[0]
         self.main_negative_prompt = self.all_negative_prompts[0]
 
@@ -295,7 +302,9 @@ class StableDiffusionProcessing:
 
 
 def _model_property() -> property:
-    """`p.sd_model` is always the loaded model; what a constructor passes for it is accepted and ignored, as callers expect."""
+    """`p.sd_model` is always the loaded model; what a constructor passes for it is accepted and ignored, as callers
+    expect.
+    """
     return property(lambda self: shared.sd_model, lambda self, value: None)
 
 
@@ -363,15 +372,23 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
         else:
             noise = self.rng.next()
             if self.scripts is not None:
-                self.scripts.process_before_every_sampling(p=self, x=noise, noise=noise, c=conditioning, uc=unconditional_conditioning)
+                self.scripts.process_before_every_sampling(
+                    p=self, x=noise, noise=noise, c=conditioning, uc=unconditional_conditioning
+                )
             samples = self.sampler.sample(
-                self, noise, conditioning, unconditional_conditioning, image_conditioning=self.txt2img_image_conditioning(noise)
+                self,
+                noise,
+                conditioning,
+                unconditional_conditioning,
+                image_conditioning=self.txt2img_image_conditioning(noise),
             )
             if not self.enable_hr:
                 return samples
             decoded = None
             if self.latent_scale_mode is None:
-                decoded = torch.stack(list(decode_latent_batch(self.sd_model, samples, target_device=devices.cpu, check_for_nans=True))).float()
+                decoded = torch.stack(
+                    list(decode_latent_batch(self.sd_model, samples, target_device=devices.cpu, check_for_nans=True))
+                ).float()
         devices.torch_gc()
         with sd_models.SkipWritingToConfig():
             sd_models.reload_model_weights(info=self.hr_checkpoint_info)
@@ -382,7 +399,13 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
 
         def infotext(index: int) -> str:
             return create_infotext(
-                self, self.all_prompts, self.all_seeds, self.all_subseeds, [], iteration=self.iteration, position_in_batch=index
+                self,
+                self.all_prompts,
+                self.all_seeds,
+                self.all_subseeds,
+                [],
+                iteration=self.iteration,
+                position_in_batch=index,
             )
 
         return hires.sample(self, samples, decoded_samples, infotext)
@@ -403,9 +426,13 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
             self.hr_prompt = self.prompt
         if self.hr_negative_prompt == "":
             self.hr_negative_prompt = self.negative_prompt
-        prompts, negative_prompts = generation_params.one_per_picture(self.hr_prompt, self.hr_negative_prompt, len(self.all_prompts), "hr_prompt")
+        prompts, negative_prompts = generation_params.one_per_picture(
+            self.hr_prompt, self.hr_negative_prompt, len(self.all_prompts), "hr_prompt"
+        )
         self.all_hr_prompts = [shared.prompt_styles.apply_styles_to_prompt(x, self.styles) for x in prompts]
-        self.all_hr_negative_prompts = [shared.prompt_styles.apply_negative_styles_to_prompt(x, self.styles) for x in negative_prompts]
+        self.all_hr_negative_prompts = [
+            shared.prompt_styles.apply_negative_styles_to_prompt(x, self.styles) for x in negative_prompts
+        ]
 
     def calculate_hr_conds(self) -> None:
         """Encodes the hires prompts into `hr_c` and `hr_uc`, once."""
@@ -424,7 +451,9 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
             return
         if opts.hires_fix_use_firstpass_conds:
             self.calculate_hr_conds()
-        elif lowvram.is_enabled(shared.sd_model) and shared.sd_model.sd_checkpoint_info == sd_models.select_checkpoint():
+        elif (
+            lowvram.is_enabled(shared.sd_model) and shared.sd_model.sd_checkpoint_info == sd_models.select_checkpoint()
+        ):
             # With little memory the text encoder is on the device now, so both passes are encoded in one go.
             with devices.autocast():
                 extra_networks.activate(self, self.hr_extra_network_data)
@@ -491,9 +520,16 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             self.extra_generation_params["Noise multiplier"] = self.initial_noise_multiplier
             noise *= self.initial_noise_multiplier
         if self.scripts is not None:
-            self.scripts.process_before_every_sampling(p=self, x=self.init_latent, noise=noise, c=conditioning, uc=unconditional_conditioning)
+            self.scripts.process_before_every_sampling(
+                p=self, x=self.init_latent, noise=noise, c=conditioning, uc=unconditional_conditioning
+            )
         samples = self.sampler.sample_img2img(
-            self, self.init_latent, noise, conditioning, unconditional_conditioning, image_conditioning=self.image_conditioning
+            self,
+            self.init_latent,
+            noise,
+            conditioning,
+            unconditional_conditioning,
+            image_conditioning=self.image_conditioning,
         )
         if self.mask is not None:
             samples = self._blend_with_init(samples)
@@ -524,7 +560,9 @@ def _set_mask_blur(self: StableDiffusionProcessingImg2Img, value: Any) -> None:
 
 
 StableDiffusionProcessingImg2Img.mask_blur = property(
-    _common_mask_blur, _set_mask_blur, doc="Blur of both directions, None while they differ; setting None leaves both alone."
+    _common_mask_blur,
+    _set_mask_blur,
+    doc="Blur of both directions, None while they differ; setting None leaves both alone.",
 )
 
 
@@ -587,7 +625,9 @@ class Processed:
         self.s_min_uncond = p.s_min_uncond
         self.sampler_noise_scheduler_override = p.sampler_noise_scheduler_override
         self.prompt = self.prompt if not isinstance(self.prompt, list) else self.prompt[0]
-        self.negative_prompt = self.negative_prompt if not isinstance(self.negative_prompt, list) else self.negative_prompt[0]
+        self.negative_prompt = (
+            self.negative_prompt if not isinstance(self.negative_prompt, list) else self.negative_prompt[0]
+        )
         self.seed = _first_seed(self.seed)
         self.subseed = _first_seed(self.subseed)
         self.is_using_inpainting_conditioning = p.is_using_inpainting_conditioning
@@ -627,16 +667,28 @@ def _first_seed(seed: Any) -> int:
 
 
 def program_version() -> str:
-    """The version infotexts carry; its first part is the version of the program this is a drop-in for, so that every reader understands it."""
+    """The version infotexts carry; its first part is the version of the program this is a drop-in for, so that every
+    reader understands it.
+    """
     return version.PROGRAM_VERSION
 
 
 def create_infotext(
-    p, all_prompts, all_seeds, all_subseeds, comments=None, iteration=0, position_in_batch=0, use_main_prompt=False, index=None, all_negative_prompts=None
+    p,
+    all_prompts,
+    all_seeds,
+    all_subseeds,
+    comments=None,
+    iteration=0,
+    position_in_batch=0,
+    use_main_prompt=False,
+    index=None,
+    all_negative_prompts=None,
 ) -> str:
     """The generation parameters of one picture as text, as written into files.
 
-    index: of the picture in the given lists; by default position_in_batch + iteration * batch_size. use_main_prompt: for a grid.
+    index: of the picture in the given lists; by default position_in_batch + iteration * batch_size. use_main_prompt:
+    for a grid.
     """
     if use_main_prompt:
         index = 0
@@ -664,10 +716,17 @@ def create_infotext(
     return generation_params.infotext_of(p, picture, program_version(), call_arguments)
 
 
-def create_random_tensors(shape, seeds, subseeds=None, subseed_strength=0.0, seed_resize_from_h=0, seed_resize_from_w=0, p=None):
+def create_random_tensors(
+    shape, seeds, subseeds=None, subseed_strength=0.0, seed_resize_from_h=0, seed_resize_from_w=0, p=None
+):
     """Noise (len(seeds), *shape), one generator per seed, as the first draw of a job with these seeds."""
     return rng.ImageRNG(
-        shape, seeds, subseeds=subseeds, subseed_strength=subseed_strength, seed_resize_from_h=seed_resize_from_h, seed_resize_from_w=seed_resize_from_w
+        shape,
+        seeds,
+        subseeds=subseeds,
+        subseed_strength=subseed_strength,
+        seed_resize_from_h=seed_resize_from_h,
+        seed_resize_from_w=seed_resize_from_w,
     ).next()
 
 
@@ -685,7 +744,8 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
         p.scripts.before_process(p)
 
     if sd_models.checkpoint_aliases.get(p.override_settings.get("sd_model_checkpoint")) is None:
-        # A job without a checkpoint of its own runs on the configured one, even after a refiner or another job left its own loaded.
+        # A job without a checkpoint of its own runs on the configured one, even after a refiner or another job left
+        # its own loaded.
         p.override_settings.pop("sd_model_checkpoint", None)
         sd_models.reload_model_weights()
 
@@ -710,7 +770,11 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     prepare_prompt_seed_state(p)
     p.opts_snapshot = create_opts_snapshot(shared.opts)
     p.runtime_context = RuntimeContext(
-        model=shared.sd_model, opts_snapshot=p.opts_snapshot, device=shared.device, state=shared.state, cmd_opts=shared.cmd_opts
+        model=shared.sd_model,
+        opts_snapshot=p.opts_snapshot,
+        device=shared.device,
+        state=shared.state,
+        cmd_opts=shared.cmd_opts,
     )
     if os.path.exists(cmd_opts.embeddings_dir) and not p.do_not_reload_embeddings:
         model_hijack.embedding_db.load_textual_inversion_embeddings()
@@ -775,7 +839,9 @@ def resolve_request(p: StableDiffusionProcessing) -> None:
     if p.refiner_checkpoint not in (None, "", "None", "none"):
         p.refiner_checkpoint_info = sd_models.get_closet_checkpoint_match(p.refiner_checkpoint)
         if p.refiner_checkpoint_info is None:
-            raise errors.NotFound(f"Could not find a checkpoint with name {p.refiner_checkpoint!r}", field="refiner_checkpoint")
+            raise errors.NotFound(
+                f"Could not find a checkpoint with name {p.refiner_checkpoint!r}", field="refiner_checkpoint"
+            )
     p.sd_model_name = shared.sd_model.sd_checkpoint_info.name_for_extra
     p.sd_model_hash = shared.sd_model.sd_model_hash
     p.sd_vae_name = sd_vae.get_loaded_vae_name()
@@ -793,7 +859,12 @@ def slice_batch(p: StableDiffusionProcessing) -> None:
     p.subseeds = p.all_subseeds[batch]
     shape = (p.sd_model.latent_channels, p.height // opt_f, p.width // opt_f)
     p.rng = rng.ImageRNG(
-        shape, p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength, seed_resize_from_h=p.seed_resize_from_h, seed_resize_from_w=p.seed_resize_from_w
+        shape,
+        p.seeds,
+        subseeds=p.subseeds,
+        subseed_strength=p.subseed_strength,
+        seed_resize_from_h=p.seed_resize_from_h,
+        seed_resize_from_w=p.seed_resize_from_w,
     )
 
 
@@ -822,7 +893,10 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         state.job = f"Batch {n + 1} out of {p.n_iter}"
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
 
-    with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast(), model_patches.circular_padding(p.sd_model, p.tiling):
+    with (
+        devices.without_autocast() if devices.unet_needs_upcast else devices.autocast(),
+        model_patches.circular_padding(p.sd_model, p.tiling),
+    ):
         samples = p.sample(
             conditioning=p.c,
             unconditional_conditioning=p.uc,
@@ -861,13 +935,19 @@ def postprocess_batch(p: StableDiffusionProcessing, n: int, pixels: torch.Tensor
 def batch_infotext(p: StableDiffusionProcessing, index: int, use_main_prompt: bool = False) -> str:
     """Infotext by the batch's own lists: index is the place in the batch."""
     return create_infotext(
-        p, p.prompts, p.seeds, p.subseeds, use_main_prompt=use_main_prompt, index=index, all_negative_prompts=p.negative_prompts
+        p,
+        p.prompts,
+        p.seeds,
+        p.subseeds,
+        use_main_prompt=use_main_prompt,
+        index=index,
+        all_negative_prompts=p.negative_prompts,
     )
 
 
 # A1111 names
-from modules.image_ops import apply_color_correction, apply_overlay, create_binary_mask, setup_color_correction, uncrop  # noqa: E402
-from modules.job.decode import DecodedSamples, decode_latent_batch  # noqa: E402
-from modules.job.hires import old_first_pass_dimensions as old_hires_fix_first_pass_dimensions  # noqa: E402
-from modules.rng import slerp  # noqa: E402
-from modules.sd_samplers_common import approximation_indexes, decode_first_stage, images_tensor_to_samples  # noqa: E402
+from modules.image_ops import apply_color_correction, apply_overlay, create_binary_mask, setup_color_correction, uncrop  # noqa: E402, F401
+from modules.job.decode import DecodedSamples, decode_latent_batch  # noqa: E402, F401
+from modules.job.hires import old_first_pass_dimensions as old_hires_fix_first_pass_dimensions  # noqa: E402, F401
+from modules.rng import slerp  # noqa: E402, F401
+from modules.sd_samplers_common import approximation_indexes, decode_first_stage, images_tensor_to_samples  # noqa: E402, F401

@@ -1,4 +1,5 @@
-"""job: what is queued, what runs, what is done: the bookkeeping behind the page's progress bar and the restoring of a reloaded page.
+"""job: what is queued, what runs, what is done: the bookkeeping behind the page's progress bar and the restoring of a
+reloaded page.
 
 Knows tasks by their id only; the HTTP route that serves `progressapi` belongs to the page.
 """
@@ -114,7 +115,8 @@ def estimate_seconds_left(progress: float) -> float | None:
 
 
 def progressapi(id_task: str | None = None, id_live_preview: int = -1, live_preview: bool = True) -> ProgressReport:
-    """What a page that polls for `id_task` has to know: its place in the queue, or progress, time left and a new preview.
+    """What a page that polls for `id_task` has to know: its place in the queue, or progress, time left and a new
+    preview.
 
     `id_live_preview` is the preview the page shows already; a preview is sent only when there is a newer one.
     """
@@ -122,10 +124,21 @@ def progressapi(id_task: str | None = None, id_live_preview: int = -1, live_prev
     queued = id_task in pending_tasks
     completed = id_task in finished_tasks
     if not active:
-        return ProgressReport(active, queued, completed, id_live_preview=-1, textinfo=_queue_text(id_task) if queued else "Waiting...")
+        return ProgressReport(
+            active, queued, completed, id_live_preview=-1, textinfo=_queue_text(id_task) if queued else "Waiting..."
+        )
 
     progress = job_progress()
-    report = ProgressReport(active, queued, completed, progress, estimate_seconds_left(progress), None, id_live_preview, shared.state.textinfo)
+    report = ProgressReport(
+        active,
+        queued,
+        completed,
+        progress,
+        estimate_seconds_left(progress),
+        None,
+        id_live_preview,
+        shared.state.textinfo,
+    )
     if live_preview and shared.opts.live_previews_enable:
         shared.state.set_current_image()
         if shared.state.id_live_preview != id_live_preview and shared.state.current_image is not None:

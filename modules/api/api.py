@@ -1,4 +1,6 @@
-"""face: the REST API as one object: its routers with their login, its middleware and its error answers, put onto a FastAPI app."""
+"""face: the REST API as one object: its routers with their login, its middleware and its error answers, put onto a
+FastAPI app.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,15 @@ from modules.api.auth import auth_dependencies
 
 logger = logging.getLogger(__name__)
 
-ROUTERS = (routes_generate, routes_images, routes_progress, routes_settings, routes_lists, routes_models, routes_training)
+ROUTERS = (
+    routes_generate,
+    routes_images,
+    routes_progress,
+    routes_settings,
+    routes_lists,
+    routes_models,
+    routes_training,
+)
 """One module per area, each with a `router`."""
 
 
@@ -57,7 +67,9 @@ class Api:
 
 
 def cors_options() -> dict[str, Any]:
-    """What --cors-allow-origins and --cors-allow-origins-regex ask for; everything else is open, as browsers' extensions expect."""
+    """What --cors-allow-origins and --cors-allow-origins-regex ask for; everything else is open, as browsers'
+    extensions expect.
+    """
     options: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
     if shared.cmd_opts.cors_allow_origins:
         options["allow_origins"] = shared.cmd_opts.cors_allow_origins.split(",")
@@ -67,7 +79,9 @@ def cors_options() -> dict[str, Any]:
 
 
 def api_middleware(app: FastAPI) -> None:
-    """Adds compression, CORS and the timing of requests (logged with --api-log). Has to run before the app starts serving."""
+    """Adds compression, CORS and the timing of requests (logged with --api-log). Has to run before the app starts
+    serving.
+    """
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(CORSMiddleware, **cors_options())
 
@@ -81,10 +95,19 @@ def api_middleware(app: FastAPI) -> None:
         if shared.cmd_opts.api_log and path.startswith("/sdapi"):
             client = request.scope.get("client") or ("?", 0)
             version = request.scope.get("http_version", "0.0")
-            logger.info("API %s %s/%s %s %s %s %s", response.status_code, request.scope.get("scheme"), version, request.method, path, client[0], seconds)
+            logger.info(
+                "API %s %s/%s %s %s %s %s",
+                response.status_code,
+                request.scope.get("scheme"),
+                version,
+                request.method,
+                path,
+                client[0],
+                seconds,
+            )
         return response
 
 
 # A1111 names
-from modules.api.image_codec import decode_base64_to_image, encode_pil_to_base64, verify_url  # noqa: E402
-from modules.api.script_args import script_name_to_index  # noqa: E402
+from modules.api.image_codec import decode_base64_to_image, encode_pil_to_base64, verify_url  # noqa: E402, F401
+from modules.api.script_args import script_name_to_index  # noqa: E402, F401

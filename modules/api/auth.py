@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secrets import compare_digest
+from typing import Annotated
 
 from fastapi import Depends
 from fastapi.exceptions import HTTPException
@@ -21,7 +22,10 @@ def credentials_from(text: str) -> dict[str, str]:
     for entry in text.split(","):
         parts = entry.split(":")
         if len(parts) != 2:
-            raise InvalidInput("--api-auth takes user:password pairs, separated by commas, each with exactly one colon", field="api-auth")
+            raise InvalidInput(
+                "--api-auth takes user:password pairs, separated by commas, each with exactly one colon",
+                field="api-auth",
+            )
         pairs[parts[0].strip()] = parts[1].strip()
     return pairs
 
@@ -32,12 +36,14 @@ def auth_dependencies() -> list:
         return []
     known = credentials_from(shared.cmd_opts.api_auth)
 
-    def check(credentials: HTTPBasicCredentials = Depends(HTTPBasic())) -> bool:
+    def check(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> bool:
         # Both comparisons take the same time whether or not the user exists.
         password = known.get(credentials.username, "")
         same = compare_digest(credentials.password.encode(), password.encode())
         if credentials.username in known and same:
             return True
-        raise HTTPException(status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+        raise HTTPException(
+            status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"}
+        )
 
     return [Depends(check)]

@@ -1,4 +1,6 @@
-"""face: from a generation request to its answer: the request becomes a processing object, runs as a job, and its pictures are encoded."""
+"""face: from a generation request to its answer: the request becomes a processing object, runs as a job, and its
+pictures are encoded.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,26 @@ from modules.api.image_codec import decode_base64_to_image, to_json_image
 from modules.errors import InvalidInput, NotFound
 from modules.scripts import Script, ScriptRunner
 
-API_ONLY = ("script_name", "script_args", "alwayson_scripts", "infotext", "send_images", "save_images", "include_init_images", "sampler_index")
+API_ONLY = (
+    "script_name",
+    "script_args",
+    "alwayson_scripts",
+    "infotext",
+    "send_images",
+    "save_images",
+    "include_init_images",
+    "sampler_index",
+)
 """Request fields that are no arguments of the processing classes."""
 
 
 def processing_arguments(request: BaseModel) -> dict[str, Any]:
-    """Constructor arguments of the processing object, with sampler and schedule resolved and saving decided by `save_images`."""
-    sampler, scheduler = sd_samplers.get_sampler_and_scheduler(request.sampler_name or request.sampler_index, request.scheduler)
+    """Constructor arguments of the processing object, with sampler and schedule resolved and saving decided by
+    `save_images`.
+    """
+    sampler, scheduler = sd_samplers.get_sampler_and_scheduler(
+        request.sampler_name or request.sampler_index, request.scheduler
+    )
     arguments = {name: getattr(request, name) for name in type(request).model_fields if name not in API_ONLY}
     arguments["sampler_name"] = sampler
     if not request.scheduler and scheduler != "Automatic":
@@ -28,7 +43,9 @@ def processing_arguments(request: BaseModel) -> dict[str, Any]:
     return arguments
 
 
-def run_job(p: processing.StableDiffusionProcessing, runner: ScriptRunner, args: list, script: Script | None) -> processing.Processed:
+def run_job(
+    p: processing.StableDiffusionProcessing, runner: ScriptRunner, args: list, script: Script | None
+) -> processing.Processed:
     """Runs the selected script, or the plain job, on `p`."""
     p.is_api = True
     p.scripts = runner
@@ -60,10 +77,15 @@ def txt2img(request: BaseModel) -> dict[str, Any]:
     if request.firstpass_image is not None:
         arguments["firstpass_image"] = decode_base64_to_image(request.firstpass_image)
     if request.enable_hr and request.denoising_strength is None:
-        raise InvalidInput("denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength")
+        raise InvalidInput(
+            "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
+        )
 
     task_id = request.force_task_id or progress.create_task_id("txt2img")
-    with call_queue.gpu_job("scripts_txt2img", task_id), closing(processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **arguments)) as p:
+    with (
+        call_queue.gpu_job("scripts_txt2img", task_id),
+        closing(processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **arguments)) as p,
+    ):
         p.outpath_samples = shared.opts.outdir_txt2img_samples
         p.outpath_grids = shared.opts.outdir_txt2img_grids
         processed = run_job(p, runner, args, script)
@@ -85,7 +107,10 @@ def img2img(request: BaseModel) -> dict[str, Any]:
     arguments["init_images"] = [decode_base64_to_image(text) for text in request.init_images]
 
     task_id = request.force_task_id or progress.create_task_id("img2img")
-    with call_queue.gpu_job("scripts_img2img", task_id), closing(processing.StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **arguments)) as p:
+    with (
+        call_queue.gpu_job("scripts_img2img", task_id),
+        closing(processing.StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **arguments)) as p,
+    ):
         p.outpath_samples = shared.opts.outdir_img2img_samples
         p.outpath_grids = shared.opts.outdir_img2img_grids
         processed = run_job(p, runner, args, script)

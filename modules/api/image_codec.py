@@ -13,8 +13,9 @@ from urllib.parse import urlparse
 import requests
 from PIL import Image, UnidentifiedImageError
 
-from modules import image_ops, images, shared
+from modules import images, shared
 from modules.errors import InvalidInput, WebuiError
+from modules.image_files import EncodingSettings, encode_image
 
 DOWNLOAD_SECONDS = 30
 
@@ -37,17 +38,23 @@ def verify_url(url: str) -> bool:
 def download_image(url: str) -> Image.Image:
     """Fetches a picture from an http(s) address.
 
-    Raises RequestNotAllowed as the settings api_enable_requests and api_forbid_local_requests say, and InvalidInput when no picture comes.
+    Raises RequestNotAllowed as the settings api_enable_requests and api_forbid_local_requests say, and InvalidInput
+    when no picture comes.
     """
     opts = shared.opts
     if not opts.api_enable_requests:
-        raise RequestNotAllowed("Requests not allowed: send the picture as base64, or turn the setting api_enable_requests on", field="image")
+        raise RequestNotAllowed(
+            "Requests not allowed: send the picture as base64, or turn the setting api_enable_requests on",
+            field="image",
+        )
     if opts.api_forbid_local_requests and not verify_url(url):
         raise RequestNotAllowed("Request to local resource not allowed: send the picture as base64", field="image")
     headers = {"user-agent": opts.api_useragent} if opts.api_useragent else {}
     try:
         # A redirect could lead to a local address that was never checked.
-        answer = requests.get(url, timeout=DOWNLOAD_SECONDS, headers=headers, allow_redirects=not opts.api_forbid_local_requests)
+        answer = requests.get(
+            url, timeout=DOWNLOAD_SECONDS, headers=headers, allow_redirects=not opts.api_forbid_local_requests
+        )
         answer.raise_for_status()
         return images.read(io.BytesIO(answer.content))
     except (requests.RequestException, UnidentifiedImageError, OSError) as e:
@@ -68,28 +75,30 @@ def decode_base64_to_image(encoding: str) -> Image.Image:
     try:
         return images.read(io.BytesIO(base64.b64decode(encoding)))
     except (binascii.Error, ValueError, UnidentifiedImageError, OSError) as e:
-        raise InvalidInput("Invalid encoded image: give the picture as base64 text or as a data URI", field="image") from e
+        raise InvalidInput(
+            "Invalid encoded image: give the picture as base64 text or as a data URI", field="image"
+        ) from e
 
 
 def encode_pil_to_base64(image: Image.Image | str) -> bytes | str:
     """The picture in the format of the setting samples_format, infotext included, as base64. Text is passed through."""
     if isinstance(image, str):
         return image
-    return base64.b64encode(image_ops_encode(image))
-
-
-def image_ops_encode(image: Image.Image) -> bytes:
-    """The picture's file in the format of the setting samples_format."""
-    image_format = shared.opts.samples_format
-    if image_format.lower() not in images.ENCODERS:
-        raise InvalidInput(f"Invalid image format {image_format!r} in the setting samples_format", field="samples_format")
-    return images.encode(image, image_format, image.info.get("parameters"))
+    opts = shared.opts
+    texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
+    buffer = io.BytesIO()
+    encode_image(
+        image,
+        buffer,
+        f".{opts.samples_format}",
+        EncodingSettings(opts.jpeg_quality, opts.webp_lossless),
+        infotext=texts.get("parameters"),
+        texts=texts,
+    )
+    return base64.b64encode(buffer.getvalue())
 
 
 def to_json_image(image: Image.Image | str) -> str:
     """`encode_pil_to_base64` as text."""
     encoded = encode_pil_to_base64(image)
     return encoded if isinstance(encoded, str) else encoded.decode("ascii")
-
-
-__all__ = ["decode_base64_to_image", "encode_pil_to_base64", "image_ops", "to_json_image", "verify_url"]

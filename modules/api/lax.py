@@ -1,4 +1,6 @@
-"""face: field types that take what clients of the API have always sent: 6.7 or "6" for an integer, a number for a text, [] for an empty map."""
+"""face: field types that take what clients of the API have always sent: 6.7 or "6" for an integer, a number for a
+text, [] for an empty map.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +34,6 @@ def to_dict(value: Any) -> Any:
 
 LaxInt = Annotated[int, BeforeValidator(to_int), WithJsonSchema({"type": "integer"})]
 LaxStr = Annotated[str, BeforeValidator(to_str), WithJsonSchema({"type": "string"})]
-LaxDict = Annotated[dict[str, Any], BeforeValidator(to_dict), WithJsonSchema({"type": "object", "additionalProperties": True})]
+LaxDict = Annotated[
+    dict[str, Any], BeforeValidator(to_dict), WithJsonSchema({"type": "object", "additionalProperties": True})
+]

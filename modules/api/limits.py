@@ -16,7 +16,11 @@ LIMITS = {
 }
 """Request field -> (smallest value, setting that holds the largest)."""
 
-OPTIONAL_LIMITS = {"hr_resize_x": "api_max_size", "hr_resize_y": "api_max_size", "hr_second_pass_steps": "api_max_steps"}
+OPTIONAL_LIMITS = {
+    "hr_resize_x": "api_max_size",
+    "hr_resize_y": "api_max_size",
+    "hr_second_pass_steps": "api_max_steps",
+}
 """The same for fields whose 0 means "not asked for"."""
 
 
@@ -38,4 +42,7 @@ def _check_value(field: str, value: float | None, low: int, high: int, setting: 
     if value is None:
         raise InvalidInput(f"{field} is missing: give a number from {low} to {high}", field=field)
     if not low <= value <= high:
-        raise InvalidInput(f"{field} is {value:g}, but must be from {low} to {high} (the setting {setting} changes the upper end)", field=field)
+        raise InvalidInput(
+            f"{field} is {value:g}, but must be from {low} to {high} (the setting {setting} changes the upper end)",
+            field=field,
+        )

@@ -1,15 +1,14 @@
 """face: the API's request and response models.
 
-The two generation requests are built from the processing classes: a field added there is a field of the API. `additional_fields` adds what only
-the API has, and replaces what it says differently.
+The two generation requests are built from the processing classes: a field added there is a field of the API.
+`additional_fields` adds what only the API has, and replaces what it says differently.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import types
 import typing
-from typing import Any, Literal
+from typing import Any, Literal, Optional
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -34,7 +33,16 @@ API_NOT_ALLOWED = [
 ]
 """Constructor arguments of the processing classes that are no request fields."""
 
-LAX_TYPES: dict[Any, Any] = {int: LaxInt, str: LaxStr, list[str]: list[LaxStr], dict: LaxDict, dict[str, Any]: LaxDict, float: float, bool: bool, list: list}
+LAX_TYPES: dict[Any, Any] = {
+    int: LaxInt,
+    str: LaxStr,
+    list[str]: list[LaxStr],
+    dict: LaxDict,
+    dict[str, Any]: LaxDict,
+    float: float,
+    bool: bool,
+    list: list,
+}
 
 
 class PydanticModelGenerator:
@@ -58,7 +66,9 @@ class PydanticModelGenerator:
 
     def generate_model(self) -> type[BaseModel]:
         """The finished model. Unknown body fields are ignored."""
-        return create_model(self._model_name, __config__=ConfigDict(extra="ignore", validate_assignment=False), **self._fields)
+        return create_model(
+            self._model_name, __config__=ConfigDict(extra="ignore", validate_assignment=False), **self._fields
+        )
 
 
 _SCRIPT_FIELDS = [
@@ -105,7 +115,9 @@ class ImageToImageResponse(BaseModel):
 
 
 class ExtrasBaseRequest(BaseModel):
-    resize_mode: Literal[0, 1] = Field(default=0, description="0: by upscaling_resize, 1: to upscaling_resize_w x upscaling_resize_h")
+    resize_mode: Literal[0, 1] = Field(
+        default=0, description="0: by upscaling_resize, 1: to upscaling_resize_w x upscaling_resize_h"
+    )
     show_extras_results: bool = True
     gfpgan_visibility: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     codeformer_visibility: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
@@ -307,7 +319,10 @@ def _response_type(default: Any) -> Any:
 
 def options_model() -> type[BaseModel]:
     """The answer of GET /options: one nullable field per registered setting."""
-    fields = {key: (_response_type(info.default) | None if info.default else Any, Field(default=info.default)) for key, info in opts.data_labels.items()}
+    fields = {
+        key: (_response_type(info.default) | None if info.default else Any, Field(default=info.default))
+        for key, info in opts.data_labels.items()
+    }
     return create_model("Options", __config__=ConfigDict(protected_namespaces=()), **fields)
 
 
@@ -318,5 +333,5 @@ def flags_model() -> type[BaseModel]:
         if action.dest in ("help", "==SUPPRESS=="):
             continue
         flag_type = LaxStr if action.default is None else type(action.default)
-        fields[action.dest] = (flag_type | None if isinstance(flag_type, type | types.UnionType) else typing.Optional[flag_type], Field(default=action.default))  # noqa: UP045
+        fields[action.dest] = (Optional[flag_type], Field(default=action.default))  # noqa: UP045 (built at run time)
     return create_model("Flags", __config__=ConfigDict(protected_namespaces=()), **fields)

@@ -14,7 +14,9 @@ from modules.errors import NotFound
 router = APIRouter(tags=["images"])
 
 
-@router.post("/sdapi/v1/png-info", response_model=models.PNGInfoResponse, summary="Read the generation parameters of a picture")
+@router.post(
+    "/sdapi/v1/png-info", response_model=models.PNGInfoResponse, summary="Read the generation parameters of a picture"
+)
 def pnginfoapi(req: models.PNGInfoRequest) -> dict:
     image = decode_base64_to_image(req.image.strip())
     text, items = images.read_info_from_image(image)
@@ -32,22 +34,42 @@ def extras_arguments(req: models.ExtrasBaseRequest) -> dict[str, Any]:
     return values
 
 
-@router.post("/sdapi/v1/extra-single-image", response_model=models.ExtrasSingleImageResponse, summary="Enlarge or restore a picture")
+@router.post(
+    "/sdapi/v1/extra-single-image",
+    response_model=models.ExtrasSingleImageResponse,
+    summary="Enlarge or restore a picture",
+)
 def extras_single_image_api(req: models.ExtrasSingleImageRequest) -> dict:
     image = decode_base64_to_image(req.image)
     with call_queue.gpu_job("extras"):
         pictures, info, _ = postprocessing.run_extras(
-            extras_mode=0, image_folder="", input_dir="", output_dir="", save_output=False, image=image, **extras_arguments(req)
+            extras_mode=0,
+            image_folder="",
+            input_dir="",
+            output_dir="",
+            save_output=False,
+            image=image,
+            **extras_arguments(req),
         )
     return {"image": to_json_image(pictures[0]), "html_info": info}
 
 
-@router.post("/sdapi/v1/extra-batch-images", response_model=models.ExtrasBatchImagesResponse, summary="Enlarge or restore several pictures")
+@router.post(
+    "/sdapi/v1/extra-batch-images",
+    response_model=models.ExtrasBatchImagesResponse,
+    summary="Enlarge or restore several pictures",
+)
 def extras_batch_images_api(req: models.ExtrasBatchImagesRequest) -> dict:
     folder = [decode_base64_to_image(entry.data) for entry in req.imageList]
     with call_queue.gpu_job("extras"):
         pictures, info, _ = postprocessing.run_extras(
-            extras_mode=1, image_folder=folder, image="", input_dir="", output_dir="", save_output=False, **extras_arguments(req)
+            extras_mode=1,
+            image_folder=folder,
+            image="",
+            input_dir="",
+            output_dir="",
+            save_output=False,
+            **extras_arguments(req),
         )
     return {"images": [to_json_image(picture) for picture in pictures], "html_info": info}
 

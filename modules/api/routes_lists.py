@@ -14,7 +14,11 @@ router = APIRouter(tags=["lists"])
 @router.get("/sdapi/v1/samplers", response_model=list[models.SamplerItem], summary="Samplers")
 def get_samplers() -> list[dict]:
     return [
-        {"name": sampler.name, "aliases": sampler.aliases, "options": {key: str(value) for key, value in sampler.options.items()}}
+        {
+            "name": sampler.name,
+            "aliases": sampler.aliases,
+            "options": {key: str(value) for key, value in sampler.options.items()},
+        }
         for sampler in sd_samplers.all_samplers
     ]
 
@@ -36,7 +40,8 @@ def get_schedulers() -> list[dict]:
 @router.get("/sdapi/v1/prompt-styles", response_model=list[models.PromptStyleItem], summary="Styles")
 def get_prompt_styles() -> list[dict]:
     return [
-        {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt} for style in shared.prompt_styles.styles.values()
+        {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
+        for style in shared.prompt_styles.styles.values()
     ]
 
 
@@ -55,7 +60,11 @@ def get_script_info() -> list:
     return [script.api_info for runner in runners for script in runner.scripts if script.api_info is not None]
 
 
-@router.get("/sdapi/v1/extensions", response_model=list[models.ExtensionItem], summary="Installed extensions that come from a git remote")
+@router.get(
+    "/sdapi/v1/extensions",
+    response_model=list[models.ExtensionItem],
+    summary="Installed extensions that come from a git remote",
+)
 def get_extensions_list() -> list[dict]:
     extensions.list_extensions()
     found = []

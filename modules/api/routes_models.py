@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from modules import call_queue, memmon, realesrgan_model, sd_hijack, sd_models, sd_models_config, sd_vae, shared, shared_items
+from modules import (
+    call_queue,
+    memmon,
+    realesrgan_model,
+    sd_hijack,
+    sd_models,
+    sd_models_config,
+    sd_vae,
+    shared,
+    shared_items,
+)
 from modules.api import models
 from modules.textual_inversion.textual_inversion import Embedding
 
@@ -50,19 +60,28 @@ def get_upscalers() -> list[dict]:
     ]
 
 
-@router.get("/sdapi/v1/latent-upscale-modes", response_model=list[models.LatentUpscalerModeItem], summary="Latent upscale modes of the hires pass")
+@router.get(
+    "/sdapi/v1/latent-upscale-modes",
+    response_model=list[models.LatentUpscalerModeItem],
+    summary="Latent upscale modes of the hires pass",
+)
 def get_latent_upscale_modes() -> list[dict]:
     return [{"name": name} for name in shared.latent_upscale_modes]
 
 
 @router.get("/sdapi/v1/face-restorers", response_model=list[models.FaceRestorerItem], summary="Face restorers")
 def get_face_restorers() -> list[dict]:
-    return [{"name": restorer.name(), "cmd_dir": getattr(restorer, "cmd_dir", None)} for restorer in shared.face_restorers]
+    return [
+        {"name": restorer.name(), "cmd_dir": getattr(restorer, "cmd_dir", None)} for restorer in shared.face_restorers
+    ]
 
 
 @router.get("/sdapi/v1/realesrgan-models", response_model=list[models.RealesrganItem], summary="RealESRGAN models")
 def get_realesrgan_models() -> list[dict]:
-    return [{"name": row.name, "path": row.data_path, "scale": row.scale} for row in realesrgan_model.get_realesrgan_models(None)]
+    return [
+        {"name": row.name, "path": row.data_path, "scale": row.scale}
+        for row in realesrgan_model.get_realesrgan_models(None)
+    ]
 
 
 @router.get("/sdapi/v1/embeddings", response_model=models.EmbeddingsResponse, summary="Textual inversion embeddings")

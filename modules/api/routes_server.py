@@ -25,5 +25,3 @@ def restart_webui() -> Response:
 def stop_webui() -> Response:
     shared.state.server_command = "stop"
     return Response("Stopping.")
-
-

@@ -26,7 +26,9 @@ def set_config(req: Annotated[dict[str, Any], Body(examples=[{"CLIP_stop_at_last
     """Applies the settings in the order given and saves them. Settings that are code or paths stay as they are."""
     checkpoint = req.get("sd_model_checkpoint")
     if checkpoint is not None and checkpoint not in sd_models.checkpoint_aliases:
-        raise NotFound(f"model {checkpoint!r} not found; /sdapi/v1/sd-models lists the checkpoints", field="sd_model_checkpoint")
+        raise NotFound(
+            f"model {checkpoint!r} not found; /sdapi/v1/sd-models lists the checkpoints", field="sd_model_checkpoint"
+        )
     for key, value in req.items():
         apply_setting(key, value)
     try:
@@ -50,4 +52,7 @@ def apply_setting(key: str, value: Any) -> None:
 @router.get("/sdapi/v1/cmd-flags", response_model=models.flags_model(), summary="Command line flags")
 def get_cmd_flags() -> dict[str, Any]:
     flags = {key: value for key, value in vars(shared.cmd_opts).items() if key not in DERIVED_FLAGS}
-    return {key: str(value) if shared.parser.get_default(key) is None and value is not None else value for key, value in flags.items()}
+    return {
+        key: str(value) if shared.parser.get_default(key) is None and value is not None else value
+        for key, value in flags.items()
+    }

@@ -1,4 +1,6 @@
-"""face: creating and training embeddings and hypernetworks. Training is not part of the program yet; the routes say so."""
+"""face: creating and training embeddings and hypernetworks. Training is not part of the program yet; the routes say
+so.
+"""
 
 from __future__ import annotations
 

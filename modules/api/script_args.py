@@ -1,4 +1,6 @@
-"""face: the flat argument list of the scripts of one request: defaults, what the infotext says, what the request says."""
+"""face: the flat argument list of the scripts of one request: defaults, what the infotext says, what the request
+says.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ def always_on_script(name: str, runner: ScriptRunner) -> Script:
 def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) -> tuple[list, Script | None]:
     """(argument list, selected script) of a request.
 
-    infotext_args: values by place in the list, taken from the request's infotext. The arguments of the selected script replace its slice as they
-    are, short or long; those of always-on scripts are laid over its beginning.
+    infotext_args: values by place in the list, taken from the request's infotext. The arguments of the selected script
+    replace its slice as they are, short or long; those of always-on scripts are laid over its beginning.
     """
     script, index = selectable_script(request.script_name, runner)
     args = list(script_ui.default_args(runner))
@@ -63,7 +65,8 @@ def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) 
 
 
 def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> dict[int, Any]:
-    """Fills what the request left open from its `infotext`, and returns the script arguments found there by their place.
+    """Fills what the request left open from its `infotext`, and returns the script arguments found there by their
+    place.
 
     Fields the request sets win. Settings the infotext names join `override_settings`.
     """
@@ -81,7 +84,11 @@ def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> di
     request.override_settings = overrides | (request.override_settings or {})
 
     places = {id(component): place for place, component in enumerate(runner.inputs)}
-    values = {places[id(field.component)]: _field_value(field, params, type(field.component.value)) for field in fields if id(field.component) in places}
+    values = {
+        places[id(field.component)]: _field_value(field, params, type(field.component.value))
+        for field in fields
+        if id(field.component) in places
+    }
     return {place: value for place, value in values.items() if value is not None}
 
 
@@ -99,4 +106,6 @@ def _field_value(field: Any, params: dict[str, Any], target_type: Any) -> Any:
     try:
         return TypeAdapter(target_type).validate_python(value)
     except ValidationError as e:
-        raise InvalidInput(f"infotext: {field.label or field.api} is {value!r}, which does not fit", field="infotext") from e
+        raise InvalidInput(
+            f"infotext: {field.label or field.api} is {value!r}, which does not fit", field="infotext"
+        ) from e

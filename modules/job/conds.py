@@ -1,4 +1,6 @@
-"""job: from prompts to conditioning: texts encoded once and remembered, and what inpainting, edit and depth models see beside the text."""
+"""job: from prompts to conditioning: texts encoded once and remembered, and what inpainting, edit and depth models see
+beside the text.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,12 @@ IMAGE_CONDITIONED = ("hybrid", "concat")
 
 
 def cond_cache_key(
-    p: StableDiffusionProcessing, prompts: prompt_parser.SdConditioning, steps: int, extra_network_data: Any, hires_steps: int | None, use_old_scheduling: bool
+    p: StableDiffusionProcessing,
+    prompts: prompt_parser.SdConditioning,
+    steps: int,
+    extra_network_data: Any,
+    hires_steps: int | None,
+    use_old_scheduling: bool,
 ) -> tuple:
     """Everything the encoded prompts depend on; equal keys mean that the remembered conditioning can be used again."""
     opts = shared.opts
@@ -53,12 +60,16 @@ def encode_with_cache(
 ) -> Any:
     """Conditioning of `prompts`, taken from one of `caches` ([key, value] pairs) or encoded and put into the first.
 
-    encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of the first pass,
+    encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of
+    the first pass,
     hires_steps: of the second, None in the first.
     """
     old_scheduling = shared.opts.use_old_scheduling
     if old_scheduling:
-        schedules = [prompt_parser.get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, old) for old in (False, True)]
+        schedules = [
+            prompt_parser.get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, old)
+            for old in (False, True)
+        ]
         if schedules[0] != schedules[1]:
             p.extra_generation_params["Old prompt editing timelines"] = True
 
@@ -79,14 +90,22 @@ def total_steps(sampler_name: str | None, steps: int) -> int:
 
 
 def encode_first_pass(p: StableDiffusionProcessing) -> None:
-    """Fills `p.c` and `p.uc`, and the step counts that prompt editing is based on. The negative prompt is encoded first."""
+    """Fills `p.c` and `p.uc`, and the step counts that prompt editing is based on. The negative prompt is encoded
+    first.
+    """
     prompts = prompt_parser.SdConditioning(p.prompts, width=p.width, height=p.height)
-    negative_prompts = prompt_parser.SdConditioning(p.negative_prompts, width=p.width, height=p.height, is_negative_prompt=True)
+    negative_prompts = prompt_parser.SdConditioning(
+        p.negative_prompts, width=p.width, height=p.height, is_negative_prompt=True
+    )
     steps = total_steps(p.sampler_name, p.steps)
     p.step_multiplier = steps // p.steps
     p.firstpass_steps = steps
-    p.uc = p.get_conds_with_caching(prompt_parser.get_learned_conditioning, negative_prompts, steps, [p.cached_uc], p.extra_network_data)
-    p.c = p.get_conds_with_caching(prompt_parser.get_multicond_learned_conditioning, prompts, steps, [p.cached_c], p.extra_network_data)
+    p.uc = p.get_conds_with_caching(
+        prompt_parser.get_learned_conditioning, negative_prompts, steps, [p.cached_uc], p.extra_network_data
+    )
+    p.c = p.get_conds_with_caching(
+        prompt_parser.get_multicond_learned_conditioning, prompts, steps, [p.cached_c], p.extra_network_data
+    )
 
 
 def encode_hires_pass(p: Any) -> None:
@@ -99,8 +118,12 @@ def encode_hires_pass(p: Any) -> None:
     steps = total_steps(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
     data = p.hr_extra_network_data
     first = p.firstpass_steps
-    p.hr_uc = p.get_conds_with_caching(prompt_parser.get_learned_conditioning, negative_prompts, first, [p.cached_hr_uc, p.cached_uc], data, steps)
-    p.hr_c = p.get_conds_with_caching(prompt_parser.get_multicond_learned_conditioning, prompts, first, [p.cached_hr_c, p.cached_c], data, steps)
+    p.hr_uc = p.get_conds_with_caching(
+        prompt_parser.get_learned_conditioning, negative_prompts, first, [p.cached_hr_uc, p.cached_uc], data, steps
+    )
+    p.hr_c = p.get_conds_with_caching(
+        prompt_parser.get_multicond_learned_conditioning, prompts, first, [p.cached_hr_c, p.cached_c], data, steps
+    )
 
 
 def no_image_conditioning(latent: torch.Tensor) -> torch.Tensor:
@@ -128,7 +151,10 @@ def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, heig
     if takes_masked_image(sd_model):
         grey = torch.full((latent.shape[0], 3, height, width), 0.5, dtype=devices.dtype_vae, device=latent.device)
         encoded = latents.images_tensor_to_samples(
-            grey, latents.approximation_indexes.get(shared.opts.sd_vae_encode_method), sd_model, generator=torch.Generator().manual_seed(seed)
+            grey,
+            latents.approximation_indexes.get(shared.opts.sd_vae_encode_method),
+            sd_model,
+            generator=torch.Generator().manual_seed(seed),
         )
         return with_mask_channel(encoded, 1.0).to(latent.dtype)
     return no_image_conditioning(latent)
@@ -140,12 +166,18 @@ def edit_conditioning(sd_model: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def inpainting_conditioning(
-    p: StableDiffusionProcessing, pixels: torch.Tensor, latent: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True, generator: torch.Generator | None = None
+    p: StableDiffusionProcessing,
+    pixels: torch.Tensor,
+    latent: torch.Tensor,
+    image_mask: Any = None,
+    round_image_mask: bool = True,
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
     """Inpainting models: the picture with its masked part blanked, encoded, behind the mask (B, 1 + C, h, w).
 
-    pixels: (B, 3, H, W) in -1..1. image_mask: PIL image or tensor, white where the picture is made anew; None means everywhere.
-    The setting inpainting_mask_weight (or `p.inpainting_mask_weight`) blends between the blanked and the whole picture.
+    pixels: (B, 3, H, W) in -1..1. image_mask: PIL image or tensor, white where the picture is made anew; None means
+    everywhere. The setting inpainting_mask_weight (or `p.inpainting_mask_weight`) blends between the blanked and the
+    whole picture.
     """
     p.is_using_inpainting_conditioning = True
     if image_mask is None:
@@ -158,18 +190,36 @@ def inpainting_conditioning(
     mask = mask.to(device=pixels.device, dtype=pixels.dtype)
     weight = getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
     blanked = torch.lerp(pixels, pixels * (1.0 - mask), weight)
-    encoded = p.sd_model.get_first_stage_encoding(p.sd_model.encode_first_stage(blanked.to(devices.dtype_vae), generator=generator))
-    return with_mask_channel(encoded, F.interpolate(mask, size=latent.shape[-2:])).to(device=shared.device, dtype=p.sd_model.dtype)
+    encoded = p.sd_model.get_first_stage_encoding(
+        p.sd_model.encode_first_stage(blanked.to(devices.dtype_vae), generator=generator)
+    )
+    return with_mask_channel(encoded, F.interpolate(mask, size=latent.shape[-2:])).to(
+        device=shared.device, dtype=p.sd_model.dtype
+    )
 
 
 def image_conditioning(
-    p: StableDiffusionProcessing, pixels: torch.Tensor, latent: torch.Tensor, image_mask: Any = None, round_image_mask: bool = True, generator: torch.Generator | None = None
+    p: StableDiffusionProcessing,
+    pixels: torch.Tensor,
+    latent: torch.Tensor,
+    image_mask: Any = None,
+    round_image_mask: bool = True,
+    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Image conditioning of a job that starts from a picture, by what the loaded model takes. pixels: (B, 3, H, W) in -1..1."""
+    """Image conditioning of a job that starts from a picture, by what the loaded model takes. pixels: (B, 3, H, W) in
+    -1..1.
+    """
     sd_model = p.sd_model
     pixels = pixels.to(shared.device)
     if sd_model.cond_stage_key == "edit":
         return p.edit_image_conditioning(devices.cond_cast_float(pixels))
     if takes_masked_image(sd_model):
-        return inpainting_conditioning(p, devices.cond_cast_float(pixels), latent, image_mask, sd_model.is_sdxl_inpaint or round_image_mask, generator)
+        return inpainting_conditioning(
+            p,
+            devices.cond_cast_float(pixels),
+            latent,
+            image_mask,
+            sd_model.is_sdxl_inpaint or round_image_mask,
+            generator,
+        )
     return no_image_conditioning(latent)

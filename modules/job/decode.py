@@ -1,4 +1,6 @@
-"""job: from latents to pixels: one picture at a time, with the fallbacks that save a job whose VAE overflows or does not fit."""
+"""job: from latents to pixels: one picture at a time, with the fallbacks that save a job whose VAE overflows or does
+not fit.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,13 @@ class DecodedSamples(list):
     already_decoded = True
 
 
-def decode_latent_batch(model: Any, batch: torch.Tensor, target_device: torch.device | None = None, check_for_nans: bool = False) -> DecodedSamples:
+def decode_latent_batch(
+    model: Any, batch: torch.Tensor, target_device: torch.device | None = None, check_for_nans: bool = False
+) -> DecodedSamples:
     """Decodes latents (B, C, h, w) one by one, so that memory is needed for one picture only.
 
-    target_device: where the pictures go. check_for_nans: test latents and pictures; a picture of NaNs is decoded again in a wider dtype
-    as the settings auto_vae_precision(_bfloat16) allow.
+    target_device: where the pictures go. check_for_nans: test latents and pictures; a picture of NaNs is decoded again
+    in a wider dtype as the settings auto_vae_precision(_bfloat16) allow.
     Raises NansException for latents of NaNs, and for a picture that stays so.
     """
     if check_for_nans:
@@ -34,7 +38,9 @@ def decode_latent_batch(model: Any, batch: torch.Tensor, target_device: torch.de
 
 
 def decode_samples(p: Any, samples: Any) -> torch.Tensor:
-    """Pictures of a batch (B, 3, H, W) in 0..1 on the CPU, from latents or from pictures a hires pass has decoded already."""
+    """Pictures of a batch (B, 3, H, W) in 0..1 on the CPU, from latents or from pictures a hires pass has decoded
+    already.
+    """
     if not getattr(samples, "already_decoded", False):
         method = shared.opts.sd_vae_decode_method
         if method != "Full":

@@ -11,11 +11,40 @@ from modules.errors import InvalidInput
 
 logger = logging.getLogger(__name__)
 
-PROCESSED_KEYS = (
-    "prompt all_prompts negative_prompt all_negative_prompts seed all_seeds subseed all_subseeds subseed_strength width height sampler_name cfg_scale"
-    " steps batch_size restore_faces face_restoration_model sd_model_name sd_model_hash sd_vae_name sd_vae_hash seed_resize_from_w seed_resize_from_h"
-    " denoising_strength extra_generation_params index_of_first_image infotexts styles job_timestamp clip_skip is_using_inpainting_conditioning version"
-).split()
+PROCESSED_KEYS = [
+    "prompt",
+    "all_prompts",
+    "negative_prompt",
+    "all_negative_prompts",
+    "seed",
+    "all_seeds",
+    "subseed",
+    "all_subseeds",
+    "subseed_strength",
+    "width",
+    "height",
+    "sampler_name",
+    "cfg_scale",
+    "steps",
+    "batch_size",
+    "restore_faces",
+    "face_restoration_model",
+    "sd_model_name",
+    "sd_model_hash",
+    "sd_vae_name",
+    "sd_vae_hash",
+    "seed_resize_from_w",
+    "seed_resize_from_h",
+    "denoising_strength",
+    "extra_generation_params",
+    "index_of_first_image",
+    "infotexts",
+    "styles",
+    "job_timestamp",
+    "clip_skip",
+    "is_using_inpainting_conditioning",
+    "version",
+]
 """Keys of `Processed.js()`, in their order."""
 
 
@@ -31,7 +60,8 @@ class PictureText:
 
 
 def one_per_picture(prompt: Any, negative_prompt: Any, count: int, field: str) -> tuple[list[str], list[str]]:
-    """One prompt and one negative prompt per picture, from texts or lists; `count` pictures unless a list says otherwise.
+    """One prompt and one negative prompt per picture, from texts or lists; `count` pictures unless a list says
+    otherwise.
 
     Raises InvalidInput when both are lists of different lengths.
     """
@@ -43,7 +73,10 @@ def one_per_picture(prompt: Any, negative_prompt: Any, count: int, field: str) -
         prompts = [prompt] * count
     negative_prompts = list(negative_prompt) if isinstance(negative_prompt, list) else [negative_prompt] * len(prompts)
     if len(prompts) != len(negative_prompts):
-        raise InvalidInput(f"Received a different number of prompts ({len(prompts)}) and negative prompts ({len(negative_prompts)})", field=field)
+        raise InvalidInput(
+            f"Received a different number of prompts ({len(prompts)}) and negative prompts ({len(negative_prompts)})",
+            field=field,
+        )
     return prompts, negative_prompts
 
 
@@ -80,9 +113,13 @@ def fixed_params(p: Any, picture: PictureText) -> dict[str, Any]:
         "VAE": p.sd_vae_name if opts.add_vae_name_to_info else None,
         "Variation seed": picture.subseed if varied else None,
         "Variation seed strength": p.subseed_strength if varied else None,
-        "Seed resize from": f"{p.seed_resize_from_w}x{p.seed_resize_from_h}" if p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0 else None,
+        "Seed resize from": f"{p.seed_resize_from_w}x{p.seed_resize_from_h}"
+        if p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0
+        else None,
         "Denoising strength": p.extra_generation_params.get("Denoising strength"),
-        "Conditional mask weight": getattr(p, "inpainting_mask_weight", opts.inpainting_mask_weight) if p.is_using_inpainting_conditioning else None,
+        "Conditional mask weight": getattr(p, "inpainting_mask_weight", opts.inpainting_mask_weight)
+        if p.is_using_inpainting_conditioning
+        else None,
         "Clip skip": clip_skip if clip_skip > 1 else None,
         "ENSD": opts.eta_noise_seed_delta if uses_ensd(p) else None,
         "Token merging ratio": token_merging_ratio or None,
@@ -101,15 +138,15 @@ def uses_ensd(p: Any) -> bool:
 def infotext_of(p: Any, picture: PictureText, version: str, call_arguments: dict[str, Any]) -> str:
     """The infotext of one picture.
 
-    `p.extra_generation_params` follow the fixed keys in the order they were set. A value may be a list with one entry per picture, or a function
-    that is called with everything known about the picture as keyword arguments.
+    `p.extra_generation_params` follow the fixed keys in the order they were set. A value may be a list with one entry
+    per picture, or a function that is called with everything known about the picture as keyword arguments.
     """
     params = {**fixed_params(p, picture), **p.extra_generation_params}
     params["Version"] = version if shared.opts.add_version_to_infotext else None
     params["User"] = p.user if shared.opts.add_user_name_to_info else None
     arguments = {**call_arguments, "p": p, "generation_params": params, **vars(picture)}
     resolved = {key: resolve(key, value, picture.index, arguments) for key, value in params.items()}
-    return infotext.build(picture.prompt_text, picture.negative_prompt, resolved)
+    return infotext.build_infotext(picture.prompt_text, picture.negative_prompt, resolved)
 
 
 def resolve(key: str, value: Any, index: int, arguments: dict[str, Any]) -> Any:

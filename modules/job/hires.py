@@ -25,7 +25,9 @@ def old_first_pass_dimensions(width: int, height: int) -> tuple[int, int]:
 
 
 def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
-    """Fills `p.hr_upscale_to_x/y` (size before cropping) and `p.truncate_x/y` (latent cells to crop), and records the request in the infotext."""
+    """Fills `p.hr_upscale_to_x/y` (size before cropping) and `p.truncate_x/y` (latent cells to crop), and records the
+    request in the infotext.
+    """
     params = p.extra_generation_params
     if shared.opts.use_old_hires_fix_width_height and p.applied_old_hires_behavior_to != (p.width, p.height):
         p.hr_resize_x = p.hr_upscale_to_x = p.width
@@ -62,7 +64,9 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
     if p.hr_checkpoint_name and p.hr_checkpoint_name != "Use same checkpoint":
         p.hr_checkpoint_info = sd_models.get_closet_checkpoint_match(p.hr_checkpoint_name)
         if p.hr_checkpoint_info is None:
-            raise NotFound(f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name")
+            raise NotFound(
+                f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name"
+            )
         params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
     if p.hr_sampler_name is not None and p.hr_sampler_name != p.sampler_name:
         params["Hires sampler"] = p.hr_sampler_name
@@ -72,9 +76,15 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
     if p.hr_scheduler is None:
         p.hr_scheduler = p.scheduler
 
-    p.latent_scale_mode = shared.latent_upscale_modes.get(p.hr_upscaler if p.hr_upscaler is not None else shared.latent_upscale_default_mode)
+    p.latent_scale_mode = shared.latent_upscale_modes.get(
+        p.hr_upscaler if p.hr_upscaler is not None else shared.latent_upscale_default_mode
+    )
     if p.latent_scale_mode is None and not any(upscaler.name == p.hr_upscaler for upscaler in shared.sd_upscalers):
-        raise NotFound(f"Could not find an upscaler named {p.hr_upscaler!r}; /sdapi/v1/upscalers and /sdapi/v1/latent-upscale-modes list them", field="hr_upscaler")
+        raise NotFound(
+            f"Could not find an upscaler named {p.hr_upscaler!r}; "
+            "/sdapi/v1/upscalers and /sdapi/v1/latent-upscale-modes list them",
+            field="hr_upscaler",
+        )
 
     p.calculate_target_resolution()
     count_second_pass(p)
@@ -110,8 +120,12 @@ def count_second_pass(p: StableDiffusionProcessingTxt2Img) -> None:
 
 
 def start_from_image(p: StableDiffusionProcessingTxt2Img) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """(latent, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass; the one that the upscaler does not need is None."""
-    pixels = torch.from_numpy(np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)[None])
+    """(latent, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass; the one that the upscaler
+    does not need is None.
+    """
+    pixels = torch.from_numpy(
+        np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)[None]
+    )
     if p.latent_scale_mode is None:
         return None, pixels * 2.0 - 1.0
     return encode(p, pixels), None
@@ -123,13 +137,21 @@ def encode(p: StableDiffusionProcessingTxt2Img, pixels: torch.Tensor) -> torch.T
     if method != "Full":
         p.extra_generation_params["VAE Encoder"] = method
     posterior = torch.Generator().manual_seed(int(p.seeds[-1]))
-    return latents.images_tensor_to_samples(pixels.to(shared.device, devices.dtype_vae), latents.approximation_indexes.get(method), p.sd_model, generator=posterior)
+    return latents.images_tensor_to_samples(
+        pixels.to(shared.device, devices.dtype_vae),
+        latents.approximation_indexes.get(method),
+        p.sd_model,
+        generator=posterior,
+    )
 
 
 def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(latent, image conditioning) at the target size, by interpolating the latent cells."""
     samples = F.interpolate(
-        samples, size=(p.hr_upscale_to_y // 8, p.hr_upscale_to_x // 8), mode=p.latent_scale_mode["mode"], antialias=p.latent_scale_mode["antialias"]
+        samples,
+        size=(p.hr_upscale_to_y // 8, p.hr_upscale_to_x // 8),
+        mode=p.latent_scale_mode["mode"],
+        antialias=p.latent_scale_mode["antialias"],
     )
     # Only a weight below 1 makes the conditioning depend on the picture; decoding it is dear.
     if getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight) < 1.0:
@@ -137,8 +159,12 @@ def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -
     return samples, p.txt2img_image_conditioning(samples)
 
 
-def upscale_pixels(p: StableDiffusionProcessingTxt2Img, decoded: torch.Tensor, save_intermediate) -> tuple[torch.Tensor, torch.Tensor]:
-    """(latent, image conditioning) at the target size, by the chosen upscaler on the decoded pictures (B, 3, H, W) in -1..1."""
+def upscale_pixels(
+    p: StableDiffusionProcessingTxt2Img, decoded: torch.Tensor, save_intermediate
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(latent, image conditioning) at the target size, by the chosen upscaler on the decoded pictures (B, 3, H, W) in
+    -1..1.
+    """
     upscaled = []
     for index, pixels in enumerate(torch.clamp((decoded + 1.0) / 2.0, min=0.0, max=1.0)):
         image = Image.fromarray(decode.to_uint8(pixels))
@@ -153,25 +179,40 @@ def upscale_pixels(p: StableDiffusionProcessingTxt2Img, decoded: torch.Tensor, s
 def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torch.Tensor:
     """Crops the latent to the asked size, the odd cell at the bottom and right."""
     top, left = p.truncate_y // 2, p.truncate_x // 2
-    return samples[:, :, top : samples.shape[2] - (p.truncate_y + 1) // 2, left : samples.shape[3] - (p.truncate_x + 1) // 2]
+    return samples[
+        :, :, top : samples.shape[2] - (p.truncate_y + 1) // 2, left : samples.shape[3] - (p.truncate_x + 1) // 2
+    ]
 
 
 def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: int, infotext) -> None:
-    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting save_images_before_highres_fix asks for it."""
+    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting
+    save_images_before_highres_fix asks for it.
+    """
     options = p.opts_snapshot or shared.opts
     if not p.save_samples() or not options.save_images_before_highres_fix:
         return
     if not isinstance(image, Image.Image):
         image = latents.sample_to_image(image, index, approximation=0)
     images.save_image(
-        image, p.outpath_samples, "", p.seeds[index], p.prompts[index], options.samples_format, info=infotext(index), p=p, suffix="-before-highres-fix"
+        image,
+        p.outpath_samples,
+        "",
+        p.seeds[index],
+        p.prompts[index],
+        options.samples_format,
+        info=infotext(index),
+        p=p,
+        suffix="-before-highres-fix",
     )
 
 
-def sample(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, decoded: torch.Tensor | None, infotext) -> Any:
+def sample(
+    p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, decoded: torch.Tensor | None, infotext
+) -> Any:
     """Runs the second pass and returns its decoded pictures, or the first pass's latents after an interrupt.
 
-    samples: first pass latents, decoded: its pixels in -1..1; the upscaler's kind decides which is needed. infotext: function of a picture's index.
+    samples: first pass latents, decoded: its pixels in -1..1; the upscaler's kind decides which is needed. infotext:
+    function of a picture's index.
     """
     p.is_hr_pass = True
     if shared.state.interrupted:
@@ -183,12 +224,19 @@ def sample(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, de
             save_before_hires(p, samples, index, infotext)
         samples, image_conditioning = upscale_latent(p, samples)
     else:
-        samples, image_conditioning = upscale_pixels(p, decoded, lambda image, index: save_before_hires(p, image, index, infotext))
+        samples, image_conditioning = upscale_pixels(
+            p, decoded, lambda image, index: save_before_hires(p, image, index, infotext)
+        )
     shared.state.nextjob()
     samples = truncate(p, samples)
 
     p.rng = rng.ImageRNG(
-        samples.shape[1:], p.seeds, subseeds=p.subseeds, subseed_strength=p.subseed_strength, seed_resize_from_h=p.seed_resize_from_h, seed_resize_from_w=p.seed_resize_from_w
+        samples.shape[1:],
+        p.seeds,
+        subseeds=p.subseeds,
+        subseed_strength=p.subseed_strength,
+        seed_resize_from_h=p.seed_resize_from_h,
+        seed_resize_from_w=p.seed_resize_from_w,
     )
     noise = p.rng.next()
     devices.torch_gc()
@@ -203,7 +251,9 @@ def sample(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, de
             p.scripts.before_hr(p)
             p.scripts.process_before_every_sampling(p=p, x=samples, noise=noise, c=p.hr_c, uc=p.hr_uc)
         steps = p.hr_second_pass_steps or p.steps
-        samples = p.sampler.sample_img2img(p, samples, noise, p.hr_c, p.hr_uc, steps=steps, image_conditioning=image_conditioning)
+        samples = p.sampler.sample_img2img(
+            p, samples, noise, p.hr_c, p.hr_uc, steps=steps, image_conditioning=image_conditioning
+        )
 
     p.sampler = None
     devices.torch_gc()

@@ -1,4 +1,5 @@
-"""job: from an init picture and its mask to the latent img2img starts from, with everything needed to put the result back over the picture.
+"""job: from an init picture and its mask to the latent img2img starts from, with everything needed to put the result
+back over the picture.
 
 `prepare` is the whole stage: mask, pictures, latent, latent mask and image conditioning, in that order.
 """
@@ -32,7 +33,9 @@ Box = tuple[int, int, int, int]
 
 @dataclass
 class MaskPlan:
-    """What the mask asks for: the mask at processing size (None: no inpainting), and the region of the picture that is cut out, if any."""
+    """What the mask asks for: the mask at processing size (None: no inpainting), and the region of the picture that is
+    cut out, if any.
+    """
 
     image_mask: Image.Image | None = None
     crop_region: Box | None = None
@@ -48,7 +51,8 @@ class PreparedImages:
 
 
 def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_noise) -> None:
-    """Fills `p.init_latent`, `p.mask`, `p.nmask`, `p.image_conditioning`, `p.overlay_images`, `p.mask_for_overlay`, `p.paste_to` and `p.color_corrections`.
+    """Fills `p.init_latent`, `p.mask`, `p.nmask`, `p.image_conditioning`, `p.overlay_images`, `p.mask_for_overlay`,
+    `p.paste_to` and `p.color_corrections`.
 
     create_noise: `processing.create_random_tensors`, for masked content "latent noise".
     Raises InvalidInput when the number of init pictures fits neither one nor the batch.
@@ -65,7 +69,9 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     if opts.sd_vae_encode_method != "Full":
         p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
     posterior = torch.Generator().manual_seed(int(all_seeds[0]))
-    p.init_latent = latents.images_tensor_to_samples(pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior)
+    p.init_latent = latents.images_tensor_to_samples(
+        pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior
+    )
     devices.torch_gc()
     if p.resize_mode == RESIZE_LATENT:
         p.init_latent = F.interpolate(p.init_latent, size=(p.height // 8, p.width // 8), mode="bilinear")
@@ -78,8 +84,9 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
 def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
     """Binarises, inverts and blurs the mask and decides which part of the picture is worked on.
 
-    "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio of the result; a mask without
-    a single white pixel is dropped with a comment. Otherwise the mask is brought to the size of the result.
+    "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio
+    of the result; a mask without a single white pixel is dropped with a comment. Otherwise the mask is brought to the
+    size of the result.
     """
     if p.image_mask is None:
         return MaskPlan()
@@ -129,10 +136,14 @@ def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def prepare_images(p: StableDiffusionProcessingImg2Img, plan: MaskPlan, latent_mask: Image.Image | None) -> PreparedImages:
+def prepare_images(
+    p: StableDiffusionProcessingImg2Img, plan: MaskPlan, latent_mask: Image.Image | None
+) -> PreparedImages:
     """Brings every init picture to the size of the result and notes its overlay and colours."""
     match_colors = shared.opts.img2img_color_correction and p.color_corrections is None
-    prepared = PreparedImages(overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None)
+    prepared = PreparedImages(
+        overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None
+    )
     for source in p.init_images:
         if shared.opts.save_init_img:
             save_init_image(p, source)
@@ -156,7 +167,14 @@ def prepare_images(p: StableDiffusionProcessingImg2Img, plan: MaskPlan, latent_m
 def save_init_image(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> None:
     """Keeps a copy of the init picture, named by the MD5 of its pixels, which the infotext quotes."""
     p.init_img_hash = hashlib.md5(image.tobytes(), usedforsecurity=False).hexdigest()
-    images.save_image(image, path=shared.opts.outdir_init_images, basename=None, forced_filename=p.init_img_hash, save_to_dirs=False, existing_info=image.info)
+    images.save_image(
+        image,
+        path=shared.opts.outdir_init_images,
+        basename=None,
+        forced_filename=p.init_img_hash,
+        save_to_dirs=False,
+        existing_info=image.info,
+    )
 
 
 def cut_overlay(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> Image.Image:
@@ -169,7 +187,9 @@ def cut_overlay(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> Imag
 
 
 def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) -> np.ndarray:
-    """(B, 3, H, W) in 0..1: one picture is repeated for the whole batch; several make the batch as long as they are many."""
+    """(B, 3, H, W) in 0..1: one picture is repeated for the whole batch; several make the batch as long as they are
+    many.
+    """
     count = len(prepared.arrays)
     if count == 1:
         batch = prepared.arrays[0][None].repeat(p.batch_size, axis=0)
@@ -179,7 +199,10 @@ def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) 
         batch = np.array(prepared.arrays)
         repeat = 1
     else:
-        raise InvalidInput(f"bad number of images passed: {count}; give one, or at most batch_size ({p.batch_size})", field="init_images")
+        raise InvalidInput(
+            f"bad number of images passed: {count}; give one, or at most batch_size ({p.batch_size})",
+            field="init_images",
+        )
     if prepared.overlays is not None:
         p.overlay_images = prepared.overlays * repeat
     if prepared.color_corrections is not None:
@@ -187,8 +210,12 @@ def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) 
     return batch
 
 
-def mask_latent(p: StableDiffusionProcessingImg2Img, latent_mask: Image.Image, all_seeds: list[int], create_noise) -> None:
-    """The mask in latent cells (`p.nmask`, 1 = made anew; `p.mask` = 1 - nmask) and the masked content it asks for in `p.init_latent`."""
+def mask_latent(
+    p: StableDiffusionProcessingImg2Img, latent_mask: Image.Image, all_seeds: list[int], create_noise
+) -> None:
+    """The mask in latent cells (`p.nmask`, 1 = made anew; `p.mask` = 1 - nmask) and the masked content it asks for in
+    `p.init_latent`.
+    """
     channels, height, width = p.init_latent.shape[1:]
     cells = np.array(latent_mask.convert("RGB").resize((width, height)), dtype=np.float32)[..., 0] / 255
     if p.mask_round:

@@ -1,7 +1,7 @@
 """job: from decoded pictures to what the user gets: restored faces, colours, overlays, files, masks and the grid.
 
-Everything about files, formats and grids is read from the settings snapshot of the run, so that a setting changed meanwhile can't tear a job's
-files apart.
+Everything about files, formats and grids is read from the settings snapshot of the run, so that a setting changed
+meanwhile can't tear a job's files apart.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass
 class JobOutput:
-    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks have none."""
+    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks
+    have none.
+    """
 
     images: list[Image.Image] = field(default_factory=list)
     infotexts: list[str] = field(default_factory=list)
@@ -45,11 +47,21 @@ class Picture:
         """Writes one state of the picture into the samples folder."""
         p = self.p
         images.save_image(
-            image, p.outpath_samples, "", p.seeds[self.index], p.prompts[self.index], p.opts_snapshot.samples_format, info=self.infotext(), p=p, suffix=suffix
+            image,
+            p.outpath_samples,
+            "",
+            p.seeds[self.index],
+            p.prompts[self.index],
+            p.opts_snapshot.samples_format,
+            info=self.infotext(),
+            p=p,
+            suffix=suffix,
         )
 
 
-def finish_batch(p: StableDiffusionProcessing, batch: list[torch.Tensor], output: JobOutput, infotext: Callable[[int], str]) -> None:
+def finish_batch(
+    p: StableDiffusionProcessing, batch: list[torch.Tensor], output: JobOutput, infotext: Callable[[int], str]
+) -> None:
     """Runs the post-steps on every picture of a batch (each (3, H, W) in 0..1) and adds the results to `output`."""
     save = p.save_samples()
     for index, pixels in enumerate(batch):
@@ -110,7 +122,9 @@ def overlay_of(p: StableDiffusionProcessing, index: int) -> tuple[Image.Image | 
     return ppmo.mask_for_overlay, ppmo.overlay_image
 
 
-def finish_masks(picture: Picture, mask_for_overlay: Image.Image, original_denoised_image: Image.Image) -> list[Image.Image]:
+def finish_masks(
+    picture: Picture, mask_for_overlay: Image.Image, original_denoised_image: Image.Image
+) -> list[Image.Image]:
     """Saves and returns the mask and the masked part of the result, as the settings ask for."""
     snapshot = picture.p.opts_snapshot
     returned = []
@@ -162,7 +176,9 @@ def add_grid(p: StableDiffusionProcessing, output: JobOutput, grid_infotext: Cal
 
 
 def save_samples(p: Any) -> bool:
-    """Whether pictures of this job go to disk: interrupted and skipped ones only if the setting save_incomplete_images says so."""
+    """Whether pictures of this job go to disk: interrupted and skipped ones only if the setting save_incomplete_images
+    says so.
+    """
     options = p.opts_snapshot or shared.opts
     complete = not shared.state.interrupted and not shared.state.skipped
     return options.samples_save and not p.do_not_save_samples and (options.save_incomplete_images or complete)

@@ -50,6 +50,10 @@ sections = [
                 True, "Reject URLs resolving to non-global addresses", restrict_api=True
             ),
             "api_useragent": OptionInfo("", "User-Agent for those downloads", restrict_api=True),
+            "api_max_size": OptionInfo(8192, "Largest width and height a request may ask for", restrict_api=True),
+            "api_max_steps": OptionInfo(1000, "Most sampling steps a request may ask for", restrict_api=True),
+            "api_max_batch_size": OptionInfo(64, "Largest batch size a request may ask for", restrict_api=True),
+            "api_max_n_iter": OptionInfo(1000, "Most batches a request may ask for", restrict_api=True),
         },
     ),
 ]
