@@ -53,8 +53,14 @@ def extension_script(client, tmp_path):
 
 
 def test_context_is_there_in_every_hook_of_the_run(client, extension_script):
-    request = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "override_settings": {"samples_format":
-    "webp"}} assert client.post("/sdapi/v1/txt2img", json=request).status_code == 200
+    request = {
+        "prompt": "red apple",
+        "width": 64,
+        "height": 64,
+        "steps": 1,
+        "override_settings": {"samples_format": "webp"},
+    }
+    assert client.post("/sdapi/v1/txt2img", json=request).status_code == 200
     seen = extension_script.seen
     assert seen.pop("before_process") is None
     assert set(seen) == {"process", "process_batch", "postprocess_image", "postprocess"}

@@ -11,8 +11,20 @@ import pytest
 from modules import processing, shared
 from test.quality import golden
 
-BASE = {"prompt": "red apple", "width": 64, "height": 64, "steps": 3, "seed": 7, "subseed": 8, "sampler_name": "Euler",
-"save_images": True} SAMPLERS = "DPM++ 2M|DPM++ SDE|DPM++ 2M SDE Heun|DPM++ 3M SDE|Euler a|LMS|Heun|DPM2 a|DPM fast|DPM adaptive|Restart|DDIM|DDIM CFG++|PLMS|UniPC|LCM"
+BASE = {
+    "prompt": "red apple",
+    "width": 64,
+    "height": 64,
+    "steps": 3,
+    "seed": 7,
+    "subseed": 8,
+    "sampler_name": "Euler",
+    "save_images": True,
+}
+SAMPLERS = (
+    "DPM++ 2M|DPM++ SDE|DPM++ 2M SDE Heun|DPM++ 3M SDE|Euler a|LMS|Heun|DPM2 a|DPM fast|DPM adaptive|Restart|"
+    "DDIM|DDIM CFG++|PLMS|UniPC|LCM"
+)
 FACE, MASK = golden.resolved("@file:inputs/face128.png"), golden.resolved("@file:inputs/mask-rect128.png")
 INPAINT = {"init_images": [FACE], "mask": MASK, "denoising_strength": 0.7}
 
