@@ -1,7 +1,8 @@
-"""state: the objects the parts of the program share, under the names extensions know. Complete once imported; no engine.
+"""state: the objects all parts of the program share, under the names extensions know. Complete once it is imported.
 
-`opts`, `state` and `cmd_opts` are never rebound: whoever imported them has them for good. What others own is registered:
-`sd_model` comes from the provider that sd_models sets, `device` is devices.device, choices come through shared_items.
+`opts`, `state` and `cmd_opts` are never rebound: whoever imported them has them for good. What other modules own is
+registered: `sd_model` comes from the provider that sd_models sets, `device` is devices.device, choices come through
+shared_items. Slots that are None here are filled by the modules that own their values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from modules import devices, shared_cmd_options, shared_items
+from modules import devices, memmon, shared_cmd_options, shared_items
 from modules.memmon import MemUsageMonitor
 from modules.options import OptionHTML, OptionInfo, Options, options_section  # noqa: F401  # names extensions import
 from modules.paths_internal import (  # noqa: F401  # names extensions import from here
@@ -68,6 +69,8 @@ progress_print_out: TextIO = sys.stdout
 total_tqdm: TotalTQDM = TotalTQDM(opts, state, cmd_opts, progress_print_out)
 mem_mon: MemUsageMonitor = MemUsageMonitor("MemMon", devices.device, opts)
 
+mem_mon: memmon.MemUsageMonitor = memmon.MemUsageMonitor("MemMon", devices.device, opts)
+
 weight_load_location: str | None = None if cmd_opts.lowram else "cpu"
 """Where checkpoints are read to: the main memory, or (None) the device they will run on."""
 
@@ -116,17 +119,10 @@ def _no_model_yet(model: WebuiSdModel | None) -> None:
 model_access = ModelAccess(get=lambda: None, set=_no_model_yet)
 
 
-def set_model_provider(
-    get: Callable[[], WebuiSdModel | None], set: Callable[[WebuiSdModel | None], object]
-) -> None:
+def set_model_provider(get: Callable[[], WebuiSdModel | None], set: Callable[[WebuiSdModel | None], object]) -> None:
     """Says where the current model is kept: get may load it, set replaces it."""
     model_access.get = get
     model_access.set = set
-
-
-def reload_gradio_theme(theme_name: str | None = None) -> None:
-    """Loads the theme of the page anew, by name or as the setting gradio_theme says."""
-    shared_items.items("reload_gradio_theme", theme_name=theme_name)
 
 
 class Shared(types.ModuleType):

@@ -1,0 +1,350 @@
+"""state: the folders of extensions: which there are, which are enabled, what their metadata.ini asks for, the files in
+them.
+
+Git is asked only when someone wants to know where an extension came from or whether it is outdated.
+"""
+
+from __future__ import annotations
+
+import configparser
+import logging
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+from modules import cache, errors, shared
+from modules.launch_utils import git
+from modules.paths_internal import extensions_builtin_dir, extensions_dir, script_path
+from modules.util import topological_sort
+
+logger = logging.getLogger(__name__)
+
+extensions: list[Extension] = []
+"""All extensions found, disabled ones too: built-in ones first, each kind sorted by folder name."""
+
+extension_paths: dict[str, Extension] = {}
+"""Real path of its folder -> extension."""
+
+loaded_extensions: dict[str, Extension] = {}
+"""Canonical name -> extension."""
+
+
+class ScriptFile(NamedTuple):
+    """A file of the program or of an extension: folder of its owner, name, path."""
+
+    basedir: str
+    filename: str
+    path: str
+
+
+@dataclass
+class CallbackOrderInfo:
+    """What an extension says about one of its callbacks: names of callbacks it is to be called before and after."""
+
+    name: str
+    before: list[str]
+    after: list[str]
+
+
+class ExtensionMetadata:
+    """metadata.ini of an extension. The canonical name is that of its folder in lower case."""
+
+    filename: ClassVar[str] = "metadata.ini"
+
+    def __init__(self, path: str, canonical_name: str):
+        self.config = configparser.ConfigParser(interpolation=None)
+        self.canonical_name = canonical_name.lower().strip()
+        self.requires: list[str] = []
+        filename = os.path.join(path, self.filename)
+        try:
+            self.config.read(filename, encoding="utf8")
+        except (configparser.Error, ValueError, OSError):
+            errors.report(f"Could not read {filename}", exc_info=True)
+
+    def get_script_requirements(self, field: str, section: str, extra_section: str | None = None) -> list[str]:
+        """Names listed under a field ("Requires", "Before", "After") of one or two sections, in lower case.
+
+        Of alternatives, "a|b", the first installed one is taken.
+        """
+        text = self.config.get(section, field, fallback="")
+        if extra_section:
+            text += " " + self.config.get(extra_section, field, fallback="")
+        return [
+            next((name for name in requirement.split("|") if name in loaded_extensions), requirement)
+            for requirement in self.parse_list(text.lower())
+        ]
+
+    def parse_list(self, text: str) -> list[str]:
+        """Elements of a list separated by commas, white space or both."""
+        return [part for part in re.split(r"[\s,]+", text) if part]
+
+    def list_callback_order_instructions(self) -> Iterator[CallbackOrderInfo]:
+        """What the sections [callbacks/<callback name>] say; an extension may only order its own callbacks."""
+        for section in self.config.sections():
+            kind, _, name = section.partition("/")
+            if kind != "callbacks":
+                continue
+            if not name.startswith(self.canonical_name):
+                errors.report(
+                    f"{self.filename} of extension {self.canonical_name}: section [{section}] names a callback of "
+                    f"another extension; it must begin with callbacks/{self.canonical_name}/"
+                )
+                continue
+            before, after = (self.parse_list(self.config.get(section, key, fallback="")) for key in ("Before", "After"))
+            yield CallbackOrderInfo(name, before, after)
+
+
+class Extension:
+    """An extension folder. What git knows about it (remote, branch, commit) is empty until read_info_from_repo."""
+
+    lock: ClassVar[threading.Lock] = threading.Lock()
+    cached_fields: ClassVar[list[str]] = ["remote", "commit_date", "branch", "commit_hash", "version"]
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        enabled: bool = True,
+        is_builtin: bool = False,
+        metadata: ExtensionMetadata | None = None,
+    ):
+        self.name = name
+        self.path = path
+        self.enabled = enabled
+        self.is_builtin = is_builtin
+        self.metadata = metadata or ExtensionMetadata(path, name.lower())
+        self.canonical_name = self.metadata.canonical_name
+        self.status = ""
+        self.can_update = False
+        self.commit_hash = ""
+        self.commit_date: int | None = None
+        self.version = ""
+        self.branch: str | None = None
+        self.remote: str | None = None
+        self.have_info_from_repo = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is cached of the git information."""
+        return {name: getattr(self, name) for name in self.cached_fields}
+
+    def from_dict(self, d: dict[str, Any]) -> None:
+        """Takes over cached git information."""
+        for name in self.cached_fields:
+            setattr(self, name, d[name])
+
+    def read_info_from_repo(self) -> None:
+        """Fills in what git knows, from the cache while the repository is unchanged.
+
+        Does nothing for built-in extensions.
+        """
+        if self.is_builtin or self.have_info_from_repo:
+            return
+
+        def read() -> dict[str, Any]:
+            with self.lock:
+                self.do_read_info_from_repo()
+            return self.to_dict()
+
+        try:
+            info = cache.cached_data_for_file("extensions-git", self.name, os.path.join(self.path, ".git"), read)
+        except FileNotFoundError:  # not a git checkout
+            info = None
+        if info:
+            self.from_dict(info)
+        self.have_info_from_repo = True
+        self.status = self.status or "unknown"
+
+    def do_read_info_from_repo(self) -> None:
+        """Asks git for remote, branch and commit.
+
+        A folder that is no git repository, or a missing git, leaves them empty.
+        """
+        try:
+            if not os.path.exists(os.path.join(self.path, ".git")):
+                return
+            commit, date = self._git("log", "-1", "--format=%H %ct").split()
+            has_remote = bool(self._git("remote"))
+            self.remote = self._git("remote", "get-url", self._remote_name()) if has_remote else None
+            self.branch = self._git("branch", "--show-current") or None
+            self.commit_hash, self.commit_date, self.version = commit, int(date), commit[:8]
+        except (OSError, ValueError, subprocess.CalledProcessError):
+            errors.report(f"Could not read the git repository of extension {self.name} in {self.path}", exc_info=True)
+            self.remote = None
+
+    def list_files(self, subdir: str, extension: str) -> list[ScriptFile]:
+        """Files of a folder of the extension whose names end in extension (".py"), sorted."""
+        return list_files(self.path, subdir, extension)
+
+    def check_updates(self) -> None:
+        """Asks the remote for the newest commit of its default branch; the answer stands in can_update and status.
+
+        Raises CalledProcessError when the remote cannot be reached.
+        """
+        newest = self._git("ls-remote", self._remote_name(), "HEAD").partition("\t")[0]
+        if not newest:  # a remote without a default branch
+            self.can_update, self.status = False, "unknown (remote error)"
+        elif newest == self._git("rev-parse", "HEAD"):
+            self.can_update, self.status = False, "latest"
+        else:
+            self.can_update = True
+            self.status = "behind HEAD" if self._has_commit(newest) else "new commits"
+
+    def fetch_and_reset_hard(self, commit: str | None = None) -> None:
+        """Fetches everything and switches to a commit, the remote's newest by default; local changes are lost."""
+        self._git("fetch", "--all")
+        self._git("reset", "--hard", commit or self._remote_name())
+        self.have_info_from_repo = False
+
+    def _remote_name(self) -> str:
+        return self._git("remote").partition("\n")[0] or "origin"
+
+    def _has_commit(self, commit: str) -> bool:
+        try:
+            self._git("cat-file", "-e", commit)
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def _git(self, *arguments: str) -> str:
+        return subprocess.run(
+            [git, "-C", self.path, *arguments],
+            check=True,
+            capture_output=True,
+            encoding="utf8",
+            errors="replace",
+            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+        ).stdout.strip()
+
+
+def list_extensions() -> None:
+    """Looks for extensions and fills the lists of this module; says which requirements of enabled ones are not met."""
+    extensions.clear()
+    extension_paths.clear()
+    loaded_extensions.clear()
+    _say_what_is_disabled()
+
+    for dirname in (extensions_builtin_dir, extensions_dir):
+        for name in sorted(os.listdir(dirname)) if os.path.isdir(dirname) else ():
+            path = os.path.join(dirname, name)
+            if os.path.isdir(path):
+                _add_extension(name, path, is_builtin=dirname == extensions_builtin_dir)
+
+    for extension in extensions:
+        extension.metadata.requires = extension.metadata.get_script_requirements("Requires", "Extension")
+        if extension.enabled:
+            _check_requirements(extension)
+
+
+def _say_what_is_disabled() -> None:
+    causes = {
+        "--disable-all-extensions": shared.cmd_opts.disable_all_extensions,
+        "--disable-extra-extensions": shared.cmd_opts.disable_extra_extensions,
+        "setting disable_all_extensions": shared.opts.disable_all_extensions != "none",
+    }
+    for cause, is_given in causes.items():
+        if is_given:
+            logger.warning("%s: extensions are not loaded", cause)
+            return
+
+
+def _add_extension(name: str, path: str, *, is_builtin: bool) -> None:
+    metadata = ExtensionMetadata(path, name)
+    other = loaded_extensions.get(metadata.canonical_name)
+    if other is not None:
+        errors.report(
+            f"Extensions {other.path} and {path} have the same name without regard to case: the second is not loaded"
+        )
+        return
+    enabled = name not in shared.opts.disabled_extensions
+    extension = Extension(name, path, enabled=enabled, is_builtin=is_builtin, metadata=metadata)
+    extensions.append(extension)
+    extension_paths[os.path.realpath(path)] = extension
+    loaded_extensions[extension.canonical_name] = extension
+
+
+def _check_requirements(extension: Extension) -> None:
+    for name in extension.metadata.requires:
+        required = loaded_extensions.get(name)
+        if required is None:
+            errors.report(f"Extension {extension.name} needs extension {name}, which is not installed")
+        elif not required.enabled:
+            errors.report(f"Extension {extension.name} needs extension {required.name}, which is disabled")
+
+
+def active() -> list[Extension]:
+    """The extensions that are to be loaded, as flags and settings leave them enabled."""
+    if shared.cmd_opts.disable_all_extensions or shared.opts.disable_all_extensions == "all":
+        return []
+    only_builtin = shared.cmd_opts.disable_extra_extensions or shared.opts.disable_all_extensions == "extra"
+    return [x for x in extensions if x.enabled and (x.is_builtin or not only_builtin)]
+
+
+def find_extension(filename: str) -> Extension | None:
+    """The extension a file belongs to."""
+    path = os.path.realpath(filename)
+    while path != os.path.dirname(path):
+        path = os.path.dirname(path)
+        if path in extension_paths:
+            return extension_paths[path]
+    return None
+
+
+def list_files(basedir: str, subdir: str, extension: str) -> list[ScriptFile]:
+    """Files in basedir/subdir whose names end in extension (".py"), sorted by name."""
+    folder = os.path.join(basedir, subdir)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    files = [ScriptFile(basedir, name, os.path.join(folder, name)) for name in names]
+    return [x for x in files if os.path.splitext(x.filename)[1].lower() == extension and os.path.isfile(x.path)]
+
+
+@dataclass
+class OrderedFile:
+    """A file with the names of files or extensions that are to be loaded with it, after it and before it."""
+
+    file: ScriptFile
+    requires: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+
+
+def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool = True) -> list[ScriptFile]:
+    """Files of one kind (scriptdirname "scripts", extension ".py") of the program and of the active extensions.
+
+    In load order: the program's first, then extension by extension, changed by what their metadata.ini asks for. There,
+    a file of the program is called by its name, one of an extension <extension>/<name> (built-in ones
+    builtin/<extension>/<name>), and the name of an extension means all of its files.
+    """
+    files = {file.filename.lower(): OrderedFile(file) for file in list_files(script_path, scriptdirname, extension)}
+    names_of: dict[str, list[str]] = {}
+    for owner in active() if include_extensions else ():
+        owned = _extension_files(owner, scriptdirname, extension)
+        files |= owned
+        names_of[owner.canonical_name] = list(owned)
+
+    def expand(name: str) -> list[str]:
+        return [name] if name in files else names_of.get(name, [])
+
+    predecessors = {name: [x for wanted in item.after for x in expand(wanted)] for name, item in files.items()}
+    for name, item in files.items():
+        for successor in (x for wanted in item.before for x in expand(wanted)):
+            predecessors[successor].append(name)
+        for required in item.requires:
+            if required not in files and required not in names_of:
+                errors.report(f"{item.file.path} needs {required}, which is not loaded")
+    return [files[name].file for name in topological_sort(predecessors)]
+
+
+def _extension_files(owner: Extension, scriptdirname: str, extension: str) -> dict[str, OrderedFile]:
+    prefix = f"builtin/{owner.canonical_name}" if owner.is_builtin else owner.canonical_name
+    found = {}
+    for file in owner.list_files(scriptdirname, extension):
+        requires, before, after = (
+            owner.metadata.get_script_requirements(key, f"{scriptdirname}/{file.filename}", scriptdirname)
+            for key in ("Requires", "Before", "After")
+        )
+        found[f"{prefix}/{file.filename.lower()}"] = OrderedFile(file, requires, before, after)
+    return found

@@ -1,0 +1,46 @@
+"""job: lays the settings a job overrides over the user's for as long as the job runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from modules import shared
+from modules.errors import InvalidInput
+
+
+@contextmanager
+def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool = True) -> Iterator[None]:
+    """Gives settings other values inside the block; afterwards, also after an exception, all are as they were.
+
+    Only this context (the thread of the job) sees the values, and the previews made of its latents obey them. Settings
+    that are hidden, restricted, or closed to the API are left as they are. With restore_afterwards False the values
+    become the user's, in memory, and stay.
+
+    Raises InvalidInput for a setting that does not exist, AssertionError for one that a --freeze-settings flag locks.
+    """
+    allowed = {key: value for key, value in (overrides or {}).items() if _may_override(key)}
+    if not restore_afterwards:
+        for key, value in allowed.items():
+            shared.opts.set(key, value, is_api=True, run_callbacks=False)
+        yield
+        return
+
+    outer_overlay = shared.state.overlay
+    with shared.opts.overlay(allowed) as overlay:
+        shared.state.overlay = overlay
+        try:
+            yield
+        finally:
+            shared.state.overlay = outer_overlay
+
+
+def _may_override(key: str) -> bool:
+    info = shared.opts.data_labels.get(key)
+    if info is None:
+        raise InvalidInput(f"override_settings: there is no setting {key!r}; GET /sdapi/v1/options lists all", key)
+    try:
+        return shared.opts.is_writable(key) and not info.restrict_api
+    except RuntimeError:
+        return False

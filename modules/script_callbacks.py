@@ -1,0 +1,409 @@
+"""state: the registry of callbacks: on_<hook> for extensions, <hook>_callback for the program. hooks.py says what each
+is.
+
+A callback belongs to the file that registered it. Callbacks of a hook are called in order of registration, changed by
+what metadata.ini files and the settings prioritized_callbacks_<category> say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from modules import errors, extensions, shared, shared_items, timer, util
+from modules.hooks import CALLBACK_HOOKS, run_each
+from modules.options import OptionHTML, OptionInfo, options_section
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from gradio import Blocks
+    from PIL import Image
+    from torch import Tensor
+
+
+@dataclasses.dataclass
+class ImageSaveParams:
+    """A picture that is being saved."""
+
+    image: Image.Image
+    p: Any
+    """The processing object, None for pictures that no job made."""
+    filename: str
+    """Path of the file, in on_before_image_saved the one intended."""
+    pnginfo: dict[str, Any]
+    """Texts stored with the picture; the infotext is under "parameters"."""
+
+
+@dataclasses.dataclass
+class ExtraNoiseParams:
+    """Noise that is added to a latent before img2img or the hires pass; all tensors (B, C, h, w)."""
+
+    noise: Tensor
+    x: Tensor
+    """Latent without noise."""
+    xi: Tensor
+    """Latent with noise, before extra noise."""
+
+
+@dataclasses.dataclass
+class CFGDenoiserParams:
+    """Input of one call of the denoiser. In x, image_cond and sigma the rows of all conds come first, then uncond's."""
+
+    x: Tensor
+    """Noisy latents (N, C, h, w)."""
+    image_cond: Tensor
+    """Image conditioning (N, C, h, w)."""
+    sigma: Tensor
+    """Noise levels (N,)."""
+    sampling_step: int
+    total_sampling_steps: int
+    text_cond: Any
+    """Encoded prompts, one row for each row of x that is no uncond: a tensor, or a dictionary of tensors."""
+    text_uncond: Any
+    """Encoded negative prompts, one row for each picture."""
+    denoiser: Any = None
+    """The CFGDenoiser."""
+
+
+@dataclasses.dataclass
+class CFGDenoisedParams:
+    """Output of the model, before cond and uncond are combined."""
+
+    x: Tensor
+    """Denoised latents (N, C, h, w), rows as in CFGDenoiserParams."""
+    sampling_step: int
+    total_sampling_steps: int
+    inner_model: Any
+    """The wrapped model."""
+
+
+@dataclasses.dataclass
+class AfterCFGCallbackParams:
+    """Result of one call of the denoiser."""
+
+    x: Tensor
+    """Denoised latents (B, C, h, w)."""
+    sampling_step: int
+    total_sampling_steps: int
+
+
+@dataclasses.dataclass
+class UiTrainTabParams:
+    """What the Train tab offers to tabs inside it."""
+
+    txt2img_preview_params: list[Any]
+    """Components of txt2img: prompt, negative prompt, steps, sampler, CFG scale, seed, width, height."""
+
+
+@dataclasses.dataclass
+class ImageGridLoopParams:
+    """A grid that is about to be made."""
+
+    imgs: list[Image.Image]
+    cols: int
+    rows: int
+
+
+@dataclasses.dataclass
+class BeforeTokenCounterParams:
+    """A prompt whose tokens are about to be counted."""
+
+    prompt: str
+    steps: int
+    styles: list[str]
+    is_positive: bool = True
+
+
+@dataclasses.dataclass
+class ScriptCallback:
+    """A registered callback: file it comes from, function (for hooks of scripts: the script), unique name."""
+
+    script: str
+    callback: Any
+    name: str = "unnamed"
+
+
+callback_map: dict[str, list[ScriptCallback]] = {f"callbacks_{category}": [] for category in CALLBACK_HOOKS}
+"""callbacks_<category> -> callbacks, in order of registration."""
+
+ordered_callbacks_map: dict[str, list[ScriptCallback]] = {}
+"""Category -> callbacks in the order they are called, as far as it has been worked out."""
+
+
+def add_callback(
+    callbacks: list[ScriptCallback],
+    fun: Any,
+    *,
+    name: str | None = None,
+    category: str = "unknown",
+    filename: str | None = None,
+) -> None:
+    """Appends a callback to a list. Its name is <extension or "base">/<file name>/<category>[/<name>], made unique by
+    -1, -2 ...
+
+    filename: the file it belongs to; that of the caller of this module by default.
+    """
+    filename = filename or calling_file()
+    extension = extensions.find_extension(filename)
+    parts = [extension.canonical_name if extension else "base", os.path.basename(filename), category]
+    full_name = "/".join([*parts, name] if name else parts)
+    taken = {callback.name for callback in callbacks}
+    unique_name, number = full_name, 0
+    while unique_name in taken:
+        number += 1
+        unique_name = f"{full_name}-{number}"
+    callbacks.append(ScriptCallback(filename, fun, unique_name))
+
+
+def calling_file() -> str:
+    """Path of the file whose code called into this module."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return frame.f_code.co_filename if frame is not None else "unknown file"
+
+
+def sort_callbacks(
+    category: str, unordered_callbacks: Iterable[ScriptCallback], *, enable_user_sort: bool = True
+) -> list[ScriptCallback]:
+    """Callbacks of a category in the order they are to be called.
+
+    enable_user_sort: obey the setting prioritized_callbacks_<category> too.
+    """
+    by_name: dict[str, list[ScriptCallback]] = {}
+    for callback in unordered_callbacks:
+        by_name.setdefault(callback.name, []).append(callback)
+    predecessors: dict[str, list[str]] = {name: [] for name in by_name}
+    for extension in extensions.extensions:
+        for order in extension.metadata.list_callback_order_instructions():
+            if order.name in by_name:
+                predecessors[order.name] += order.after
+                for successor in order.before:
+                    predecessors.get(successor, []).append(order.name)
+    names = util.topological_sort(predecessors)
+
+    if enable_user_sort:
+        first = getattr(shared.opts, f"prioritized_callbacks_{category}", [])
+        names = [name for name in first if name in by_name] + [name for name in names if name not in first]
+    return [callback for name in names for callback in by_name[name]]
+
+
+def ordered_callbacks(
+    category: str, unordered_callbacks: list[ScriptCallback] | None = None, *, enable_user_sort: bool = True
+) -> list[ScriptCallback]:
+    """As sort_callbacks, of the registered callbacks by default.
+
+    The order is worked out anew when their number changes.
+    """
+    if unordered_callbacks is None:
+        unordered_callbacks = callback_map.get(f"callbacks_{category}", [])
+    if not enable_user_sort:
+        return sort_callbacks(category, unordered_callbacks, enable_user_sort=False)
+
+    ordered = ordered_callbacks_map.get(category)
+    if ordered is None or len(ordered) != len(unordered_callbacks):
+        ordered = ordered_callbacks_map[category] = sort_callbacks(category, unordered_callbacks)
+    return ordered
+
+
+def enumerate_callbacks() -> Iterator[tuple[str, list[ScriptCallback]]]:
+    """Every category with its callbacks, in order of registration."""
+    for key, callbacks in callback_map.items():
+        yield key.removeprefix("callbacks_"), callbacks
+
+
+def clear_callbacks() -> None:
+    """Forgets all callbacks."""
+    for callbacks in callback_map.values():
+        callbacks.clear()
+    ordered_callbacks_map.clear()
+
+
+def remove_current_script_callbacks() -> None:
+    """Forgets the callbacks that the calling file registered."""
+    filename = calling_file()
+    _remove_callbacks(lambda callback: callback.script == filename)
+
+
+def remove_callbacks_for_function(callback_func: Callable[..., Any]) -> None:
+    """Forgets a function, whatever it was registered for."""
+    _remove_callbacks(lambda callback: callback.callback == callback_func)
+
+
+def _remove_callbacks(is_unwanted: Callable[[ScriptCallback], bool]) -> None:
+    for callbacks in callback_map.values():
+        callbacks[:] = [callback for callback in callbacks if not is_unwanted(callback)]
+    ordered_callbacks_map.clear()
+
+
+def callbacks_order_settings() -> dict[str, OptionInfo]:
+    """A setting prioritized_callbacks_<category> for every category that has callbacks, hooks of scripts included."""
+    listed = {
+        category: sort_callbacks(category, found, enable_user_sort=False) for category, found in enumerate_callbacks()
+    }
+    listed |= dict(shared_items.items("script_hook_callbacks"))
+    settings = {
+        "callbacks_order_explanation": OptionHTML(
+            "Callbacks of extensions that are listed here are called first, in the order listed; the others follow in "
+            "their own order, which is shown below each setting."
+        )
+    }
+    for category, callbacks in listed.items():
+        if callbacks:
+            names = [callback.name for callback in callbacks]
+            order = "".join(f"<li>{html.escape(name)}</li>" for name in names)
+            info = OptionInfo([], f"Called first: {category}", "DropdownMulti", {"choices": names})
+            settings[f"prioritized_callbacks_{category}"] = info.needs_restart().html(f"<ol>{order}</ol>")
+    return options_section(("callbacks", "Callbacks", "system"), settings)
+
+
+shared_items.register("callbacks_order_settings", lambda: callbacks_order_settings().items())
+
+
+Registrar = Callable[..., None]
+
+
+def registrar(category: str) -> Registrar:
+    """Makes the function that registers callbacks of a category."""
+    spec = CALLBACK_HOOKS[category]
+
+    def register(callback: Callable[..., Any], *, name: str | None = None) -> None:
+        add_callback(callback_map[f"callbacks_{category}"], callback, name=name, category=category)
+
+    register.__name__ = register.__qualname__ = spec.registrar
+    register.__doc__ = f"""Registers callback{spec.arguments}, called when {spec.when}. It may change {spec.may_change}.
+
+    name: makes the callback's name, by which its order can be set, tell more than file and hook.
+    """
+    return register
+
+
+on_app_started = registrar("app_started")
+on_before_reload = registrar("on_reload")
+on_model_loaded = registrar("model_loaded")
+on_ui_tabs = registrar("ui_tabs")
+on_ui_train_tabs = registrar("ui_train_tabs")
+on_ui_settings = registrar("ui_settings")
+on_before_image_saved = registrar("before_image_saved")
+on_image_saved = registrar("image_saved")
+on_extra_noise = registrar("extra_noise")
+on_cfg_denoiser = registrar("cfg_denoiser")
+on_cfg_denoised = registrar("cfg_denoised")
+on_cfg_after_cfg = registrar("cfg_after_cfg")
+on_before_component = registrar("before_component")
+on_after_component = registrar("after_component")
+on_image_grid = registrar("image_grid")
+on_infotext_pasted = registrar("infotext_pasted")
+on_script_unloaded = registrar("script_unloaded")
+on_before_ui = registrar("before_ui")
+on_list_optimizers = registrar("list_optimizers")
+on_list_unets = registrar("list_unets")
+on_before_token_counter = registrar("before_token_counter")
+
+
+def run_callbacks(category: str, *args: Any, **kwargs: Any) -> list[Any]:
+    """Calls all callbacks of a category and returns what they return; one that fails is logged and passed over."""
+    callbacks = ordered_callbacks(category)
+    if CALLBACK_HOOKS[category].is_reversed:
+        callbacks = callbacks[::-1]
+    return run_each(category, callbacks, lambda callback: callback(*args, **kwargs))
+
+
+def app_started_callback(demo: Blocks | None, app: FastAPI) -> None:
+    for callback in ordered_callbacks("app_started"):
+        run_each("app_started", [callback], lambda function: function(demo, app))
+        timer.startup_timer.record(os.path.basename(callback.script))
+
+
+def app_reload_callback() -> None:
+    run_callbacks("on_reload")
+
+
+def model_loaded_callback(sd_model: Any) -> None:
+    run_callbacks("model_loaded", sd_model)
+
+
+def ui_tabs_callback() -> list[tuple[Any, str, str]]:
+    return [tab for tabs in run_callbacks("ui_tabs") for tab in tabs or ()]
+
+
+def ui_train_tabs_callback(params: UiTrainTabParams) -> None:
+    run_callbacks("ui_train_tabs", params)
+
+
+def ui_settings_callback() -> None:
+    run_callbacks("ui_settings")
+
+
+def before_image_saved_callback(params: ImageSaveParams) -> None:
+    run_callbacks("before_image_saved", params)
+
+
+def image_saved_callback(params: ImageSaveParams) -> None:
+    run_callbacks("image_saved", params)
+
+
+def extra_noise_callback(params: ExtraNoiseParams) -> None:
+    run_callbacks("extra_noise", params)
+
+
+def cfg_denoiser_callback(params: CFGDenoiserParams) -> None:
+    run_callbacks("cfg_denoiser", params)
+
+
+def cfg_denoised_callback(params: CFGDenoisedParams) -> None:
+    run_callbacks("cfg_denoised", params)
+
+
+def cfg_after_cfg_callback(params: AfterCFGCallbackParams) -> None:
+    run_callbacks("cfg_after_cfg", params)
+
+
+def before_component_callback(component: Any, **kwargs: Any) -> None:
+    run_callbacks("before_component", component, **kwargs)
+
+
+def after_component_callback(component: Any, **kwargs: Any) -> None:
+    run_callbacks("after_component", component, **kwargs)
+
+
+def image_grid_callback(params: ImageGridLoopParams) -> None:
+    run_callbacks("image_grid", params)
+
+
+def infotext_pasted_callback(infotext: str, params: dict[str, Any]) -> None:
+    run_callbacks("infotext_pasted", infotext, params)
+
+
+def script_unloaded_callback() -> None:
+    run_callbacks("script_unloaded")
+
+
+def before_ui_callback() -> None:
+    run_callbacks("before_ui")
+
+
+def list_optimizers_callback() -> list[Any]:
+    optimizers: list[Any] = []
+    run_callbacks("list_optimizers", optimizers)
+    return optimizers
+
+
+def list_unets_callback() -> list[Any]:
+    unets: list[Any] = []
+    run_callbacks("list_unets", unets)
+    return unets
+
+
+def before_token_counter_callback(params: BeforeTokenCounterParams) -> None:
+    run_callbacks("before_token_counter", params)
+
+
+def report_exception(c: ScriptCallback, job: str) -> None:
+    """Logs the exception being handled as one of a callback; for code that calls callbacks itself."""
+    errors.report(f"Error executing callback {job} for {c.script}", exc_info=True)
