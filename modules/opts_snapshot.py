@@ -59,6 +59,8 @@ def create_opts_snapshot(opts: Options) -> OptsSnapshot:
 
 
 def _freeze(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):  # nearly all of them
+        return value
     if isinstance(value, (list, tuple)):
         return tuple(_freeze(item) for item in value)
     if isinstance(value, Mapping):
