@@ -1,0 +1,131 @@
+"""What clients send is taken as v1.10.1 took it; what can't work gets an error that names the field.
+
+The server goes on either way.
+"""
+
+import base64
+import json
+
+import pytest
+
+from test.quality import golden
+
+SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 1}
+FACE = golden.resolved("@file:inputs/face128.png")
+
+
+def txt2img(client, **fields):
+    return client.post("/sdapi/v1/txt2img", json=SMALL | fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"steps": 1.7},
+        {"steps": "1"},
+        {"prompt": 5},
+        {"alwayson_scripts": []},
+        {"no_such_field": 1},
+        {"seed": None},
+        {"styles": ["no such style"]},
+        {"width": 100},
+        {"cfg_scale": "5"},
+        {"sampler_name": "no such sampler"},
+        {"override_settings": {"outdir_samples": "/somewhere/else"}},
+    ],
+    ids=str,
+)
+def test_is_taken(client, fields):
+    assert txt2img(client, **fields).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "field"),
+    [
+        ({"width": 7}, 422, "width"),
+        ({"height": 9000}, 422, "height"),
+        ({"steps": 0}, 422, "steps"),
+        ({"batch_size": 65}, 422, "batch_size"),
+        ({"n_iter": 0}, 422, "n_iter"),
+        ({"script_name": "no such script"}, 422, "script_name"),
+        ({"alwayson_scripts": {"Prompt matrix": {"args": []}}}, 422, "alwayson_scripts"),
+        ({"refiner_checkpoint": "no-such-model", "refiner_switch_at": 0.5}, 404, "refiner_checkpoint"),
+        ({"enable_hr": True}, 422, "denoising_strength"),
+        ({"enable_hr": True, "denoising_strength": 0.7, "hr_upscaler": "no such"}, 404, "hr_upscaler"),
+        ({"override_settings": {"no_such_setting": 1}}, 422, "no_such_setting"),
+        ({"override_settings": {"CLIP_stop_at_last_layers": 99}}, 422, "CLIP_stop_at_last_layers"),
+        ({"override_settings": {"samples_format": "exe"}, "save_images": True}, 422, "samples_format"),
+        ({"firstpass_image": "not base64!", "enable_hr": True, "denoising_strength": 0.5}, 422, "image"),
+    ],
+    ids=str,
+)
+def test_is_refused_by_name_and_the_server_goes_on(client, fields, status, field):
+    response = txt2img(client, **fields)
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert body["field"] == field
+    assert body["detail"]
+    assert "Traceback" not in response.text
+    assert txt2img(client).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 404),
+        ({"init_images": [None]}, 422),
+        ({"init_images": ["nonsense"]}, 422),
+        ({"init_images": ["http://127.0.0.1:9/x.png"]}, 403),
+        ({"init_images": [FACE], "denoising_strength": -0.5}, 422),
+        ({"init_images": [FACE, FACE, FACE]}, 422),
+        ({"init_images": [FACE], "mask": "nonsense"}, 422),
+    ],
+    ids=["none", "null", "nonsense", "local address", "strength", "too many", "mask"],
+)
+def test_img2img_refusals(client, fields, status):
+    response = client.post("/sdapi/v1/img2img", json=SMALL | fields)
+    assert response.status_code == status, response.text
+
+
+def test_body_without_content_type_is_json(client):
+    response = client.post("/sdapi/v1/txt2img", content=json.dumps(SMALL).encode())
+    assert response.status_code == 200
+
+
+def test_data_uri_and_plain_base64_are_the_same(client):
+    bodies = [
+        client.post("/sdapi/v1/img2img", json=SMALL | {"init_images": [image]}).json()["images"]
+        for image in (FACE, f"data:image/png;base64,{FACE}")
+    ]
+    assert bodies[0] == bodies[1]
+    assert base64.b64decode(bodies[0][0]).startswith(b"\x89PNG")
+
+
+def test_png_info_reads_back_what_was_written(client):
+    image = txt2img(client, prompt="red apple, (shiny:1.2)").json()["images"][0]
+    body = client.post("/sdapi/v1/png-info", json={"image": image}).json()
+    assert body["info"].startswith("red apple, (shiny:1.2)\nSteps: 1")
+    assert body["parameters"]["Seed"] == "1"
+    assert body["parameters"]["Prompt"] == "red apple, (shiny:1.2)"
+
+
+def test_image_of_a_batch_equals_the_single_run_with_its_seed(client):
+    batch = txt2img(client, batch_size=2, steps=3).json()["images"]
+    single = txt2img(client, seed=2, steps=3).json()["images"]
+    assert golden.pixel_hash(golden.pictures_of({"images": [batch[1]]})[0]) == golden.pixel_hash(
+        golden.pictures_of({"images": single})[0]
+    )
+
+
+def test_unknown_option_names_itself(client):
+    response = client.post("/sdapi/v1/options", json={"no_such_option": 1})
+    assert response.status_code == 422
+    assert "no_such_option" in response.json()["detail"]
+    assert client.post("/sdapi/v1/options", json={"sd_model_checkpoint": "no such model"}).status_code == 404
+
+
+def test_interrogate_says_that_its_models_are_missing(client):
+    assert client.post("/sdapi/v1/interrogate", json={"image": FACE, "model": "no such"}).status_code == 404
+    response = client.post("/sdapi/v1/interrogate", json={"image": FACE, "model": "clip"})
+    assert response.status_code == 501
+    assert response.json()["detail"]
