@@ -10,10 +10,13 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from modules import errors
 from modules.shared_cmd_options import cmd_opts
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -298,6 +301,27 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
         ),
     )
 }
+
+
+@dataclass
+class MaskBlendArgs:
+    """The argument mba of on_mask_blend: original and new latents of an inpainted batch, each (B, C, h, w).
+
+    nmask is 1 where the picture is made anew, mask is 1 - nmask. blended_latent is what is used and may be replaced.
+    denoiser is the CFGDenoiser and sigma its noise levels (B,); both are None at the blend after the last step.
+    """
+
+    current_latent: Tensor
+    nmask: Tensor
+    init_latent: Tensor
+    mask: Tensor
+    blended_latent: Tensor
+    denoiser: Any = None
+    sigma: Tensor | None = None
+
+    @property
+    def is_final_blend(self) -> bool:
+        return self.denoiser is None
 
 
 class HookedCallback(Protocol):
