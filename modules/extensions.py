@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
-from modules import cache, errors, shared
-from modules.launch_utils import git
+from modules import cache, errors, git_repo, shared
 from modules.paths_internal import extensions_builtin_dir, extensions_dir, script_path
 from modules.util import topological_sort
 
@@ -159,21 +158,16 @@ class Extension:
         self.status = self.status or "unknown"
 
     def do_read_info_from_repo(self) -> None:
-        """Asks git for remote, branch and commit.
-
-        A folder that is no git repository, or a missing git, leaves them empty.
-        """
+        """Asks git for remote, branch and commit; a folder that is no git checkout leaves them empty."""
+        if not git_repo.is_checkout(self.path):
+            return
         try:
-            if not os.path.exists(os.path.join(self.path, ".git")):
-                return
-            commit, date = self._git("log", "-1", "--format=%H %ct").split()
-            has_remote = bool(self._git("remote"))
-            self.remote = self._git("remote", "get-url", self._remote_name()) if has_remote else None
-            self.branch = self._git("branch", "--show-current") or None
-            self.commit_hash, self.commit_date, self.version = commit, int(date), commit[:8]
+            info = git_repo.describe(self.path)
         except (OSError, ValueError, subprocess.CalledProcessError):
             errors.report(f"Could not read the git repository of extension {self.name} in {self.path}", exc_info=True)
-            self.remote = None
+            return
+        self.remote, self.branch = info.remote, info.branch
+        self.commit_hash, self.commit_date, self.version = info.commit_hash, info.commit_date, info.commit_hash[:8]
 
     def list_files(self, subdir: str, extension: str) -> list[ScriptFile]:
         """Files of a folder of the extension whose names end in extension (".py"), sorted."""
@@ -184,40 +178,19 @@ class Extension:
 
         Raises CalledProcessError when the remote cannot be reached.
         """
-        newest = self._git("ls-remote", self._remote_name(), "HEAD").partition("\t")[0]
-        if not newest:  # a remote without a default branch
+        newest = git_repo.newest_commit(self.path)
+        if newest is None:
             self.can_update, self.status = False, "unknown (remote error)"
-        elif newest == self._git("rev-parse", "HEAD"):
+        elif newest == git_repo.run_git(self.path, "rev-parse", "HEAD"):
             self.can_update, self.status = False, "latest"
         else:
             self.can_update = True
-            self.status = "behind HEAD" if self._has_commit(newest) else "new commits"
+            self.status = "behind HEAD" if git_repo.has_commit(self.path, newest) else "new commits"
 
     def fetch_and_reset_hard(self, commit: str | None = None) -> None:
         """Fetches everything and switches to a commit, the remote's newest by default; local changes are lost."""
-        self._git("fetch", "--all")
-        self._git("reset", "--hard", commit or self._remote_name())
+        git_repo.fetch_and_reset_hard(self.path, commit)
         self.have_info_from_repo = False
-
-    def _remote_name(self) -> str:
-        return self._git("remote").partition("\n")[0] or "origin"
-
-    def _has_commit(self, commit: str) -> bool:
-        try:
-            self._git("cat-file", "-e", commit)
-        except subprocess.CalledProcessError:
-            return False
-        return True
-
-    def _git(self, *arguments: str) -> str:
-        return subprocess.run(
-            [git, "-C", self.path, *arguments],
-            check=True,
-            capture_output=True,
-            encoding="utf8",
-            errors="replace",
-            env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
-        ).stdout.strip()
 
 
 def list_extensions() -> None:
