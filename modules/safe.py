@@ -107,8 +107,8 @@ def _explain(filename: Any, torch_message: str) -> str:
     refused = re.search(r"GLOBAL (\S+)", torch_message)
     if refused:
         return (
-            f"{name} is not loaded: it mentions {refused[1]}, so loading it could run code. If you trust where it comes "
-            "from, convert it to .safetensors or start once with --disable-safe-unpickle."
+            f"{name} is not loaded: it mentions {refused[1]}, so loading it could run code. If you trust where it "
+            "comes from, convert it to .safetensors or start once with --disable-safe-unpickle."
         )
     return (
         f"{name} is damaged, or not a file of tensors. torch says: {torch_message.partition('. ')[0] or 'it is empty'}."

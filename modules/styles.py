@@ -115,7 +115,9 @@ class StyleDatabase:
                         prompt = row["prompt"] if "prompt" in row else row["text"]
                         self.styles[name] = PromptStyle(name, prompt or "", row.get("negative_prompt") or "", str(path))
         except (OSError, ValueError, KeyError, csv.Error):
-            errors.report(f"Could not read styles from {path}: expected columns name,prompt,negative_prompt", exc_info=True)
+            errors.report(
+                f"Could not read styles from {path}: expected columns name,prompt,negative_prompt", exc_info=True
+            )
 
     def get_style_paths(self) -> set[str]:
         """Every file that styles are kept in. Styles without a file are given the default one."""
