@@ -1,0 +1,112 @@
+"""pure: attention kernels: (q, k, v) -> softmax(q k^T / sqrt(head width)) v, all exact, of different memory and speed.
+
+q: (B, heads, T, width), k and v: (B, heads, S, width). The result has the shape and dtype of q.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """torch's own kernel, the best one it has for the device and the shapes."""
+    return F.scaled_dot_product_attention(q, k, v)
+
+
+def scaled_dot_product_no_mem(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """torch's own kernel without its memory-efficient variant, whose results differ from run to run."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """The kernel of the xformers package."""
+    from xformers.ops import memory_efficient_attention
+
+    # xformers has heads after tokens: (B, T, heads, width)
+    q, k, v = (x.transpose(1, 2).contiguous() for x in (q, k, v))
+    return memory_efficient_attention(q, k, v).transpose(1, 2)
+
+
+def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """One head of one picture after the other: scores of T x S at a time."""
+    out = torch.empty_like(q)
+    for b in range(q.shape[0]):
+        for head in range(q.shape[1]):
+            out[b, head] = plain(q[b, head], k[b, head], v[b, head])
+    return out
+
+
+def sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, max_bytes: int) -> torch.Tensor:
+    """Slices of the queries one after the other, as large as their scores fit into max_bytes."""
+    bytes_per_query = q.shape[0] * q.shape[1] * k.shape[2] * q.element_size()
+    rows = max(1, max_bytes // bytes_per_query)
+    if rows >= q.shape[2]:
+        return plain(q, k, v)
+    return torch.cat([plain(part, k, v) for part in q.split(rows, dim=2)], dim=2)
+
+
+def plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """The formula as it stands; all scores are in memory at once."""
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5  # (..., T, S)
+    return scores.softmax(dim=-1) @ v
+
+
+def sub_quadratic(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    query_chunk: int = 1024,
+    key_chunk: int | None = None,
+    min_bytes: int = 0,
+) -> torch.Tensor:
+    """Queries and keys in chunks, so that memory grows with the square root of their number: Rabe and Staats 2021
+    (arXiv:2112.05682).
+
+    query_chunk, key_chunk: tokens at a time, keys by default the square root of their number. min_bytes: scores up to
+    this size are computed at once.
+    """
+    batch, heads, tokens, _ = q.shape
+    if batch * heads * tokens * k.shape[2] * q.element_size() <= min_bytes:
+        return scaled_dot_product(q, k, v)
+    key_chunk = key_chunk or math.isqrt(k.shape[2] - 1) + 1
+    keys, values = k.split(key_chunk, dim=2), v.split(key_chunk, dim=2)
+    return torch.cat([one_query_chunk(part, keys, values) for part in q.split(query_chunk, dim=2)], dim=2)
+
+
+def one_query_chunk(q: torch.Tensor, keys: tuple[torch.Tensor, ...], values: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Attention of one chunk of queries to all chunks of keys, its softmax built up chunk by chunk.
+
+    The running maximum of the scores is subtracted before each exponential; when it rises, what was summed up is scaled
+    to the new one.
+    """
+    scale = q.shape[-1] ** -0.5
+    highest = torch.full((*q.shape[:-1], 1), -math.inf, dtype=torch.float32, device=q.device)
+    total = torch.zeros_like(highest)
+    out = torch.zeros(q.shape, dtype=torch.float32, device=q.device)
+    for k, v in zip(keys, values, strict=True):
+        scores = (q @ k.transpose(-1, -2)).float() * scale
+        new_highest = torch.maximum(highest, scores.amax(dim=-1, keepdim=True))
+        weights = (scores - new_highest).exp()
+        rescale = (highest - new_highest).exp()
+        total = total * rescale + weights.sum(dim=-1, keepdim=True)
+        out = out * rescale + (weights.to(v.dtype) @ v).float()
+        highest = new_highest
+    return (out / total).to(q.dtype)
+
+
+def upcast(kernel: Kernel) -> Kernel:
+    """The kernel computing in float32, for scores that overflow float16."""
+
+    def in_float32(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return kernel(q.float(), k.float(), v.float()).to(q.dtype)
+
+    return in_float32

@@ -1,0 +1,218 @@
+"""engine: checkpoint files on disk: finds them, names them, hashes them, looks them up. Loads none.
+
+`checkpoints_list` (by title) and `checkpoint_aliases` (by every name a checkpoint answers to) are the registry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from modules import cache, errors, hashes, paths, shared, util, weights
+from modules.paths_internal import embedded_dir
+
+logger = logging.getLogger(__name__)
+
+model_dir = "Stable-diffusion"
+model_path: str = os.path.abspath(os.path.join(paths.models_path, model_dir))
+embedded_checkpoint: str = os.path.join(embedded_dir, "demo-emoji.safetensors")
+
+CHECKPOINT_EXTENSIONS = (".ckpt", ".safetensors")
+VAE_ENDINGS = (".vae.ckpt", ".vae.safetensors")
+SHORT_HASH_LENGTH = 10
+
+re_strip_checksum = re.compile(r"\s*\[[^]]+]\s*$")
+
+
+class CheckpointInfo:
+    """A checkpoint file and its names.
+
+    name: path below the checkpoint folder. title: name and, once it is known, short hash, as the setting
+    sd_model_checkpoint holds it. hash: the 8 digits older versions used; sha256, shorthash: None until computed. ids:
+    all the names the file answers to. metadata: what a safetensors file says of itself.
+    """
+
+    def __init__(self, filename: str):
+        self.filename = filename
+        self.is_safetensors = weights.is_safetensors(filename)
+        self.name = name_of(filename)
+        self.name_for_extra = os.path.splitext(os.path.basename(filename))[0]
+        self.model_name = os.path.splitext(self.name.replace("/", "_").replace("\\", "_"))[0]
+        self.metadata = self._read_metadata() if self.is_safetensors else {}
+        self.modelspec_thumbnail = self.metadata.pop("modelspec.thumbnail", None)
+        self.hash = model_hash(filename)
+        self.sha256: str | None = None
+        self.shorthash: str | None = None
+        self._set_hash(hashes.sha256_from_cache(filename, self.cache_title))
+
+    @property
+    def cache_title(self) -> str:
+        """Under which the cache keeps what is known of the file."""
+        return f"checkpoint/{self.name}"
+
+    def _read_metadata(self) -> dict[str, Any]:
+        try:
+            return dict(
+                cache.cached_data_for_file(
+                    "safetensors-metadata",
+                    self.cache_title,
+                    self.filename,
+                    lambda: weights.read_metadata_from_safetensors(self.filename),
+                )
+            )
+        except (OSError, errors.ModelLoadError) as e:
+            logger.warning("cannot read the metadata of %s: %s", self.filename, e)
+            return {}
+
+    def _set_hash(self, sha256: str | None) -> None:
+        self.sha256 = sha256
+        self.shorthash = sha256[:SHORT_HASH_LENGTH] if sha256 else None
+        ending = f" [{self.shorthash}]" if self.shorthash else ""
+        self.title = f"{self.name}{ending}"
+        self.short_title = f"{self.name_for_extra}{ending}"
+        self.ids = [
+            self.hash,
+            self.model_name,
+            self.title,
+            self.name,
+            self.name_for_extra,
+            f"{self.name} [{self.hash}]",
+        ]
+        if sha256 and self.shorthash:
+            self.ids += [self.shorthash, sha256, self.title, self.short_title]
+
+    def register(self) -> None:
+        """Enters the checkpoint into the registry."""
+        checkpoints_list[self.title] = self
+        for name in self.ids:
+            checkpoint_aliases[name] = self
+
+    def calculate_shorthash(self) -> str | None:
+        """First ten digits of the file's sha256, computed if it is not known yet; the title gets them too.
+
+        None under --no-hashing.
+        """
+        sha256 = hashes.sha256(self.filename, self.cache_title)
+        if sha256 is not None and sha256 != self.sha256:
+            old_title = self.title
+            self._set_hash(sha256)
+            replace_key(checkpoints_list, old_title, self.title, self)
+            self.register()
+        return self.shorthash
+
+    def __str__(self) -> str:
+        return self.title
+
+
+checkpoints_list: dict[str, CheckpointInfo] = {}
+checkpoint_aliases: dict[str, CheckpointInfo] = {}
+
+
+def name_of(filename: str) -> str:
+    """A file's path below --ckpt-dir or the checkpoint folder, or its bare name elsewhere."""
+    absolute = os.path.abspath(filename)
+    for folder in (shared.cmd_opts.ckpt_dir, model_path):
+        if folder and is_inside(absolute, folder):
+            return os.path.relpath(absolute, os.path.abspath(folder))
+    return os.path.basename(filename)
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether an absolute path lies in a folder or below."""
+    folder = os.path.abspath(folder)
+    try:
+        return os.path.commonpath([path, folder]) == folder
+    except ValueError:  # on Windows: two drives
+        return False
+
+
+def model_hash(filename: str) -> str:
+    """The hash older versions named checkpoints by: 8 digits, of the 64 KiB that follow the first MiB."""
+    try:
+        with open(filename, "rb") as file:
+            file.seek(0x100000)
+            return hashlib.sha256(file.read(0x10000)).hexdigest()[:8]
+    except FileNotFoundError:
+        return "NOFILE"
+
+
+def replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
+    """Gives an entry of a dictionary a new key and value in place, where it stands in the order."""
+    entries = [(new_key, value) if k == key else (k, v) for k, v in d.items()]
+    d.clear()
+    d.update(entries)
+
+
+def find_files() -> Iterator[str]:
+    """Checkpoint files in the checkpoint folder and --ckpt-dir, each once, VAE files left out."""
+    seen: set[str] = set()
+    for folder in dict.fromkeys([model_path, shared.cmd_opts.ckpt_dir]):
+        for filename in util.walk_files(folder, allowed_extensions=CHECKPOINT_EXTENSIONS) if folder else ():
+            if filename.lower().endswith(VAE_ENDINGS) or filename in seen:
+                continue
+            if not os.path.exists(filename):
+                logger.warning("%s is a link to a file that is not there", filename)
+                continue
+            seen.add(filename)
+            yield filename
+
+
+def scan() -> None:
+    """Fills the registry anew: the file of --ckpt, those in the folders, and the embedded checkpoint.
+
+    The file of --ckpt becomes the configured checkpoint.
+    """
+    checkpoints_list.clear()
+    checkpoint_aliases.clear()
+    chosen = shared.cmd_opts.ckpt
+    if chosen and os.path.exists(chosen):
+        info = CheckpointInfo(chosen)
+        info.register()
+        shared.opts.data["sd_model_checkpoint"] = info.title
+    elif chosen and chosen != shared.default_sd_model_file:
+        logger.error("there is no checkpoint %s (--ckpt)", chosen)
+
+    for filename in sorted(find_files(), key=str.lower):
+        CheckpointInfo(filename).register()
+    register_embedded()
+
+
+def register_embedded() -> None:
+    """Enters the checkpoint that comes with the program, unless the user has a file of that name."""
+    info = CheckpointInfo(embedded_checkpoint)
+    if info.name not in checkpoint_aliases:
+        names_taken = set(checkpoint_aliases)
+        checkpoints_list[info.title] = info
+        checkpoint_aliases.update({name: info for name in info.ids if name not in names_taken})
+
+
+def checkpoint_tiles(use_short: bool = False) -> list[str]:
+    """Titles of all checkpoints, or their short ones."""
+    return [info.short_title if use_short else info.title for info in checkpoints_list.values()]
+
+
+def find(search_string: str | None) -> CheckpointInfo | None:
+    """The checkpoint a text means: one of its names, else a part of its title, with or without a hash in brackets.
+
+    Of several the one with the shortest title.
+    """
+    if not search_string:
+        return None
+    if search_string in checkpoint_aliases:
+        return checkpoint_aliases[search_string]
+    for text in (search_string, re_strip_checksum.sub("", search_string)):
+        found = [info for info in checkpoints_list.values() if text in info.title]
+        if text and found:
+            return min(found, key=lambda info: len(info.title))
+    return None
+
+
+def first() -> CheckpointInfo | None:
+    """The checkpoint to take when none is chosen: the user's first, else the embedded one."""
+    infos = list(checkpoints_list.values())
+    users = [info for info in infos if info.filename != embedded_checkpoint]
+    return next(iter(users or infos), None)

@@ -1,0 +1,47 @@
+"""pure: Stable Diffusion 1, its inpainting variant and InstructPix2Pix: one network with different input channels.
+
+Inpainting adds a mask and a masked latent (4 + 1 + 4 channels), InstructPix2Pix the latent of the picture to edit
+(4 + 4).
+"""
+
+from __future__ import annotations
+
+from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder
+
+INPUT_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
+TEXT_ENCODER = "cond_stage_model.transformer.text_model."
+TOKEN_EMBEDDING = f"{TEXT_ENCODER}embeddings.token_embedding.weight"
+ANY_TOKEN_EMBEDDING: ShapePattern = (None, None)
+
+SD1_LATENTS = LatentFormat(
+    channels=4,
+    scale=0.18215,
+    shift=0.0,
+    downscale=8,
+    rgb_rows=((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473)),
+    approx_file="model.pt",
+    taesd="taesd",
+)
+
+
+def row(name: str, title: str, input_channels: int, conditioning_key: str, config: str, **more: str) -> Family:
+    """A family with SD1's networks whose U-Net takes this many channels."""
+    return Family(
+        name=name,
+        title=title,
+        keys={INPUT_CONVOLUTION: (None, input_channels, 3, 3), TOKEN_EMBEDDING: ANY_TOKEN_EMBEDDING},
+        architecture="sd1",
+        latent_format=SD1_LATENTS,
+        text_encoders=(TextEncoder(prefix=TEXT_ENCODER),),
+        unet_heads=8,
+        conditioning_key=conditioning_key,
+        config=config,
+        **more,
+    )
+
+
+SD1 = row("sd1", "Stable Diffusion 1", 4, "crossattn", "v1-inference.yaml")
+SD1_INPAINTING = row("sd1-inpainting", "Stable Diffusion 1 inpainting", 9, "hybrid", "v1-inpainting-inference.yaml")
+INSTRUCT_PIX2PIX = row(
+    "instruct-pix2pix", "InstructPix2Pix", 8, "hybrid", "instruct-pix2pix.yaml", cond_stage_key="edit"
+)

@@ -1,0 +1,193 @@
+"""engine: which attention kernel the networks use: the table of optimizations, and the processor that calls the choice.
+
+Extensions add rows with on_list_optimizers. The choice is one for the process; networks look it up at each call.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+
+from modules import attention, devices, shared
+
+
+@dataclass
+class Selection:
+    """The kernel in use."""
+
+    kernel: attention.Kernel = attention.scaled_dot_product
+
+
+selection = Selection()
+
+
+class SdOptimization:
+    """A way to compute attention. Extensions subclass it and override apply and undo.
+
+    cmd_opt: command line flag that chooses it. priority: the available one with the highest is chosen by itself.
+    """
+
+    name: str | None = None
+    label: str | None = None
+    cmd_opt: str | None = None
+    priority: int = 0
+
+    def title(self) -> str:
+        """How the setting cross_attention_optimization names it."""
+        return f"{self.name} - {self.label}" if self.label else str(self.name)
+
+    def is_available(self) -> bool:
+        return True
+
+    def apply(self) -> None:
+        """Makes the networks use it."""
+
+    def undo(self) -> None:
+        """Gives the networks torch's own kernel back."""
+        selection.kernel = attention.scaled_dot_product
+
+
+class KernelOptimization(SdOptimization):
+    """A row of the built-in table: one of our kernels."""
+
+    def __init__(
+        self,
+        name: str,
+        kernel: attention.Kernel,
+        *,
+        cmd_opt: str,
+        priority: int,
+        label: str | None = None,
+        available: Callable[[], bool] = lambda: True,
+    ):
+        self.name = name
+        self.label = label
+        self.cmd_opt = cmd_opt
+        self.priority = priority
+        self.kernel = kernel
+        self.available = available
+
+    def is_available(self) -> bool:
+        return self.available()
+
+    def apply(self) -> None:
+        selection.kernel = self.kernel
+
+
+def has_xformers() -> bool:
+    """Whether the xformers package can compute on the device: it is for CUDA cards."""
+    return importlib.util.find_spec("xformers") is not None and (
+        shared.cmd_opts.force_enable_xformers or devices.device.type == "cuda"
+    )
+
+
+def get_available_vram() -> int:
+    """Bytes of memory the device has free, what torch holds unused included."""
+    if devices.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(devices.device)
+        stats = torch.cuda.memory_stats(devices.device)
+        return free + stats["reserved_bytes.all.current"] - stats["active_bytes.all.current"]
+    return psutil.virtual_memory().available
+
+
+def sliced_by_free_memory(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Slices as large as fit into the free memory: scores, their softmax and a margin."""
+    return attention.sliced(q, k, v, get_available_vram() // 3)
+
+
+def sliced_small(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Slices that stay in the caches of a processor."""
+    return attention.sliced(q, k, v, 32 * 1024**2)
+
+
+def sub_quadratic(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """Chunks as the flags --sub-quad-* say; by default only where the scores need more than 70 % of the free memory."""
+    flags = shared.cmd_opts
+    percent = 70 if flags.sub_quad_chunk_threshold is None else flags.sub_quad_chunk_threshold
+    return attention.sub_quadratic(
+        q,
+        k,
+        v,
+        query_chunk=flags.sub_quad_q_chunk_size,
+        key_chunk=flags.sub_quad_kv_chunk_size,
+        min_bytes=get_available_vram() * percent // 100,
+    )
+
+
+optimizations: tuple[SdOptimization, ...] = (
+    KernelOptimization("xformers", attention.xformers, cmd_opt="xformers", priority=100, available=has_xformers),
+    # Above the others, unlike in v1.10.1: torch's kernel needs no more memory than they do and is the fastest of them.
+    KernelOptimization(
+        "sdp",
+        attention.scaled_dot_product,
+        label="scaled dot product",
+        cmd_opt="opt_sdp_attention",
+        priority=95,
+    ),
+    KernelOptimization("Doggettx", sliced_by_free_memory, cmd_opt="opt_split_attention", priority=90),
+    KernelOptimization(
+        "sdp-no-mem",
+        attention.scaled_dot_product_no_mem,
+        label="scaled dot product without memory efficient attention",
+        cmd_opt="opt_sdp_no_mem_attention",
+        priority=80,
+    ),
+    KernelOptimization("sub-quadratic", sub_quadratic, cmd_opt="opt_sub_quad_attention", priority=10),
+    KernelOptimization("V1", attention.per_head, label="original v1", cmd_opt="opt_split_attention_v1", priority=10),
+    KernelOptimization("InvokeAI", sliced_small, cmd_opt="opt_split_attention_invokeai", priority=10),
+)
+
+
+@functools.cache
+def upcast(kernel: attention.Kernel) -> attention.Kernel:
+    """The kernel in float32, the same object each time."""
+    return attention.upcast(kernel)
+
+
+class AttentionProcessor:
+    """Runs a diffusers Attention layer with the kernel in use; in float32 under the setting upcast_attn."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """hidden_states: tokens (B, T, C), or a map (B, C, h, w) in the VAE. encoder_hidden_states: what to attend to,
+        (B, S, C'), the tokens themselves by default. attention_mask is for padded text, which these models never have.
+        """
+        residual = hidden_states
+        if residual.ndim == 4:
+            hidden_states = hidden_states.flatten(2).transpose(1, 2)  # (B, h * w, C)
+        if attn.group_norm is not None:
+            hidden_states = attn.group_norm(hidden_states.transpose(1, 2)).transpose(1, 2)
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+
+        batch = hidden_states.shape[0]
+        q, k, v = (
+            x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)  # (B, heads, T or S, width)
+            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        kernel = upcast(selection.kernel) if shared.opts.upcast_attn else selection.kernel
+        out = kernel(q, k, v).transpose(1, 2).reshape(batch, hidden_states.shape[1], -1)
+
+        out = attn.to_out[0](out)
+        if residual.ndim == 4:
+            out = out.transpose(1, 2).reshape(residual.shape)
+        return out + residual if attn.residual_connection else out
+
+
+def use_selected_attention(network: torch.nn.Module) -> None:
+    """Has all attention layers of a diffusers network compute with the kernel in use."""
+    processor = AttentionProcessor()
+    for module in network.modules():
+        if hasattr(module, "set_processor"):
+            module.set_processor(processor)

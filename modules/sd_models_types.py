@@ -1,0 +1,194 @@
+"""engine: the object behind `shared.sd_model`: diffusers' and transformers' networks under the names extensions know.
+
+Computes with what it was given; which file that is and where the parts are moved is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from modules import devices, model_families, sd_unet
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from modules.checkpoints import CheckpointInfo
+    from modules.sd_hijack_clip import TextConditionalModel
+
+Condition = Mapping[str, Sequence[torch.Tensor]]
+"""What a U-Net is told beside the latent: "c_crossattn": text (B, T, width), "c_concat": pictures (B, C, h, w)."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the VAE's encoder says of pictures: a Gaussian for each latent value. mean, std: (B, C, h, w).
+
+    generator: gives the noise of `sample`, on the CPU; torch's global one by default.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    generator: torch.Generator | None = None
+
+    def sample(self) -> torch.Tensor:
+        """A latent drawn from the Gaussian. The noise is float32 from the CPU, the same on every device."""
+        noise = torch.randn(self.mean.shape, generator=self.generator)
+        return self.mean + self.std * noise.to(self.mean)
+
+    def mode(self) -> torch.Tensor:
+        """The most probable latent."""
+        return self.mean
+
+
+class DiffusionWrapper(torch.nn.Module):
+    """The U-Net (`diffusion_model`) and how conditions reach it (`conditioning_key`)."""
+
+    def __init__(self, diffusion_model: UNet2DConditionModel, conditioning_key: str):
+        super().__init__()
+        self.diffusion_model = diffusion_model
+        self.conditioning_key = conditioning_key
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        t: torch.Tensor,
+        c_concat: Sequence[torch.Tensor] | None = None,
+        c_crossattn: Sequence[torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """Raw output (B, C, h, w) of the U-Net for latents x (B, C, h, w) and timesteps t (B,).
+
+        The pictures of c_concat are more channels of x.
+        """
+        if self.conditioning_key in ("concat", "hybrid"):
+            x = torch.cat([x, *(c_concat or ())], dim=1)
+        context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
+        substitute = sd_unet.selection.unet
+        if substitute is not None:
+            return substitute(x, t, context)
+        return self.diffusion_model(x, t, context, return_dict=False)[0]
+
+
+class WebuiSdModel(torch.nn.Module):
+    """A loaded checkpoint.
+
+    family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
+    alphas_cumprod: (timesteps,) share of the picture's variance left at each timestep, as the running job wants it;
+    alphas_cumprod_original: as trained. base_vae: the checkpoint's own VAE while another is in use, whose file
+    loaded_vae_file is.
+    """
+
+    def __init__(
+        self,
+        family: model_families.Family,
+        unet: UNet2DConditionModel,
+        vae: AutoencoderKL,
+        cond_stage_model: TextConditionalModel,
+        alphas_cumprod: torch.Tensor,
+        parameterization: str,
+    ):
+        super().__init__()
+        self.family = family
+        self.model = DiffusionWrapper(unet, family.conditioning_key)
+        self.first_stage_model = vae
+        self.cond_stage_model = cond_stage_model
+        self.cond_stage_key = family.cond_stage_key
+        self.parameterization = parameterization
+        self.alphas_cumprod = alphas_cumprod
+        self.alphas_cumprod_original = alphas_cumprod
+
+        self.lowvram: bool = False
+        self.sd_checkpoint_info: CheckpointInfo | None = None
+        self.sd_model_checkpoint: str | None = None
+        self.sd_model_hash: str | None = None
+        self.filename: str | None = None
+        self.used_config: str | None = None
+        self.cond_stage_model_empty_prompt: torch.Tensor | None = None
+        self.base_vae: AutoencoderKL | None = None
+        self.loaded_vae_file: str | None = None
+
+    @property
+    def is_sd1(self) -> bool:
+        return self.family.architecture == "sd1"
+
+    @property
+    def is_sd2(self) -> bool:
+        return self.family.architecture == "sd2"
+
+    @property
+    def is_sdxl(self) -> bool:
+        return self.family.architecture == "sdxl"
+
+    @property
+    def is_ssd(self) -> bool:
+        """Whether it is a U-Net of the XL layout with blocks removed."""
+        return self.family.name == "ssd"
+
+    @property
+    def is_sd3(self) -> bool:
+        return self.family.architecture == "sd3"
+
+    @property
+    def is_sdxl_inpaint(self) -> bool:
+        return self.is_sdxl and self.model.diffusion_model.config.in_channels == 9
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent."""
+        return self.family.latent_format.channels
+
+    @property
+    def scale_factor(self) -> float:
+        """Standard deviation of latents is 1 after this factor."""
+        return self.family.latent_format.scale
+
+    @property
+    def num_timesteps(self) -> int:
+        return len(self.alphas_cumprod)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the U-Net computes."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type the U-Net computes in."""
+        return devices.dtype_unet
+
+    def get_learned_conditioning(self, texts: Sequence[str]) -> torch.Tensor:
+        """Encodes texts: (B, 77 * chunks, width)."""
+        return self.cond_stage_model(texts)
+
+    def apply_model(self, x: torch.Tensor, t: torch.Tensor, cond: Condition | Sequence[torch.Tensor]) -> torch.Tensor:
+        """The U-Net's prediction for latents x (B, C, h, w), noisy as timesteps t (B,) say, in the type of x.
+
+        cond may be just the text. All is cast to the U-Net's type: in half precision fractional timesteps are rounded.
+        """
+        if not isinstance(cond, Mapping):
+            cond = {"c_crossattn": [cond] if isinstance(cond, torch.Tensor) else cond}
+        dtype = self.dtype
+        parts = {
+            key: [part.to(dtype) for part in cond[key]]
+            for key in ("c_concat", "c_crossattn")
+            if cond.get(key) is not None
+        }
+        with devices.without_autocast():
+            return self.model(x.to(dtype), t.to(dtype), **parts).to(x.dtype)
+
+    def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
+        """Pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w)."""
+        return self.first_stage_model.decode(self.family.latent_format.to_vae(z), return_dict=False)[0]
+
+    def encode_first_stage(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Posterior:
+        """What the VAE makes of pixels (B, 3, H, W) in -1..1. generator: of the noise when the result is sampled."""
+        posterior = self.first_stage_model.encode(x, return_dict=False)[0]
+        return Posterior(posterior.mean, posterior.std, generator)
+
+    def get_first_stage_encoding(self, encoder_posterior: Posterior | torch.Tensor) -> torch.Tensor:
+        """A latent (B, C, h, w) in model space, drawn from what encode_first_stage returned."""
+        z = encoder_posterior.sample() if isinstance(encoder_posterior, Posterior) else encoder_posterior
+        return self.family.latent_format.from_vae(z)

@@ -1,0 +1,111 @@
+"""engine: files of weights: reads .safetensors and .ckpt into dictionaries of tensors. Knows no networks, no settings.
+
+Reading maps the file into memory, so that a weight costs no memory until it is used.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from modules import safe
+from modules.errors import ModelLoadError
+from modules.model_families import Shapes
+
+StateDict = dict[str, torch.Tensor]
+
+MAX_HEADER_SIZE = 100_000_000
+"""Bytes; the safetensors library has the same limit."""
+
+
+def is_safetensors(filename: str) -> bool:
+    """Whether a file is to be read as safetensors, by its name."""
+    return filename.lower().endswith(".safetensors")
+
+
+def read_header(filename: str) -> dict[str, Any]:
+    """Header of a safetensors file: per weight its type, shape and place, and "__metadata__".
+
+    Raises ModelLoadError for a file that is none.
+    """
+    with open(filename, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size <= 2 or size > MAX_HEADER_SIZE or file.read(1) != b"{":
+            raise ModelLoadError(f"{filename} is not a safetensors file")
+        try:
+            return json.loads(b"{" + file.read(size - 1))
+        except ValueError as e:
+            raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+
+
+def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
+    """Metadata of a safetensors file. Values that are JSON objects are decoded; {} if there is no metadata."""
+    metadata = read_header(filename).get("__metadata__", {})
+    return {key: decoded(value) for key, value in metadata.items()}
+
+
+def decoded(value: Any) -> Any:
+    """A metadata value, as data where it is a JSON object."""
+    if isinstance(value, str) and value.startswith("{"):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+    return value
+
+
+def read_state_dict(filename: str, device: str = "cpu") -> StateDict:
+    """The tensors of a checkpoint, by the keys the file gives them, mapped from the file where it is possible.
+
+    Raises ModelLoadError for a damaged file, and for a .ckpt that could run code.
+    """
+    try:
+        if is_safetensors(filename):
+            return read_safetensors(filename, device)
+        content = safe.load(filename, map_location=device, mmap=zipfile.is_zipfile(filename))
+    except FileNotFoundError as e:
+        raise ModelLoadError(f"{filename} is not there any more") from e
+    except OSError as e:
+        raise ModelLoadError(f"{filename} cannot be read: {e}") from e
+    return get_state_dict_from_checkpoint(content, filename)
+
+
+def read_safetensors(filename: str, device: str) -> StateDict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(filename, device=device)
+    except SafetensorError as e:
+        raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+
+
+def get_state_dict_from_checkpoint(content: Any, filename: str = "the file") -> StateDict:
+    """The weights in what a .ckpt holds: the dictionary itself, or its entry state_dict."""
+    while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise ModelLoadError(f"{filename} holds a {type(content).__name__}, not a dictionary of weights")
+    return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
+
+
+def shapes_of(tensors: Mapping[str, torch.Tensor]) -> Shapes:
+    """Shape of each tensor."""
+    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+
+
+def replace_prefixes(tensors: StateDict, replacements: Mapping[str, str]) -> StateDict:
+    """The same tensors, with keys that begin with an old prefix under the new one."""
+    return {transform_checkpoint_dict_key(key, replacements): tensor for key, tensor in tensors.items()}
+
+
+def transform_checkpoint_dict_key(key: str, replacements: Mapping[str, str]) -> str:
+    """A key with the first old prefix of `replacements` (old -> new) that it begins with replaced."""
+    for old, new in replacements.items():
+        if key.startswith(old):
+            return new + key[len(old) :]
+    return key
