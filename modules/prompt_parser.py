@@ -1,6 +1,7 @@
 r"""pure: what a prompt means: edits over the steps, AND parts and weighted pieces, and the conditioning made of them.
 
-Knows no settings and no model beyond `model.get_learned_conditioning(texts)`. A prompt is read in three passes, each with its own syntax:
+Knows no settings and no model beyond `model.get_learned_conditioning(texts)`. A prompt is read in three passes, each
+with its own syntax:
 
     a AND b:0.5                  parts with a weight each: get_multicond_prompt_list
     [a:b:0.5]  [a|b]             the text at each step: get_learned_conditioning_prompt_schedules
@@ -52,8 +53,8 @@ class Timeline:
     def switch_step(self, number: str) -> int:
         """Last step of an edit's old text, from 0 (it never shows) to `steps`.
 
-        A fraction is a share of the steps, a whole number counts them; the hires pass begins at 1.0, or at base_steps. The old rules tell
-        fractions by their value, the new ones by their decimal point.
+        A fraction is a share of the steps, a whole number counts them; the hires pass begins at 1.0, or at base_steps.
+        The old rules tell fractions by their value, the new ones by their decimal point.
         """
         value = float(number)
         is_fraction = value < 1 if self.use_old_scheduling else "." in number
@@ -90,7 +91,7 @@ Node = str | Edit | Alternation
 
 
 def text_at_step(nodes: list[Node], step: int) -> str:
-    """The text that nodes stand for at a step, counted from 1. Takes any depth of nesting, because it does not recurse."""
+    """The text that nodes stand for at a step, counted from 1. Not recursive, so it takes any depth of nesting."""
     texts = []
     pending = nodes[::-1]
     while pending:
@@ -108,7 +109,7 @@ class UnscheduledText(Exception):
 
 @dataclass
 class Bracket:
-    """An open bracket and what was read since: parts, with separators[i] (":" or "|") between parts[i] and parts[i + 1]."""
+    """An open bracket and what was read since; separators[i], ":" or "|", stands between parts[i] and parts[i + 1]."""
 
     opening: str
     parts: list[list[Node]] = field(default_factory=lambda: [[]])
@@ -128,9 +129,10 @@ class Bracket:
 
 
 class EditParser:
-    """Reads one text into nodes, left to right, with a stack of open brackets; collects the steps at which the text may change.
+    """Reads one text into nodes, left to right with a stack of open brackets, and the steps at which it may change.
 
-    A bracket that closes as no group stands for itself, and then so do all that are open around it, because groups hold whole groups only.
+    A bracket that closes as no group stands for itself, and then so do all that are open around it, because groups
+    hold whole groups only.
     """
 
     def __init__(self, timeline: Timeline):
@@ -181,7 +183,7 @@ class EditParser:
         self._add(nodes)
 
     def _group(self, bracket: Bracket, closing: str) -> list[Node] | None:
-        """What a bracket that closes now means, None for no group: `(a)`, `(a:b)` and `[a]` pass through for parse_prompt_attention."""
+        """What a closed bracket means, None for no group. Weights, `(a)`, `(a:b)` and `[a]`, pass through as text."""
         if CLOSING_BRACKETS[bracket.opening] != closing:
             return None
         if "|" in bracket.separators:
@@ -233,7 +235,7 @@ def get_learned_conditioning_prompt_schedules(
 
 
 Cond = torch.Tensor | dict[str, torch.Tensor]
-"""What one text is encoded to: (tokens, width), or {"crossattn": (tokens, width), "vector": (width,)} for models that take both."""
+"""What one text is encoded to: (tokens, width), for some models {"crossattn": (tokens, width), "vector": (width,)}."""
 
 
 class ScheduledPromptConditioning(NamedTuple):
@@ -242,7 +244,7 @@ class ScheduledPromptConditioning(NamedTuple):
 
 
 class SdConditioning(list):
-    """Prompts, with what else their conditioning depends on: the picture's size in pixels, and which side of guidance they are for.
+    """Prompts and what else their conditioning depends on: the picture's size in pixels, and the side of guidance.
 
     What is not given is taken from copy_from, or from `prompts` themselves if they are such a list.
     """
@@ -263,11 +265,16 @@ class SdConditioning(list):
 
 
 def get_learned_conditioning(
-    model: Any, prompts: SdConditioning | list[str], steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
+    model: Any,
+    prompts: SdConditioning | list[str],
+    steps: int,
+    hires_steps: int | None = None,
+    use_old_scheduling: bool = False,
 ) -> list[list[ScheduledPromptConditioning]]:
     """Encodes prompts, each with all texts of its schedule in one batch; a prompt that comes twice is encoded once.
 
-    model: `model.get_learned_conditioning(texts)` returns a tensor (texts, tokens, width) or a dict of tensors, texts first.
+    model: `model.get_learned_conditioning(texts)` returns a tensor (texts, tokens, width) or a dict of tensors, texts
+    first.
     """
     encoded: dict[str, list[ScheduledPromptConditioning]] = {}
     schedules = get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling)
@@ -276,7 +283,9 @@ def get_learned_conditioning(
             continue
         end_steps, texts = zip(*schedule, strict=True)
         conds = model.get_learned_conditioning(SdConditioning(texts, copy_from=prompts))
-        encoded[prompt] = [ScheduledPromptConditioning(step, cond_of_text(conds, i)) for i, step in enumerate(end_steps)]
+        encoded[prompt] = [
+            ScheduledPromptConditioning(step, cond_of_text(conds, i)) for i, step in enumerate(end_steps)
+        ]
     return [encoded[prompt] for prompt in prompts]
 
 
@@ -287,7 +296,9 @@ def cond_of_text(conds: Cond, index: int) -> Cond:
     return conds[index]
 
 
-def get_multicond_prompt_list(prompts: SdConditioning | list[str]) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
+def get_multicond_prompt_list(
+    prompts: SdConditioning | list[str],
+) -> tuple[list[list[tuple[int, float]]], SdConditioning, dict[str, int]]:
     """Splits prompts at AND: (per prompt the index and weight of its parts, the different parts, part -> its index)."""
     indexes: dict[str, int] = {}
     weighted_parts = []
@@ -321,17 +332,23 @@ class MulticondLearnedConditioning:
 
 
 def get_multicond_learned_conditioning(
-    model: Any, prompts: SdConditioning | list[str], steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
+    model: Any,
+    prompts: SdConditioning | list[str],
+    steps: int,
+    hires_steps: int | None = None,
+    use_old_scheduling: bool = False,
 ) -> MulticondLearnedConditioning:
     """As get_learned_conditioning, for prompts that may hold AND; Liu et al. 2022 (arXiv:2206.01714)."""
     weighted_parts, texts, _ = get_multicond_prompt_list(prompts)
     encoded = get_learned_conditioning(model, texts, steps, hires_steps, use_old_scheduling)
-    batch = [[ComposableScheduledPromptConditioning(encoded[i], weight) for i, weight in parts] for parts in weighted_parts]
+    batch = [
+        [ComposableScheduledPromptConditioning(encoded[i], weight) for i, weight in parts] for parts in weighted_parts
+    ]
     return MulticondLearnedConditioning((len(prompts),), batch)
 
 
 class DictWithShape(dict):
-    """A batch of conditioning with several tensors that answers for the shape of its token vectors, (B, tokens, width)."""
+    """Conditioning of a batch in several tensors; its shape is that of the token vectors, (B, tokens, width)."""
 
     def __init__(self, x: dict[str, torch.Tensor], shape: Any = None):
         super().__init__(x)
@@ -346,15 +363,17 @@ def cond_at_step(schedule: list[ScheduledPromptConditioning], current_step: int)
     return next((entry.cond for entry in schedule if current_step <= entry.end_at_step), schedule[0].cond)
 
 
-def reconstruct_cond_batch(c: list[list[ScheduledPromptConditioning]], current_step: int) -> torch.Tensor | DictWithShape:
-    """The conditioning of a batch of prompts at a denoiser call, counted from 0: (prompts, tokens, width), or a dict of such."""
+def reconstruct_cond_batch(
+    c: list[list[ScheduledPromptConditioning]], current_step: int
+) -> torch.Tensor | DictWithShape:
+    """Conditioning of a batch at a denoiser call, counted from 0: (prompts, tokens, width), or a dict of tensors."""
     return stack_batch([cond_at_step(schedule, current_step) for schedule in c])
 
 
 def reconstruct_multicond_batch(
     c: MulticondLearnedConditioning, current_step: int
 ) -> tuple[list[list[tuple[int, float]]], torch.Tensor | DictWithShape]:
-    """As reconstruct_cond_batch for prompts with AND: (per prompt the row and weight of its parts, the rows of all parts stacked)."""
+    """As reconstruct_cond_batch for prompts with AND: (row and weight of each prompt's parts, all parts stacked)."""
     conds: list[Cond] = []
     rows = []
     for parts in c.batch:
@@ -385,9 +404,9 @@ def fill_up(x: torch.Tensor, token_count: int) -> torch.Tensor:
 def parse_prompt_attention(text: str) -> list[list]:
     r"""Splits a text into pieces with a weight each: [[text, weight], ...].
 
-    `(a)` is 1.1 times as strong, `(a:1.5)` 1.5 times, `[a]` 1 / 1.1 times; they nest, and an unclosed one reaches to the end. A backslash
-    before a bracket or backslash takes its meaning away. The word BREAK becomes the piece ["BREAK", -1]. Raises InvalidInput for a weight
-    like 1.2.3.
+    `(a)` is 1.1 times as strong, `(a:1.5)` 1.5 times, `[a]` 1 / 1.1 times; they nest, and an unclosed one reaches to
+    the end. A backslash before a bracket or backslash takes its meaning away. The word BREAK becomes the piece
+    ["BREAK", -1]. Raises InvalidInput for a weight like 1.2.3.
     """
     pieces: list[list] = []
     round_starts: list[int] = []
@@ -425,7 +444,9 @@ def attention_weight(number: str) -> float:
     try:
         return float(number)
     except ValueError:
-        raise InvalidInput(f'"{number}" is not a number: write a weight in a prompt like (word:1.2)', field="prompt") from None
+        raise InvalidInput(
+            f'"{number}" is not a number: write a weight in a prompt like (word:1.2)', field="prompt"
+        ) from None
 
 
 def split_at_break(text: str) -> Iterator[list]:

@@ -40,7 +40,7 @@ class EmphasisIgnore(Emphasis):
 
 
 class EmphasisOriginal(Emphasis):
-    """Scales the vectors by the weights, then all of them so that the mean over texts, tokens and channels is what it was."""
+    """Multiplies the vectors, then scales all so that the mean over texts, tokens and channels is what it was."""
 
     name = "Original"
     description = "weights multiply the vectors, whose mean is then restored"

@@ -1,0 +1,173 @@
+"""engine: networks that prompts name in tags like <lora:name:0.8>: their registry, the tags, and switching them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from modules import errors
+
+logger = logging.getLogger(__name__)
+
+re_extra_net = re.compile(r"<(\w+):([^>]+)>")
+
+
+class ExtraNetworkParams:
+    """The arguments of one tag: all as `items`, those of the form key=value in `named`, the others in `positional`."""
+
+    def __init__(self, items: Iterable[Any] | None = None):
+        self.items: list[Any] = list(items or [])
+        self.positional: list[Any] = []
+        self.named: dict[str, str] = {}
+        for item in self.items:
+            parts = item.split("=") if isinstance(item, str) else [item]
+            if len(parts) == 2:
+                self.named[parts[0]] = parts[1]
+            else:
+                self.positional.append(item)
+
+
+class ExtraNetwork:
+    """A kind of network; subclasses are registered with register_extra_network."""
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None:
+        """Called before each batch is sampled, with the arguments of all tags that name this network, or without any.
+
+        Whatever an earlier call put in place is to be replaced.
+        """
+        raise NotImplementedError
+
+    def deactivate(self, p: Any) -> None:
+        """Called after the last batch, to take out what activate put in place."""
+        raise NotImplementedError
+
+
+ExtraNetworkData = dict[str, list[ExtraNetworkParams]]
+"""Tag name -> arguments of each tag of that name, in the order of the prompt."""
+
+extra_network_registry: dict[str, ExtraNetwork] = {}
+extra_network_aliases: dict[str, ExtraNetwork] = {}
+default_extra_networks: list[Callable[[], ExtraNetwork]] = []
+"""What the modules of built-in networks add when they are imported."""
+
+
+def initialize() -> None:
+    """Forgets all networks."""
+    extra_network_registry.clear()
+    extra_network_aliases.clear()
+
+
+def register_extra_network(extra_network: ExtraNetwork) -> None:
+    """Makes a network known under its name, in place of one of that name."""
+    extra_network_registry[extra_network.name] = extra_network
+
+
+def register_extra_network_alias(extra_network: ExtraNetwork, alias: str) -> None:
+    """A second name, which counts only while no network has it as its own."""
+    extra_network_aliases[alias] = extra_network
+
+
+def register_default_extra_networks() -> None:
+    """Registers the built-in networks."""
+    for create in default_extra_networks:
+        register_extra_network(create())
+
+
+def lookup_extra_networks(extra_network_data: ExtraNetworkData) -> dict[ExtraNetwork, list[ExtraNetworkParams]]:
+    """The networks that tags name, each with the arguments of all its tags; unknown names are logged and left out."""
+    found: dict[ExtraNetwork, list[ExtraNetworkParams]] = {}
+    for name, params_list in extra_network_data.items():
+        extra_network = extra_network_registry.get(name) or extra_network_aliases.get(name)
+        if extra_network is None:
+            logger.info("skipping unknown extra network: %s", name)
+        else:
+            found.setdefault(extra_network, []).extend(params_list)
+    return found
+
+
+def activate(p: Any, extra_network_data: ExtraNetworkData) -> None:
+    """Activates what tags name, in their order, then every other registered network without arguments.
+
+    A network that fails is reported and then counts as not named; the job goes on without it.
+    """
+    activated = []
+    for extra_network, params_list in lookup_extra_networks(extra_network_data).items():
+        arguments = [params.items for params in params_list]
+        if guarded(
+            f"activating extra network {extra_network.name} with {arguments}", extra_network.activate, p, params_list
+        ):
+            activated.append(extra_network)
+
+    for extra_network in extra_network_registry.values():
+        if extra_network not in activated:
+            guarded(f"activating extra network {extra_network.name}", extra_network.activate, p, [])
+
+    if p.scripts is not None:
+        p.scripts.after_extra_networks_activate(
+            p,
+            batch_number=p.iteration,
+            prompts=p.prompts,
+            seeds=p.seeds,
+            subseeds=p.subseeds,
+            extra_network_data=extra_network_data,
+        )
+
+
+def deactivate(p: Any, extra_network_data: ExtraNetworkData) -> None:
+    """Deactivates what tags name, then every other registered network."""
+    for extra_network in dict.fromkeys([*lookup_extra_networks(extra_network_data), *extra_network_registry.values()]):
+        guarded(f"deactivating extra network {extra_network.name}", extra_network.deactivate, p)
+
+
+def guarded(task: str, function: Callable[..., None], *args: Any) -> bool:
+    """Calls a function of a network. Whether it succeeded; its exception is displayed as a failure of task."""
+    try:
+        function(*args)
+    except Exception as e:  # a broken network of an extension or a file must not end the job
+        errors.display(e, task)
+        return False
+    return True
+
+
+def parse_prompt(prompt: str) -> tuple[str, ExtraNetworkData]:
+    """(the prompt without its tags, what the tags say)"""
+    data: ExtraNetworkData = defaultdict(list)
+
+    def take(match: re.Match[str]) -> str:
+        data[match[1]].append(ExtraNetworkParams(match[2].split(":")))
+        return ""
+
+    return re_extra_net.sub(take, prompt), data
+
+
+def parse_prompts(prompts: list[str]) -> tuple[list[str], ExtraNetworkData | None]:
+    """(all prompts without their tags, what the tags of the first one say)"""
+    parsed = [parse_prompt(prompt) for prompt in prompts]
+    return [prompt for prompt, _ in parsed], parsed[0][1] if parsed else None
+
+
+def get_user_metadata(filename: str | None, lister: Any = None) -> dict[str, Any]:
+    """What the user wrote about a model, from the JSON file of its stem; empty if there is none that can be read.
+
+    lister: object whose `exists(path)` answers from a remembered directory listing.
+    """
+    if filename is None:
+        return {}
+    path = os.path.splitext(filename)[0] + ".json"
+    if not (lister or os.path).exists(path):
+        return {}
+    try:
+        with open(path, encoding="utf8") as file:
+            metadata = json.load(file)
+    except (OSError, ValueError) as e:
+        errors.display(e, f"reading extra network user metadata from {path}")
+        return {}
+    return metadata if isinstance(metadata, dict) else {}

@@ -1,0 +1,1 @@
+"""engine: Hypernetworks: small networks that change what the attention layers of the U-Net see of the prompt."""

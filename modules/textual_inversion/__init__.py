@@ -1,0 +1,1 @@
+"""engine: Textual inversion: word vectors learned from pictures, kept in files of several formats."""
