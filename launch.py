@@ -8,7 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # said before any import can fail
 import os
 import subprocess
 
-from modules import launch_utils, launch_venv, restart
+from modules import errors, launch_utils, launch_venv, logging_config, restart
 from modules.launch_utils import (  # noqa: F401  # names that the install.py of extensions import from here
     args,
     check_run_python,
@@ -35,6 +35,7 @@ from modules.paths_internal import script_path
 
 
 def main() -> None:
+    logging_config.setup_logging(args.loglevel)
     restart.note_restart()
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
@@ -98,5 +99,5 @@ def start() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except RuntimeError as e:
+    except (errors.WebuiError, RuntimeError) as e:
         sys.exit(str(e))

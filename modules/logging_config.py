@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 
+from modules import errors
+
 FORMAT = "%(asctime)s %(levelname)s [%(name)s] %(message)s"
 OWN_LOGGERS = ("modules", "scripts")
 
@@ -29,11 +31,14 @@ def setup_logging(loglevel: str | None) -> None:
     """Configure the log. loglevel: name of a level for everything; SD_WEBUI_LOG_LEVEL stands in for it.
 
     Without either the root logger is left alone, for extensions to configure; our own modules then show what is
-    worth knowing as bare lines. Raises ValueError for a level that does not exist.
+    worth knowing as bare lines. Raises InvalidInput for a level that does not exist.
     """
-    loglevel = loglevel or os.environ.get("SD_WEBUI_LOG_LEVEL")
+    loglevel = (loglevel or os.environ.get("SD_WEBUI_LOG_LEVEL") or "").upper()
     if loglevel:
-        logging.basicConfig(level=loglevel.upper(), format=FORMAT, handlers=[_handler(FORMAT)])
+        levels = logging.getLevelNamesMapping()
+        if loglevel not in levels:
+            raise errors.InvalidInput(f"there is no log level {loglevel}; use one of {', '.join(levels)}", "loglevel")
+        logging.basicConfig(level=loglevel, handlers=[_handler(FORMAT)])
         return
 
     handler = _handler("%(message)s")

@@ -22,8 +22,8 @@ class TimerSubcategory:
     def __enter__(self) -> None:
         self.start = time.time()
         self.timer.base_category = f"{self.original_base_category}{self.category}/"
-        self.timer.subcategory_level += 1
         self.timer.log(f"{self.category}:")
+        self.timer.subcategory_level += 1
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None

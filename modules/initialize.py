@@ -1,0 +1,119 @@
+"""root: the steps of the start between the first answer of the server and the page, in order and timed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from modules import errors
+from modules.shared_cmd_options import cmd_opts
+from modules.timer import startup_timer
+
+logger = logging.getLogger(__name__)
+
+
+def step(name: str, function: Callable[..., Any], *args: Any) -> None:
+    """Do one step of the start; an error ends the start."""
+    function(*args)
+    startup_timer.record(name)
+
+
+def optional_step(name: str, function: Callable[..., Any], *args: Any) -> None:
+    """Do one step whose failure takes one feature away, and is reported."""
+    errors.run(lambda: function(*args), name)
+    startup_timer.record(name)
+
+
+def imports() -> None:
+    """Import what takes long, so that the profile of the start shows it."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+    import torch  # noqa: F401
+
+    startup_timer.record("import torch")
+
+    import gradio  # noqa: F401
+
+    startup_timer.record("import gradio")
+
+    from modules import processing, shared  # noqa: F401
+
+    startup_timer.record("import modules")
+
+
+def check_versions() -> None:
+    """Warn of a torch or gradio that is not the one of the requirements, unless --skip-version-check is given."""
+    if cmd_opts.skip_version_check:
+        return
+
+    from modules import launch_utils, paths_internal
+
+    pins = launch_utils.read_requirements(os.path.join(paths_internal.script_path, "requirements_versions.txt"))
+    errors.check_versions({name: version for name, version in pins.items() if name in ("torch", "gradio") and version})
+
+
+def initialize() -> None:
+    """Bring the program to where it can serve: registries filled, scripts loaded, the model on its way."""
+    from modules import codeformer_model, gfpgan_model, initialize_util, sd_models, shared_init
+
+    step("check TLS options", initialize_util.validate_tls_options)
+    step("check versions", check_versions)
+    step("list checkpoints", sd_models.setup_model)
+    step("shared", shared_init.initialize)
+    optional_step("setup codeformer", codeformer_model.setup_model, cmd_opts.codeformer_models_path)
+    optional_step("setup gfpgan", gfpgan_model.setup_model, cmd_opts.gfpgan_models_path)
+    initialize_rest()
+
+
+def initialize_rest(*, reload_script_modules: bool = False) -> None:
+    """Do the steps that are done again when the page is reloaded.
+
+    reload_script_modules: it is a reload; the model stays as it is.
+    """
+    from modules import (
+        extensions,
+        extra_networks,
+        initialize_util,
+        localization,
+        modelloader,
+        scripts,
+        sd_hijack,
+        sd_samplers,
+        sd_unet,
+        sd_vae,
+        shared,
+        ui_extra_networks,
+    )
+    from modules.textual_inversion import textual_inversion
+
+    step("set samplers", sd_samplers.set_samplers)
+    step("list extensions", extensions.list_extensions)
+    optional_step("restore config state", initialize_util.restore_config_state_file)
+    optional_step("list localizations", localization.list_localizations, cmd_opts.localizations_dir)
+    with startup_timer.subcategory("load scripts"):
+        scripts.load_scripts()
+    optional_step("load upscalers", modelloader.load_upscalers)
+    optional_step("refresh VAE", sd_vae.refresh_vae_list)
+    optional_step("refresh textual inversion templates", textual_inversion.list_textual_inversion_templates)
+    step("list optimizers", sd_hijack.list_optimizers)
+    step("list unets", sd_unet.list_unets)
+    if not (reload_script_modules or cmd_opts.ui_debug_mode or cmd_opts.skip_load_model_at_start):
+        threading.Thread(target=load_model, name="load model", daemon=True).start()
+    optional_step("reload hypernetworks", shared.reload_hypernetworks)
+
+    ui_extra_networks.initialize()
+    ui_extra_networks.register_default_pages()
+    extra_networks.initialize()
+    extra_networks.register_default_extra_networks()
+    startup_timer.record("initialize extra networks")
+
+
+def load_model() -> None:
+    """Load the chosen checkpoint ahead of the first request; a request that comes meanwhile waits for it."""
+    from modules import devices, shared
+
+    errors.run(lambda: shared.sd_model, "loading the model")
+    devices.first_time_calculation()

@@ -1,0 +1,129 @@
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from modules import util
+
+
+def make_files(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf8")
+
+
+def test_natural_sort_puts_2_before_10_and_ignores_case():
+    names = ["b", "a10", "A2", "a1b3", "a1b20"]
+    assert sorted(names, key=util.natural_sort_key) == ["a1b3", "a1b20", "A2", "a10", "b"]
+
+
+def test_listfiles_gives_visible_files_in_natural_order(tmp_path):
+    make_files(tmp_path, "p10.png", "p9.png", ".hidden", "folder/inside.png")
+    assert util.listfiles(str(tmp_path)) == [str(tmp_path / "p9.png"), str(tmp_path / "p10.png")]
+
+
+def test_html_of_a_missing_file_is_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(util, "script_path", str(tmp_path))
+    make_files(tmp_path, "html/card.html")
+    assert util.html("card.html") == "html/card.html"
+    assert util.html("none.html") == ""
+
+
+def test_walk_files_goes_through_folders_in_natural_order(tmp_path):
+    make_files(tmp_path, "d10/a.pt", "d9/b.PT", "d9/c.txt", ".secret/d.pt", "e2.pt", "e10.pt")
+    found = [os.path.relpath(path, tmp_path) for path in util.walk_files(str(tmp_path), [".pt"])]
+    assert found == ["e2.pt", "e10.pt", ".secret/d.pt", "d9/b.PT", "d10/a.pt"]
+    found = [os.path.relpath(path, tmp_path) for path in util.walk_files(str(tmp_path), include_hidden=False)]
+    assert found == ["e2.pt", "e10.pt", "d9/b.PT", "d9/c.txt", "d10/a.pt"]
+    assert list(util.walk_files(str(tmp_path / "none"))) == []
+
+
+def test_walk_files_takes_a_start_below_a_hidden_folder(tmp_path):
+    make_files(tmp_path, ".data/models/a.pt")
+    start = str(tmp_path / ".data" / "models")
+    assert list(util.walk_files(start, include_hidden=False)) == [os.path.join(start, "a.pt")]
+
+
+def test_truncate_path_shortens_only_below_the_base(tmp_path):
+    inside = tmp_path / "a" / "b.png"
+    assert util.truncate_path(str(inside), str(tmp_path)) == os.path.join("a", "b.png")
+    assert util.truncate_path(str(tmp_path / "ab"), str(tmp_path / "a")) == str(tmp_path / "ab")
+
+
+def test_truncate_path_keeps_a_path_of_another_drive(monkeypatch, tmp_path):
+    def two_drives(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(util.os.path, "commonpath", two_drives)
+    assert util.truncate_path(str(tmp_path), str(tmp_path)) == str(tmp_path)
+
+
+def test_lister_answers_from_one_listing_per_folder(tmp_path):
+    make_files(tmp_path, "Model.ckpt")
+    lister = util.MassFileLister()
+    path = str(tmp_path / "Model.ckpt")
+    stat = os.stat(path)
+    assert lister.exists(path) and lister.find(path).name == "Model.ckpt"
+    assert lister.mctime(path) == (stat.st_mtime, stat.st_ctime)
+
+    os.unlink(path)
+    make_files(tmp_path, "new.ckpt")
+    assert lister.exists(path) and not lister.exists(str(tmp_path / "new.ckpt"))
+    lister.update_file_entry(path)
+    lister.update_file_entry(str(tmp_path / "new.ckpt"))
+    assert not lister.exists(path) and lister.exists(str(tmp_path / "new.ckpt"))
+
+
+def test_lister_after_reset_lists_again(tmp_path):
+    lister = util.MassFileLister()
+    path = str(tmp_path / "late")
+    assert lister.mctime(path) == (0, 0)
+    make_files(tmp_path, "late")
+    lister.update_file_entry(str(tmp_path / "elsewhere" / "x"))
+    lister.reset()
+    assert lister.exists(path)
+
+
+def test_lister_finds_a_name_in_other_case_only_where_the_disk_does(tmp_path):
+    make_files(tmp_path, "Model.ckpt")
+    path = str(tmp_path / "model.CKPT")
+    assert util.MassFileLister().exists(path) == os.path.exists(path)
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "expected"),
+    [
+        ({"a": ["b"], "b": ["c"], "c": []}, ["c", "b", "a"]),
+        ({"a": [], "b": []}, ["a", "b"]),
+        ({"a": ["unknown"], "b": ["a"]}, ["a", "b"]),
+        ({"a": ["b"], "b": ["a"]}, ["b", "a"]),
+        ({"a": ["c", "b"], "b": ["c"], "c": []}, ["c", "b", "a"]),
+    ],
+)
+def test_topological_sort_puts_dependencies_first(dependencies, expected):
+    assert util.topological_sort(dependencies) == expected
+
+
+def test_open_folder_refuses_what_is_no_folder(tmp_path):
+    make_files(tmp_path, "file")
+    with pytest.raises(FileNotFoundError):
+        util.open_folder(str(tmp_path / "none"))
+    with pytest.raises(NotADirectoryError):
+        util.open_folder(str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.uname")
+@pytest.mark.parametrize(
+    ("platform", "release", "command"),
+    [("linux", "6.1", "xdg-open"), ("darwin", "23", "open"), ("linux", "x-microsoft-standard-WSL2", "explorer.exe")],
+)
+def test_open_folder_calls_the_file_manager_of_the_system(tmp_path, monkeypatch, platform, release, command):
+    started = []
+    monkeypatch.setattr(util.sys, "platform", platform)
+    monkeypatch.setattr(util.os, "uname", lambda: SimpleNamespace(release=release))
+    monkeypatch.setattr(util.subprocess, "Popen", started.append)
+    monkeypatch.setattr(util.subprocess, "check_output", lambda command: b"\\\\wsl\\folder\n")
+    util.open_folder(str(tmp_path))
+    assert started[0][0] == command

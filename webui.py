@@ -1,0 +1,193 @@
+"""root: serves the page and the API. The server answers from the first moment; the app is attached when complete."""
+
+from __future__ import annotations
+
+import logging
+import os
+import webbrowser
+from typing import TYPE_CHECKING, Any
+
+from modules import initialize_util, server, timer
+from modules.shared_cmd_options import cmd_opts
+from modules.timer import startup_timer
+from modules.version import __version__
+
+if TYPE_CHECKING:
+    import gradio as gr
+    from fastapi import FastAPI
+
+logger = logging.getLogger(__name__)
+
+PAGE_PORT = 7860
+API_PORT = 7861
+
+
+def main() -> None:
+    """Start, and serve until something asks to stop."""
+    initialize_util.configure_sigint_handler()
+    running = start_server()
+    startup_timer.record("start server")
+
+    from modules import initialize
+
+    with startup_timer.subcategory("imports"):
+        initialize.imports()
+    initialize.initialize()
+    serve(running)
+    running.stop()
+
+
+def start_server() -> server.Server:
+    """Listen on the port of the flags; without one the page takes the first that is free."""
+    initialize_util.validate_tls_options()
+    host = initialize_util.gradio_server_name() or "127.0.0.1"
+    if cmd_opts.port is not None:
+        listener = server.open_socket(host, cmd_opts.port)
+    elif cmd_opts.nowebui:
+        listener = server.open_socket(host, API_PORT)
+    else:
+        listener = server.open_socket(host, PAGE_PORT, server.PORTS_TO_TRY)
+
+    running = server.Server(
+        listener,
+        ssl_keyfile=cmd_opts.tls_keyfile,
+        ssl_certfile=cmd_opts.tls_certfile,
+        timeout_keep_alive=cmd_opts.timeout_keep_alive,
+    )
+    running.start()
+    return running
+
+
+def serve(running: server.Server) -> None:
+    """Attach the app, and again a new one each time a reload is asked for, until the server shall stop."""
+    from modules import shared
+
+    app = create_app()
+    running.attach(app)
+    announce(running)
+    while True:
+        command = shared.state.wait_for_server_command()
+        if command == "stop":
+            logger.info("Stopping server...")
+            return
+        if command == "restart":
+            reload(running)
+        else:
+            logger.warning("unknown server command: %s", command)
+
+
+def reload(running: server.Server) -> None:
+    """Load scripts and settings anew and build the page from them; requests wait meanwhile."""
+    from modules import initialize, script_callbacks
+
+    logger.info("Reloading the page...")
+    running.detach()
+    startup_timer.reset()
+    script_callbacks.app_reload_callback()
+    startup_timer.record("app reload callback")
+    script_callbacks.script_unloaded_callback()
+    startup_timer.record("scripts unloaded callback")
+    initialize.initialize_rest(reload_script_modules=True)
+    running.attach(create_app())
+    announce(running, is_first=False)
+
+
+def create_app() -> FastAPI:
+    """Build the complete application: page, API and the routes of extensions."""
+    from fastapi import FastAPI
+
+    from modules import script_callbacks, shared, ui_routes
+    from modules.api import api as rest_api
+    from modules.call_queue import queue_lock
+
+    app = FastAPI(title="Stable Diffusion web UI", version=__version__, root_path=root_path() or "")
+    script_callbacks.before_ui_callback()
+    startup_timer.record("scripts before_ui_callback")
+    if not cmd_opts.nowebui:
+        shared.demo = create_page(app)
+
+    if cmd_opts.api or cmd_opts.nowebui:
+        rest_api.api_middleware(app)
+        rest_api.Api(app, queue_lock)
+        startup_timer.record("create API")
+    else:
+        initialize_util.setup_middleware(app)
+    ui_routes.setup_ui_api(app)
+
+    with startup_timer.subcategory("app_started_callback"):
+        script_callbacks.app_started_callback(shared.demo, app)
+    move_mounts_to_end(app)
+    return app
+
+
+def create_page(app: FastAPI) -> gr.Blocks:
+    """Build the page and mount it into app."""
+    import gradio as gr
+
+    from modules import ui, ui_extra_networks, ui_gradio_extensions
+
+    demo = ui.create_ui()
+    startup_timer.record("create ui")
+    ui_extra_networks.add_pages_to_demo(app)
+    gr.mount_gradio_app(
+        app,
+        demo,
+        path="/",
+        auth=initialize_util.get_gradio_auth_creds() or None,
+        root_path=root_path(),
+        **ui_gradio_extensions.page_options(),
+    )
+    startup_timer.record("mount page")
+    return demo
+
+
+def move_mounts_to_end(app: FastAPI) -> None:
+    """Put the page behind all routes: mounted at /, it would swallow those that extensions have added after it."""
+    from starlette.routing import Mount
+
+    app.router.routes.sort(key=lambda route: isinstance(route, Mount) and route.path == "")
+
+
+def root_path() -> str | None:
+    return f"/{cmd_opts.subpath.strip('/')}" if cmd_opts.subpath else None
+
+
+def announce(running: server.Server, is_first: bool = True) -> None:
+    """Say how long the start took and where the server is, and open the browser if that is wanted."""
+    timer.startup_record = startup_timer.dump()
+    print(f"Startup time: {startup_timer.summary()}", flush=True)
+    if is_first:
+        open_tunnels(running)
+    print(f"Running on local URL:  {running.url}", flush=True)
+    if is_first and not cmd_opts.nowebui and wants_browser():
+        webbrowser.open(running.url)
+
+
+def wants_browser() -> bool:
+    from modules import shared
+
+    if os.environ.get("SD_WEBUI_RESTARTING") == "1":
+        return False
+    setting = shared.opts.auto_launch_browser
+    return cmd_opts.autolaunch or setting == "Remote" or (setting == "Local" and not cmd_opts.webui_is_non_local)
+
+
+def open_tunnels(running: server.Server) -> None:
+    """Open the public addresses --share and --ngrok ask for; without one the local address still works."""
+    from modules import errors, ngrok
+
+    def share() -> None:
+        import secrets
+
+        from gradio import networking
+
+        url = networking.setup_tunnel("127.0.0.1", running.port, secrets.token_urlsafe(32), None, None)
+        print(f"Running on public URL: {url}", flush=True)
+
+    def ngrok_tunnel() -> None:
+        print(f"ngrok tunnel: {ngrok.connect(cmd_opts.ngrok, running.port, cmd_opts.ngrok_options)}", flush=True)
+
+    tunnels: dict[str, Any] = {"--share": cmd_opts.share and share, "--ngrok": cmd_opts.ngrok and ngrok_tunnel}
+    for flag, open_tunnel in tunnels.items():
+        if open_tunnel:
+            errors.run(open_tunnel, flag)
