@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modules.options import OptionInfo, options_section
+from modules.options import OptionHTML, OptionInfo, options_section
 from modules.settings.widgets import choices, slider
 
 sections = [
@@ -11,45 +11,57 @@ sections = [
         {
             "auto_launch_browser": OptionInfo(
                 "Local",
-                "Open browser at start: never, local only, always",
+                "Open the page in a browser at the start",
                 "Radio",
                 choices("Disable", "Local", "Remote"),
             ),
-            "enable_console_prompts": OptionInfo(False, "Print prompts to console on UI generations"),
-            "show_warnings": OptionInfo(False, "Show Python UserWarnings").needs_reload_ui(),
-            "show_gradio_deprecation_warnings": OptionInfo(True, "Show gradio deprecation warnings").needs_reload_ui(),
+            "enable_console_prompts": OptionInfo(False, "Print the prompt of every job of the page to the console"),
+            "show_warnings": OptionInfo(False, "Show warnings in the console").needs_reload_ui(),
+            "show_gradio_deprecation_warnings": OptionInfo(
+                True, "Show Gradio's warnings about old usage in the console"
+            ).needs_reload_ui(),
             "memmon_poll_rate": OptionInfo(
-                8, "VRAM polls per second during UI jobs; 0 off", "Slider", slider(0, 40, 1)
+                8, "Measurements of GPU memory per second while a job runs", "Slider", slider(0, 40, 1)
+            ).info("0: none"),
+            "samples_log_stdout": OptionInfo(False, "Print the infotext of every picture to the console"),
+            "multiple_tqdm": OptionInfo(True, "Show a second progress bar in the console for the whole job"),
+            "enable_upscale_progressbar": OptionInfo(
+                True, "Show a progress bar in the console while upscaling tile by tile"
             ),
-            "samples_log_stdout": OptionInfo(False, "Print generation info JSON to stdout"),
-            "multiple_tqdm": OptionInfo(True, "Second console bar for the whole job"),
-            "enable_upscale_progressbar": OptionInfo(True, "Console bar for tiled upscaling"),
-            "print_hypernet_extra": OptionInfo(False, "Verbose hypernetwork loading"),
-            "list_hidden_files": OptionInfo(True, "Include dot-directories when listing models"),
-            "disable_mmap_load_safetensors": OptionInfo(False, "Read safetensors fully instead of mmap"),
-            "hide_ldm_prints": OptionInfo(True, "Silence prints of the model libraries"),
-            "dump_stacks_on_signal": OptionInfo(False, "Print thread stacks on Ctrl-C"),
+            "print_hypernet_extra": OptionInfo(False, "Print details of hypernetworks to the console"),
+            "list_hidden_files": OptionInfo(True, "Look for models in hidden folders too"),
+            "disable_mmap_load_safetensors": OptionInfo(
+                False, "Read .safetensors files as a whole instead of mapping them into memory"
+            ).info("faster on network drives"),
+            "hide_ldm_prints": OptionInfo(True, "Keep prints of model libraries from the console"),
+            "dump_stacks_on_signal": OptionInfo(
+                False, "Print what every thread is doing when the program is stopped with Ctrl+C"
+            ),
         },
     ),
     options_section(
         ("profiler", "Profiler", "system"),
         {
-            "profiling_enable": OptionInfo(False, "Wrap each generation in torch profiler"),
-            "profiling_activities": OptionInfo(["CPU"], "Profiler activities", "CheckboxGroup", choices("CPU", "CUDA")),
-            "profiling_record_shapes": OptionInfo(True, "Profiler record_shapes"),
-            "profiling_profile_memory": OptionInfo(True, "Profiler profile_memory"),
-            "profiling_with_stack": OptionInfo(True, "Profiler with_stack"),
-            "profiling_filename": OptionInfo("trace.json", "Chrome trace output file"),
+            "profiling_explanation": OptionHTML(
+                "torch's profiler records where a job spends its time. Open the file it writes in chrome://tracing or "
+                "https://ui.perfetto.dev. Jobs take longer and need more memory while it is on."
+            ),
+            "profiling_enable": OptionInfo(False, "Profile every job"),
+            "profiling_activities": OptionInfo(["CPU"], "Processors to watch", "CheckboxGroup", choices("CPU", "CUDA")),
+            "profiling_record_shapes": OptionInfo(True, "Record shapes of tensors"),
+            "profiling_profile_memory": OptionInfo(True, "Record use of memory"),
+            "profiling_with_stack": OptionInfo(True, "Record the lines of code"),
+            "profiling_filename": OptionInfo("trace.json", "File of the profile"),
         },
     ),
     options_section(
         ("API", "API", "system"),
         {
-            "api_enable_requests": OptionInfo(True, "API accepts http(s) URLs as images", restrict_api=True),
-            "api_forbid_local_requests": OptionInfo(
-                True, "Reject URLs resolving to non-global addresses", restrict_api=True
+            "api_enable_requests": OptionInfo(
+                True, "Take http and https addresses in the place of pictures", restrict_api=True
             ),
-            "api_useragent": OptionInfo("", "User-Agent for those downloads", restrict_api=True),
+            "api_forbid_local_requests": OptionInfo(True, "Refuse addresses of the local network", restrict_api=True),
+            "api_useragent": OptionInfo("", "User agent for fetching pictures", restrict_api=True),
             "api_max_size": OptionInfo(8192, "Largest width and height a request may ask for", restrict_api=True),
             "api_max_steps": OptionInfo(1000, "Most sampling steps a request may ask for", restrict_api=True),
             "api_max_batch_size": OptionInfo(64, "Largest batch size a request may ask for", restrict_api=True),

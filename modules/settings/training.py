@@ -8,20 +8,24 @@ sections = [
     options_section(
         ("training", "Training", "training"),
         {
-            "unload_models_when_training": OptionInfo(False, "Move VAE/CLIP to CPU while training"),
-            "pin_memory": OptionInfo(False, "DataLoader pin_memory while training"),
-            "save_optimizer_state": OptionInfo(False, "Write .optim next to trained file"),
-            "save_training_settings_to_txt": OptionInfo(True, "Write settings JSON into training log dir"),
-            "dataset_filename_word_regex": OptionInfo("", "Regex extracting caption words from file names"),
-            "dataset_filename_join_string": OptionInfo(" ", "Joins the extracted words"),
-            "training_image_repeats_per_epoch": OptionInfo(
-                1, "Only scales displayed epoch numbers", component_args={"precision": 0}
+            "unload_models_when_training": OptionInfo(False, "Move VAE and text encoder to main memory while training"),
+            "pin_memory": OptionInfo(False, "Pin the memory of training data").info("faster, needs more main memory"),
+            "save_optimizer_state": OptionInfo(False, "Save the state of the optimiser beside the result").info(
+                "to go on later"
             ),
-            "training_write_csv_every": OptionInfo(500, "Loss CSV interval in steps; 0 off"),
-            "training_xattention_optimizations": OptionInfo(False, "Keep attention optimizations during training"),
-            "training_enable_tensorboard": OptionInfo(False, "Write tensorboard events"),
-            "training_tensorboard_save_images": OptionInfo(False, "Add previews to tensorboard"),
-            "training_tensorboard_flush_every": OptionInfo(120, "Tensorboard flush seconds"),
+            "save_training_settings_to_txt": OptionInfo(True, "Save the settings of a training beside its log"),
+            "dataset_filename_word_regex": OptionInfo(
+                "", "Regular expression that finds the words of a caption in a file name"
+            ),
+            "dataset_filename_join_string": OptionInfo(" ", "Text between the words found"),
+            "training_image_repeats_per_epoch": OptionInfo(
+                1, "Times each picture is shown in an epoch", component_args={"precision": 0}
+            ).info("changes the displayed epoch only"),
+            "training_write_csv_every": OptionInfo(500, "Write the loss to a CSV file every N steps").info("0: never"),
+            "training_xattention_optimizations": OptionInfo(False, "Use the chosen attention while training"),
+            "training_enable_tensorboard": OptionInfo(False, "Write a log for TensorBoard"),
+            "training_tensorboard_save_images": OptionInfo(False, "Put preview pictures into the TensorBoard log"),
+            "training_tensorboard_flush_every": OptionInfo(120, "Seconds between writes of the TensorBoard log"),
         },
     ),
 ]
