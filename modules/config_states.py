@@ -1,7 +1,4 @@
-"""state.
-
-Records of what is installed (commit of the program, extensions with commits and whether enabled), to go back to.
-"""
+"""state: records of what is installed (the program, extensions, their commits, which are enabled), to go back to."""
 
 from __future__ import annotations
 

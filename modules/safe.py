@@ -1,7 +1,4 @@
-"""state.
-
-Reads pickled tensors (.ckpt, .pt, .pth, .bin) without running code that someone may have put into the file.
-"""
+"""state: reads pickled tensors (.ckpt, .pt, .pth, .bin) without running code that somebody put into the file."""
 
 from __future__ import annotations
 

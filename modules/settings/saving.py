@@ -24,7 +24,7 @@ sections = [
                 "png, jpg, webp or avif; also the format of the API's pictures"
             ),
             "samples_filename_pattern": OptionInfo("", "Pattern of file names", component_args=hide_dirs).info(
-                "empty: the seed, and the prompt if pictures are not put into folders"
+                "empty: [seed], and without subfolders [seed]-[prompt_spaces]"
             ),
             "save_images_add_number": OptionInfo(
                 True, "Begin file names with a running number", component_args=hide_dirs

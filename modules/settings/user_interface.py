@@ -186,8 +186,8 @@ sections = [
         ("settings_in_ui", "Settings in UI", "ui"),
         {
             "settings_in_ui": OptionHTML(
-                "Settings chosen here stand in txt2img and img2img. A value set there holds for the jobs started there, "
-                "and does not change the setting."
+                "Settings chosen here stand in txt2img and img2img. A value set there holds for the jobs "
+                "started there, and does not change the setting."
             ),
             "extra_options_txt2img": OptionInfo(
                 [], "Settings shown in txt2img", "DropdownMulti", choices_from("setting_keys")
