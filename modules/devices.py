@@ -1,5 +1,4 @@
-"""state: which device and precision each part of the program computes with, and the few torch calls that depend on
-them.
+"""state: which device and precision each part of the program computes with, and the torch calls that depend on them.
 
 Reads the command line, no settings. The variables are set once, at import; loading a model changes dtype_unet,
 unet_needs_upcast, dtype_vae and fp8.
@@ -93,9 +92,7 @@ def get_device_for(task: str) -> torch.device:
 
 
 def cuda_no_autocast(device_id: int | None = None) -> bool:
-    """Whether a CUDA device is one of the GeForce GTX 16 series, whose float16 convolutions give NaN in cuDNN's default
-    algorithms.
-    """
+    """Whether a CUDA device is a GeForce GTX 16xx: cuDNN's default float16 convolutions give NaN there."""
     device_id = get_cuda_device_id() if device_id is None else device_id
     is_turing = torch.cuda.get_device_capability(device_id) == (7, 5)
     return is_turing and torch.cuda.get_device_name(device_id).startswith("NVIDIA GeForce GTX 16")
@@ -114,9 +111,7 @@ def enable_tf32() -> None:
 
 
 def torch_gc() -> None:
-    """Gives memory that torch keeps for reuse back to the accelerators, so that other programs and allocations of other
-    sizes get it.
-    """
+    """Gives the accelerators' memory back that torch keeps for reuse, so that others can have it."""
     if torch.cuda.is_available():
         with torch.cuda.device(get_cuda_device_string()):
             torch.cuda.empty_cache()

@@ -1,5 +1,4 @@
-"""state: the folders of extensions: which there are, which are enabled, what their metadata.ini asks for, the files in
-them.
+"""state: the folders of extensions: which there are, which are enabled, in which order their files are loaded.
 
 Git is asked only when someone wants to know where an extension came from or whether it is outdated.
 """

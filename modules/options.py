@@ -1,5 +1,4 @@
-"""base: what a setting is (OptionInfo) and the store of their values (Options). Knows no widget library: a component is
-opaque here.
+"""base: what a setting is (OptionInfo), and the store of all values (Options). Knows no widgets: a component is opaque.
 
 A value is looked up in three places: the overlay of the running job, the user's stored values, the default of the
 definition. The overlay belongs to the context (thread) that laid it, so a job's override_settings are invisible to
@@ -202,9 +201,9 @@ class Options:
 
     @contextmanager
     def overlay(self, values: Mapping[str, Any]) -> Iterator[Overlay]:
-        """Lays values over the user's for the block and the context it runs in; a key assigned inside is changed there
-        only.
+        """Lays values over the user's, for the block and the context (thread) it runs in.
 
+        A setting assigned inside is changed in the overlay, if it is overlaid, and forgotten with it.
         Nested overlays are searched from the inside out. Yields everything that is overlaid now.
         """
         token = self.job_overlay.set(self.job_overlay.get().new_child(dict(values)))

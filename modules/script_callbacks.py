@@ -1,8 +1,7 @@
-"""state: the registry of callbacks: on_<hook> for extensions, <hook>_callback for the program. hooks.py says what each
-is.
+"""state: the registry of callbacks: on_<hook> for extensions, <hook>_callback for the program.
 
-A callback belongs to the file that registered it. Callbacks of a hook are called in order of registration, changed by
-what metadata.ini files and the settings prioritized_callbacks_<category> say.
+hooks.py says what each hook is. A callback belongs to the file that registered it. Callbacks of a hook are called in
+order of registration, changed by what metadata.ini files and the settings prioritized_callbacks_<category> say.
 """
 
 from __future__ import annotations
@@ -143,9 +142,9 @@ def add_callback(
     category: str = "unknown",
     filename: str | None = None,
 ) -> None:
-    """Appends a callback to a list. Its name is <extension or "base">/<file name>/<category>[/<name>], made unique by
-    -1, -2 ...
+    """Appends a callback to a list, under the name <extension or "base">/<file name>/<category>[/<name>].
 
+    A name that is taken gets -1, -2 and so on.
     filename: the file it belongs to; that of the caller of this module by default.
     """
     filename = filename or calling_file()

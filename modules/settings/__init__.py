@@ -1,5 +1,4 @@
-"""state: definitions of all settings, as rows: one file per category, one dictionary per page. To add a setting, add a
-row.
+"""state: definitions of all settings, as rows: one file per category, one dictionary per page. A new one is a row.
 
 A row says default, label and, where the type of the default does not tell, the widget by name: a class of gradio or of
 ui_components. Handlers of changes are attached by the modules that act on them, through `opts.onchange`.
