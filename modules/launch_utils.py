@@ -29,6 +29,8 @@ default_command_live = os.environ.get("WEBUI_LAUNCH_LIVE_OUTPUT") == "1"
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 TORCH_PACKAGES = ("torch", "torchvision")
+XFORMERS_PACKAGE = "xformers==0.0.35"
+NGROK_PACKAGE = "ngrok==1.7.0"
 
 # Variables of v1.10.1 that named what is not installed any more, or that only its shell scripts read.
 OBSOLETE_VARIABLES = (
@@ -257,10 +259,10 @@ def install_packages() -> None:
         run(f'"{python}" -m {command}', "Installing torch and torchvision", "Couldn't install torch", live=True)
         startup_timer.record("install torch")
     if args.reinstall_xformers or (args.xformers and not is_installed("xformers")):
-        run_pip(f"install -U -I --no-deps {os.environ.get('XFORMERS_PACKAGE', 'xformers')}", "xformers")
+        run_pip(f"install -U -I --no-deps {os.environ.get('XFORMERS_PACKAGE', XFORMERS_PACKAGE)}", "xformers")
         startup_timer.record("install xformers")
     if args.ngrok and not is_installed("ngrok"):
-        run_pip("install ngrok", "ngrok")
+        run_pip(f"install {NGROK_PACKAGE}", "ngrok")
         startup_timer.record("install ngrok")
 
     # A torch chosen by hand is the user's: the pins of torch say nothing about it.

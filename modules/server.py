@@ -9,6 +9,7 @@ import asyncio
 import errno
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
@@ -133,12 +134,14 @@ class Server:
         return f"{'https' if self.is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
-        """Serve, and return once requests are answered. Raises WebuiError if the server cannot start."""
+        """Serve, and return once requests are answered. Raises WebuiError if the TLS files cannot be used."""
+        try:
+            self._uvicorn.config.load()
+        except OSError as e:
+            raise errors.WebuiError(f"The key or the certificate of TLS cannot be used: {e}") from e
         self._thread.start()
-        while not self._uvicorn.started:
-            self._thread.join(timeout=0.01)
-            if not self._thread.is_alive():
-                raise errors.WebuiError("The server did not start; the log above says why.")
+        while not self._uvicorn.started and self._thread.is_alive():
+            time.sleep(0.01)
 
     def attach(self, app: Any) -> None:
         """Serve app, a FastAPI application that is complete, and let the requests in that have waited for it."""
