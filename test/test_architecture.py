@@ -18,23 +18,25 @@ LAYERS = {
         modules modules.version modules.paths modules.paths_internal modules.cmd_args modules.shared_cmd_options
         modules.errors modules.timer modules.util modules.hashes modules.cache modules.fifo_lock modules.patches
         modules.options modules.infotext modules.infotext_versions modules.logging_config modules.script_loading
-        modules.settings_file modules.image_files modules.launch_utils modules.launch_venv modules.restart modules.sysinfo
+        modules.settings_file modules.git_repo modules.image_files modules.launch_utils modules.launch_venv
+        modules.restart modules.sysinfo
         """,
     "pure": """
         modules.sampling modules.sampling.* modules.model_families modules.model_families.* modules.attention
-        modules.merge modules.image_ops modules.image_annotations modules.prompt_parser modules.sd_emphasis modules.masking modules.rng_philox
+        modules.merge modules.image_ops modules.image_annotations modules.prompt_parser modules.sd_emphasis
+        modules.masking modules.rng_philox modules.textual_inversion.image_embedding
         """,
     "state": """
         modules.shared modules.shared_state modules.shared_options modules.shared_items modules.shared_total_tqdm
-        modules.runtime_context modules.opts_snapshot modules.settings modules.settings.* modules.devices modules.safe
-        modules.hooks modules.script_callbacks modules.styles modules.extensions modules.localization
+        modules.runtime_context modules.opts_snapshot modules.settings modules.settings.* modules.devices
+        modules.safe modules.hooks modules.script_callbacks modules.styles modules.extensions modules.localization
         modules.config_states modules.memmon
         """,
     "face": """
-        modules.server modules.ui modules.ui_* modules.api modules.api.* modules.txt2img modules.img2img
-        modules.infotext_utils modules.generation_parameters_copypaste modules.script_ui modules.gradio_extensons
-        modules.shared_gradio_themes modules.processing_scripts modules.processing_scripts.*
-        modules.textual_inversion.ui modules.hypernetworks.ui
+        modules.server modules.ngrok modules.ui modules.ui_* modules.api modules.api.* modules.txt2img
+        modules.img2img modules.infotext_utils modules.generation_parameters_copypaste modules.script_ui
+        modules.gradio_extensons modules.shared_gradio_themes modules.processing_scripts
+        modules.processing_scripts.* modules.textual_inversion.ui modules.hypernetworks.ui
         """,
     "job": """
         modules.runtime_utils modules.prompt_seed_prep modules.processing modules.job modules.job.* modules.scripts
@@ -45,9 +47,9 @@ LAYERS = {
         modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
         modules.rng modules.images modules.image_* modules.extra_networks modules.extra_networks_*
         modules.textual_inversion modules.textual_inversion.* modules.hypernetworks modules.hypernetworks.*
-        modules.upscaler modules.upscaler_utils modules.model_files modules.modelloader modules.torch_utils
-        modules.face_restoration
-        modules.face_restoration_utils modules.interrogate modules.deepbooru modules.*_model
+        modules.upscaler modules.upscaler_utils modules.model_files modules.modelloader modules.face_restoration
+        modules.face_restoration_utils modules.interrogate modules.deepbooru modules.*_model modules.preview_files
+        modules.torchvision_ops modules.weights
         """,
 }
 MAY_IMPORT = {
