@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-FLAGS = ["--use-cpu", "all", "--no-half", "--precision", "full"]
+FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
 
 
 def set_up(flags: list[str] | None = None) -> None:
@@ -25,9 +25,11 @@ def api_client(flags: list[str] | None = None) -> Any:
     set_up(flags)
     from fastapi.testclient import TestClient
 
+    import webui
     from modules import initialize
 
-    return TestClient(initialize.create_api_app())
+    initialize.initialize()
+    return TestClient(webui.create_app())
 
 
 class NetworkClock:

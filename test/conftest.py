@@ -1,6 +1,7 @@
 """Sets the program up for tests: a fresh data directory, CPU, float32, the embedded model, no network.
 
-The flags have to be in place before anything of `modules` is imported, because extensions (and so our own modules) may read them at import.
+The flags have to be in place before anything of `modules` is imported, because extensions (and so our own modules) may
+read them at import.
 """
 
 import os
@@ -16,7 +17,7 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="serena-test-"))
 os.environ.pop("COMMANDLINE_ARGS", None)
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(ROOT))
-sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-half", "--precision", "full"]
+sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-half", "--precision", "full", "--api"]
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +27,32 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def sd_model():
-    """The embedded model, loaded once, as `shared.sd_model`."""
-    from modules import initialize, shared
+def program() -> None:
+    """The program after its start-up steps: registries filled, scripts loaded."""
+    from modules import initialize
 
-    initialize.initialize_for_tests()
+    initialize.initialize()
+
+
+@pytest.fixture(scope="session")
+def sd_model(program):
+    """The embedded model, loaded once, as `shared.sd_model`."""
+    from modules import shared
+
     return shared.sd_model
+
+
+@pytest.fixture(scope="session")
+def app(sd_model):
+    """The complete application: page, API and routes."""
+    import webui
+
+    return webui.create_app()
+
+
+@pytest.fixture(scope="session")
+def client(app):
+    """A client of the application in this process; an error of the server comes as its answer, as for any client."""
+    from fastapi.testclient import TestClient
+
+    return TestClient(app, raise_server_exceptions=False)
