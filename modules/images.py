@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image, ImageFont, UnidentifiedImageError
 
@@ -37,7 +37,9 @@ from modules.image_names import (
 )
 from modules.image_ops import LANCZOS, fix_image
 from modules.paths_internal import roboto_ttf_file
-from modules.upscaler import UpscalerData
+
+if TYPE_CHECKING:
+    from modules.upscaler import UpscalerData
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ def get_font(fontsize: int) -> Font:
 def image_grid(
     imgs: Sequence[Image.Image], batch_size: int = 1, rows: float | None = None, *, options: Any = None
 ) -> Image.Image:
-    """Return all images in one; options: settings to use for the current ones. Callbacks may change rows and columns."""
+    """Return all images in one; options: settings to use for the current ones. Callbacks may change its shape."""
     options = options or shared.opts
     row_count, columns = image_ops.grid_shape(
         len(imgs), batch_size, rows, n_rows=options.n_rows, prevent_empty_spots=options.grid_prevent_empty_spots

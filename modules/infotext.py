@@ -7,6 +7,7 @@ pairs. `build_infotext` and `parse_infotext` are each other's inverse for all th
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import re
@@ -147,3 +148,9 @@ def drop_parameters(parameters: MutableMapping[str, Any], keys: Iterable[str]) -
     """Remove keys, those that are there."""
     for key in keys:
         parameters.pop(key, None)
+
+
+def to_html(text: str) -> str:
+    """Return text as an HTML paragraph, its lines kept."""
+    lines = "<br>\n".join(html.escape(line) for line in text.split("\n"))
+    return f"<p>{lines}</p>"

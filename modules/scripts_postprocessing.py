@@ -1,0 +1,245 @@
+"""job: scripts that work on finished pictures (the Extras tab): what one is, and the runner that calls them in order.
+
+Controls are built by the scripts' own `ui()`, inside what the page registers with `set_control_builder`; a run with named
+arguments, as the REST API makes it, needs no controls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from PIL import Image
+
+from modules import errors, shared, shared_items
+
+
+@dataclasses.dataclass
+class PostprocessedImageSharedInfo:
+    """What the scripts know in common about a picture and those made from it: the size it is meant to get, in pixels."""
+
+    target_width: int | None = None
+    target_height: int | None = None
+
+
+class PostprocessedImage:
+    """A picture on its way through the scripts; each may replace or fill its attributes.
+
+    info: infotext pairs. extra_images: further pictures made of it, images or PostprocessedImages. nametags: words for
+    the end of its file name. disable_processing: later scripts leave it alone. caption: text for a file beside it.
+    """
+
+    def __init__(self, image: Image.Image):
+        self.image = image
+        self.info: dict[str, Any] = {}
+        self.shared = PostprocessedImageSharedInfo()
+        self.extra_images: list[Image.Image | PostprocessedImage] = []
+        self.nametags: list[str] = []
+        self.disable_processing = False
+        self.caption: str | None = None
+
+    def get_suffix(self, used_suffixes: dict[str, int] | None = None) -> str:
+        """Return the end of the file name: the name tags, numbered if used_suffixes, to which it is added, has it."""
+        used = {} if used_suffixes is None else used_suffixes
+        suffix = unique = "".join(f"-{tag}" for tag in self.nametags)
+        number = 0
+        while unique in used:
+            number += 1
+            unique = f"{suffix}-{number}"
+        used[unique] = 1
+        return unique
+
+    def create_copy(
+        self, new_image: Image.Image, *, nametags: Sequence[str] | None = None, disable_processing: bool = False
+    ) -> PostprocessedImage:
+        """Return a picture made of this one, with what is known about it and further name tags."""
+        pp = PostprocessedImage(new_image)
+        pp.shared = self.shared
+        pp.nametags = [*self.nametags, *(nametags or [])]
+        pp.info = self.info.copy()
+        pp.disable_processing = disable_processing
+        return pp
+
+
+class ScriptPostprocessing:
+    """Base of the scripts. name: title and key. order: place among them, lowest first.
+
+    filename: of the script. controls: what ui() returned. args_from, args_to: their slice of the arguments of a run.
+    group: the box around the controls.
+    """
+
+    filename: str | None = None
+    controls: Mapping[str, Any] | None = None
+    args_from: int | None = None
+    args_to: int | None = None
+    order: int = 1000
+    name: str | None = None
+    group: Any = None
+
+    def ui(self) -> Mapping[str, Any]:
+        """Create controls and return them by the names under which process() gets their values."""
+        return {}
+
+    def process(self, pp: PostprocessedImage, **args: Any) -> None:
+        """Work on a picture."""
+
+    def process_firstpass(self, pp: PostprocessedImage, **args: Any) -> None:
+        """Look at the picture as it came, before any script has worked on it."""
+
+    def image_changed(self) -> None:
+        """The user has chosen another picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlBuilder:
+    """How the page builds controls. blocks: opens a page of its own; group: opens a box around one script's controls."""
+
+    blocks: Callable[[], AbstractContextManager[Any]]
+    group: Callable[[], AbstractContextManager[Any]]
+
+
+# Classes of the loaded scripts, rows with script_class, path, basedir and module; filled by `scripts.load_scripts`.
+postprocessing_scripts_data: list[Any] = []
+control_builders: list[ControlBuilder] = []
+
+# Offered on the generation tabs only.
+MAIN_UI_ONLY = "Simple Upscale"
+
+
+def set_control_builder(builder: ControlBuilder) -> None:
+    """Say how controls are built; the last one counts."""
+    control_builders[:] = [builder]
+
+
+def wrap_call(
+    func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any
+) -> Any:
+    """Return what func returns, or default, with a report, if it raises."""
+    try:
+        return func(*args, **kwargs)
+    except Exception:  # scripts of extensions: one that fails must not take the others with it
+        errors.report(f"Error calling: {filename}/{funcname}", exc_info=True)
+    return default
+
+
+class ScriptPostprocessingRunner:
+    """Runs the scripts over a picture. scripts: all of them, once they are needed."""
+
+    def __init__(self) -> None:
+        self.scripts: list[ScriptPostprocessing] | None = None
+        self.ui_created = False
+
+    def initialize_scripts(self, scripts_data: Sequence[Any]) -> None:
+        """Create the scripts of the classes in scripts_data."""
+        self.scripts = []
+        for data in scripts_data:
+            script = data.script_class()
+            script.filename = data.path
+            if script.name != MAIN_UI_ONLY:
+                self.scripts.append(script)
+
+    def create_script_ui(self, script: ScriptPostprocessing, inputs: list[Any]) -> None:
+        """Build a script's controls and add them to inputs."""
+        script.args_from = len(inputs)
+        script.controls = wrap_call(script.ui, script.filename, "ui", default={})
+        for control in script.controls.values():
+            control.custom_script_source = os.path.basename(script.filename)
+        inputs += script.controls.values()
+        script.args_to = len(inputs)
+
+    def scripts_in_preferred_order(self) -> list[ScriptPostprocessing]:
+        """Return the scripts that the settings leave on, in their order."""
+        if self.scripts is None:
+            self.initialize_scripts(postprocessing_scripts_data)
+        preferred = {name: place for place, name in enumerate(shared.opts.postprocessing_operation_order)}
+        enabled = [script for script in self.scripts if script.name not in shared.opts.postprocessing_disable_in_extras]
+        return sorted(
+            enabled, key=lambda script: (preferred.get(script.name, len(preferred)), script.order, script.name)
+        )
+
+    def setup_ui(self) -> list[Any]:
+        """Build the controls of all scripts and return them in the order of the arguments of `run`."""
+        inputs: list[Any] = []
+        for script in self.scripts_in_preferred_order():
+            with control_builders[0].group() as group:
+                self.create_script_ui(script, inputs)
+            script.group = group
+        self.ui_created = True
+        return inputs
+
+    def run(self, pp: PostprocessedImage, args: Sequence[Any]) -> None:
+        """Run all scripts over pp with the values args of their controls; pictures they add end up in pp.extra_images."""
+        run_scripts(
+            pp,
+            [
+                (script, dict(zip(script.controls, args[script.args_from : script.args_to], strict=False)))
+                for script in self.scripts_in_preferred_order()
+            ],
+        )
+
+    def run_with_names(self, pp: PostprocessedImage, scripts_args: Mapping[str, Mapping[str, Any]]) -> None:
+        """Run all scripts over pp with the arguments scripts_args[script name][argument name], None for all others."""
+        run_scripts(
+            pp,
+            [
+                (script, named_arguments(script, scripts_args.get(script.name, {})))
+                for script in self.scripts_in_preferred_order()
+            ],
+        )
+
+    def create_args_for_run(self, scripts_args: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+        """Return the arguments of `run` for the same arguments by script and name; builds the controls if need be."""
+        if not self.ui_created:
+            with control_builders[0].blocks():
+                self.setup_ui()
+        args: list[Any] = []
+        for script in sorted(self.scripts_in_preferred_order(), key=lambda script: script.args_from):
+            given = scripts_args.get(script.name, {})
+            args += [None] * (script.args_from - len(args))
+            args += [given.get(name) for name in script.controls]
+        return args
+
+    def image_changed(self) -> None:
+        """Tell all scripts that the user has chosen another picture."""
+        for script in self.scripts_in_preferred_order():
+            script.image_changed()
+
+
+def named_arguments(script: ScriptPostprocessing, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a script's process(): the given ones, and None for the others that it names."""
+    names = list(inspect.signature(script.process).parameters.values())[1:]
+    return {p.name: None for p in names if p.kind is not p.VAR_KEYWORD and p.kind is not p.VAR_POSITIONAL} | dict(given)
+
+
+def run_scripts(pp: PostprocessedImage, scripts: Sequence[tuple[ScriptPostprocessing, Mapping[str, Any]]]) -> None:
+    """Run scripts with their arguments one after the other, each over pp and the pictures that earlier ones added.
+
+    Skipping ends the run. The added pictures are in pp.extra_images afterwards.
+    """
+    for script, args in scripts:
+        script.process_firstpass(pp, **args)
+
+    pictures = [pp]
+    for script, args in scripts:
+        if shared.state.skipped:
+            break
+        shared.state.job = script.name
+        for picture in pictures.copy():
+            if not picture.disable_processing:
+                script.process(picture, **args)
+            pictures += _added_pictures(picture)
+    pp.extra_images = pictures[1:]
+
+
+def _added_pictures(picture: PostprocessedImage) -> Iterator[PostprocessedImage]:
+    """Yield, and take away, the extra images of a picture."""
+    added, picture.extra_images = picture.extra_images, []
+    for image in added:
+        yield image if isinstance(image, PostprocessedImage) else picture.create_copy(image)
+
+
+shared_items.register("postprocessing_scripts", lambda: [data.script_class for data in postprocessing_scripts_data])
