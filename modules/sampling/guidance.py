@@ -7,7 +7,8 @@ whose "crossattn" holds the tokens. Functions return new conditionings and leave
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ def with_tokens(cond: Cond, tokens: Tensor) -> Cond:
     """The conditioning with other token vectors."""
     if not isinstance(cond, dict):
         return tokens
-    changed = cond.copy()
+    changed = copy.copy(cond)
     changed["crossattn"] = tokens
     return changed
 
@@ -45,6 +46,12 @@ def subscript_cond(cond: Cond, a: int, b: int) -> Cond:
     return {key: value[a:b] for key, value in cond.items()}
 
 
+def split_cond(cond: Cond, rows: int) -> Iterator[Cond]:
+    """A conditioning in pieces of a number of rows; the last may be shorter."""
+    for start in range(0, len(tokens_of(cond)), rows):
+        yield subscript_cond(cond, start, start + rows)
+
+
 def pad_cond(tensor: Cond, repeats: int, empty: Tensor) -> Cond:
     """Appends the token vectors of an empty prompt (1, 77, width) a number of times."""
     tokens = tokens_of(tensor)
@@ -61,10 +68,15 @@ def fit_length(cond: Cond, length: int) -> Cond:
 
 
 def repeat_rows(x: Tensor, repeats: Sequence[int]) -> Tensor:
-    """Row i of x as often as repeats[i] says, in a new tensor. The counts are known to the host, so no accelerator is
-    waited for.
-    """
+    """Row i of x as often as repeats[i] says, in a new tensor."""
     return torch.cat([x[i : i + 1].expand(count, *x.shape[1:]) for i, count in enumerate(repeats)])
+
+
+def pick_rows(x: Tensor, rows: Sequence[int]) -> Tensor:
+    """Rows of x, which the host knows, so no accelerator is waited for; a view where they lie together."""
+    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+        return x[rows[0] : rows[0] + len(rows)]
+    return torch.cat([x[row : row + 1] for row in rows])
 
 
 def combine(x_out: Tensor, conds_list: CondsList, uncond: Tensor, cond_scale: float) -> Tensor:

@@ -1,0 +1,152 @@
+"""engine: the list of samplers, and how names from requests and infotext find a sampler and a schedule in it.
+
+Extensions append to `all_samplers`, add to or replace `all_samplers_map`, and call `set_samplers`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from modules import (
+    errors,
+    sd_samplers_common,
+    sd_samplers_kdiffusion,
+    sd_samplers_lcm,
+    sd_samplers_timesteps,
+    sd_schedulers,
+    shared,
+    shared_items,
+)
+from modules.sd_samplers_common import Sampler, SamplerData
+
+logger = logging.getLogger(__name__)
+
+all_samplers: list[SamplerData] = [
+    *sd_samplers_kdiffusion.samplers_data_k_diffusion,
+    *sd_samplers_timesteps.samplers_data_timesteps,
+    *sd_samplers_lcm.samplers_data_lcm,
+]
+"""In the order of the menu; the first is the default."""
+
+all_samplers_map: dict[str, SamplerData] = {x.name: x for x in all_samplers}
+
+samplers: list[SamplerData] = []
+samplers_for_img2img: list[SamplerData] = []
+samplers_map: dict[str, str] = {}
+"""Lower-case names and aliases -> names."""
+samplers_hidden: set[str] = set()
+
+
+def find_sampler_config(name: str | None) -> SamplerData | None:
+    """The row of a sampler; the first one for None, None for an unknown name."""
+    return all_samplers[0] if name is None else all_samplers_map.get(name)
+
+
+def create_sampler(name: str | None, model: Any) -> Sampler:
+    """A sampler for one pass. Raises InvalidInput for an unknown name or a sampler the family of the model cannot use."""
+    config = find_sampler_config(name)
+    if config is None:
+        raise errors.InvalidInput(f"There is no sampler {name!r}; GET /sdapi/v1/samplers lists them", "sampler_name")
+    if model.is_sdxl and config.options.get("no_sdxl", False):
+        raise errors.InvalidInput(f"Sampler {config.name} does not work with SDXL models", "sampler_name")
+    sampler = config.constructor(model)
+    sampler.config = config
+    return sampler
+
+
+def set_samplers() -> None:
+    """Works out the lists anew from all_samplers and the setting hide_samplers."""
+    samplers[:] = all_samplers
+    samplers_for_img2img[:] = all_samplers
+    samplers_hidden.clear()
+    samplers_hidden.update(shared.opts.hide_samplers)
+    samplers_map.clear()
+    for sampler in all_samplers:
+        all_samplers_map.setdefault(sampler.name, sampler)
+        for name in (sampler.name, *sampler.aliases):
+            samplers_map[name.lower()] = sampler.name
+
+
+def visible_samplers() -> list[SamplerData]:
+    """The samplers that menus show."""
+    return [x for x in samplers if x.name not in samplers_hidden]
+
+
+def visible_sampler_names() -> list[str]:
+    return [x.name for x in visible_samplers()]
+
+
+def get_sampler_from_infotext(d: dict[str, Any]) -> str:
+    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[0]
+
+
+def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
+    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
+
+
+SAME_SAMPLER, SAME_SCHEDULER = "Use same sampler", "Use same scheduler"
+
+
+def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
+    """Sampler and schedule of the hires pass as the menus show them, with a choice of their own for "as the first
+    pass".
+    """
+    hires_sampler = d.get("Hires sampler", SAME_SAMPLER)
+    hires_scheduler = d.get("Hires schedule type", SAME_SCHEDULER)
+    sampler, scheduler = get_sampler_and_scheduler(
+        d.get("Sampler") if hires_sampler == SAME_SAMPLER else hires_sampler,
+        d.get("Schedule type") if hires_scheduler == SAME_SCHEDULER else hires_scheduler,
+    )
+    return (
+        SAME_SAMPLER if sampler == d.get("Sampler") else sampler,
+        SAME_SCHEDULER if scheduler == d.get("Schedule type") else scheduler,
+    )
+
+
+def get_hr_sampler_from_infotext(d: dict[str, Any]) -> str:
+    return get_hr_sampler_and_scheduler(d)[0]
+
+
+def get_hr_scheduler_from_infotext(d: dict[str, Any]) -> str:
+    return get_hr_sampler_and_scheduler(d)[1]
+
+
+def get_sampler_and_scheduler(
+    sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
+) -> tuple[str, str]:
+    """Name of the sampler and label of the schedule that are meant; unknown ones become the first sampler and
+    Automatic.
+
+    A schedule at the end of the sampler's name ("DPM++ 2M Karras", as older versions wrote it) counts before
+    scheduler_name. convert_automatic: the sampler's own schedule becomes Automatic.
+    """
+    name = sampler_name or samplers[0].name
+    found = sd_schedulers.schedulers_map.get(scheduler_name, sd_schedulers.schedulers[0])
+    for scheduler in sd_schedulers.schedulers:
+        for option in (scheduler.label, scheduler.name, *(scheduler.aliases or [])):
+            if name.endswith(" " + option):
+                found = scheduler
+                name = name[: -len(option) - 1]
+                break
+
+    sampler = all_samplers_map.get(name, samplers[0])
+    if convert_automatic and sampler.options.get("scheduler") == found.name:
+        found = sd_schedulers.schedulers[0]
+    return sampler.name, found.label
+
+
+def fix_p_invalid_sampler_and_scheduler(p: Any) -> None:
+    """Replaces the names in a job by those that are meant, and warns where they differ."""
+    given = p.sampler_name, p.scheduler
+    p.sampler_name, p.scheduler = get_sampler_and_scheduler(*given, convert_automatic=False)
+    for was, now in zip(given, (p.sampler_name, p.scheduler), strict=True):
+        if was and was != now:
+            logger.warning("%r is taken as %r", was, now)
+
+
+set_samplers()
+sd_samplers_common.SamplerLookup.find = find_sampler_config
+shared_items.register("samplers", lambda: all_samplers)
+
+from modules.sd_samplers_common import sample_to_image, samples_to_image_grid  # noqa: E402, F401  # A1111 names

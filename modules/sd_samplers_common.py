@@ -1,0 +1,348 @@
+"""engine: what all samplers share: their rows and base class, the settings of a pass, img2img steps, previews, refiner.
+
+A sampler adapts a job `p` and the settings to a pure solver. It knows neither families of solvers, which are its
+subclasses, nor the list of samplers, which sd_samplers keeps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from modules import devices, errors, latents, rng, script_callbacks, sd_models, shared
+from modules.sampling.noise import BrownianTreeNoiseSampler
+from modules.shared import opts, state
+
+if TYPE_CHECKING:
+    from modules.options import Options
+    from modules.sd_samplers_cfg_denoiser import CFGDenoiser
+
+logger = logging.getLogger(__name__)
+
+
+class InterruptedException(BaseException):
+    """Ends sampling; the sampler then returns what it has. No Exception, so that handlers of errors let it pass."""
+
+
+class SamplerData(NamedTuple):
+    """A row of the list of samplers.
+
+    constructor(model) makes the Sampler. options: "scheduler" (name of its own schedule), "discard_next_to_last_sigma",
+    "uses_ensd", "second_order" (two calls of the model per step), "brownian_noise", "solver_type", "no_sdxl".
+    """
+
+    name: str
+    constructor: Callable[[Any], Sampler] | None
+    aliases: list[str]
+    options: dict[str, Any]
+
+    def total_steps(self, steps: int) -> int:
+        """Calls of the model for a number of steps."""
+        return steps * 2 if self.options.get("second_order", False) else steps
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """What one pass over a sampler takes from the settings. The names are those of the options."""
+
+    always_discard_next_to_last_sigma: bool
+    batch_cond_uncond: bool
+    enable_quantization: bool
+    hires_fix_refiner_pass: str
+    img2img_extra_noise: float
+    live_preview_content: str
+    no_dpmpp_sde_batch_determinism: bool
+    pad_cond_uncond: bool
+    pad_cond_uncond_v0: bool
+    refiner_switch_by_sample_steps: bool
+    rho: float
+    s_churn: float
+    s_min_uncond_all: bool
+    s_noise: float
+    s_tmax: float
+    s_tmin: float
+    sgm_noise_multiplier: bool
+    sigma_max: float
+    sigma_min: float
+    skip_early_cond: float
+    uni_pc_lower_order_final: bool
+    uni_pc_order: int
+    uni_pc_skip_type: str
+    uni_pc_variant: str
+    use_old_karras_scheduler_sigmas: bool
+
+    @classmethod
+    def from_opts(cls, options: Options) -> SamplerSettings:
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
+    """(steps of the whole schedule, index t_enc of the last step taken): the last t_enc + 1 steps of the schedule run.
+
+    steps: how many of them are wanted, for the hires pass; else p.steps are those of the whole schedule, unless the
+    setting img2img_fix_steps is on. Raises InvalidInput for a negative denoising_strength.
+    """
+    strength = p.denoising_strength
+    if strength < 0:
+        raise errors.InvalidInput(f"denoising_strength is {strength}: give a value from 0 to 1", "denoising_strength")
+    strength = min(strength, 0.999)
+    if opts.img2img_fix_steps or steps is not None:
+        wanted = steps or p.steps
+        return (int(wanted / strength) if strength > 0 else 0), wanted - 1
+    return p.steps, int(strength * p.steps)
+
+
+def store_latent(decoded: Tensor) -> None:
+    """Offers a denoised latent (B, C, h, w) for previews; decodes its first image where no other thread may."""
+    state.current_latent = decoded
+    if shared.parallel_processing_allowed or not opts.live_previews_enable:
+        return
+    every_n_steps = opts.show_progress_every_n_steps
+    if every_n_steps > 0 and state.sampling_step % every_n_steps == 0:
+        state.assign_current_image(latents.sample_to_image(decoded))
+
+
+class SamplerLookup:
+    """How a sampler's row is found by its name; sd_samplers, which imports this module, sets it."""
+
+    find: Callable[[str | None], SamplerData | None]
+
+
+def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
+    """Whether the setting eta_noise_seed_delta changes what the sampler of a job makes, and so belongs in infotext."""
+    config = SamplerLookup.find(p.sampler_name)
+    eta = p.eta
+    if eta is None and p.sampler is not None:
+        eta = p.sampler.eta
+    return eta != 0 and config is not None and config.options.get("uses_ensd", False)
+
+
+def apply_refiner(cfg_denoiser: CFGDenoiser, sigma: Tensor | None = None) -> bool:
+    """Switches to the refiner checkpoint of the job once enough of the picture is done; tells whether it did.
+
+    sigma: noise levels (B,) of this call, or timesteps of samplers that have those; None counts by steps.
+    """
+    p, settings = cfg_denoiser.p, cfg_denoiser.sampler.settings
+    by_steps = settings.refiner_switch_by_sample_steps or sigma is None
+    if by_steps:
+        p.extra_generation_params["Refiner switch by sampling steps"] = True
+
+    info = p.refiner_checkpoint_info
+    if info is None or shared.sd_model.sd_checkpoint_info == info:
+        return False
+    if p.refiner_switch_at is not None:
+        done = cfg_denoiser.step / cfg_denoiser.total_steps if by_steps else completed_ratio(cfg_denoiser, sigma)
+        if done < p.refiner_switch_at:
+            return False
+    if getattr(p, "enable_hr", False):
+        only_pass = settings.hires_fix_refiner_pass
+        if only_pass == ("first pass" if p.is_hr_pass else "second pass"):
+            return False
+        if only_pass != "second pass":
+            p.extra_generation_params["Hires refiner"] = only_pass
+
+    p.extra_generation_params["Refiner"] = info.short_title
+    p.extra_generation_params["Refiner switch at"] = p.refiner_switch_at
+    with sd_models.SkipWritingToConfig():
+        sd_models.reload_model_weights(info=info)
+    devices.torch_gc()
+    p.setup_conds()
+    cfg_denoiser.update_inner_model()
+    return True
+
+
+def completed_ratio(cfg_denoiser: CFGDenoiser, sigma: Tensor) -> float:
+    """How much of the way from timestep 999 to 0 is done at a noise level, or at a timestep."""
+    highest = sigma.max()
+    table = getattr(cfg_denoiser.inner_model, "sigmas", None)
+    timestep = highest if table is None else (table.to(sigma.device) - highest).abs().argmin()
+    return (999 - int(timestep)) / 1000
+
+
+S_PARAMS = {"s_churn": "Sigma churn", "s_tmin": "Sigma tmin", "s_tmax": "Sigma tmax", "s_noise": "Sigma noise"}
+"""Parameters of churn, with their infotext keys."""
+
+
+class Sampler:
+    """Base of the adapters: a solver `func`, its row `config`, and one pass over it at a time.
+
+    extra_params: names of parameters of func that are taken from p. eta: of the running pass. last_latent: newest
+    prediction of the clean latent, which is the result if the pass is ended early. s_churn, s_tmin, s_tmax and s_noise
+    are the neutral values: a setting that differs from them overrides the request. sampler_extra_args: what each call
+    of the denoiser gets.
+    """
+
+    model_wrap_cfg: CFGDenoiser
+    sampler_extra_args: dict[str, Any]
+
+    def __init__(self, funcname: str | Callable[..., Tensor]):
+        self.funcname = funcname
+        self.func: Any = funcname
+        self.extra_params: list[str] = []
+        self.stop_at: int | None = None
+        self.eta: float | None = None
+        self.config = SamplerData("", None, [], {})
+        self.options: dict[str, Any] = {}
+        self.settings = SamplerSettings.from_opts(opts)
+        self.last_latent: Tensor | None = None
+        self.p: Any = None
+        self.s_min_uncond = 0.0
+        self.s_churn = 0.0
+        self.s_tmin = 0.0
+        self.s_tmax = math.inf
+        self.s_noise = 1.0
+        self.eta_option_field = "eta_ancestral"
+        self.eta_infotext_field = "Eta"
+        self.eta_default = 1.0
+
+    def callback_state(self, d: dict[str, Any]) -> None:
+        """Called by solvers at each step: counts it. d: x, i, sigma, sigma_hat, denoised."""
+        step = d["i"]
+        if self.stop_at is not None and step > self.stop_at:
+            raise InterruptedException
+        state.sampling_step = step
+        shared.total_tqdm.update()
+
+    def launch_sampling(self, steps: int, func: Callable[[], Tensor]) -> Tensor:
+        """Runs func, which takes that many steps; if it is interrupted, the last latent is the result."""
+        self.model_wrap_cfg.steps = steps
+        self.model_wrap_cfg.total_steps = self.config.total_steps(steps)
+        state.sampling_steps = steps
+        state.sampling_step = 0
+        try:
+            return func()
+        except RecursionError:
+            logger.warning("Noise levels too far apart for Brownian noise: lower rho. Returning the last latent")
+        except InterruptedException:
+            pass
+        return self.last_latent
+
+    def initialize(self, p: Any) -> dict[str, Any]:
+        """Prepares for a pass of job p and returns the arguments of func that come from the job and the settings."""
+        self.p = p
+        self.model_wrap_cfg.p = p
+        self.model_wrap_cfg.mask = getattr(p, "mask", None)
+        self.model_wrap_cfg.nmask = getattr(p, "nmask", None)
+        self.model_wrap_cfg.step = 0
+        self.model_wrap_cfg.image_cfg_scale = getattr(p, "image_cfg_scale", None)
+        self.eta = p.eta if p.eta is not None else getattr(opts, self.eta_option_field)
+        self.s_min_uncond = getattr(p, "s_min_uncond", None) or 0.0
+
+        accepted = inspect.signature(self.func).parameters
+        arguments = {}
+        if "eta" in accepted:
+            if self.eta != self.eta_default:
+                p.extra_generation_params[self.eta_infotext_field] = self.eta
+            arguments["eta"] = self.eta
+        for name in self.extra_params:
+            if name in accepted and hasattr(p, name):
+                arguments[name] = self._s_param(p, name) if name in S_PARAMS else getattr(p, name)
+        return arguments
+
+    def _s_param(self, p: Any, name: str) -> float:
+        """A parameter of churn: the job's, unless the setting is not neutral."""
+        neutral = getattr(self, name)
+        setting = getattr(self.settings, name)
+        if name == "s_tmax":
+            setting = setting or math.inf
+        if setting != neutral:
+            setattr(p, name, setting)
+            p.extra_generation_params[S_PARAMS[name]] = setting
+        value = getattr(p, name)
+        return neutral if value is None else value
+
+    def create_noise_sampler(self, x: Tensor, sigmas: Tensor, p: Any) -> BrownianTreeNoiseSampler:
+        """Brownian noise over a schedule: a path for each image, from its seed alone.
+
+        With the setting no_dpmpp_sde_batch_determinism one path for the whole batch, seeded from torch's generator.
+        """
+        if self.settings.no_dpmpp_sde_batch_determinism:
+            seeds: int | list[int] = int(torch.randint(0, 2**63 - 1, []))
+        else:
+            seeds = p.all_seeds[p.iteration * p.batch_size : (p.iteration + 1) * p.batch_size]
+        return BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), seeds, rng.randn_local)
+
+    def sample(
+        self,
+        p: Any,
+        x: Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
+        image_conditioning: Tensor | None = None,
+    ) -> Tensor:
+        """Makes a latent from unit Gaussian noise x (B, C, h, w) in p.steps steps, or in steps."""
+        raise NotImplementedError
+
+    def sample_img2img(
+        self,
+        p: Any,
+        x: Tensor,
+        noise: Tensor,
+        conditioning: Any,
+        unconditional_conditioning: Any,
+        steps: int | None = None,
+        image_conditioning: Tensor | None = None,
+    ) -> Tensor:
+        """Lays noise over the latent x (B, C, h, w) and denoises it; how much, setup_img2img_steps(p, steps) says."""
+        raise NotImplementedError
+
+    def add_extra_noise(self, p: Any, noise: Tensor, x: Tensor, noisy: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """The noisy latent and the noise that the setting img2img_extra_noise adds; callbacks may replace it."""
+        strength = self.settings.img2img_extra_noise
+        if strength <= 0:
+            return noisy
+        p.extra_generation_params["Extra noise"] = strength
+        params = script_callbacks.ExtraNoiseParams(noise, x, noisy)
+        script_callbacks.extra_noise_callback(params)
+        return noisy + params.noise * strength * scale
+
+    def run(
+        self, p: Any, x: Tensor, steps: int, arguments: dict[str, Any], cond: Any, uncond: Any, image_cond: Any
+    ) -> Tensor:
+        """Runs the solver from the noisy latent x and records what the denoiser did."""
+        self.sampler_extra_args = {
+            "cond": cond,
+            "image_cond": image_cond,
+            "uncond": uncond,
+            "cond_scale": p.cfg_scale,
+            "s_min_uncond": self.s_min_uncond,
+        }
+        samples = self.launch_sampling(
+            steps,
+            lambda: self.func(
+                self.model_wrap_cfg,
+                x,
+                extra_args=self.sampler_extra_args,
+                disable=shared.cmd_opts.disable_console_progressbars,
+                callback=self.callback_state,
+                **arguments,
+            ),
+        )
+        self.add_infotext(p)
+        return samples
+
+    def add_infotext(self, p: Any) -> None:
+        """Records what the denoiser did in its last call."""
+        if self.model_wrap_cfg.padded_cond_uncond:
+            p.extra_generation_params["Pad conds"] = True
+        if self.model_wrap_cfg.padded_cond_uncond_v0:
+            p.extra_generation_params["Pad conds v0"] = True
+
+
+from modules.latents import (  # noqa: E402, F401  # A1111 names
+    approximation_indexes,
+    decode_first_stage,
+    images_tensor_to_samples,
+    sample_to_image,
+    samples_to_image_grid,
+    samples_to_images_tensor,
+    single_sample_to_image,
+)

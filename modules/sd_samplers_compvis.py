@@ -1,0 +1,11 @@
+"""engine: an older name of sd_samplers_timesteps, which extensions still import."""
+
+from modules.sd_samplers_timesteps import (  # noqa: F401  # A1111 names
+    CFGDenoiserTimesteps,
+    CompVisSampler,
+    CompVisTimestepsDenoiser,
+    CompVisTimestepsVDenoiser,
+    VanillaStableDiffusionSampler,
+    samplers_data_timesteps,
+    samplers_timesteps,
+)

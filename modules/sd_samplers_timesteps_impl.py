@@ -1,0 +1,87 @@
+"""engine: the solvers over timesteps under their v1.10.1 names and signatures: they take the table ᾱ from the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from modules import sampling
+from modules.sampling.steps import Callback, ExtraArgs, NoiseSampler
+
+
+def alphas_cumprod_of(model: Any) -> Tensor:
+    """ᾱ of the model inside a CFG denoiser."""
+    return model.inner_model.inner_model.alphas_cumprod
+
+
+def ddim(
+    model: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    extra_args: ExtraArgs | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    eta: float = 0.0,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
+    """DDIM."""
+    table = alphas_cumprod_of(model)
+    noise = {"eta": eta, "noise_sampler": noise_sampler}
+    return sampling.sample_ddim(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table, **noise)
+
+
+def ddim_cfgpp(
+    model: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    extra_args: ExtraArgs | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    eta: float = 0.0,
+    noise_sampler: NoiseSampler | None = None,
+) -> Tensor:
+    """DDIM CFG++."""
+    table = alphas_cumprod_of(model)
+    noise = {"eta": eta, "noise_sampler": noise_sampler}
+    return sampling.sample_ddim_cfgpp(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table, **noise)
+
+
+def plms(
+    model: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    extra_args: ExtraArgs | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+) -> Tensor:
+    """PLMS."""
+    table = alphas_cumprod_of(model)
+    return sampling.sample_plms(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table)
+
+
+def unipc(
+    model: Any,
+    x: Tensor,
+    timesteps: Tensor,
+    extra_args: ExtraArgs | None = None,
+    callback: Callback | None = None,
+    disable: bool | None = None,
+    is_img2img: bool = False,
+) -> Tensor:
+    """UniPC with the variant, spacing and order of the settings."""
+    settings = model.sampler.settings
+    return sampling.sample_unipc(
+        model,
+        x,
+        timesteps,
+        extra_args,
+        callback,
+        disable,
+        alphas_cumprod=alphas_cumprod_of(model),
+        variant=settings.uni_pc_variant,
+        skip_type=settings.uni_pc_skip_type,
+        order=settings.uni_pc_order,
+        lower_order_final=settings.uni_pc_lower_order_final,
+        is_img2img=is_img2img,
+    )

@@ -1,0 +1,84 @@
+"""engine: the registry of sigma schedules: what the menu shows, how a schedule is called, what it writes into infotext.
+
+The maths is in `sampling.schedules`; here stand the rows, and the two schedules that depend on the model or on
+settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from modules import shared
+from modules.sampling.denoisers import DiscreteSchedule
+from modules.sampling.schedules import (
+    AYS_SD15,
+    AYS_SDXL,
+    align_your_steps,
+    beta_quantiles,
+    ddim_scheduler,
+    get_sigmas_exponential,
+    get_sigmas_karras,
+    get_sigmas_polyexponential,
+    kl_optimal,
+    normal_scheduler,
+    sgm_uniform,
+    simple_scheduler,
+    uniform,
+)
+
+
+@dataclass
+class Scheduler:
+    """A schedule: function(n, sigma_min, sigma_max, device, ...) -> (n + 1,) falling levels; None leaves the choice
+    open.
+
+    default_rho: -1 if the function takes no rho. need_inner_model: pass the wrapped model as inner_model. aliases:
+    further names in `Sampler name <alias>`. recorded_options: infotext key -> option, written at every use.
+    """
+
+    name: str
+    label: str
+    function: Callable[..., Tensor] | None
+    default_rho: float = -1
+    need_inner_model: bool = False
+    aliases: list[str] | None = None
+    recorded_options: dict[str, str] = field(default_factory=dict)
+
+
+def get_align_your_steps_sigmas(n: int, sigma_min: float, sigma_max: float, device: torch.device) -> Tensor:
+    """The table made for the family of the current model, whatever the range."""
+    return align_your_steps(n, AYS_SDXL if shared.sd_model.is_sdxl else AYS_SD15, device)
+
+
+def beta_scheduler(
+    n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: torch.device
+) -> Tensor:
+    """Quantiles of the distribution that the settings beta_dist_alpha and beta_dist_beta describe."""
+    return beta_quantiles(n, sigma_min, sigma_max, shared.opts.beta_dist_alpha, shared.opts.beta_dist_beta, device)
+
+
+BETA_OPTIONS = {"Beta schedule alpha": "beta_dist_alpha", "Beta schedule beta": "beta_dist_beta"}
+
+schedulers: list[Scheduler] = [
+    Scheduler("automatic", "Automatic", None),
+    Scheduler("uniform", "Uniform", uniform, need_inner_model=True),
+    Scheduler("karras", "Karras", get_sigmas_karras, default_rho=7.0),
+    Scheduler("exponential", "Exponential", get_sigmas_exponential),
+    Scheduler("polyexponential", "Polyexponential", get_sigmas_polyexponential, default_rho=1.0),
+    Scheduler("sgm_uniform", "SGM Uniform", sgm_uniform, need_inner_model=True, aliases=["SGMUniform"]),
+    Scheduler("kl_optimal", "KL Optimal", kl_optimal),
+    Scheduler("align_your_steps", "Align Your Steps", get_align_your_steps_sigmas),
+    Scheduler("simple", "Simple", simple_scheduler, need_inner_model=True),
+    Scheduler("normal", "Normal", normal_scheduler, need_inner_model=True),
+    Scheduler("ddim", "DDIM", ddim_scheduler, need_inner_model=True),
+    Scheduler("beta", "Beta", beta_scheduler, need_inner_model=True, recorded_options=BETA_OPTIONS),
+]
+"""In the order of the menu. Extensions append to it and to schedulers_map."""
+
+schedulers_map: dict[str, Scheduler] = {x.name: x for x in schedulers} | {x.label: x for x in schedulers}
+
+from modules.sampling.steps import to_d  # noqa: E402, F401  # A1111 name
