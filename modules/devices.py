@@ -175,7 +175,7 @@ def test_for_nans(x: torch.Tensor, where: str) -> None:
 
 @functools.cache
 def first_time_calculation() -> None:
-    """Runs a linear layer and a convolution once, so that the libraries behind them load now and not in the first job."""
+    """Runs a linear layer and a convolution once: the libraries behind them load now, and not in the first job."""
     linear = torch.nn.Linear(1, 1, device=device, dtype=dtype)
     linear(torch.zeros((1, 1), device=device, dtype=dtype))
     convolution = torch.nn.Conv2d(1, 1, (3, 3), device=device, dtype=dtype)
