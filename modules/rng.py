@@ -1,5 +1,4 @@
-"""engine: random tensors from seeds, by the setting randn_source: "GPU", "CPU" or "NV" (Philox: an NVIDIA GPU,
-emulated).
+"""engine: random tensors from seeds, by the setting randn_source: GPU, CPU, or NV (Philox, as on an NVIDIA GPU).
 
 ImageRNG gives the noise of a batch, one generator per image. The functions also seed torch's global generator, or the
 global Philox one, because extensions draw from it and expect their pictures to be reproducible.

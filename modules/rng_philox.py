@@ -1,5 +1,4 @@
-"""pure: Philox 4x32-10 (Salmon et al. 2011), the counter-based generator of CUDA, in NumPy: the noise of an NVIDIA GPU
-on any machine.
+"""pure: Philox 4x32-10 (Salmon et al. 2011), the generator of CUDA, in NumPy: NVIDIA noise on any machine.
 
 >>> import numpy as np >>> np.round(Generator(0).randn((2, 2)), 5).tolist() [[-0.92466, -0.42534], [-2.64384, 0.14518]]
 """
@@ -38,9 +37,7 @@ def box_muller(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 class Generator:
-    """The random numbers torch.randn gives on an NVIDIA GPU for a seed. Every request of any size moves on by one
-    offset.
-    """
+    """The numbers torch.randn gives on an NVIDIA GPU for a seed. Every request, of any size, moves on by one offset."""
 
     def __init__(self, seed: int):
         self.seed = seed

@@ -44,7 +44,7 @@ def find_sampler_config(name: str | None) -> SamplerData | None:
 
 
 def create_sampler(name: str | None, model: Any) -> Sampler:
-    """A sampler for one pass. Raises InvalidInput for an unknown name or a sampler the family of the model cannot use."""
+    """A sampler for one pass. Raises InvalidInput for an unknown name, or one that the model cannot use."""
     config = find_sampler_config(name)
     if config is None:
         raise errors.InvalidInput(f"There is no sampler {name!r}; GET /sdapi/v1/samplers lists them", "sampler_name")
@@ -89,9 +89,7 @@ SAME_SAMPLER, SAME_SCHEDULER = "Use same sampler", "Use same scheduler"
 
 
 def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
-    """Sampler and schedule of the hires pass as the menus show them, with a choice of their own for "as the first
-    pass".
-    """
+    """Sampler and schedule of the hires pass as its menus show them; they have an entry for "as in the first pass"."""
     hires_sampler = d.get("Hires sampler", SAME_SAMPLER)
     hires_scheduler = d.get("Hires schedule type", SAME_SCHEDULER)
     sampler, scheduler = get_sampler_and_scheduler(
@@ -115,8 +113,7 @@ def get_hr_scheduler_from_infotext(d: dict[str, Any]) -> str:
 def get_sampler_and_scheduler(
     sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
 ) -> tuple[str, str]:
-    """Name of the sampler and label of the schedule that are meant; unknown ones become the first sampler and
-    Automatic.
+    """Sampler name and schedule label that are meant; unknown ones become the first sampler and Automatic.
 
     A schedule at the end of the sampler's name ("DPM++ 2M Karras", as older versions wrote it) counts before
     scheduler_name. convert_automatic: the sampler's own schedule becomes Automatic.

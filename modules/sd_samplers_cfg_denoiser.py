@@ -1,5 +1,4 @@
-"""engine: what a solver calls at each step: selects the prompts of the step, runs the model, applies guidance and
-masks.
+"""engine: what a solver calls at each step: the prompts of the step, the model, guidance, masks.
 
 Extensions hook in through four callbacks and by replacing methods of CFGDenoiser, so the class keeps v1.10.1's names,
 arguments and attributes. Nothing here waits for the device unless a setting needs a value from it.
@@ -139,8 +138,7 @@ class CFGDenoiser(nn.Module):
     def stack_inputs(
         self, x: Tensor, sigma: Tensor, image_cond: Tensor, conds_list: CondsList, tensor: Cond, uncond: Cond
     ) -> CFGDenoiserParams:
-        """Rows of one model input: each image as often as its prompt has parts, then all images for the negative
-        prompts.
+        """Rows of one model input: each image once per part of its prompt, then all images for the negative prompts.
 
         InstructPix2Pix has all images a third time, without their picture. Raises InvalidInput if it meets AND there.
         """
@@ -204,7 +202,7 @@ class CFGDenoiser(nn.Module):
         return cond, uncond
 
     def pieces(self, cond: Cond, uncond: Cond, batch_size: int, skip_uncond: bool) -> Iterator[Cond]:
-        """The conditionings of the model's calls, in the order of rows: as few as lengths and batch_cond_uncond allow."""
+        """Conditionings of the model's calls in the order of rows, as few as lengths and batch_cond_uncond allow."""
         together = self.sampler.settings.batch_cond_uncond
         if skip_uncond or tokens_of(cond).shape[1] == tokens_of(uncond).shape[1]:
             groups = [cond] if skip_uncond else [cond, uncond, uncond] if self.is_edit_model else [cond, uncond]
@@ -249,9 +247,7 @@ class CFGDenoiser(nn.Module):
         return cond, guidance.fit_length(uncond, length)
 
     def combine_denoised(self, x_out: Tensor, conds_list: CondsList, uncond: Any, cond_scale: float) -> Tensor:
-        """Guidance: (B, C, h, w) from the output of the model to all rows. uncond tells by its rows how many are
-        negative.
-        """
+        """Guidance: (B, C, h, w) from the output of the model to all rows, of which the last ones belong to uncond."""
         return guidance.combine(x_out, conds_list, x_out[-len(tokens_of(uncond)) :], cond_scale)
 
     def combine_denoised_for_edit_model(self, x_out: Tensor, cond_scale: float) -> Tensor:

@@ -155,8 +155,10 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return float(self.model_wrap.sigmas[0]), float(self.model_wrap.sigmas[-1])
 
     def _solver_arguments(self, p: Any, x: Tensor, whole: Tensor, **schedule: Any) -> dict[str, Any]:
-        """Arguments of the solver beyond latent and prompts. schedule: what it may take of "sigmas" (those that are
-        run), "sigma_min", "sigma_max" and "n"; whole: the schedule they are part of.
+        """Arguments of the solver beyond latent and prompts.
+
+        schedule: "sigmas" that are run, "sigma_min", "sigma_max", "n"; the solver gets what its signature names.
+        whole: the schedule that sigmas are a part of.
         """
         arguments = self.initialize(p)
         accepted = inspect.signature(self.func).parameters

@@ -1,6 +1,4 @@
-"""engine: samplers over integer timesteps: the table of DDIM, DDIM CFG++, PLMS and UniPC and the adapter that runs
-them.
-"""
+"""engine: samplers over integer timesteps: the table of DDIM, PLMS, UniPC and their adapter."""
 
 from __future__ import annotations
 

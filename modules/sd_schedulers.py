@@ -33,8 +33,7 @@ from modules.sampling.schedules import (
 
 @dataclass
 class Scheduler:
-    """A schedule: function(n, sigma_min, sigma_max, device, ...) -> (n + 1,) falling levels; None leaves the choice
-    open.
+    """A schedule: function(n, sigma_min, sigma_max, device, ...) -> (n + 1,) falling levels; None decides nothing.
 
     default_rho: -1 if the function takes no rho. need_inner_model: pass the wrapped model as inner_model. aliases:
     further names in `Sampler name <alias>`. recorded_options: infotext key -> option, written at every use.

@@ -1,5 +1,4 @@
-"""pure: wrappers that turn what a model predicts into the denoised latent. One class per kind of prediction: eps, v,
-flow, and LCM.
+"""pure: wrappers that turn what a model predicts into the denoised latent, one class per kind of prediction.
 
 A wrapper is called as `wrapper(x, sigma, **kwargs)` with latents (B, C, h, w) and noise levels (B,), and calls
 `model.apply_model(x_scaled, t, **kwargs)`. It also holds the table of noise levels of the model and converts between
@@ -22,9 +21,7 @@ def sigma_table(alphas_cumprod: Tensor) -> Tensor:
 
 
 def flow_sigma_table(shift: float, size: int = 1000) -> Tensor:
-    """σ of rectified flow, shifted towards noise: s·t / (1 + (s-1)·t) (Esser et al. 2024, arXiv:2403.03206, equation
-    23).
-    """
+    """σ of rectified flow shifted towards noise: s·t / (1 + (s-1)·t) (Esser et al. 2024, arXiv:2403.03206, eq. 23)."""
     t = torch.arange(1, size + 1, dtype=torch.float32) / size
     return shift * t / (1 + (shift - 1) * t)
 
@@ -126,8 +123,7 @@ class FlowDenoiser(Denoiser):
 
 
 class LCMDenoiser(Denoiser):
-    """For latent consistency models (Luo et al. 2023, arXiv:2310.04378), which predict noise at every 20th timestep:
-    19, 39, ... 999.
+    """For latent consistency models (Luo et al. 2023, arXiv:2310.04378), which predict noise at t = 19, 39, ... 999.
 
     The table has those 50 levels only; timesteps stay those of the model. The boundary condition mixes x back in: D =
     c_out·x0 + c_skip·x.
@@ -166,9 +162,7 @@ class LCMDenoiser(Denoiser):
 
 
 class TimestepDenoiser(nn.Module):
-    """eps of a model that predicts the noise, for the solvers over timesteps: called as wrapper(x, timesteps (B,),
-    **kwargs).
-    """
+    """eps of a model that predicts the noise, for solvers over timesteps: wrapper(x, timesteps (B,), **kwargs)."""
 
     def __init__(self, model: Any):
         super().__init__()

@@ -1,6 +1,4 @@
-"""pure: DPM-Solver (Lu et al. 2022, arXiv:2206.00927) in t = -ln σ with a fixed budget of model calls or with adaptive
-steps.
-"""
+"""pure: DPM-Solver (Lu et al. 2022, arXiv:2206.00927) in t = -ln σ, with a fixed budget of calls or adaptive steps."""
 
 from __future__ import annotations
 
@@ -131,7 +129,7 @@ class StepSize:
         self.accept_safety = accept_safety
 
     def accepts(self, error: float) -> bool:
-        """Adapts the length to an error, in units of the tolerance, and tells whether the step that made it may stand."""
+        """Adapts the length to an error, in units of the tolerance; tells whether the step that made it may stand."""
         ideal = (1 / (error + 1e-8)) ** (1 / self.order)
         factor = 1 + math.atan(ideal - 1)
         self.h *= factor
@@ -155,8 +153,7 @@ def sample_dpm_adaptive(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver-12 with orders 2 and 3: algorithm 3 of the paper. The difference of both orders sets the length of the
-    steps.
+    """DPM-Solver-23: steps of order 3, as long as their difference to order 2 allows.
 
     x: noisy latent (B, C, h, w), std about sigma_max. Returns the latent at sigma_min, shape and dtype of x; NaN as
     soon as the model returns some.

@@ -1,6 +1,4 @@
-"""pure: DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095) in half-logSNR λ = -ln σ, single-step and multistep, ODE and
-SDE.
-"""
+"""pure: DPM-Solver++ (Lu et al. 2022, arXiv:2211.01095) in λ = -ln σ: single-step and multistep, ODE and SDE."""
 
 from __future__ import annotations
 
@@ -39,8 +37,7 @@ def sample_dpmpp_2s_ancestral(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2S): algorithm 1 with r = 1/2, to a level below the next one, and noise up to it. Two calls of the
-    model per step.
+    """DPM-Solver++(2S): algorithm 1 with r = 1/2, to a level below the next one, and noise up to it.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -155,9 +152,7 @@ def sample_dpmpp_2m_sde(
     noise_sampler: NoiseSampler | None = None,
     solver_type: str = "midpoint",
 ) -> Tensor:
-    """DPM-Solver++(2M) as an SDE. solver_type: "midpoint" or "heun", how the last step's prediction corrects this
-    one's.
-    """
+    """DPM-Solver++(2M) as an SDE. solver_type: how the last prediction corrects this one, "midpoint" or "heun"."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
     correction = SDE_CORRECTIONS[solver_type]
@@ -237,6 +232,6 @@ def third_order_corrections(
 
 
 def brownian_noise(x: Tensor, sigmas: Tensor) -> NoiseSampler:
-    """One Brownian motion for the whole batch, seeded from torch's global generator: for callers that bring no noise."""
+    """One Brownian motion for the whole batch, seeded from torch's global generator: for callers without noise."""
     entropy = int(torch.randint(0, 2**63 - 1, []))
     return BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), entropy)

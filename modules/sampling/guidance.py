@@ -1,5 +1,4 @@
-"""pure: classifier-free guidance without the model: stacking and padding of conditionings, and combining what the model
-said to them.
+"""pure: classifier-free guidance without the model: stacking and padding of conditionings, combining of outputs.
 
 A conditioning is a tensor (B, tokens, width), or for models with more inputs a dict of tensors with the batch in front,
 whose "crossattn" holds the tokens. Functions return new conditionings and leave their arguments alone.
@@ -80,8 +79,7 @@ def pick_rows(x: Tensor, rows: Sequence[int]) -> Tensor:
 
 
 def combine(x_out: Tensor, conds_list: CondsList, uncond: Tensor, cond_scale: float) -> Tensor:
-    """U + Σ w·s·(C - U) for each image (Ho & Salimans 2022, arXiv:2207.12598; several parts: Liu et al. 2022,
-    arXiv:2206.01714).
+    """U + Σ w·s·(C - U) per image: Ho & Salimans 2022 (arXiv:2207.12598), for parts Liu et al. 2022 (arXiv:2206.01714).
 
     x_out: output of the model to all parts, rows as conds_list numbers them. uncond: its output to the negative prompts
     (B, C, h, w).

@@ -1,6 +1,4 @@
-"""pure: solvers of Karras et al. 2022 (arXiv:2206.00364): Euler, Heun and midpoint (DPM2) steps, with churn or with
-ancestral noise.
-"""
+"""pure: solvers of Karras et al. 2022 (arXiv:2206.00364): Euler, Heun and midpoint (DPM2), with churn or ancestral."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def sample_heun(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Algorithm 2: an Euler step corrected by the slope at its end. Two calls of the model per step, one for the step
-    to 0.
-    """
+    """Algorithm 2: Euler steps corrected by the slope at their end. Two calls of the model, one for the step to 0."""
     denoise = whole_batch(model, x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
@@ -102,7 +98,7 @@ def sample_dpm_2(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver-2 (Lu et al. 2022, arXiv:2206.00927) in σ: the whole step follows the slope at its geometric middle."""
+    """DPM-Solver-2 (Lu et al. 2022, arXiv:2206.00927) in σ: a step follows the slope at its geometric middle."""
     denoise = whole_batch(model, x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):

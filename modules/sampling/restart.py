@@ -1,6 +1,4 @@
-"""pure: Restart sampling (Xu et al. 2023, arXiv:2306.14878): Heun steps that go back up in noise at one level and
-repeat the way down.
-"""
+"""pure: Restart sampling (Xu et al. 2023, arXiv:2306.14878): Heun steps that go back up in noise, and down."""
 
 from __future__ import annotations
 
@@ -37,7 +35,7 @@ def sample_restart(
     noise_sampler: NoiseSampler | None = None,
     restart_list: RestartList | None = None,
 ) -> Tensor:
-    """Algorithm 1. Without a restart_list, the steps asked for are divided between the way down and the repetitions.
+    """Heun steps, with noise added wherever the level rises.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -73,9 +71,7 @@ def plan_restarts(sigmas: Tensor) -> tuple[Tensor, RestartList]:
 
 
 def restart_steps(sigmas: Tensor, restart_list: RestartList) -> list[tuple[Tensor, Tensor]]:
-    """All steps (level, next level) in the order they are taken; a level above the one before means noise is added
-    first.
-    """
+    """All steps (level, next level) in their order; a level above the end of the last step means noise is added."""
     restarts = {_nearest(sigmas, low): restart for low, restart in restart_list.items()}
     steps = []
     for i in range(len(sigmas) - 1):

@@ -1,5 +1,4 @@
-"""pure: sigma schedules. Each takes the number of steps, at least 1, and the ends of the range and returns (n + 1,)
-falling noise levels, last 0.
+"""pure: sigma schedules: from the number of steps, at least 1, and the ends of the range to (n + 1,) falling levels.
 
 Those that follow the timesteps of a model also take `inner_model`, a wrapper of `denoisers`. `device` is where the
 levels are put; solvers want them on the CPU.
@@ -71,18 +70,14 @@ def simple_scheduler(
 
 
 def ddim_scheduler(n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: Device) -> Tensor:
-    """Levels 1, 1 + s, 1 + 2s, ... of the model's table with s = table length // n: more than n of them where n does
-    not divide it.
-    """
+    """Levels 1, 1 + s, 1 + 2s, ... of the model's table, s = table length // n: more than n if a rest is left."""
     table = inner_model.sigmas.tolist()
     stride = max(len(table) // n, 1)
     return _schedule(table[1::stride][::-1], device)
 
 
 def kl_optimal(n: int, sigma_min: float, sigma_max: float, device: Device) -> Tensor:
-    """Even steps in arctan σ, which bound the KL divergence best (Sabour et al. 2024, arXiv:2404.14507). Ends at
-    sigma_min, without a 0.
-    """
+    """Even steps in arctan σ (Sabour et al. 2024, arXiv:2404.14507). Ends at sigma_min, without a 0."""
     alpha_min = torch.arctan(torch.tensor(sigma_min, device=device))
     alpha_max = torch.arctan(torch.tensor(sigma_max, device=device))
     ramp = torch.arange(n + 1, device=device) / n
@@ -94,9 +89,7 @@ AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.11
 
 
 def align_your_steps(n: int, table: Sequence[float] = AYS_SD15, device: Device = "cpu") -> Tensor:
-    """A table optimised for one family of models, interpolated in ln σ to n levels (Sabour et al. 2024,
-    arXiv:2404.14507).
-    """
+    """A table made for a family of models, interpolated in ln σ to n levels (Sabour et al. 2024, arXiv:2404.14507)."""
     if n != len(table):
         rising = np.log(table[::-1])
         positions = np.linspace(0, 1, len(table))

@@ -37,7 +37,7 @@ def sigma_of(lamda: Tensor) -> Tensor:
 
 
 def to_d(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
-    """dx/dσ of the probability flow ODE: equation 3 of Karras et al. 2022 (arXiv:2206.00364). sigma: one level, 0-d."""
+    """dx/dσ of the probability flow ODE: equations 1 and 3 of Karras et al. 2022 (arXiv:2206.00364). sigma: 0-d."""
     return (x - denoised) / sigma
 
 

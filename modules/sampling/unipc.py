@@ -117,8 +117,7 @@ def sample_unipc(
     lower_order_final: bool = True,
     is_img2img: bool = False,
 ) -> Tensor:
-    """Algorithms 5 and 6 of the paper: each step is predicted from earlier model values and corrected by the one at its
-    end.
+    """Each step is predicted from earlier model values, then corrected by the value at its end.
 
     model: returns eps for (x, timestep). timesteps: their number is the number of steps; is_img2img starts at the last
     of them, else at t = 1. variant: "bh1", "bh2" or "vary_coeff". order: at most the number of steps. Returns the
@@ -162,8 +161,10 @@ def sample_unipc(
 def earlier_values(
     schedule: VPSchedule, t: float, known: list[tuple[float, Tensor]]
 ) -> tuple[list[float], list[Tensor]]:
-    """r_1, r_2, ..., 1 and D_1, D_2, ...: where earlier model values lie in λ, in units of this step, and their divided
-    differences to the newest.
+    """r_1, r_2, ..., 1 and D_1, D_2, ... of a step to t.
+
+    r: where an earlier model value lies in λ, in units of this step; D: its divided difference to the newest. known:
+    newest first.
     """
     (t_0, m_0), *older = known
     h = schedule.lamda(t) - schedule.lamda(t_0)
