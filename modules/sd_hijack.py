@@ -130,6 +130,11 @@ class StableDiffusionModelHijack(EncoderExchange):
         self.clip = None
         self.layers = None
 
+    def redo_hijack(self, m: Any) -> None:
+        """Attaches to a model anew, after a setting about attachments has changed."""
+        self.undo_hijack(m)
+        self.hijack(m)
+
     def apply_circular(self, enable: bool) -> None:
         """Whether convolutions of the model see its other side beyond an edge, instead of zeros."""
         if self.circular_enabled != enable:

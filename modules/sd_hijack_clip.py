@@ -111,7 +111,7 @@ class ChunkBuilder:
             self.close()
 
     def _move_phrase(self) -> None:
-        """Closes the chunk after its last comma and goes on with what followed; places of embeddings stay, as in v1.10.1."""
+        """Closes the chunk after its last comma and goes on with the rest; places of embeddings stay, as in v1.10.1."""
         start = self._last_comma + 1
         tokens, multipliers = self._chunk.tokens[start:], self._chunk.multipliers[start:]
         del self._chunk.tokens[start:], self._chunk.multipliers[start:]

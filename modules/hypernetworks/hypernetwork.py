@@ -215,8 +215,8 @@ def load_hypernetwork(name: str) -> Hypernetwork | None:
     hypernetwork = Hypernetwork()
     try:
         hypernetwork.load(path)
-    except Exception:  # whatever is wrong with a user's file, the job goes on without it
-        errors.report(f"Error loading hypernetwork {path}", exc_info=True)
+    except Exception as e:  # whatever is wrong with a user's file, the job goes on without it
+        errors.report(f"Error loading hypernetwork {path}: {e}", exc_info=not isinstance(e, errors.WebuiError))
         return None
     hypernetwork.name = name
     return hypernetwork

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -23,6 +23,25 @@ IMAGE_TEXT_KEY = "sd-ti-embedding"
 
 Vectors = torch.Tensor | dict[str, torch.Tensor]
 """(vectors, width), or for models with two encoders {"clip_l": (vectors, width), "clip_g": (vectors, width)}."""
+
+
+class TextualInversionTemplate(NamedTuple):
+    """A file of prompts to train with."""
+
+    name: str
+    path: str
+
+
+textual_inversion_templates: dict[str, TextualInversionTemplate] = {}
+"""File name -> template, of --textual-inversion-templates-dir."""
+
+
+def list_textual_inversion_templates() -> dict[str, TextualInversionTemplate]:
+    """Lists the directory of templates anew."""
+    files = sorted(path for path in Path(shared.cmd_opts.textual_inversion_templates_dir).rglob("*") if path.is_file())
+    textual_inversion_templates.clear()
+    textual_inversion_templates.update({path.name: TextualInversionTemplate(path.name, str(path)) for path in files})
+    return textual_inversion_templates
 
 
 class Embedding:
@@ -204,8 +223,9 @@ class EmbeddingDatabase:
         for path in embedding_files(embdir.path):
             try:
                 self.load_from_file(str(path), path.name)
-            except Exception:  # whatever is wrong with one file of a user's, the others are to be loaded
-                errors.report(f"Error loading embedding {path.name}", exc_info=True)
+            except Exception as e:  # whatever is wrong with one file of a user's, the others are to be loaded
+                is_explained = isinstance(e, errors.WebuiError)
+                errors.report(f"Error loading embedding {path.name}: {e}", exc_info=not is_explained)
 
     def load_textual_inversion_embeddings(self, force_reload: bool = False) -> None:
         """Loads all directories anew if one has changed, or if asked to: another model takes other embeddings."""

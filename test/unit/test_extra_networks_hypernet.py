@@ -1,0 +1,80 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from modules import extra_networks, shared
+from modules.extra_networks_hypernet import ExtraNetworkHypernet
+from modules.shared import opts
+from test.unit.tiny_networks import TinyAttention, job, save_hypernetwork
+
+
+@pytest.fixture
+def unet():
+    return TinyAttention(6, 4)
+
+
+@pytest.fixture
+def p(tmp_path, monkeypatch, unet):
+    """A job on that U-Net, with the hypernetworks `a` and `b` there to be named."""
+    monkeypatch.setattr(shared, "hypernetworks", {})
+    monkeypatch.setattr(shared, "loaded_hypernetworks", [])
+    monkeypatch.setattr(shared.cmd_opts, "hypernetwork_dir", str(tmp_path))
+    for name in ("a", "b"):
+        save_hypernetwork(tmp_path / f"{name}.pt")
+    shared.reload_hypernetworks()
+    return job(sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)))
+
+
+def keys(unet):
+    context = torch.ones(1, 2, 4)
+    return unet(torch.ones(1, 2, 6), context)[1]
+
+
+def params_of(prompt):
+    return extra_networks.parse_prompt(prompt)[1]["hypernet"]
+
+
+def test_it_is_one_of_the_built_in_networks():
+    assert ExtraNetworkHypernet in extra_networks.default_extra_networks
+    assert ExtraNetworkHypernet().name == "hypernet"
+
+
+def test_tag_changes_the_model_until_deactivated(p, unet):
+    plain = keys(unet)
+    network = ExtraNetworkHypernet()
+    network.activate(p, params_of("<hypernet:a:0.5><hypernet:b>"))
+    changed = keys(unet)
+    assert not torch.equal(changed, plain)
+    assert [next(h.modules()).multiplier for h in shared.loaded_hypernetworks] == [0.5, 1.0]
+
+    network.activate(p, params_of("<hypernet:a:0.5><hypernet:b>"))
+    assert torch.equal(keys(unet), changed)  # not twice
+
+    network.deactivate(p)
+    assert torch.equal(keys(unet), plain)
+
+
+def test_batch_without_tags_leaves_the_model_as_it_is(p, unet):
+    plain = keys(unet)
+    network = ExtraNetworkHypernet()
+    network.activate(p, params_of("<hypernet:a>"))
+    network.activate(p, [])
+    assert torch.equal(keys(unet), plain)
+    assert shared.loaded_hypernetworks == []
+    assert p.all_prompts == ["a", "b"]
+
+
+def test_setting_adds_a_network_and_writes_it_into_all_prompts(p, unet):
+    with opts.overlay({"sd_hypernetwork": "b", "extra_networks_default_multiplier": 0.7}):
+        ExtraNetworkHypernet().activate(p, params_of("<hypernet:a>"))
+    assert p.all_prompts == ["a<hypernet:b:0.7>", "b<hypernet:b:0.7>"]
+    assert [h.name for h in shared.loaded_hypernetworks] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("setting", "prompt"), [("b", "<hypernet:b:0.2>"), ("None", ""), ("deleted", "")])
+def test_setting_adds_nothing_that_is_named_or_not_there(p, setting, prompt):
+    with opts.overlay({"sd_hypernetwork": setting}):
+        ExtraNetworkHypernet().activate(p, params_of(prompt))
+    assert p.all_prompts == ["a", "b"]
+    assert len(shared.loaded_hypernetworks) == (1 if prompt else 0)

@@ -1,0 +1,195 @@
+import logging
+import os
+
+import pytest
+import safetensors.torch
+import torch
+from PIL import Image, PngImagePlugin
+
+from modules import shared
+from modules.errors import ModelLoadError
+from modules.shared import opts
+from modules.textual_inversion import textual_inversion
+from modules.textual_inversion.image_embedding import embedding_to_b64, insert_image_data_embed
+from modules.textual_inversion.textual_inversion import Embedding, EmbeddingDatabase, create_embedding_from_data
+from test.unit.tiny_networks import model_with, tiny_clip
+
+WIDTH = 16
+
+
+@pytest.fixture(scope="module")
+def model():
+    return model_with(tiny_clip())
+
+
+@pytest.fixture
+def database(tmp_path, model, monkeypatch):
+    """A database of one directory, for a model of 16 channels."""
+    monkeypatch.setattr(shared.model_access, "get", lambda: model)
+    result = EmbeddingDatabase()
+    result.add_embedding_dir(str(tmp_path))
+    return result
+
+
+def vectors(count=2, width=WIDTH, seed=0):
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+def trained(tensor, **more):
+    return {"string_to_token": {"*": 265}, "string_to_param": {"*": tensor}, "name": "inner name", "step": 7, **more}
+
+
+def test_file_of_the_train_tab(database, tmp_path):
+    tensor = vectors()
+    torch.save(trained(tensor, sd_checkpoint="abc", sd_checkpoint_name="model"), tmp_path / "word.pt")
+    database.load_textual_inversion_embeddings()
+    embedding = database.word_embeddings["word"]
+    assert torch.equal(embedding.vec, tensor)
+    assert (embedding.vectors, embedding.shape, embedding.step) == (2, WIDTH, 7)
+    assert (embedding.sd_checkpoint, embedding.sd_checkpoint_name) == ("abc", "model")
+    assert embedding.filename == str(tmp_path / "word.pt")
+    assert len(embedding.hash) == 64 and embedding.shorthash == embedding.hash[:12]
+
+
+def test_parameter_dict_of_the_first_training_program(database, tmp_path):
+    tensor = vectors()
+    torch.save({"string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(tensor)})}, tmp_path / "word.pt")
+    database.load_textual_inversion_embeddings()
+    assert torch.equal(database.word_embeddings["word"].vec, tensor)
+
+
+def test_concept_file_of_one_vector(database, tmp_path):
+    tensor = vectors(1)[0]
+    torch.save({"<word>": tensor}, tmp_path / "word.bin")
+    safetensors.torch.save_file({"emb_params": vectors(3)}, tmp_path / "other.safetensors")
+    database.load_textual_inversion_embeddings()
+    assert torch.equal(database.word_embeddings["word"].vec, tensor[None])
+    assert database.word_embeddings["other"].vectors == 3
+
+
+def test_embedding_of_another_width_is_skipped(database, tmp_path):
+    both = {"clip_l": vectors(2, 8), "clip_g": vectors(2, 12)}
+    safetensors.torch.save_file(both, tmp_path / "xl.safetensors")
+    database.load_textual_inversion_embeddings()
+    assert not database.word_embeddings
+    skipped = database.skipped_embeddings["xl"]
+    assert (skipped.vectors, skipped.shape) == (2, 20)
+    assert torch.equal(skipped.vec["clip_g"], both["clip_g"])
+
+
+def test_pictures_carry_embeddings_under_their_stored_name(database, tmp_path):
+    noise = Image.effect_noise((64, 64), 40).convert("RGB")
+    info = PngImagePlugin.PngInfo()
+    info.add_text("sd-ti-embedding", embedding_to_b64(trained(vectors(), name="in text")).decode())
+    noise.save(tmp_path / "a.png", pnginfo=info)
+    insert_image_data_embed(noise, trained(vectors(), name="in pixels")).save(tmp_path / "b.png")
+    insert_image_data_embed(noise, trained(vectors(), name="in webp")).save(tmp_path / "c.webp", lossless=True)
+    insert_image_data_embed(noise, trained(vectors(), name="in preview")).save(tmp_path / "d.preview.png")
+    noise.save(tmp_path / "plain.png")
+    database.load_textual_inversion_embeddings()
+    assert list(database.word_embeddings) == ["in pixels", "in text", "in webp"]
+
+
+def test_broken_empty_and_foreign_files_do_not_stop_the_others(database, tmp_path, caplog):
+    (tmp_path / "broken.pt").write_bytes(b"nothing")
+    (tmp_path / "empty.safetensors").touch()
+    (tmp_path / "readme.txt").write_text("hello")
+    (tmp_path / "sub").mkdir()
+    torch.save({"word": vectors()}, tmp_path / "sub" / "word.pt")
+    database.load_textual_inversion_embeddings()
+    assert list(database.word_embeddings) == ["word"]
+    (record,) = [record for record in caplog.records if record.name == "modules.errors"]
+    assert "broken.pt" in record.message
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([1], "no embedding but a list"),
+        ({"a": vectors(), "b": vectors()}, "holds 2 terms"),
+        ({"string_to_param": {}}, "holds 0 terms"),
+        ({"a": "text"}, "neither"),
+    ],
+)
+def test_contents_that_are_no_embedding(data, message):
+    with pytest.raises(ModelLoadError, match=f"f.pt .*{message}"):
+        create_embedding_from_data(data, "name", filename="f.pt")
+
+
+def test_embedding_without_file_has_no_hash():
+    embedding = create_embedding_from_data({"a": vectors()}, "name")
+    assert embedding.hash is None and embedding.filename is None
+
+
+def test_checksum_folds_all_values():
+    embedding = Embedding(torch.tensor([[0.01, -0.02]]), "x")
+    state = (0 * 281 ^ 1 * 997) & 0xFFFFFFFF
+    state = (state * 281 ^ -2 * 997) & 0xFFFFFFFF
+    assert embedding.checksum() == f"{state & 0xFFFF:04x}"
+    assert embedding.checksum() is embedding.cached_checksum
+    assert (
+        Embedding({"clip_l": torch.tensor([[0.01]]), "clip_g": torch.tensor([[-0.02]])}, "y").checksum()
+        == embedding.checksum()
+    )
+
+
+def test_directories_are_loaded_again_when_they_change(database, tmp_path):
+    torch.save({"w": vectors()}, tmp_path / "word.pt")
+    database.load_textual_inversion_embeddings()
+    first = database.word_embeddings["word"]
+    database.load_textual_inversion_embeddings()
+    assert database.word_embeddings["word"] is first
+
+    os.utime(tmp_path, (0, os.path.getmtime(tmp_path) + 10))
+    database.load_textual_inversion_embeddings()
+    second = database.word_embeddings["word"]
+    assert second is not first
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert database.word_embeddings["word"] is not second
+
+
+def test_missing_directory_is_no_change(database, model):
+    database.clear_embedding_dirs()
+    database.add_embedding_dir("/no/such/directory")
+    database.load_textual_inversion_embeddings()
+    assert database.expected_shape == -1
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert database.expected_shape == WIDTH
+
+
+def test_longest_name_is_found_first(database, model):
+    short, long = Embedding(vectors(), "red"), Embedding(vectors(), "red apple")
+    for embedding in (short, long):
+        database.register_embedding(embedding, model)
+    (tokens,) = model.cond_stage_model.tokenize(["a red apple, red"])
+    assert database.find_embedding_at_position(tokens, 0) == (None, None)
+    assert database.find_embedding_at_position(tokens, 1) == (long, 2)
+    assert database.find_embedding_at_position(tokens, 4) == (short, 1)
+
+
+def test_name_is_replaced_and_taken_out(database, model):
+    first, second = Embedding(vectors(), "red"), Embedding(vectors(), "red")
+    database.register_embedding(first, model)
+    database.register_embedding(second, model)
+    assert database.word_embeddings == {"red": second}
+    ((entries),) = database.ids_lookup.values()
+    assert [embedding for _, embedding in entries] == [second]
+    database.register_embedding_by_name(None, model, "red")
+    assert not database.word_embeddings and not database.ids_lookup
+
+
+def test_changes_are_logged_once_if_wished(database, tmp_path, caplog):
+    torch.save({"w": vectors()}, tmp_path / "word.pt")
+    torch.save({"w": vectors(width=3)}, tmp_path / "other.pt")
+    with opts.overlay({"textual_inversion_print_at_load": True}), caplog.at_level(logging.INFO):
+        database.load_textual_inversion_embeddings()
+        database.load_textual_inversion_embeddings(force_reload=True)
+    assert caplog.text.count("embeddings loaded (1): word") == 1
+    assert caplog.text.count("(1): other") == 1
+
+
+def test_templates_are_listed_by_name(tmp_path, monkeypatch):
+    (tmp_path / "style.txt").write_text("a picture in the style of [name]")
+    monkeypatch.setattr(shared.cmd_opts, "textual_inversion_templates_dir", str(tmp_path))
+    templates = textual_inversion.list_textual_inversion_templates()
+    assert templates == {"style.txt": ("style.txt", str(tmp_path / "style.txt"))}

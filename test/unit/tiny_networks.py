@@ -1,0 +1,104 @@
+"""Small networks for tests: text encoders, the parts of a model around them, and hypernetworks."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import nn
+
+from modules import torchvision_ops
+from modules.model_load import clip_tokenizer_dir
+from modules.sd_hijack_clip import EncoderExchange, FrozenCLIPEmbedderWithCustomWords, TextConditionalModel
+
+START, END, COMMA, BREAK, EMBEDDING = 49406, 49407, 267, 900, 801
+
+
+class ToyEncoder(TextConditionalModel):
+    """A token per word: wN -> 1000 + N, "," -> 267, break -> 900, emb1 -> 801, others -> 500 + their first
+    letter's code. A token is encoded to one number, itself.
+    """
+
+    def __init__(self, hijack: EncoderExchange | None = None, id_pad: int = END):
+        super().__init__(hijack)
+        self.id_start, self.id_end, self.id_pad, self.comma_token = START, END, id_pad, COMMA
+        self.seen_tokens: list[torch.Tensor] = []
+
+    def tokenize(self, texts):
+        return [[self.token(word) for word in re.findall(r"[^\s,]+|,", text.lower())] for text in texts]
+
+    @staticmethod
+    def token(word: str) -> int:
+        known = {",": COMMA, "break": BREAK, "emb1": EMBEDDING}
+        if word in known:
+            return known[word]
+        return 1000 + int(word[1:]) if re.fullmatch(r"w\d+", word) else 500 + ord(word[0])
+
+    def encode_with_transformers(self, tokens):
+        self.seen_tokens.append(tokens)
+        return tokens[..., None].float()
+
+
+def tiny_clip(hijack: EncoderExchange | None = None, seed: int = 0) -> FrozenCLIPEmbedderWithCustomWords:
+    """CLIP of two layers, 16 wide, with random weights."""
+    torchvision_ops.declare_missing()
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    config = CLIPTextConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        text_model = CLIPTextModel(config).eval().requires_grad_(False)
+    for layer_norm in text_model.modules():
+        if isinstance(layer_norm, nn.LayerNorm):
+            layer_norm.bias.fill_(0.1)  # with means away from zero, as trained models have them
+    return FrozenCLIPEmbedderWithCustomWords(text_model, CLIPTokenizer.from_pretrained(clip_tokenizer_dir), hijack)
+
+
+def model_with(encoder: nn.Module) -> nn.Module:
+    """What of a loaded model the encoding part needs: `cond_stage_model`, and convolutions."""
+    model = nn.Module()
+    model.cond_stage_model = encoder
+    model.model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 4, 1))
+    return model
+
+
+def job(**attributes) -> SimpleNamespace:
+    """What of `p` the networks of prompts need."""
+    defaults = {
+        "scripts": None,
+        "iteration": 0,
+        "prompts": ["a"],
+        "seeds": [1],
+        "subseeds": [2],
+        "all_prompts": ["a", "b"],
+    }
+    return SimpleNamespace(**{**defaults, **attributes})
+
+
+class TinyAttention(nn.Module):
+    """What hypernetworks need of a diffusers attention layer; returns queries, keys and values."""
+
+    def __init__(self, query_width: int, context_width: int):
+        super().__init__()
+        self.to_q = nn.Linear(query_width, query_width)
+        self.to_k = nn.Linear(context_width, query_width)
+        self.to_v = nn.Linear(context_width, query_width)
+
+    def forward(self, x, context):
+        return self.to_q(x), self.to_k(context), self.to_v(context)
+
+
+def hypernetwork_state(dim: int, structure: Sequence[float] = (1, 2, 1), seed: int = 0) -> dict[str, torch.Tensor]:
+    """Random weights of a hypernetwork's linear layers, without anything between them."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for i, (a, b) in enumerate(zip(structure, structure[1:], strict=False)):
+        state[f"linear.{i}.weight"] = torch.randn(int(dim * b), int(dim * a), generator=generator)
+        state[f"linear.{i}.bias"] = torch.randn(int(dim * b), generator=generator)
+    return state
+
+
+def save_hypernetwork(path: Path, size: int = 4, **description) -> None:
+    """A hypernetwork file for contexts of one width."""
+    torch.save({size: (hypernetwork_state(size, seed=1), hypernetwork_state(size, seed=2)), **description}, path)
