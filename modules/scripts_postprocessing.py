@@ -1,7 +1,7 @@
 """job: scripts that work on finished pictures (the Extras tab): what one is, and the runner that calls them in order.
 
-Controls are built by the scripts' own `ui()`, inside what the page registers with `set_control_builder`; a run with named
-arguments, as the REST API makes it, needs no controls.
+Controls are built by the scripts' own `ui()`, inside what the page registers with `set_control_builder`; a run with
+named arguments, as the REST API makes it, needs no controls.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from modules import errors, shared, shared_items
 
 @dataclasses.dataclass
 class PostprocessedImageSharedInfo:
-    """What the scripts know in common about a picture and those made from it: the size it is meant to get, in pixels."""
+    """What the scripts know of a picture and of those made from it: the size it is meant to get, in pixels."""
 
     target_width: int | None = None
     target_height: int | None = None
@@ -96,7 +96,7 @@ class ScriptPostprocessing:
 
 @dataclasses.dataclass(frozen=True)
 class ControlBuilder:
-    """How the page builds controls. blocks: opens a page of its own; group: opens a box around one script's controls."""
+    """How the page builds controls. blocks opens a page of its own, group a box around the controls of one script."""
 
     blocks: Callable[[], AbstractContextManager[Any]]
     group: Callable[[], AbstractContextManager[Any]]
@@ -172,7 +172,7 @@ class ScriptPostprocessingRunner:
         return inputs
 
     def run(self, pp: PostprocessedImage, args: Sequence[Any]) -> None:
-        """Run all scripts over pp with the values args of their controls; pictures they add end up in pp.extra_images."""
+        """Run all scripts over pp with the values args of their controls; pictures they add are in pp.extra_images."""
         run_scripts(
             pp,
             [
