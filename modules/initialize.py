@@ -76,6 +76,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     from modules import (
         extensions,
         extra_networks,
+        extra_networks_hypernet,  # noqa: F401  # adds itself to the default networks
         initialize_util,
         localization,
         modelloader,

@@ -113,22 +113,25 @@ class StableDiffusionModelHijack(EncoderExchange):
         embeddings = encoder.wrapped.transformer.text_model.embeddings
         if not isinstance(embeddings.token_embedding, EmbeddingsWithFixes):
             embeddings.token_embedding = EmbeddingsWithFixes(embeddings.token_embedding, self)
+        if encoder is not self.clip:
+            self.apply_circular(False)
         self.clip = encoder
         self.layers = list(m.modules())
         self._set_padding()
         self.apply_optimizations()
 
     def undo_hijack(self, m: Any) -> None:
-        """Leaves a model as it was before hijack."""
+        """Leaves a model as it was before hijack. Another one may have become the current one since."""
         encoder = m.cond_stage_model
         encoder.hijack = EncoderExchange()
         embeddings = encoder.wrapped.transformer.text_model.embeddings
         if isinstance(embeddings.token_embedding, EmbeddingsWithFixes):
             embeddings.token_embedding = embeddings.token_embedding.wrapped
-        self.apply_circular(False)
-        self.undo_optimizations()
-        self.clip = None
-        self.layers = None
+        if encoder is self.clip:
+            self.apply_circular(False)
+            self.undo_optimizations()
+            self.clip = None
+            self.layers = None
 
     def redo_hijack(self, m: Any) -> None:
         """Attaches to a model anew, after a setting about attachments has changed."""

@@ -228,8 +228,8 @@ class EmbeddingDatabase:
                 errors.report(f"Error loading embedding {path.name}: {e}", exc_info=not is_explained)
 
     def load_textual_inversion_embeddings(self, force_reload: bool = False) -> None:
-        """Loads all directories anew if one has changed, or if asked to: another model takes other embeddings."""
-        if not force_reload and not any(directory.has_changed() for directory in self.embedding_dirs.values()):
+        """Loads all directories anew if one or the width of the loaded model's vectors has changed, or if asked to."""
+        if not (force_reload or self._has_changed()):
             return
         for container in (self.ids_lookup, self.word_embeddings, self.skipped_embeddings):
             container.clear()
@@ -240,6 +240,11 @@ class EmbeddingDatabase:
         self._sort_by_name()
         if shared.opts.textual_inversion_print_at_load:
             self._log_changes()
+
+    def _has_changed(self) -> bool:
+        if any(directory.has_changed() for directory in self.embedding_dirs.values()):
+            return True
+        return self.expected_shape != -1 and self.expected_shape != self.get_expected_shape()
 
     def _sort_by_name(self) -> None:
         ordered = sorted(self.word_embeddings.items(), key=lambda item: item[0].lower())

@@ -129,13 +129,24 @@ def test_circular_padding_wraps_and_is_undone(hijack, model):
     assert torch.equal(convolution(picture), plain)
 
 
-def test_padding_goes_over_to_the_next_model(hijack, model):
-    hijack.apply_circular(True)
-    hijack.redo_hijack(model)
-    assert model.model[0].padding_mode == "zeros"
+def test_padding_of_the_current_model_outlasts_attaching_it_again(hijack, model):
+    hijack.hijack(model)
     hijack.apply_circular(True)
     hijack.hijack(model)
     assert model.model[0].padding_mode == "circular"
+    hijack.redo_hijack(model)
+    assert model.model[0].padding_mode == "zeros"
+
+
+def test_model_that_was_replaced_is_undone_alone(hijack, model):
+    new = model_with(tiny_clip())
+    hijack.hijack(model)
+    hijack.apply_circular(True)
+    hijack.hijack(new)
+    assert model.model[0].padding_mode == "zeros"
+    hijack.undo_hijack(model)
+    assert hijack.clip is new.cond_stage_model and hijack.layers
+    assert hijack.optimization_method == "first"
 
 
 def test_prompt_lengths(hijack, model):

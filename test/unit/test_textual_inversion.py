@@ -148,6 +148,18 @@ def test_directories_are_loaded_again_when_they_change(database, tmp_path):
     assert database.word_embeddings["word"] is not second
 
 
+def test_model_of_another_width_gets_its_own_embeddings(database, tmp_path, model, monkeypatch):
+    torch.save({"w": vectors()}, tmp_path / "narrow.pt")
+    torch.save({"w": vectors(width=32)}, tmp_path / "wide.pt")
+    database.load_textual_inversion_embeddings()
+    assert (list(database.word_embeddings), list(database.skipped_embeddings)) == (["narrow"], ["wide"])
+
+    wide_model = model_with(tiny_clip(width=32))
+    monkeypatch.setattr(shared.model_access, "get", lambda: wide_model)
+    database.load_textual_inversion_embeddings()
+    assert (list(database.word_embeddings), list(database.skipped_embeddings)) == (["wide"], ["narrow"])
+
+
 def test_missing_directory_is_no_change(database, model):
     database.clear_embedding_dirs()
     database.add_embedding_dir("/no/such/directory")

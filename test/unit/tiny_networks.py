@@ -40,14 +40,14 @@ class ToyEncoder(TextConditionalModel):
         return tokens[..., None].float()
 
 
-def tiny_clip(hijack: EncoderExchange | None = None, seed: int = 0) -> FrozenCLIPEmbedderWithCustomWords:
-    """CLIP of two layers, 16 wide, with random weights."""
+def tiny_clip(hijack: EncoderExchange | None = None, width: int = 16) -> FrozenCLIPEmbedderWithCustomWords:
+    """CLIP of two layers with random weights."""
     torchvision_ops.declare_missing()
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    config = CLIPTextConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    config = CLIPTextConfig(hidden_size=width, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(0)
         text_model = CLIPTextModel(config).eval().requires_grad_(False)
     for layer_norm in text_model.modules():
         if isinstance(layer_norm, nn.LayerNorm):
