@@ -1,3 +1,4 @@
+import contextlib
 import json
 import multiprocessing
 import os
@@ -10,6 +11,22 @@ import pytest
 from modules import cache
 
 
+@pytest.fixture(autouse=True)
+def stores(monkeypatch):
+    """Closes every store a test has opened: on Windows an open file cannot be deleted."""
+    opened = []
+
+    class ClosedStore(cache.Store):
+        def __init__(self, path):
+            super().__init__(path)
+            opened.append(self)
+
+    monkeypatch.setattr(cache, "Store", ClosedStore)
+    yield
+    for store in opened:
+        store.close()
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """The default store, in a folder of its own."""
@@ -17,14 +34,14 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "cache_filename", str(tmp_path / "cache.json"))
     cache.default_store.cache_clear()
     yield lambda: cache.default_store()
-    cache.default_store().close()
     cache.default_store.cache_clear()
 
 
 def fill(path, section, count):
-    entries = cache.Section(cache.Store(path), section)
+    store = cache.Store(path)
     for number in range(count):
-        entries[f"{section}-{number}"] = number
+        cache.Section(store, section)[f"{section}-{number}"] = number
+    store.close()
 
 
 def test_section_is_a_mapping_of_json_values(store):
@@ -146,5 +163,5 @@ def test_none_is_not_kept(store, tmp_path):
 
 def test_store_can_be_opened_by_any_sqlite(store):
     cache.cache("s")["k"] = [1]
-    rows = sqlite3.connect(store().path).execute("SELECT * FROM entries").fetchall()
-    assert rows == [("s", "k", "[1]")]
+    with contextlib.closing(sqlite3.connect(store().path)) as connection:
+        assert connection.execute("SELECT * FROM entries").fetchall() == [("s", "k", "[1]")]
