@@ -308,9 +308,8 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
-        return self.tokenizer([ftfy.fix_text(text) for text in texts], add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
+        repaired = [ftfy.fix_text(text) for text in texts]
+        return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
 
     def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
         clip_skip = opts.CLIP_stop_at_last_layers
