@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import (
+    devices,
     model_families,
     sd_hijack_clip,
     sd_hijack_optimizations,
     sd_hijack_unet,
     sd_models_config,
+    shared,
     torchvision_ops,
     weights,
 )
@@ -79,6 +81,10 @@ class PreparedModel:
     parameterization: str
     config: str
 
+    @property
+    def is_sdxl(self) -> bool:
+        return self.family.architecture == "sdxl"
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -93,6 +99,18 @@ class Placement:
     dtype_vae: torch.dtype
     fp8: bool = False
     channels_last: bool = False
+
+    @classmethod
+    def from_flags(cls, device: torch.device, fp8: bool = False) -> Placement:
+        """On this device, in the types the command line asks for."""
+        is_half_cuda = devices.device.type == "cuda" and devices.dtype == torch.float16
+        return cls(
+            device=device,
+            dtype=devices.dtype,
+            dtype_vae=devices.dtype_vae,
+            fp8=fp8,
+            channels_last=shared.cmd_opts.opt_channelslast or is_half_cuda,
+        )
 
 
 def prepare(

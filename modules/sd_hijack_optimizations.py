@@ -159,10 +159,11 @@ class AttentionProcessor:
         hidden_states: torch.Tensor,
         encoder_hidden_states: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
-        **kwargs: Any,
+        temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """hidden_states: tokens (B, T, C), or a map (B, C, h, w) in the VAE. encoder_hidden_states: what to attend to,
-        (B, S, C'), the tokens themselves by default. attention_mask is for padded text, which these models never have.
+        (B, S, C'), the tokens themselves by default. attention_mask is for padded text, which these models never have;
+        temb for layers these models have not.
         """
         residual = hidden_states
         if residual.ndim == 4:

@@ -44,7 +44,7 @@ def find_checkpoint_config_near_filename(info: CheckpointInfo | None) -> str | N
 def guess_model_config_from_state_dict(sd: weights.StateDict, filename: str) -> str:
     """The architecture file v1.10.1 has for such weights, as a path in the configs folder; files need not be there."""
     family = model_families.detect(weights.shapes_of(sd))
-    if family is None or family is model_families.SD1:
+    if family is None or family.config == model_families.SD1.config:
         return config_default
     return os.path.join(sd_configs_path, family.config)
 

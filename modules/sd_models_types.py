@@ -72,13 +72,21 @@ class DiffusionWrapper(torch.nn.Module):
         return self.diffusion_model(x, t, context, return_dict=False)[0]
 
 
+@dataclass
+class LoadedVae:
+    """Which VAE a model uses: the file it came from, None for the checkpoint's; `own`: the latter, kept aside then."""
+
+    file: str | None = None
+    own: AutoencoderKL | None = None
+
+
 class WebuiSdModel(torch.nn.Module):
     """A loaded checkpoint.
 
     family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
     alphas_cumprod: (timesteps,) share of the picture's variance left at each timestep, as the running job wants it;
-    alphas_cumprod_original: as trained. base_vae: the checkpoint's own VAE while another is in use, whose file
-    loaded_vae_file is.
+    alphas_cumprod_original: as trained. lowvram: its parts take turns on the device. fp8: its
+    weights are stored in 8 bits.
     """
 
     def __init__(
@@ -101,14 +109,14 @@ class WebuiSdModel(torch.nn.Module):
         self.alphas_cumprod_original = alphas_cumprod
 
         self.lowvram: bool = False
+        self.fp8: bool = False
         self.sd_checkpoint_info: CheckpointInfo | None = None
         self.sd_model_checkpoint: str | None = None
         self.sd_model_hash: str | None = None
         self.filename: str | None = None
         self.used_config: str | None = None
         self.cond_stage_model_empty_prompt: torch.Tensor | None = None
-        self.base_vae: AutoencoderKL | None = None
-        self.loaded_vae_file: str | None = None
+        self.loaded_vae = LoadedVae()
 
     @property
     def is_sd1(self) -> bool:

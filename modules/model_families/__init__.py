@@ -6,7 +6,7 @@ A new family is a file with its rows, and their place here.
 from __future__ import annotations
 
 from modules.model_families.base import Family, LatentFormat, NoiseSchedule, Shapes, TextEncoder
-from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING
+from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING, SD1_TINY
 
 __all__ = [
     "FAMILIES",
@@ -26,7 +26,7 @@ OLD_PREFIXES: dict[str, str] = {
 }
 """First parts of keys in files made with an older transformers -> what they are today."""
 
-FAMILIES: tuple[Family, ...] = (SD1_INPAINTING, INSTRUCT_PIX2PIX, SD1)
+FAMILIES: tuple[Family, ...] = (SD1_INPAINTING, INSTRUCT_PIX2PIX, SD1_TINY, SD1)
 
 
 def detect(shapes: Shapes) -> Family | None:

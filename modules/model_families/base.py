@@ -22,8 +22,8 @@ class LatentFormat:
     """The latents of a VAE as its U-Nets see them.
 
     Model space is `(z - shift) * scale` of the VAE's own z. downscale: pixels per latent cell and side. rgb_rows: per
-    channel the red, green and blue it stands for, giving -1..1. approx_file: weights of the small preview network;
-    taesd: first part of the file names of the tiny autoencoder.
+    channel the red, green and blue it stands for, rgb_bias: the colour of zeros; together -1..1. approx_url: weights of
+    the small preview network; taesd: first part of the file names of the tiny autoencoder; None where nobody made one.
     """
 
     channels: int
@@ -31,8 +31,9 @@ class LatentFormat:
     shift: float
     downscale: int
     rgb_rows: tuple[tuple[float, float, float], ...]
-    approx_file: str
-    taesd: str
+    rgb_bias: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    approx_url: str | None = None
+    taesd: str | None = None
 
     def to_vae(self, latent: torch.Tensor) -> torch.Tensor:
         """Model space -> the VAE's space."""
@@ -43,9 +44,10 @@ class LatentFormat:
         return (z - self.shift) * self.scale
 
     def to_rgb(self, latent: torch.Tensor) -> torch.Tensor:
-        """Rough picture (B, 3, h, w) in about -1..1 of latents (B, C, h, w): one linear map, no network."""
+        """Rough picture (..., 3, h, w) in about -1..1 of latents (..., C, h, w): one linear map, no network."""
         rows = torch.tensor(self.rgb_rows, dtype=latent.dtype, device=latent.device)
-        return torch.einsum("bchw,cr->brhw", latent, rows)
+        bias = torch.tensor(self.rgb_bias, dtype=latent.dtype, device=latent.device)
+        return torch.einsum("...chw,cr->...rhw", latent, rows) + bias[:, None, None]
 
 
 @dataclass(frozen=True)

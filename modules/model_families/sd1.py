@@ -6,6 +6,8 @@ Inpainting adds a mask and a masked latent (4 + 1 + 4 channels), InstructPix2Pix
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder
 
 INPUT_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
@@ -19,7 +21,7 @@ SD1_LATENTS = LatentFormat(
     shift=0.0,
     downscale=8,
     rgb_rows=((0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473)),
-    approx_file="model.pt",
+    approx_url="https://github.com/AUTOMATIC1111/stable-diffusion-webui/raw/v1.10.1/models/VAE-approx/model.pt",
     taesd="taesd",
 )
 
@@ -44,4 +46,21 @@ SD1 = row("sd1", "Stable Diffusion 1", 4, "crossattn", "v1-inference.yaml")
 SD1_INPAINTING = row("sd1-inpainting", "Stable Diffusion 1 inpainting", 9, "hybrid", "v1-inpainting-inference.yaml")
 INSTRUCT_PIX2PIX = row(
     "instruct-pix2pix", "InstructPix2Pix", 8, "hybrid", "instruct-pix2pix.yaml", cond_stage_key="edit"
+)
+
+# The checkpoint that comes with the program: SD1 throughout, but with a VAE of its own, on which the previews made for
+# SD1 show other colours. Its linear map is a least squares fit on pictures it draws.
+SD1_TINY = replace(
+    SD1,
+    name="sd1-tiny",
+    title="Stable Diffusion 1, tiny",
+    keys={INPUT_CONVOLUTION: (64, 4, 3, 3), TOKEN_EMBEDDING: (None, 128)},
+    latent_format=LatentFormat(
+        channels=4,
+        scale=SD1_LATENTS.scale,
+        shift=0.0,
+        downscale=8,
+        rgb_rows=((-0.158, -0.355, -0.232), (0.243, -0.276, -0.156), (0.0, 0.082, -0.444), (0.187, 0.229, 0.029)),
+        rgb_bias=(0.634, 0.414, 0.390),
+    ),
 )

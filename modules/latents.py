@@ -1,0 +1,203 @@
+"""engine: pictures to latents and back, exactly by the checkpoint's VAE or roughly for previews; and what saves a job
+whose VAE overflows or does not fit.
+
+Pixels are (B, 3, H, W), in 0..1 on their way in and -1..1 on their way out, as the VAE sees them. Registers itself as
+what draws previews.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+
+from modules import devices, errors, image_ops, lowvram, sd_vae_approx, sd_vae_taesd, shared
+from modules.sd_models_types import WebuiSdModel
+
+logger = logging.getLogger(__name__)
+
+FULL, APPROX_NN, APPROX_CHEAP, TAESD = range(4)
+
+approximation_indexes: dict[str, int] = {
+    "Full": FULL,
+    "Approx NN": APPROX_NN,
+    "Approx cheap": APPROX_CHEAP,
+    "TAESD": TAESD,
+}
+"""Values of show_progress_type, sd_vae_decode_method and sd_vae_encode_method -> numbers the functions here take."""
+
+
+def preview_method() -> int:
+    """How previews are drawn: as the setting says, but not by a VAE that would have to be moved to the device."""
+    method = approximation_indexes.get(shared.opts.show_progress_type, FULL)
+    if method == FULL and lowvram.is_enabled(shared.sd_model) and not shared.opts.live_preview_allow_lowvram_full:
+        return APPROX_NN
+    return method
+
+
+def samples_to_images_tensor(
+    sample: torch.Tensor, approximation: int | None = None, model: WebuiSdModel | None = None
+) -> torch.Tensor:
+    """Pixels in -1..1 of latents (B, C, h, w). Only the full VAE and TAESD give the full size.
+
+    approximation: see approximation_indexes; None draws as previews are drawn, and so does everything after an
+    interrupt under the setting live_preview_fast_interrupt. Raises NotFound if TAESD is asked for and not there.
+    """
+    if approximation is None or (shared.state.interrupted and shared.opts.live_preview_fast_interrupt):
+        return rough_pixels(sample, preview_method(), model)
+    if approximation == TAESD:
+        return run_small(sd_vae_taesd.decoder_model(), sample)
+    return rough_pixels(sample, approximation, model)
+
+
+def rough_pixels(sample: torch.Tensor, method: int, model: WebuiSdModel | None) -> torch.Tensor:
+    """As samples_to_images_tensor; where a small network has no weights, by the linear map."""
+    if method == FULL:
+        return decode_full(model or shared.sd_model, sample)
+    network = {APPROX_NN: sd_vae_approx.model, TAESD: lambda: sd_vae_taesd.decoder_model(wait=False)}.get(method)
+    found = network() if network else None
+    return sd_vae_approx.cheap_approximation(sample) if found is None else run_small(found, sample)
+
+
+def run_small(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Result of a small network, on its own device and in its own type."""
+    with torch.no_grad(), devices.without_autocast():
+        return network(x.to(devices.device, devices.dtype))
+
+
+def decode_full(model: WebuiSdModel, latent: torch.Tensor) -> torch.Tensor:
+    """Pixels by the VAE; in tiles if the device has no memory for the whole."""
+    z = latent.to(model.first_stage_model.dtype)
+    with torch.no_grad(), devices.without_autocast():
+        return in_tiles_if_needed(model, "decode", lambda: model.decode_first_stage(z))
+
+
+def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Result of a call of the VAE; when memory runs out, of the same call in tiles of 512 pixels with soft seams.
+
+    Raises OutOfMemory if that does not fit either.
+    """
+    try:
+        return run()
+    except torch.OutOfMemoryError:
+        logger.warning("not enough memory to %s the whole picture: doing it in tiles", what)
+    devices.torch_gc()
+    vae = model.first_stage_model
+    vae.enable_tiling()
+    try:
+        return run()
+    except torch.OutOfMemoryError as e:
+        raise errors.OutOfMemory(
+            f"{devices.device} has not enough memory to {what} the picture, in tiles either: make smaller pictures, or "
+            "start with --medvram or --lowvram"
+        ) from e
+    finally:
+        vae.disable_tiling()
+
+
+def decode_first_stage(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
+    """Pixels in -1..1 of latents (B, C, h, w), by the decoder the setting sd_vae_decode_method names."""
+    method = approximation_indexes.get(shared.opts.sd_vae_decode_method, FULL)
+    return samples_to_images_tensor(x.to(devices.dtype_vae), method, model)
+
+
+def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
+    """As decode_first_stage; a picture that is not numbers is decoded again in a wider type, which the VAE then keeps.
+
+    The settings auto_vae_precision_bfloat16 and auto_vae_precision allow bfloat16 and float32. Raises NansException if
+    neither is allowed or of use.
+    """
+    pixels = decode_first_stage(model, x)
+    try:
+        devices.test_for_nans(pixels, "vae")
+        return pixels
+    except devices.NansException:
+        wider = wider_vae_dtype()
+        if wider is None or devices.dtype_vae == wider:
+            raise
+    errors.print_error_explanation(
+        f"The VAE produced no numbers in {devices.dtype_vae}. The picture is decoded again in {wider}, and so are all\n"
+        "that follow. The settings auto_vae_precision and auto_vae_precision_bfloat16 turn this off; --no-half-vae\n"
+        "has the VAE in float32 from the start."
+    )
+    set_vae_dtype(model, wider)
+    pixels = decode_first_stage(model, x)
+    devices.test_for_nans(pixels, "vae")
+    return pixels
+
+
+def wider_vae_dtype() -> torch.dtype | None:
+    """The type the settings allow a VAE that overflows to be switched to."""
+    if shared.opts.auto_vae_precision_bfloat16:
+        return torch.bfloat16
+    return torch.float32 if shared.opts.auto_vae_precision else None
+
+
+def set_vae_dtype(model: WebuiSdModel, dtype: torch.dtype) -> None:
+    """Converts the VAE, and those that are loaded later, to another type."""
+    devices.dtype_vae = dtype
+    model.first_stage_model.to(dtype)
+
+
+def images_tensor_to_samples(
+    image: torch.Tensor,
+    approximation: int | None = None,
+    model: WebuiSdModel | None = None,
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
+    """Latents (B, C, h, w) of pixels (B, 3, H, W) in 0..1, one picture after the other.
+
+    approximation: see approximation_indexes; None is what the setting sd_vae_encode_method names. generator: gives the
+    noise of the posterior, a CPU generator; torch's global one by default. Raises NotFound for TAESD without weights.
+    """
+    if approximation is None:
+        approximation = approximation_indexes.get(shared.opts.sd_vae_encode_method, FULL)
+    if approximation == TAESD:
+        return run_small(sd_vae_taesd.encoder_model(), image * 2 - 1)
+    model = model or shared.sd_model
+    pixels = image.to(shared.device, model.first_stage_model.dtype) * 2 - 1
+    return torch.cat([encode_one(model, one, generator) for one in pixels.split(1)])
+
+
+def encode_one(model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+    """Latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if the device has no memory for the whole."""
+    with torch.no_grad(), devices.without_autocast():
+        return in_tiles_if_needed(
+            model,
+            "encode",
+            lambda: model.get_first_stage_encoding(model.encode_first_stage(pixels, generator=generator)),
+        )
+
+
+def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
+    """Picture of one latent (C, h, w). approximation: as in samples_to_images_tensor."""
+    pixels = samples_to_images_tensor(sample[None], approximation)[0].float()
+    values = torch.clamp(pixels * 0.5 + 0.5, min=0.0, max=1.0) * 255.0
+    return Image.fromarray(values.movedim(0, 2).cpu().numpy().astype(np.uint8))
+
+
+def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
+    """Picture of one of a batch of latents (B, C, h, w)."""
+    return single_sample_to_image(samples[index], approximation)
+
+
+def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
+    """Pictures of a batch of latents (B, C, h, w), side by side."""
+    images = [single_sample_to_image(sample, approximation) for sample in samples]
+    opts = shared.opts
+    rows, columns = image_ops.grid_shape(
+        len(images), 1, None, n_rows=opts.n_rows, prevent_empty_spots=opts.grid_prevent_empty_spots
+    )
+    return image_ops.compose_grid(images, rows, columns, opts.grid_background_color)
+
+
+@torch.inference_mode()
+def preview(latent: torch.Tensor) -> Image.Image:
+    """Live preview of the latents (B, C, h, w) of the running job: all of them or, by setting, the first."""
+    return samples_to_image_grid(latent) if shared.opts.show_progress_grid else sample_to_image(latent)
+
+
+shared.state.set_preview_provider(preview)

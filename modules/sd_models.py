@@ -1,0 +1,394 @@
+"""engine: which model is current: loading it, switching it, keeping others loaded. Files are found by `checkpoints` and
+read by `model_load`; their v1.10.1 names are here.
+
+`model_data` holds the loaded models; `shared.sd_model` is its current one and is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from modules import (
+    checkpoints,
+    devices,
+    lowvram,
+    model_load,
+    script_callbacks,
+    sd_hijack,
+    sd_models_config,
+    sd_unet,
+    sd_vae,
+    shared,
+    shared_items,
+    weights,
+)
+from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_list
+from modules.sd_models_types import WebuiSdModel
+from modules.timer import Timer
+
+if TYPE_CHECKING:
+    from modules.processing import StableDiffusionProcessing
+
+logger = logging.getLogger(__name__)
+
+checkpoints_loaded: collections.OrderedDict[CheckpointInfo, weights.StateDict] = collections.OrderedDict()
+"""Empty, for extensions that clear it: files are mapped into memory, which keeps what fits."""
+
+AUTOMATIC = "sd_model_checkpoint_automatic"
+"""Key among the stored settings, not one of them: sd_model_checkpoint was filled in because there was no other."""
+
+ZERO_TERMINAL_ALPHA = 4.8973451890853435e-08
+"""Share of the picture left at the last timestep under "Zero Terminal SNR"; zero would have no noise level."""
+
+
+class SkipWritingToConfig:
+    """While entered, loading a checkpoint does not change the setting sd_model_checkpoint."""
+
+    skip = False
+
+    def __enter__(self) -> None:
+        self.previous = SkipWritingToConfig.skip
+        SkipWritingToConfig.skip = True
+
+    def __exit__(self, exc_type: Any, exc_value: Any, exc_traceback: Any) -> None:
+        SkipWritingToConfig.skip = self.previous
+
+
+class SdModelData:
+    """The loaded models.
+
+    sd_model: the current one. loaded_sd_models: all, the one used last first. lock: held while that changes. finishing:
+    a model its loader is about to make current; only that thread sees it.
+    """
+
+    def __init__(self) -> None:
+        self.sd_model: WebuiSdModel | None = None
+        self.loaded_sd_models: list[WebuiSdModel] = []
+        self.lock = threading.RLock()
+        self.finishing: WebuiSdModel | None = None
+
+    def get_sd_model(self) -> WebuiSdModel:
+        """The current model; the first caller loads it, others wait. Raises ModelLoadError if that fails."""
+        if self.sd_model is not None:
+            return self.sd_model
+        with self.lock:
+            return self.finishing or self.sd_model or load_model()
+
+    def set_sd_model(self, v: WebuiSdModel | None, already_loaded: bool = False) -> None:
+        """Makes a model current; None leaves none. already_loaded is not needed, extensions give it."""
+        self.sd_model = v
+        if v is not None:
+            self.loaded_sd_models[:] = [v, *(model for model in self.loaded_sd_models if model is not v)]
+
+    @contextlib.contextmanager
+    def shown_to_loader(self, model: WebuiSdModel) -> Iterator[None]:
+        """For the block, `shared.sd_model` is this model for the thread that loads it."""
+        current, self.sd_model, self.finishing = self.sd_model, None, model
+        try:
+            yield
+        finally:
+            self.sd_model, self.finishing = current, None
+
+
+model_data = SdModelData()
+shared.set_model_provider(model_data.get_sd_model, model_data.set_sd_model)
+
+
+def setup_model() -> None:
+    """Makes the checkpoint folder, and fills the list of checkpoints.
+
+    The embedded checkpoint gives way to the user's first one if it was not the user who chose it.
+    """
+    os.makedirs(checkpoints.model_path, exist_ok=True)
+    list_models()
+    if shared.opts.data.get(AUTOMATIC) and checkpoints.first() is not embedded():
+        shared.opts.data["sd_model_checkpoint"] = None
+        del shared.opts.data[AUTOMATIC]
+
+
+def embedded() -> CheckpointInfo | None:
+    """The checkpoint that comes with the program."""
+    return checkpoints.find(os.path.basename(checkpoints.embedded_checkpoint))
+
+
+def list_models() -> None:
+    """Finds the checkpoint files anew."""
+    checkpoints.scan()
+
+
+def select_checkpoint() -> CheckpointInfo:
+    """The configured checkpoint; if it is not there, the user's first, else the embedded one."""
+    configured = shared.opts.sd_model_checkpoint
+    if configured in checkpoint_aliases:
+        return checkpoint_aliases[configured]
+    if not checkpoints_list:
+        list_models()
+    fallback = checkpoints.first()
+    if configured is not None:
+        logger.warning("Checkpoint %s not found; loading fallback %s", configured, fallback.title)
+    return fallback
+
+
+def read_state_dict(
+    checkpoint_file: str, print_global_state: bool = False, map_location: str | None = None
+) -> weights.StateDict:
+    """The weights in a file, on map_location, by default where checkpoints are read to.
+
+    Raises ModelLoadError for a file that is none. print_global_state: log the step a training had reached.
+    """
+    device = map_location or shared.weight_load_location or str(devices.device)
+    tensors = weights.read_state_dict(checkpoint_file, device)
+    if print_global_state and "global_step" in tensors:
+        logger.info("Global Step: %s", tensors["global_step"])
+    return tensors
+
+
+def check_fp8(model: Any) -> bool:
+    """Whether the setting fp8_storage wants the weights of such a model in 8 bits."""
+    setting = shared.opts.fp8_storage
+    wanted = setting == "Enable" or (setting == "Enable for SDXL" and model.is_sdxl)
+    return wanted and devices.device.type != "mps"
+
+
+@torch.inference_mode(False)
+def load_model(
+    checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: weights.StateDict | None = None
+) -> WebuiSdModel:
+    """Loads a checkpoint, by default the configured one, makes it current and returns it.
+
+    The current model is given up only for a file that was read and checked; if the rest fails after all, it is loaded
+    again. Raises ModelLoadError naming the file and what was found in it.
+    """
+    info = checkpoint_info or select_checkpoint()
+    with model_data.lock:
+        timer = Timer()
+        config = sd_models_config.find_checkpoint_config_near_filename(info)
+        prepared = model_load.prepare(info.filename, info.metadata, config, already_loaded_state_dict)
+        timer.record("read file")
+        info.calculate_shorthash()
+        timer.record("calculate hash")
+
+        previous = model_data.sd_model.sd_checkpoint_info if model_data.sd_model else None
+        make_room()
+        try:
+            model = load_prepared(prepared, info, timer)
+        except Exception:  # memory or an extension: whatever it is, the model that worked comes back
+            model_data.sd_model = None
+            if previous is not None and previous.filename != info.filename:
+                logger.error("loading %s failed, going back to %s", info.title, previous.title)
+                reload_model_weights(info=previous)
+            raise
+        write_selection(info)
+        logger.info("Model %s loaded in %s", info.title, timer.summary())
+        return model
+
+
+def load_prepared(prepared: model_load.PreparedModel, info: CheckpointInfo, timer: Timer) -> WebuiSdModel:
+    """Puts the weights of a checked file in place and everything that belongs to a model around them."""
+    fp8 = check_fp8(prepared)
+    devices.fp8 = fp8
+    devices.dtype_vae = devices.chosen.dtype_vae
+    device = devices.cpu if lowvram.is_needed(prepared) else devices.device
+    model = model_load.build(prepared, model_load.Placement.from_flags(device, fp8))
+    timer.record("load weights")
+
+    model.sd_checkpoint_info = info
+    model.sd_model_checkpoint = model.filename = info.filename
+    model.sd_model_hash = info.shorthash
+    model.used_config = prepared.config
+    model.fp8 = fp8
+    with model_data.shown_to_loader(model):
+        lowvram.apply(model)
+        sd_vae.reload_vae_weights(model)
+        timer.record("load VAE")
+        sd_hijack.model_hijack.hijack(model)
+        sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+        timer.record("load textual inversion embeddings")
+        script_callbacks.model_loaded_callback(model)
+        timer.record("scripts callbacks")
+        model.cond_stage_model_empty_prompt = get_empty_cond(model)
+        timer.record("calculate empty prompt")
+    model_data.set_sd_model(model)
+    return model
+
+
+def make_room() -> None:
+    """Frees what the next model needs.
+
+    Together with it sd_checkpoints_limit models may be loaded: those used longest ago go. The others wait in main
+    memory, unless sd_checkpoints_keep_in_cpu is off.
+    """
+    use_own_unet()
+    kept = max(shared.opts.sd_checkpoints_limit, 1) - 1
+    for model in model_data.loaded_sd_models[kept:]:
+        logger.info("Unloading model %s", model.sd_checkpoint_info.title)
+        send_model_to_trash(model)
+    del model_data.loaded_sd_models[kept:]
+    if model_data.sd_model not in model_data.loaded_sd_models:
+        model_data.sd_model = None
+    send_idle_to_cpu()
+
+
+def send_idle_to_cpu(but: WebuiSdModel | None = None) -> None:
+    """Moves the loaded models, but one, to main memory, if the settings say so."""
+    for model in model_data.loaded_sd_models:
+        if model is not but and shared.opts.sd_checkpoints_keep_in_cpu:
+            send_model_to_cpu(model)
+    devices.torch_gc()
+
+
+def use_own_unet() -> None:
+    """Takes an extension's U-Net out of use before the model it was made for changes."""
+    if sd_unet.selection.unet is not None:
+        sd_unet.apply_unet("None")
+
+
+@torch.inference_mode(False)
+def reload_model_weights(
+    sd_model: WebuiSdModel | None = None, info: CheckpointInfo | None = None, forced_reload: bool = False
+) -> WebuiSdModel:
+    """Makes a checkpoint, by default the configured one, current and returns its model; nothing happens if it is.
+
+    forced_reload: load it anew even then. Raises ModelLoadError; the current model stays then.
+    """
+    info = info or select_checkpoint()
+    with model_data.lock:
+        current = sd_model or model_data.sd_model
+        if not forced_reload and current is not None and is_loaded_as_wanted(current, info):
+            send_model_to_device(current)
+            current.sd_checkpoint_info = info
+            return current
+        for model in model_data.loaded_sd_models:
+            if not forced_reload and is_loaded_as_wanted(model, info):
+                return switch_to(model, info)
+        if forced_reload:
+            forget(info)
+        return load_model(info)
+
+
+def is_loaded_as_wanted(model: WebuiSdModel, info: CheckpointInfo) -> bool:
+    """Whether a loaded model is that checkpoint, stored as the setting fp8_storage says."""
+    return model.sd_model_checkpoint == info.filename and model.fp8 == check_fp8(model)
+
+
+def switch_to(model: WebuiSdModel, info: CheckpointInfo) -> WebuiSdModel:
+    """Makes one of the loaded models current."""
+    logger.info("Using already loaded model %s", info.title)
+    use_own_unet()
+    send_idle_to_cpu(but=model)
+    send_model_to_device(model)
+    devices.fp8 = model.fp8
+    sd_vae.reload_vae_weights(model)
+    sd_hijack.model_hijack.hijack(model)
+    model_data.set_sd_model(model)
+    if not SkipWritingToConfig.skip:
+        write_selection(info)
+    return model
+
+
+def forget(info: CheckpointInfo) -> None:
+    """Takes a checkpoint out of the models kept beside the current one, so that it can be loaded anew."""
+    for model in list(model_data.loaded_sd_models):
+        if model is not model_data.sd_model and model.sd_model_checkpoint == info.filename:
+            model_data.loaded_sd_models.remove(model)
+            send_model_to_trash(model)
+
+
+def write_selection(info: CheckpointInfo) -> None:
+    """Notes the current checkpoint in the settings. A job with a checkpoint of its own leaves the user's alone."""
+    if "sd_model_checkpoint" in shared.opts.job_overlay.get():
+        return
+    if not SkipWritingToConfig.skip:
+        if info is embedded() and shared.opts.sd_model_checkpoint not in info.ids:
+            shared.opts.data[AUTOMATIC] = True
+        elif info is not embedded():
+            shared.opts.data.pop(AUTOMATIC, None)
+        shared.opts.data["sd_model_checkpoint"] = info.title
+    shared.opts.data["sd_checkpoint_hash"] = info.sha256
+
+
+def unload_model_weights(sd_model: WebuiSdModel | None = None, info: CheckpointInfo | None = None) -> None:
+    """Moves a model, by default the current one, to main memory; the next job moves it back."""
+    model = sd_model or model_data.sd_model
+    if model is not None:
+        send_model_to_cpu(model)
+        devices.torch_gc()
+
+
+def send_model_to_cpu(m: WebuiSdModel) -> None:
+    """Moves a model to main memory."""
+    if m.lowvram:
+        lowvram.send_everything_to_cpu()
+    else:
+        m.to(devices.cpu)
+
+
+def send_model_to_device(m: WebuiSdModel) -> None:
+    """Moves a model to the device; one whose parts take turns there moves by itself."""
+    lowvram.apply(m)
+    if not m.lowvram and m.device != devices.device:
+        m.to(devices.device)
+
+
+def send_model_to_trash(m: WebuiSdModel) -> None:
+    """Frees the memory of a model, even where something still refers to it."""
+    m.to("meta")
+    devices.torch_gc()
+
+
+@torch.no_grad()
+def get_empty_cond(sd_model: WebuiSdModel) -> torch.Tensor:
+    """The empty text encoded, (1, 77, width)."""
+    with devices.autocast():
+        return sd_model.get_learned_conditioning([""])
+
+
+def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """alphas_cumprod with nearly nothing of the picture left at the last timestep: Lin et al. 2023 (arXiv:2305.08891).
+
+    The square roots are shifted to end at zero and scaled to begin as before.
+    """
+    roots = alphas_cumprod.sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    rescaled = ((roots - last) * (first / (first - last))) ** 2
+    rescaled[-1] = ZERO_TERMINAL_ALPHA
+    return rescaled
+
+
+def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: StableDiffusionProcessing | None = None) -> None:
+    """Sets the model's noise schedule as the settings use_downcasted_alpha_bar and sd_noise_schedule say.
+
+    It starts from the one the model was trained on; p's infotext notes it.
+    """
+    params = {} if p is None else p.extra_generation_params
+    alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)
+    if shared.opts.use_downcasted_alpha_bar:
+        params["Downcast alphas_cumprod"] = shared.opts.use_downcasted_alpha_bar
+        alphas_cumprod = alphas_cumprod.half()
+    if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
+        params["Noise Schedule"] = shared.opts.sd_noise_schedule
+        alphas_cumprod = rescale_zero_terminal_snr_abar(alphas_cumprod)
+    sd_model.alphas_cumprod = alphas_cumprod
+
+
+shared_items.register("checkpoints", checkpoints.checkpoint_tiles, refresh=lambda: list_models())
+
+from modules.checkpoints import (  # noqa: E402, F401  # A1111 names
+    checkpoint_tiles,
+    model_dir,
+    model_hash,
+    model_path,
+    replace_key,
+)
+from modules.checkpoints import find as get_closet_checkpoint_match  # noqa: E402, F401
+from modules.weights import get_state_dict_from_checkpoint, read_metadata_from_safetensors  # noqa: E402, F401
+
+checkpoint_alisases = checkpoint_aliases

@@ -1,0 +1,215 @@
+"""engine: VAE files: which there are, which one a checkpoint gets, and putting it into the loaded model.
+
+A model whose VAE came from a file keeps its own one aside, in main memory. What is in use is noted on the model.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from modules import (
+    checkpoints,
+    devices,
+    extra_networks,
+    hashes,
+    lowvram,
+    model_load,
+    paths,
+    shared,
+    shared_items,
+    util,
+    weights,
+)
+from modules.errors import ModelLoadError
+from modules.sd_models_types import LoadedVae, WebuiSdModel
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+logger = logging.getLogger(__name__)
+
+vae_path: str = os.path.abspath(os.path.join(paths.models_path, "VAE"))
+
+EXTENSIONS = ("ckpt", "pt", "safetensors")
+SHORT_HASH_LENGTH = 10
+
+vae_dict: dict[str, str] = {}
+"""Name of a VAE file, as the setting sd_vae holds it -> its path."""
+
+unspecified = object()
+
+
+def __getattr__(name: str) -> Any:
+    """`loaded_vae_file`, under which extensions look for the file the current model's VAE came from."""
+    if name == "loaded_vae_file":
+        return shared.sd_model.loaded_vae.file
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@dataclass
+class VaeResolution:
+    """Which VAE a checkpoint gets and why. vae: path, None for its own. resolved: False if this rule says nothing."""
+
+    vae: str | None = None
+    source: str | None = None
+    resolved: bool = True
+
+    def tuple(self) -> tuple[str | None, str | None]:
+        return self.vae, self.source
+
+
+def get_loaded_vae_name() -> str | None:
+    """File name of the VAE in use, None for the checkpoint's own."""
+    filename = shared.sd_model.loaded_vae.file
+    return os.path.basename(filename) if filename else None
+
+
+def get_loaded_vae_hash() -> str | None:
+    """First ten digits of the sha256 of the VAE file in use, None for the checkpoint's own and under --no-hashing."""
+    filename = shared.sd_model.loaded_vae.file
+    sha256 = hashes.sha256(filename, f"vae/{os.path.basename(filename)}") if filename else None
+    return sha256[:SHORT_HASH_LENGTH] if sha256 else None
+
+
+def get_filename(filepath: str) -> str:
+    """The name a VAE file is listed under."""
+    return os.path.basename(filepath)
+
+
+def refresh_vae_list() -> None:
+    """Finds the VAE files anew: all below the VAE folders, and *.vae.* below the checkpoint folders."""
+    found: dict[str, str] = {}
+    places = [
+        (checkpoints.model_path, "*.vae."),
+        (shared.cmd_opts.ckpt_dir, "*.vae."),
+        (vae_path, "*."),
+        (shared.cmd_opts.vae_dir, "*."),
+    ]
+    for folder, pattern in places:
+        if folder and os.path.isdir(folder):
+            for extension in EXTENSIONS:
+                paths_found = glob.glob(os.path.join(glob.escape(folder), "**", pattern + extension), recursive=True)
+                found |= {get_filename(path): path for path in paths_found}
+    vae_dict.clear()
+    vae_dict.update(sorted(found.items(), key=lambda item: util.natural_sort_key(item[0])))
+
+
+def find_vae_near_checkpoint(checkpoint_file: str) -> str | None:
+    """The listed VAE whose name starts as the checkpoint's does, "model.safetensors" and "model.vae.pt"."""
+    stem = os.path.basename(checkpoint_file).rsplit(".", 1)[0]
+    return next((path for path in vae_dict.values() if os.path.basename(path).startswith(stem)), None)
+
+
+def is_automatic() -> bool:
+    """Whether the setting sd_vae leaves the choice to the checkpoint."""
+    return shared.opts.sd_vae in ("Automatic", "auto")
+
+
+def resolve_vae_from_setting() -> VaeResolution:
+    """What the setting sd_vae says; the checkpoint's own for "None", "Automatic" and names of files that are gone."""
+    name = shared.opts.sd_vae
+    if name == "None" or is_automatic():
+        return VaeResolution()
+    if name in vae_dict:
+        return VaeResolution(vae_dict[name], "specified in settings")
+    logger.warning("there is no VAE named %s: using the checkpoint's own", name)
+    return VaeResolution()
+
+
+def resolve_vae_from_user_metadata(checkpoint_file: str) -> VaeResolution:
+    """What the user noted with the checkpoint: "vae" in the JSON file beside it."""
+    name = extra_networks.get_user_metadata(checkpoint_file).get("vae")
+    if name == "None":
+        return VaeResolution()
+    if name in vae_dict:
+        return VaeResolution(vae_dict[name], "from user metadata")
+    return VaeResolution(resolved=False)
+
+
+def resolve_vae_near_checkpoint(checkpoint_file: str) -> VaeResolution:
+    """The VAE of the checkpoint's name, unless the setting sd_vae is not "Automatic"."""
+    path = find_vae_near_checkpoint(checkpoint_file)
+    if path is not None and (is_automatic() or not shared.opts.sd_vae_overrides_per_model_preferences):
+        return VaeResolution(path, "found near the checkpoint")
+    return VaeResolution(resolved=False)
+
+
+def resolve_vae(checkpoint_file: str) -> VaeResolution:
+    """The VAE of a checkpoint: --vae-path, a setting that overrides, the user's note, one of its name, the setting."""
+    if shared.cmd_opts.vae_path is not None:
+        return VaeResolution(shared.cmd_opts.vae_path, "from commandline argument")
+    if shared.opts.sd_vae_overrides_per_model_preferences and not is_automatic():
+        return resolve_vae_from_setting()
+    rules = (resolve_vae_from_user_metadata, resolve_vae_near_checkpoint)
+    resolutions = (rule(checkpoint_file) for rule in rules)
+    return next((resolution for resolution in resolutions if resolution.resolved), None) or resolve_vae_from_setting()
+
+
+def load_vae_dict(filename: str, map_location: str | None) -> weights.StateDict:
+    """The weights in a VAE file, without those of its training."""
+    tensors = weights.read_state_dict(filename, map_location or "cpu")
+    return {key: tensor for key, tensor in tensors.items() if not key.startswith(("loss", "model_ema."))}
+
+
+@torch.inference_mode(False)
+def load_vae(model: WebuiSdModel, vae_file: str | None = None, vae_source: str = "from unknown source") -> None:
+    """Has a model use the VAE in a file; None gives it its own back.
+
+    Raises ModelLoadError naming the file; the model keeps the VAE it has then.
+    """
+    if vae_file is None:
+        restore_base_vae(model)
+        return
+    if not os.path.isfile(vae_file):
+        raise ModelLoadError(f"the VAE {vae_file} ({vae_source}) is not there")
+    logger.info("Loading VAE weights %s: %s", vae_source, vae_file)
+    vae = model_load.load_vae(vae_file, model.latent_channels, placement(model))
+    replaced = put_in(model, vae)
+    model.loaded_vae = LoadedVae(vae_file, own=model.loaded_vae.own or replaced.to(devices.cpu))
+
+
+def restore_base_vae(model: WebuiSdModel) -> None:
+    """Gives a model the VAE of its checkpoint back."""
+    own = model.loaded_vae.own
+    if own is not None:
+        target = placement(model)
+        put_in(model, own.to(target.device, target.dtype_vae))
+    model.loaded_vae = LoadedVae()
+
+
+def put_in(model: WebuiSdModel, vae: AutoencoderKL) -> AutoencoderKL:
+    """Has a model use a VAE; returns the one it used."""
+    replaced = model.first_stage_model
+    lowvram.replace_part(model, replaced, vae)
+    model.first_stage_model = vae
+    devices.torch_gc()
+    return replaced
+
+
+def placement(model: WebuiSdModel) -> model_load.Placement:
+    """Where the VAE of a model goes."""
+    return model_load.Placement.from_flags(devices.cpu if model.lowvram else model.device)
+
+
+def reload_vae_weights(sd_model: WebuiSdModel | None = None, vae_file: Any = unspecified) -> WebuiSdModel:
+    """Has a model (by default the current one) use a VAE, by default the one the settings give it; returns the model.
+
+    Raises ModelLoadError for a file that is none; the model then keeps the VAE it has.
+    """
+    model = sd_model or shared.sd_model
+    if vae_file is unspecified:
+        vae_file, source = resolve_vae(model.sd_checkpoint_info.filename).tuple()
+    else:
+        source = "from function argument"
+    if model.loaded_vae.file != vae_file:
+        load_vae(model, vae_file, source or "")
+    return model
+
+
+shared_items.register("sd_vae", lambda: list(vae_dict), refresh=refresh_vae_list)
