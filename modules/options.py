@@ -160,7 +160,7 @@ class Options:
         if item in options_builtin_fields:  # a copy made without __init__ has none of them
             raise AttributeError(item)
         overlay = self.job_overlay.get()
-        if item in overlay:
+        if overlay is not NO_OVERLAY and item in overlay:  # the identity test is the fast one
             return overlay[item]
         if item in self.data:
             return self.data[item]
@@ -252,7 +252,7 @@ class Options:
     def save(self, filename: str) -> None:
         """Writes the user's values. The file is replaced as a whole: after a crash it is the old or the new one."""
         assert not cmd_opts.freeze_settings, "settings are frozen (--freeze-settings)"
-        util.write_text_atomically(filename, json.dumps(self.data, indent=4, ensure_ascii=False))
+        util.write_text_atomically(filename, json.dumps(dict(self.data), indent=4, ensure_ascii=False))
 
     def same_type(self, x: Any, y: Any) -> bool:
         """Whether one value can stand where the other does; integers and floats are alike, None fits everywhere."""

@@ -127,3 +127,26 @@ def test_open_folder_calls_the_file_manager_of_the_system(tmp_path, monkeypatch,
     monkeypatch.setattr(util.subprocess, "check_output", lambda command: b"\\\\wsl\\folder\n")
     util.open_folder(str(tmp_path))
     assert started[0][0] == command
+
+
+def test_a_text_file_is_replaced_as_a_whole(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "file.txt"
+    util.write_text_atomically(str(path), "old")
+    os.chmod(path, 0o600)
+    util.write_text_atomically(str(path), "ä\r\n", newline="")
+    assert path.read_bytes() == "ä\r\n".encode()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+    monkeypatch.setattr(util.os, "fsync", lambda file: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        util.write_text_atomically(str(path), "half")
+    assert path.read_text(encoding="utf8") == "ä\n"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_the_file_behind_a_link_is_written(tmp_path):
+    make_files(tmp_path, "file")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    util.write_text_atomically(str(tmp_path / "link"), "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "file").read_text(encoding="utf8") == "new"
