@@ -1,0 +1,170 @@
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops
+
+from modules import image_ops
+from modules.errors import InvalidInput
+
+DATA = Path(__file__).parents[1] / "data"
+GOLDEN = Path(__file__).parents[1] / "golden" / "inputs"
+VECTORS = json.loads((DATA / "misc_vectors.json").read_text(encoding="utf8"))
+TILES = json.loads((DATA / "test_vectors.json").read_text(encoding="utf8"))["split_grid"]
+
+
+@pytest.fixture
+def face():
+    return Image.open(GOLDEN / "face128.png").convert("RGB")
+
+
+def pixels(image):
+    return np.asarray(image).tolist()
+
+
+def vector_image():
+    image = Image.new("RGB", (4, 3))
+    for x in range(4):
+        for y in range(3):
+            image.putpixel((x, y), ((60 * x + 7 * y) % 256, (13 * x + 50 * y) % 256, (21 * x * y) % 256))
+    return image
+
+
+@pytest.mark.parametrize("row", VECTORS["resize_image"]["rows"], ids=lambda row: f"{row['mode']}-{row['size']}")
+def test_resize_vectors(row):
+    resized = image_ops.resize_image(row["mode"], vector_image(), *row["size"])
+    assert np.asarray(resized).reshape(-1, 3).tolist() == row["pixels_row_major"]
+
+
+def test_resizing_to_an_extreme_shape_keeps_a_pixel():
+    assert image_ops.resize_image(2, Image.new("RGB", (1000, 1)), 8, 8).size == (8, 8)
+
+
+def test_flatten_shows_the_background_where_transparent():
+    image = Image.new("RGBA", (2, 1), (10, 20, 30, 255))
+    image.putpixel((1, 0), (10, 20, 30, 0))
+    assert pixels(image_ops.flatten(image, "#ff0000")) == [[[10, 20, 30], [255, 0, 0]]]
+    assert image_ops.flatten(Image.new("L", (1, 1), 7), "#ff0000").getpixel((0, 0)) == (7, 7, 7)
+
+
+def test_transparent_colour_of_a_palette_becomes_alpha():
+    image = Image.new("P", (2, 1))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.putpixel((1, 0), 1)
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=b"\x00\x80")
+    fixed = image_ops.fix_png_transparency(Image.open(file))
+    assert fixed.mode == "RGBA"
+    assert fixed.getpixel((0, 0))[3] == 0
+    assert image_ops.fix_png_transparency(Image.new("RGB", (1, 1))).mode == "RGB"
+
+
+def test_fix_image_turns_by_exif_orientation():
+    image = Image.new("RGB", (4, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    image.save(file, "JPEG", exif=exif)
+    assert image_ops.fix_image(Image.open(file)).size == (2, 4)
+
+
+@pytest.mark.parametrize("row", VECTORS["image_grid"], ids=lambda row: str([*row.values()][:4]))
+def test_grid_shape_vectors(row):
+    shape = image_ops.grid_shape(
+        row["images"], row["batch_size"], n_rows=row["n_rows"], prevent_empty_spots=row["prevent_empty_spots"]
+    )
+    assert list(shape) == row["rows_cols"]
+    cells = [Image.new("RGB", (2, 1))] * row["images"]
+    assert list(image_ops.compose_grid(cells, *shape, "#fff").size) == row["size_of_2x1_cells"]
+
+
+def test_grid_shape_asked_for_wins():
+    assert image_ops.grid_shape(6, 2, 3, n_rows=1) == (3, 2)
+    assert image_ops.grid_shape(2, 2, 2.0**3) == (2, 1)
+
+
+def test_small_pictures_are_centred_in_their_cell():
+    grid = image_ops.compose_grid([Image.new("RGB", (3, 3), "red"), Image.new("RGB", (1, 1), "blue")], 1, 2, "#ffffff")
+    assert grid.getpixel((4, 1)) == (0, 0, 255)
+    assert grid.getpixel((3, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("row", TILES, ids=lambda row: str(row["in"]))
+def test_split_vectors(row):
+    width, height, tile_w, tile_h, overlap = row["in"]
+    grid = image_ops.split_grid(Image.new("RGB", (width, height)), tile_w, tile_h, overlap)
+    assert [y for y, _, _ in grid.tiles] == row["ys"]
+    assert [x for x, _, _ in grid.tiles[0][2]] == row["xs"]
+
+
+@pytest.mark.parametrize(("tile", "overlap"), [(48, 8), (64, 0), (100, 20), (200, 8)])
+def test_split_and_combined_is_the_same_picture(face, tile, overlap):
+    combined = image_ops.combine_grid(image_ops.split_grid(face, tile, tile, overlap))
+    assert ImageChops.difference(combined, face).getbbox() is None
+
+
+def test_tiles_fade_into_each_other():
+    grid = image_ops.split_grid(Image.new("RGB", (30, 20)), 20, 20, 10)
+    ((_, _, tiles),) = grid.tiles
+    tiles[1][2] = Image.new("RGB", (20, 20), "white")
+    row = [value[0] for value in pixels(image_ops.combine_grid(grid))[0]]
+    assert row[:11] == [0] * 11
+    assert row[10:20] == sorted(row[10:20]) and 200 < row[19] < 255
+    assert row[20:] == [255] * 10
+
+
+def test_binary_mask_of_alpha_and_of_grey():
+    image = Image.new("RGBA", (3, 1), (255, 255, 255, 0))
+    image.putpixel((1, 0), (0, 0, 0, 128))
+    image.putpixel((2, 0), (0, 0, 0, 129))
+    assert pixels(image_ops.create_binary_mask(image)) == [[0, 0, 255]]
+    assert pixels(image_ops.create_binary_mask(image, round=False)) == [[0, 128, 129]]
+    assert pixels(image_ops.create_binary_mask(Image.new("RGBA", (1, 1), (9, 9, 9, 255)))) == [[9]]
+    assert pixels(image_ops.create_binary_mask(Image.new("RGB", (1, 1), (9, 9, 9)))) == [[9]]
+
+
+def test_overlay_covers_what_was_not_worked_on():
+    overlay = Image.new("RGBA", (8, 8), (0, 0, 255, 255))
+    overlay.paste((0, 0, 0, 0), (4, 0, 8, 8))
+    result = Image.new("RGB", (16, 16), "red")
+    image, before = image_ops.apply_overlay(result, (4, 0, 4, 8), overlay)
+    assert image.mode == "RGB" and image.size == (8, 8)
+    assert image.getpixel((0, 0)) == (0, 0, 255)
+    assert image.getpixel((7, 7)) == (255, 0, 0)
+    assert before.mode == "RGBA" and before.getpixel((0, 0))[3] == 0
+
+
+def test_overlay_of_the_whole_picture_and_none():
+    result = Image.new("RGB", (4, 4), "red")
+    overlay = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert image_ops.apply_overlay(result, None, overlay)[0].getpixel((0, 0)) == (255, 0, 0)
+    same, copy = image_ops.apply_overlay(result, None, None)
+    assert same is result and copy is not result
+
+
+def test_colours_come_from_the_target_and_light_from_the_picture(face):
+    target = Image.new("RGB", (32, 32), (200, 60, 60))
+    corrected = image_ops.apply_color_correction(image_ops.setup_color_correction(target), face)
+    red, green, blue = np.asarray(corrected, dtype=int).reshape(-1, 3).mean(axis=0)
+    assert red > green + 50 and red > blue + 50
+    grey = np.abs(np.asarray(corrected.convert("L"), dtype=int) - np.asarray(face.convert("L"), dtype=int))
+    assert grey.mean() < 3
+
+
+def test_correction_by_itself_changes_almost_nothing(face):
+    corrected = image_ops.apply_color_correction(image_ops.setup_color_correction(face), face)
+    assert np.abs(np.asarray(corrected, dtype=int) - np.asarray(face, dtype=int)).max() <= 3
+
+
+def test_luminosity_stays_in_range():
+    dark_blue = np.full((1, 1, 3), (0, 0, 255), dtype=np.uint8)
+    white, black = np.full((1, 1, 3), 255, np.uint8), np.zeros((1, 1, 3), np.uint8)
+    assert image_ops.blend_luminosity(dark_blue, white).min() >= 254
+    assert image_ops.blend_luminosity(dark_blue, black).max() <= 1
+
+
+def test_overlap_as_large_as_a_tile_is_refused():
+    with pytest.raises(InvalidInput, match="choose a smaller overlap"):
+        image_ops.split_grid(Image.new("RGB", (30, 30)), 16, 16, 48)
