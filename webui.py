@@ -124,11 +124,10 @@ def create_page(app: FastAPI) -> gr.Blocks:
     """Build the page and mount it into app."""
     import gradio as gr
 
-    from modules import ui, ui_extra_networks, ui_gradio_extensions
+    from modules import ui, ui_gradio_extensions
 
     demo = ui.create_ui()
     startup_timer.record("create ui")
-    ui_extra_networks.add_pages_to_demo(app)
     gr.mount_gradio_app(
         app,
         demo,

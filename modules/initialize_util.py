@@ -80,7 +80,7 @@ def configure_sigint_handler() -> None:
 
 def configure_opts_onchange() -> None:
     """Attach what has to happen when a setting changes; changes of models wait for the job that runs."""
-    from modules import sd_hijack, sd_models, sd_vae, shared, ui_tempdir
+    from modules import sd_hijack, sd_models, sd_vae, shared, shared_gradio_themes, ui_tempdir
     from modules.call_queue import wrap_queued_call
 
     def attach(key: str, function: Callable[[], Any], call: bool = False) -> None:
@@ -95,7 +95,7 @@ def configure_opts_onchange() -> None:
         "cross_attention_optimization", wrap_queued_call(lambda: sd_hijack.model_hijack.redo_hijack(shared.sd_model))
     )
     attach("temp_dir", ui_tempdir.on_tmpdir_changed, call=True)
-    attach("gradio_theme", shared.reload_gradio_theme, call=True)
+    attach("gradio_theme", shared_gradio_themes.reload_gradio_theme, call=True)
 
 
 def setup_middleware(app: FastAPI) -> None:

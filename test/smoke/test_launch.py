@@ -1,0 +1,143 @@
+"""Starts the program as a user does, in a process of its own, and talks to it over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+
+import pytest
+from PIL import Image
+
+from modules.paths_internal import script_path
+
+FLAGS = ["--use-cpu", "all", "--no-half", "--precision", "full", "--api", "--api-server-stop"]
+SECONDS_TO_ANSWER = 300
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Program:
+    """A running program; its output is collected line by line."""
+
+    def __init__(self, data_dir, *flags):
+        self.port = free_port()
+        command = [sys.executable, "launch.py", "--port", str(self.port), "--data-dir", str(data_dir), *FLAGS, *flags]
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "SD_WEBUI_RESTARTING": "1", "PYTHONUNBUFFERED": "1"}
+        environment.pop("COVERAGE_RUN", None)
+        self.process = subprocess.Popen(
+            command, cwd=script_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf8"
+        )
+        self.lines: list[str] = []
+        self.news: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._collect, daemon=True).start()
+
+    def _collect(self):
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip())
+            self.news.put(line.rstrip())
+
+    def wait_for_line(self, beginning):
+        while not (line := self.news.get(timeout=SECONDS_TO_ANSWER)).startswith(beginning):
+            pass
+        return line
+
+    def request(self, path, body=None):
+        data = None if body is None else json.dumps(body).encode()
+        address = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data)
+        with urllib.request.urlopen(address, timeout=SECONDS_TO_ANSWER) as answer:
+            return answer.read()
+
+    def first_ping(self):
+        while True:
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                return json.loads(self.request("/internal/ping"))
+            assert self.process.poll() is None, "\n".join(self.lines)
+            threading.Event().wait(0.05)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts programs with a data folder of their own, and ends them after the test."""
+    programs = []
+
+    def start_program(*flags):
+        programs.append(Program(tmp_path / "data", *flags))
+        return programs[-1]
+
+    yield start_program
+    for program in programs:
+        program.end()
+
+
+def test_first_answer_comes_before_the_rest_and_an_early_request_waits(start):
+    program = start()
+    assert program.first_ping() == {}
+    assert not any(line.startswith("Running on") for line in program.lines)
+
+    body = {"prompt": "red apple", "steps": 2, "width": 64, "height": 64, "seed": 1}
+    answer = json.loads(program.request("/sdapi/v1/txt2img", body))
+    image = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
+    assert image.size == (64, 64)
+
+    assert program.wait_for_line("Running on local URL").endswith(f"http://127.0.0.1:{program.port}")
+    assert b"gradio" in program.request("/")
+    profile = json.loads(program.request("/internal/profile-startup"))
+    assert profile["total"] > 0 and "prepare environment" in profile["records"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_output_tells_what_happens_in_order_and_ctrl_c_ends_it(start):
+    program = start("--nowebui")
+    address = program.wait_for_line("Running on local URL")
+    beginnings = [
+        "Python 3.",
+        "Version: v1.10.1-serena-",
+        "Commit hash: ",
+        "Launching API server with arguments",
+        "Startup time: ",
+    ]
+    order = [next(i for i, line in enumerate(program.lines) if line.startswith(beginning)) for beginning in beginnings]
+    assert order == sorted(order)
+    assert program.lines.index(address) > order[-1]
+
+    program.process.send_signal(signal.SIGINT)
+    assert program.process.wait(timeout=60) == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="exec")
+def test_restart_and_stop_over_the_api(start):
+    program = start("--nowebui")
+    program.wait_for_line("Running on local URL")
+    with contextlib.suppress(urllib.error.URLError, ConnectionError):
+        program.request("/sdapi/v1/server-restart", {})
+    program.wait_for_line("Running on local URL")
+    assert program.first_ping() == {}
+    assert program.request("/sdapi/v1/server-stop", {}) == b"Stopping."
+    assert program.process.wait(timeout=60) == 0
+
+
+def test_port_in_use_is_said_in_one_line(start):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        program = start("--port", str(listener.getsockname()[1]))
+        assert program.process.wait(timeout=60) == 1
+        program.wait_for_line("Cannot serve on 127.0.0.1")
+        assert not any("Traceback" in line for line in program.lines)
