@@ -18,7 +18,7 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
     that are hidden, restricted, or closed to the API are left as they are. With restore_afterwards False the values
     become the user's, in memory, and stay.
 
-    Raises InvalidInput for a setting that does not exist, AssertionError for one that a --freeze-settings flag locks.
+    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks.
     """
     allowed = {key: value for key, value in (overrides or {}).items() if _may_override(key)}
     if not restore_afterwards:
@@ -44,3 +44,5 @@ def _may_override(key: str) -> bool:
         return shared.opts.is_writable(key) and not info.restrict_api
     except RuntimeError:
         return False
+    except AssertionError as e:
+        raise InvalidInput(f"override_settings: {e}", key) from e

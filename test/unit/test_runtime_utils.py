@@ -59,7 +59,7 @@ def test_what_the_api_may_not_change_is_skipped(monkeypatch):
 
 def test_frozen_settings_fail(monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "freeze_settings", True)
-    with pytest.raises(AssertionError, match="freeze"), temporary_opts({"eta_ddim": 0.5}):
+    with pytest.raises(InvalidInput, match="--freeze-settings"), temporary_opts({"eta_ddim": 0.5}):
         pass
 
 
