@@ -4,25 +4,71 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from modules import errors
+from modules.paths_internal import script_path
 
-# Every file loaded so far, by its path.
 loaded_scripts: dict[str, ModuleType] = {}
+"""Every file loaded so far, by its path."""
 
 
 def load_module(path: str) -> ModuleType:
-    """Execute the Python file at path as a module of its own and return it; what it raises is passed on."""
-    spec = importlib.util.spec_from_file_location(os.path.basename(path), path)
+    """Execute the Python file at path as a module of its own and return it; what it raises is passed on.
+
+    The module is called like the file, "xyz_grid.py", by which extensions find each other's, and stands in sys.modules
+    under that name, because inspect, dataclasses and pickle look there for the module of a class.
+    """
+    name = os.path.basename(path)
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    namesake = sys.modules.get(name)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(name, None)
+        if namesake is not None:
+            sys.modules[name] = namesake
+        raise
     loaded_scripts[path] = module
     return module
+
+
+@contextmanager
+def importing_from(basedir: str) -> Iterator[None]:
+    """Let files of an extension import what lies in its folder, and `scripts.x` as what lies in its scripts/.
+
+    Its folder comes first inside the block, and last afterwards, for imports inside functions.
+    """
+    entries = ((sys.path, basedir), (scripts_package().__path__, os.path.join(basedir, "scripts")))
+    for search_path, entry in entries:
+        search_path[:] = [entry, *(other for other in search_path if other != entry)]
+    try:
+        yield
+    finally:
+        for search_path, entry in entries:
+            search_path[:] = [*(other for other in search_path if other != entry), entry]
+
+
+def scripts_package() -> ModuleType:
+    """Return the package `scripts`: the files in scripts/ of the program and of every extension, in one namespace.
+
+    Made here rather than found, so that an extension whose scripts/ has an __init__.py does not hide all others.
+    """
+    package = sys.modules.get("scripts")
+    if package is None or not isinstance(getattr(package, "__path__", None), list):
+        spec = ModuleSpec("scripts", None, is_package=True)
+        spec.submodule_search_locations = [os.path.join(script_path, "scripts")]
+        package = sys.modules["scripts"] = importlib.util.module_from_spec(spec)
+    return package
 
 
 def preload_extensions(

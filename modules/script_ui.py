@@ -1,0 +1,119 @@
+"""face: what the scripts' runners need of Gradio: blocks around controls, the script menu, descriptions of controls.
+
+Importing it makes them able to build controls. Where there is no page, `ensure_controls` builds them in blocks that
+nobody sees, because the values of an API request are laid over those of the controls.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from modules import (
+    gradio_extensons,  # noqa: F401  # scripts are written for what it gives Gradio
+    scripts,
+    scripts_postprocessing,
+    shared_items,
+)
+from modules.scripts import Script, ScriptRunner
+
+build_lock = threading.Lock()
+
+
+class GradioControls:
+    """The builder of controls that runners use."""
+
+    def group(self, visible: bool) -> gr.Group:
+        return gr.Group(visible=visible)
+
+    def describe(self, script: Script) -> dict[str, Any]:
+        """What GET /sdapi/v1/script-info says of a script. Its controls learn which file they come from."""
+        for control in script.controls:
+            control.custom_script_source = os.path.basename(script.filename)
+        return {
+            "name": script.name,
+            "is_alwayson": script.alwayson,
+            "is_img2img": script.is_img2img,
+            "args": [describe_control(control) for control in script.controls],
+        }
+
+    def script_menu(self, titles: list[str]) -> gr.Dropdown:
+        return gr.Dropdown(label="Script", elem_id="script_list", choices=["None", *titles], value="None", type="index")
+
+    def connect_script_menu(self, menu: gr.Dropdown, runner: ScriptRunner) -> None:
+        menu.choices = [(title, title) for title in ("None", *runner.titles)]
+        with_group = [script for script in runner.selectable_scripts if script.group is not None]
+
+        def show_chosen(choice: int | None) -> list[Any]:
+            chosen = runner.selectable_scripts[choice - 1] if choice else None
+            return [gr.update(visible=script is chosen) for script in with_group]
+
+        def show_at_start(title: str) -> None:
+            """Shows the controls of the script that the stored defaults of the page choose."""
+            script = runner.script(title)
+            if script in with_group:
+                script.group.visible = True
+
+        menu.init_field = show_at_start
+        menu.change(
+            fn=show_chosen, inputs=[menu], outputs=[script.group for script in with_group], show_progress="hidden"
+        )
+        runner.infotext_fields.append((menu, lambda parameters: gr.update(value=parameters.get("Script", "None"))))
+
+
+def describe_control(control: Any) -> dict[str, Any]:
+    """Label, value, limits and choices of a control, without what it does not have."""
+    description = {"label": control.label or ""} | {
+        name: value
+        for name in ("value", "minimum", "maximum", "step")
+        if (value := getattr(control, name, None)) is not None
+    }
+    choices = getattr(control, "choices", None)
+    if choices is not None:
+        names = (choice[0] if isinstance(choice, tuple) else choice for choice in choices)
+        description["choices"] = [str(name) for name in names]
+    return description
+
+
+@contextmanager
+def unseen_page() -> Iterator[None]:
+    """Blocks that nobody will see."""
+    with gr.Blocks(analytics_enabled=False):
+        yield
+
+
+def build_unseen(runner: ScriptRunner, is_img2img: bool) -> None:
+    """Makes the scripts of a tab and their controls without its page."""
+    scripts.scripts_current = runner
+    try:
+        runner.initialize_scripts(is_img2img)
+        with unseen_page():
+            runner.prepare_ui()
+            for section in shared_items.ui_reorder_categories():
+                runner.setup_ui_for_section(section)
+            runner.setup_ui()
+    finally:
+        scripts.scripts_current = None
+
+
+def ensure_controls() -> None:
+    """Makes the controls of the scripts of both tabs, unless the page has made them."""
+    with build_lock:
+        for runner, is_img2img in ((scripts.scripts_txt2img, False), (scripts.scripts_img2img, True)):
+            if runner.inputs[0] is None:
+                build_unseen(runner, is_img2img)
+
+
+def default_args(runner: ScriptRunner) -> list[Any]:
+    """The argument list of a request that says nothing about scripts: no script chosen, each control as it is made."""
+    ensure_controls()
+    return list(runner.default_args)
+
+
+ScriptRunner.controls_builder = GradioControls()
+scripts_postprocessing.set_control_builder(scripts_postprocessing.ControlBuilder(blocks=unseen_page, group=gr.Group))
