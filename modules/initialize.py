@@ -81,6 +81,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         localization,
         modelloader,
         scripts,
+        scripts_auto_postprocessing,  # noqa: F401  # adds itself to the sources of scripts
         sd_hijack,
         sd_samplers,
         sd_unet,

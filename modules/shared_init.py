@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 
 def initialize() -> None:
-    """Register what settings choose from, and load the theme of the page."""
-    from modules import initialize_util, shared
+    """Register what settings choose from, and make what describes pictures."""
+    from modules import initialize_util, interrogate, shared
+    from modules.paths_internal import data_path
 
+    shared.interrogator = interrogate.InterrogateModels(os.path.join(data_path, "interrogate"))
     initialize_util.configure_opts_onchange()
     shared.reload_hypernetworks()
