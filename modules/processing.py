@@ -783,32 +783,17 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
     result = output.JobOutput()
     with torch.inference_mode():
-        with devices.autocast(), model_patches.circular_padding(p.sd_model, p.tiling):
-            p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
-        if opts.live_previews_enable and opts.show_progress_type == "Approx NN":
-            sd_vae_approx.model()
-        sd_unet.apply_unet()
-        if state.job_count == -1:
-            state.job_count = p.n_iter
-
-        for n in range(p.n_iter):
-            p.iteration = n
-            state.skipped = False
-            if state.interrupted or state.stopping_generation:
-                break
-            with sd_models.SkipWritingToConfig():
-                sd_models.reload_model_weights()  # a refiner or hires checkpoint may be loaded
-            slice_batch(p)
-            if not process_batch(p, n, result):
-                break
-
+        try:
+            run_batches(p, result)
+        finally:
+            # Also after an error: what a network did to the model must not outlive its job.
+            if not p.disable_extra_networks:
+                extra_networks.deactivate(p, p.extra_network_data or {})
         if not result.infotexts:
             result.infotexts.append(Processed(p, []).infotext(p, 0))
         p.color_corrections = None
         output.add_grid(p, result, lambda: batch_infotext(p, 0, use_main_prompt=True))
 
-    if not p.disable_extra_networks and p.extra_network_data:
-        extra_networks.deactivate(p, p.extra_network_data)
     devices.torch_gc()
     processed = Processed(
         p,
@@ -848,6 +833,28 @@ def resolve_request(p: StableDiffusionProcessing) -> None:
     p.sd_vae_hash = sd_vae.get_loaded_vae_hash()
     model_hijack.clear_comments()
     p.fill_fields_from_opts()
+
+
+def run_batches(p: StableDiffusionProcessing, result: output.JobOutput) -> None:
+    """Prepares the run and makes its batches one after the other, until all are made or something asks to stop."""
+    with devices.autocast(), model_patches.circular_padding(p.sd_model, p.tiling):
+        p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
+    if opts.live_previews_enable and opts.show_progress_type == "Approx NN":
+        sd_vae_approx.model()
+    sd_unet.apply_unet()
+    if state.job_count == -1:
+        state.job_count = p.n_iter
+
+    for n in range(p.n_iter):
+        p.iteration = n
+        state.skipped = False
+        if state.interrupted or state.stopping_generation:
+            break
+        with sd_models.SkipWritingToConfig():
+            sd_models.reload_model_weights()  # a refiner or hires checkpoint may be loaded
+        slice_batch(p)
+        if not process_batch(p, n, result):
+            break
 
 
 def slice_batch(p: StableDiffusionProcessing) -> None:

@@ -1,4 +1,6 @@
-"""job: fixes the seeds of a run and lays out its prompts, one entry per picture, before any hook of the run is called."""
+"""job: fixes the seeds of a run and lays out its prompts, one entry per picture, before any hook of the run is
+called.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ SEED_LIMIT = 4294967294
 def get_fixed_seed(seed: Any) -> Any:
     """Turns "no seed" into a random one.
 
-    None, "" and text that is no number count as -1, and -1 becomes a uniform integer in [0, SEED_LIMIT). Numeric text becomes an int; anything
-    else, lists of seeds included, is returned as it is.
+    None, "" and text that is no number count as -1, and -1 becomes a uniform integer in [0, SEED_LIMIT). Numeric text
+    becomes an int; anything else, lists of seeds included, is returned as it is.
     """
     if seed is None or seed == "":
         seed = -1
@@ -35,10 +37,12 @@ def fix_seed(p: StableDiffusionProcessing) -> None:
 
 
 def prepare_prompt_seed_state(p: StableDiffusionProcessing) -> None:
-    """Fills `p.all_prompts`, `p.all_negative_prompts` (through `p.setup_prompts()`), `p.all_seeds` and `p.all_subseeds`.
+    """Fills `p.all_prompts`, `p.all_negative_prompts` (through `p.setup_prompts()`), `p.all_seeds` and
+    `p.all_subseeds`.
 
-    A list of seeds is taken as it is. Otherwise picture i gets `seed + i`, or the same seed as all others while a variation strength is set: then
-    only the variation seed, always `subseed + i`, tells the pictures apart. `p.seed` and `p.subseed` keep what was asked for.
+    A list of seeds is taken as it is. Otherwise picture i gets `seed + i`, or the same seed as all others while a
+    variation strength is set: then only the variation seed, always `subseed + i`, tells the pictures apart. `p.seed`
+    and `p.subseed` keep what was asked for.
     """
     seed, subseed = get_fixed_seed(p.seed), get_fixed_seed(p.subseed)
     p.setup_prompts()
