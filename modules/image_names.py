@@ -261,11 +261,12 @@ def get_next_sequence_number(path: str, basename: str | None) -> int:
 
 def _numbered_files(path: str, basename: str | None) -> Iterator[tuple[str, int]]:
     prefix = f"{basename}-" if basename else ""
-    for name in os.listdir(path):
-        if name.startswith(prefix):
-            first = os.path.splitext(name[len(prefix) :])[0].split("-")[0]
-            if first.isdecimal():
-                yield name, int(first)
+    with os.scandir(path) as entries:
+        for entry in entries:
+            first = os.path.splitext(entry.name[len(prefix) :])[0].split("-")[0]
+            # A folder such as 2024-03-05 is no file number 2024.
+            if entry.name.startswith(prefix) and first.isdecimal() and not entry.is_dir():
+                yield entry.name, int(first)
 
 
 @contextmanager
