@@ -585,6 +585,8 @@ class Processed:
         comments="",
     ):
         self.images = images_list
+        self.extra_images = []
+        """Pictures of scripts that the page shows after the results."""
         self.prompt = p.prompt
         self.negative_prompt = p.negative_prompt
         self.seed = seed
