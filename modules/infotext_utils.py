@@ -153,9 +153,11 @@ def register_paste_params_button(binding: ParamBinding) -> None:
 
 
 def connect_paste_params_buttons() -> None:
-    """Give all registered buttons their events."""
+    """Give all registered buttons their events; one that leads to a tab the page does not have stays without."""
     for binding in registered_param_bindings:
-        destination = paste_fields[binding.tabname]
+        destination = paste_fields.get(binding.tabname)
+        if destination is None:
+            continue
         if binding.source_image_component is not None and destination["init_img"] is not None:
             _connect_image(binding, destination)
         if binding.source_text_component is not None and destination["fields"] is not None:
