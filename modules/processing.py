@@ -958,5 +958,6 @@ def batch_infotext(p: StableDiffusionProcessing, index: int, use_main_prompt: bo
 from modules.image_ops import apply_color_correction, apply_overlay, create_binary_mask, setup_color_correction, uncrop  # noqa: E402, F401
 from modules.job.decode import DecodedSamples, decode_latent_batch  # noqa: E402, F401
 from modules.job.hires import old_first_pass_dimensions as old_hires_fix_first_pass_dimensions  # noqa: E402, F401
+from modules.prompt_seed_prep import fix_seed, get_fixed_seed  # noqa: E402, F401
 from modules.rng import slerp  # noqa: E402, F401
 from modules.sd_samplers_common import approximation_indexes, decode_first_stage, images_tensor_to_samples  # noqa: E402, F401
