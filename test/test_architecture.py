@@ -41,7 +41,7 @@ LAYERS = {
     "job": """
         modules.runtime_utils modules.prompt_seed_prep modules.processing modules.job modules.job.* modules.scripts
         modules.scripts_postprocessing modules.scripts_auto_postprocessing modules.postprocessing modules.call_queue
-        modules.progress modules.extras modules.training modules.training.*
+        modules.progress modules.extras modules.training modules.training.* modules.script_base
         """,
     "engine": """
         modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram

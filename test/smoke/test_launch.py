@@ -22,7 +22,7 @@ from PIL import Image
 from modules.paths_internal import script_path
 
 FLAGS = ["--use-cpu", "all", "--no-half", "--precision", "full", "--api", "--api-server-stop"]
-SECONDS_TO_ANSWER = 300
+SECONDS_TO_ANSWER = 120
 
 
 def free_port() -> int:
@@ -33,13 +33,20 @@ def free_port() -> int:
 class Program:
     """A running program; its output is collected line by line."""
 
-    def __init__(self, data_dir, *flags):
+    def __init__(self, data_dir, *flags, code=None):
         self.port = free_port()
-        command = [sys.executable, "launch.py", "--port", str(self.port), "--data-dir", str(data_dir), *FLAGS, *flags]
+        program = ["launch.py"] if code is None else ["-c", code]
+        command = [sys.executable, *program, "--port", str(self.port), "--data-dir", str(data_dir), *FLAGS, *flags]
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "SD_WEBUI_RESTARTING": "1", "PYTHONUNBUFFERED": "1"}
         environment.pop("COVERAGE_RUN", None)
         self.process = subprocess.Popen(
-            command, cwd=script_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf8"
+            command,
+            cwd=script_path,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf8",
         )
         self.lines: list[str] = []
         self.news: queue.Queue[str] = queue.Queue()
@@ -54,6 +61,9 @@ class Program:
         while not (line := self.news.get(timeout=SECONDS_TO_ANSWER)).startswith(beginning):
             pass
         return line
+
+    def command(self, word):
+        print(word, file=self.process.stdin, flush=True)
 
     def request(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
@@ -71,6 +81,7 @@ class Program:
     def end(self):
         self.process.kill()
         self.process.wait()
+        self.process.stdin.close()
         self.process.stdout.close()
 
 
@@ -79,8 +90,8 @@ def start(tmp_path):
     """Starts programs with a data folder of their own, and ends them after the test."""
     programs = []
 
-    def start_program(*flags):
-        programs.append(Program(tmp_path / "data", *flags))
+    def start_program(*flags, code=None):
+        programs.append(Program(tmp_path / "data", *flags, code=code))
         return programs[-1]
 
     yield start_program
@@ -132,6 +143,33 @@ def test_restart_and_stop_over_the_api(start):
     program.wait_for_line("Running on local URL")
     assert program.first_ping() == {}
     assert program.request("/sdapi/v1/server-stop", {}) == b"Stopping."
+    assert program.process.wait(timeout=60) == 0
+
+
+COMMANDED = """
+import sys, threading
+import webui
+
+def obey():
+    for command in sys.stdin:
+        from modules import shared
+        shared.state.server_command = command.strip()
+
+threading.Thread(target=obey, daemon=True).start()
+webui.main()
+"""
+
+
+def test_reload_keeps_the_server(start):
+    program = start("--nowebui", "--skip-load-model-at-start", code=COMMANDED)
+    program.wait_for_line("Running on local URL")
+    program.command("nonsense")
+    program.wait_for_line("unknown server command: nonsense")
+    before = program.request("/sdapi/v1/scripts")
+    program.command("restart")
+    program.wait_for_line("Running on local URL")
+    assert program.request("/sdapi/v1/scripts") == before
+    program.command("stop")
     assert program.process.wait(timeout=60) == 0
 
 
