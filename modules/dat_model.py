@@ -22,7 +22,6 @@ class UpscalerDAT(SpandrelUpscaler):
     def __init__(self, user_path: str | None = None):
         self.user_path = user_path
         super().__init__()
-        self.scalers: list[UpscalerData] = []
         self.add_found_models([".pt", ".pth", ".safetensors"], scale=None)
         found = {data.name for data in self.scalers}
         for data in get_dat_models(self):

@@ -7,7 +7,6 @@ from typing import Any
 from PIL import Image
 
 from modules.shared import opts
-from modules.upscaler import UpscalerData
 from modules.upscaler_utils import SpandrelUpscaler, upscale_with_model
 
 
@@ -20,7 +19,6 @@ class UpscalerESRGAN(SpandrelUpscaler):
     def __init__(self, dirname: str | None = None):
         self.user_path = dirname
         super().__init__()
-        self.scalers: list[UpscalerData] = []
         self.add_found_models([".pt", ".pth", ".safetensors"])
 
     def apply(self, model: Any, img: Image.Image) -> Image.Image:

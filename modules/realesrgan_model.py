@@ -31,7 +31,6 @@ class UpscalerRealESRGAN(SpandrelUpscaler):
         self.user_path = path
         super().__init__()
         local = {model_files.friendly_name(file): file for file in self.find_models(ext_filter=[".pth"])}
-        self.scalers: list[UpscalerData] = []
         for data in get_realesrgan_models(self):
             data.local_data_path = local.get(model_files.friendly_name(data.data_path), data.data_path)
             if data.name in opts.realesrgan_enabled_models:

@@ -23,7 +23,6 @@ class UpscalerScuNET(SpandrelUpscaler):
     def __init__(self, dirname: str | None = None):
         self.user_path = dirname
         super().__init__()
-        self.scalers: list[UpscalerData] = []
         self.add_found_models([".pth", ".safetensors"])
         if self.model_name2 not in [data.name for data in self.scalers]:
             self.scalers.append(UpscalerData(self.model_name2, self.model_url2, self))

@@ -9,7 +9,6 @@ from PIL import Image
 
 from modules import devices
 from modules.shared import opts
-from modules.upscaler import UpscalerData
 from modules.upscaler_utils import SpandrelUpscaler, upscale_2
 
 
@@ -26,7 +25,6 @@ class UpscalerSwinIR(SpandrelUpscaler):
     def __init__(self, dirname: str | None = None):
         self.user_path = dirname
         super().__init__()
-        self.scalers: list[UpscalerData] = []
         self.add_found_models([".pt", ".pth", ".safetensors"])
         self._loaded: tuple[str, bool, Any] | None = None
 

@@ -51,6 +51,8 @@ class Upscaler:
         self.can_tile = True
         self.model_download_path: str | None = None
 
+        if not hasattr(self, "scalers"):
+            self.scalers = []
         if self.model_path is None and self.name:
             self.model_path = os.path.join(shared.models_path, self.name)
         if self.model_path and create_dirs:
