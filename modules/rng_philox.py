@@ -1,6 +1,7 @@
 """pure: Philox 4x32-10 (Salmon et al. 2011), the generator of CUDA, in NumPy: NVIDIA noise on any machine.
 
->>> import numpy as np >>> np.round(Generator(0).randn((2, 2)), 5).tolist() [[-0.92466, -0.42534], [-2.64384, 0.14518]]
+>>> round(float(Generator(0).randn((1,))[0]), 5)
+-0.92466
 """
 
 from __future__ import annotations

@@ -167,6 +167,7 @@ def sample_dpm_adaptive(
     t, t_end = lambda_of(torch.as_tensor(sigma_max)), lambda_of(torch.as_tensor(sigma_min))
     size = StepSize(h_init, 1.5 if eta else 3)
     x_prev = x
+    steps = 0
     with tqdm(disable=disable) as bar:
         while t < t_end - 1e-5:
             t_next = torch.minimum(t_end, t + size.h)
@@ -184,6 +185,7 @@ def sample_dpm_adaptive(
                 x_prev = low
                 x = high + sigma_up * s_noise * noise(sigma_of(t), sigma_of(t_next))
                 t = t_next
-            notify(callback, x, bar.n, sigma_of(t), denoised)
+            notify(callback, x, steps, sigma_of(t), denoised)
+            steps += 1
             bar.update()
     return x

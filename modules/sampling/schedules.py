@@ -1,7 +1,7 @@
 """pure: sigma schedules: from the number of steps, at least 1, and the ends of the range to (n + 1,) falling levels.
 
-Those that follow the timesteps of a model also take `inner_model`, a wrapper of `denoisers`. `device` is where the
-levels are put; solvers want them on the CPU.
+The last level is 0 unless a schedule says otherwise. Those that follow the timesteps of a model also take
+`inner_model`, a wrapper of `denoisers`. `device` is where the levels are put; solvers want them on the CPU.
 """
 
 from __future__ import annotations

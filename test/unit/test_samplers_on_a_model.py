@@ -1,0 +1,33 @@
+"""Every sampler on the embedded model: real prompts, guidance and networks."""
+
+import pytest
+import torch
+
+from modules import prompt_parser, rng, sd_samplers, shared
+from test.unit.sampler_jobs import job, no_picture
+
+
+@pytest.fixture(autouse=True)
+def fresh_state():
+    shared.state.begin("test")
+    yield
+    shared.state.end()
+
+
+def conds(model, steps):
+    prompts = ["red apple AND [blue:green:2] car :0.3", "cat"]
+    positive = prompt_parser.get_multicond_learned_conditioning(model, prompts, steps)
+    return positive, prompt_parser.get_learned_conditioning(model, ["", ""], steps)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("name", [row.name for row in sd_samplers.all_samplers])
+def test_samples_a_batch(sd_model, name):
+    p = job(sampler_name=name, cfg_scale=7.0, all_seeds=[1, 2], rng=rng.ImageRNG((4, 8, 8), [1, 2]))
+    cond, uncond = conds(sd_model, p.steps)
+    sampler = sd_samplers.create_sampler(name, sd_model)
+    samples = sampler.sample(p, p.rng.next(), cond, uncond, image_conditioning=no_picture(2))
+    assert samples.shape == (2, 4, 8, 8)
+    assert torch.isfinite(samples).all()
+    assert samples.dtype == torch.float32
+    assert shared.state.current_latent.shape == (2, 4, 8, 8)
