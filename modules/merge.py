@@ -1,4 +1,4 @@
-"""pure: arithmetic of checkpoints: weighted sums and added differences of state dictionaries. Reads and writes no files.
+"""pure: arithmetic of checkpoints: weighted sums and added differences of state dictionaries. Knows no files.
 
 A model is named by its role: A is the one that is changed, B what is merged in, C what B was made from.
 """

@@ -258,7 +258,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         cond_stage_model=text_encoder,
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device),
         parameterization=prepared.parameterization,
-    )
+    ).eval()
 
 
 @torch.no_grad()

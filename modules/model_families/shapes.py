@@ -7,6 +7,7 @@ and depth loads without a configuration file. Raises UnreadableShapes for weight
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +28,9 @@ class Level:
 
 
 def count(shapes: Shapes, before: str, after: str) -> int:
-    """How many n = 0, 1, ... give a key of the form {before}{n}{after}, without gaps."""
-    n = 0
-    while f"{before}{n}{after}" in shapes:
-        n += 1
-    return n
+    """One more than the highest n in keys of the form {before}{n}{after}, 0 without any."""
+    numbers = (key[len(before) : -len(after)] for key in shapes if key.startswith(before) and key.endswith(after))
+    return max((int(n) + 1 for n in numbers if n.isdigit()), default=0)
 
 
 def find(shapes: Shapes, key: str) -> tuple[int, ...]:
@@ -131,10 +130,6 @@ def clip_config(shapes: Shapes, prefix: str, head_width: int, activation: str) -
 
 
 def describe(shapes: Shapes) -> str:
-    """What a file holds, in a line for an error message: number of weights by the first parts of their keys."""
-    groups: dict[str, int] = {}
-    for key in shapes:
-        group = re.split(r"[._]?\d|(?<=model)\.", key, maxsplit=1)[0] or key
-        groups[group] = groups.get(group, 0) + 1
-    largest = sorted(groups.items(), key=lambda item: -item[1])[:6]
-    return ", ".join(f"{group}* ({n})" for group, n in largest) or "no weights"
+    """What a file holds, in a line for an error message: number of weights by the first two parts of their keys."""
+    groups = Counter(re.split(r"[._]?\d", ".".join(key.split(".")[:2]), maxsplit=1)[0] for key in shapes)
+    return ", ".join(f"{group}* ({n})" for group, n in groups.most_common(6)) or "no weights"

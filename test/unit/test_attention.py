@@ -1,0 +1,59 @@
+"""Attention kernels against the formula."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from modules import attention
+
+
+@pytest.fixture
+def qkv():
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(2, 3, 21, 8, generator=generator)
+    k, v = torch.randn(2, 2, 3, 13, 8, generator=generator)
+    return q * 3, k, v
+
+
+KERNELS = {
+    "sdp": attention.scaled_dot_product,
+    "sdp-no-mem": attention.scaled_dot_product_no_mem,
+    "per head": attention.per_head,
+    "one slice": partial(attention.sliced, max_bytes=10**9),
+    "many slices": partial(attention.sliced, max_bytes=2 * 3 * 13 * 4 * 4),
+    "too little memory": partial(attention.sliced, max_bytes=1),
+    "sub-quadratic": partial(attention.sub_quadratic, query_chunk=5),
+    "sub-quadratic, chunks of 4 keys": partial(attention.sub_quadratic, query_chunk=8, key_chunk=4),
+    "sub-quadratic, small enough": partial(attention.sub_quadratic, min_bytes=10**9),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_kernel_is_exact(qkv, name):
+    q, k, v = qkv
+    expected = torch.softmax(q @ k.transpose(-1, -2) / 8**0.5, dim=-1) @ v
+    out = KERNELS[name](q, k, v)
+    assert out.shape == q.shape
+    assert torch.allclose(out, expected, atol=1e-5)
+
+
+def test_sub_quadratic_survives_large_scores(qkv):
+    q, k, v = qkv
+    out = attention.sub_quadratic(q * 100, k * 100, v, query_chunk=4, key_chunk=3)
+    assert torch.isfinite(out).all()
+
+
+def test_upcast_computes_in_float32(qkv):
+    q, k, v = (x.half() * 90 for x in qkv)
+    seen = []
+
+    def kernel(q, k, v):
+        seen.append(q.dtype)
+        return attention.plain(q, k, v)
+
+    out = attention.upcast(kernel)(q, k, v)
+    assert seen == [torch.float32]
+    assert out.dtype == torch.float16
+    assert torch.isfinite(out).all()
+    assert not torch.isfinite(attention.plain(q, k, v)).all()

@@ -1,0 +1,189 @@
+"""Pictures to latents and back."""
+
+import numpy as np
+import pytest
+import torch
+
+from modules import devices, errors, latents, sd_models, shared
+
+
+@pytest.fixture(scope="module")
+def model():
+    sd_models.setup_model()
+    return shared.sd_model
+
+
+@pytest.fixture
+def latent():
+    return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def restored(model):
+    """Puts the VAE and its type back."""
+    dtype = devices.dtype_vae
+    state = {key: value.clone() for key, value in model.first_stage_model.state_dict().items()}
+    yield
+    latents.set_vae_dtype(model, dtype)
+    model.first_stage_model.load_state_dict(state)
+
+
+def setting(**values):
+    return shared.opts.overlay(values)
+
+
+def test_full_decoder_is_the_checkpoints_vae(model, latent):
+    with torch.no_grad():
+        expected = model.decode_first_stage(latent)
+    assert torch.equal(latents.samples_to_images_tensor(latent, 0), expected)
+    assert torch.equal(latents.decode_first_stage(model, latent), expected)
+    assert torch.equal(latents.decode_checked(model, latent), expected)
+
+
+def test_cheap_map_has_a_pixel_per_cell(model, latent):
+    pixels = latents.samples_to_images_tensor(latent, latents.APPROX_CHEAP, model)
+    assert pixels.shape == (2, 3, 8, 8)
+    with torch.no_grad():
+        full = torch.nn.functional.avg_pool2d(model.decode_first_stage(latent * 0), 8)
+    cheap = latents.samples_to_images_tensor(latent * 0, latents.APPROX_CHEAP, model)
+    assert (full - cheap).abs().mean() < 0.5
+
+
+def test_networks_without_weights_fall_back_for_previews(model, latent):
+    for method in ("Approx NN", "Approx cheap", "TAESD"):
+        with setting(show_progress_type=method):
+            assert latents.samples_to_images_tensor(latent).shape == (2, 3, 8, 8)
+    with setting(show_progress_type="Full"):
+        assert latents.samples_to_images_tensor(latent).shape == (2, 3, 64, 64)
+
+
+def test_decoding_by_taesd_without_weights_is_an_error(model, latent):
+    with setting(sd_vae_decode_method="TAESD"), pytest.raises(errors.NotFound, match="TAESD"):
+        latents.decode_first_stage(model, latent)
+
+
+def test_fast_interrupt_decodes_as_previews(model, latent, monkeypatch):
+    monkeypatch.setattr(shared.state, "interrupted", True)
+    with setting(live_preview_fast_interrupt=True, show_progress_type="Approx cheap"):
+        assert latents.decode_first_stage(model, latent).shape == (2, 3, 8, 8)
+    with setting(show_progress_type="Approx cheap"):
+        assert latents.decode_first_stage(model, latent).shape == (2, 3, 64, 64)
+
+
+def test_full_previews_need_leave_where_parts_take_turns(model, monkeypatch):
+    monkeypatch.setattr(model, "lowvram", True)
+    with setting(show_progress_type="Full"):
+        assert latents.preview_method() == latents.APPROX_NN
+    with setting(show_progress_type="Full", live_preview_allow_lowvram_full=True):
+        assert latents.preview_method() == latents.FULL
+
+
+def test_encoding_draws_one_picture_after_the_other(model):
+    pictures = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(1))
+    both = latents.images_tensor_to_samples(pictures, 0, model, generator=torch.Generator().manual_seed(9))
+    generator = torch.Generator().manual_seed(9)
+    singles = [latents.images_tensor_to_samples(picture[None], 0, model, generator=generator) for picture in pictures]
+    assert torch.equal(both, torch.cat(singles))
+    assert both.shape == (2, 4, 3, 5)
+
+
+def test_encoding_uses_the_setting_and_torchs_generator(model):
+    pictures = torch.rand(1, 3, 16, 16)
+    torch.manual_seed(3)
+    first = latents.images_tensor_to_samples(pictures)
+    torch.manual_seed(3)
+    assert torch.equal(latents.images_tensor_to_samples(pictures, 0, model), first)
+    with setting(sd_vae_encode_method="TAESD"), pytest.raises(errors.NotFound):
+        latents.images_tensor_to_samples(pictures)
+
+
+def test_pictures_are_clamped_and_truncated(model, latent):
+    with torch.no_grad():
+        pixels = model.decode_first_stage(latent[:1])[0]
+    expected = (torch.clamp(pixels / 2 + 0.5, 0, 1) * 255).numpy().transpose(1, 2, 0).astype(np.uint8)
+    assert np.array_equal(np.array(latents.sample_to_image(latent, 0, approximation=0)), expected)
+
+
+def test_preview_is_a_grid_or_the_first_picture(model, latent):
+    with setting(show_progress_type="Approx cheap", show_progress_grid=True):
+        assert latents.preview(latent).size == (16, 8)
+    with setting(show_progress_type="Approx cheap", show_progress_grid=False):
+        assert latents.preview(latent).size == (8, 8)
+
+
+def test_state_shows_previews(model, latent):
+    shared.state.begin("test")
+    shared.state.current_latent = latent
+    shared.state.do_set_current_image()
+    assert shared.state.current_image is not None
+    assert shared.state.id_live_preview == 1
+    shared.state.end()
+
+
+def overflow(model):
+    """Makes the VAE's decoder exceed float16, but not bfloat16 or float32."""
+    latents.set_vae_dtype(model, torch.float16)
+    with torch.no_grad():
+        model.first_stage_model.decoder.conv_in.weight.mul_(3e4)
+        model.first_stage_model.decoder.conv_in.bias.mul_(3e4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype"), [({}, torch.float32), ({"auto_vae_precision_bfloat16": True}, torch.bfloat16)]
+)
+def test_picture_of_nans_is_decoded_again_in_a_wider_type(model, latent, restored, caplog, settings, dtype):
+    overflow(model)
+    assert torch.isnan(latents.decode_first_stage(model, latent)).any()
+    with setting(**settings):
+        pixels = latents.decode_checked(model, latent)
+    assert torch.isfinite(pixels).all()
+    assert devices.dtype_vae == model.first_stage_model.dtype == dtype
+    assert "auto_vae_precision" in caplog.text
+
+
+def test_nans_are_an_error_where_no_wider_type_is_allowed(model, latent, restored):
+    overflow(model)
+    with setting(auto_vae_precision=False), pytest.raises(devices.NansException):
+        latents.decode_checked(model, latent)
+
+
+def test_nans_in_float32_are_an_error(model, latent):
+    with pytest.raises(devices.NansException):
+        latents.decode_checked(model, latent * float("nan"))
+
+
+class Hungry:
+    """Stands between a VAE and its caller: runs out of memory on more than `cells` latent cells."""
+
+    def __init__(self, network, cells):
+        self.forward = network.forward
+        self.cells = cells
+        self.largest = 0
+
+    def __call__(self, x, *args):
+        self.largest = max(self.largest, x.shape[-1])
+        if x.shape[-1] > self.cells:
+            raise torch.OutOfMemoryError("out of memory")
+        return self.forward(x, *args)
+
+
+def test_picture_too_large_for_the_memory_is_decoded_in_tiles(model, monkeypatch, caplog):
+    hungry = Hungry(model.first_stage_model.decoder, cells=64)
+    monkeypatch.setattr(model.first_stage_model.decoder, "forward", hungry)
+    pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))
+    assert pixels.shape == (1, 3, 64, 576)
+    assert hungry.largest == 72
+    assert "tiles" in caplog.text
+    assert not model.first_stage_model.use_tiling
+
+
+def test_out_of_memory_in_tiles_is_reported(model, monkeypatch):
+    monkeypatch.setattr(model.first_stage_model.decoder, "forward", Hungry(model.first_stage_model.decoder, cells=1))
+    with pytest.raises(errors.OutOfMemory, match="decode"):
+        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
+    assert not model.first_stage_model.use_tiling
+
+
+def test_encoding_falls_back_to_tiles(model, monkeypatch):
+    monkeypatch.setattr(model.first_stage_model.encoder, "forward", Hungry(model.first_stage_model.encoder, cells=512))
+    assert latents.images_tensor_to_samples(torch.rand(1, 3, 16, 576), 0, model).shape == (1, 4, 2, 72)

@@ -1,0 +1,73 @@
+"""The table of model families, latent formats and noise schedules."""
+
+import pytest
+import torch
+
+from modules import model_families, weights
+from modules.model_families import LatentFormat, NoiseSchedule
+from modules.model_families.base import fits
+from test.unit.checkpoint_files import INPUT_CONVOLUTION, embedded_weights
+
+TOKENS = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+
+
+def shapes(channels=4, width=320, text=768):
+    return {INPUT_CONVOLUTION: (width, channels, 3, 3), TOKENS: (49408, text)}
+
+
+@pytest.mark.parametrize(
+    ("found", "name"),
+    [
+        (shapes(), "sd1"),
+        (shapes(channels=9), "sd1-inpainting"),
+        (shapes(channels=8), "instruct-pix2pix"),
+        (shapes(width=64, text=128), "sd1-tiny"),
+    ],
+)
+def test_a_family_is_told_by_shapes(found, name):
+    assert model_families.detect(found).name == name
+
+
+@pytest.mark.parametrize("found", [{}, {TOKENS: (49408, 768)}, shapes(channels=5), {INPUT_CONVOLUTION: (320, 4, 3, 3)}])
+def test_other_shapes_are_of_no_family(found):
+    assert model_families.detect(found) is None
+
+
+def test_embedded_checkpoint_is_of_its_own_row():
+    family = model_families.detect(weights.shapes_of(embedded_weights()))
+    assert (family.name, family.architecture, family.parameterization) == ("sd1-tiny", "sd1", "eps")
+
+
+def test_names_of_families_are_unique():
+    assert len({family.name for family in model_families.FAMILIES}) == len(model_families.FAMILIES)
+
+
+def test_pattern_names_number_of_dimensions_and_some_sizes():
+    assert fits((3, 4), (None, 4))
+    assert not fits((3, 4), (None, 5))
+    assert not fits((3, 4, 1), (None, 4))
+
+
+def test_latents_scale_to_the_vae_and_back():
+    scaled = LatentFormat(channels=2, scale=0.5, shift=0.25, downscale=8, rgb_rows=((1, 0, 0), (0, 1, 0)))
+    z = torch.tensor([1.25])
+    assert scaled.from_vae(z) == 0.5
+    assert scaled.to_vae(scaled.from_vae(z)) == z
+
+
+def test_linear_map_adds_up_channels():
+    rows = ((1.0, 0.0, 0.5), (0.0, 2.0, 0.0))
+    latent_format = LatentFormat(2, 1.0, 0.0, 8, rows, rgb_bias=(0.0, 0.0, 0.1))
+    latent = torch.tensor([[[3.0]], [[4.0]]])
+    expected = torch.tensor([[[3.0]], [[8.0]], [[1.6]]])
+    assert torch.allclose(latent_format.to_rgb(latent), expected)
+    assert torch.allclose(latent_format.to_rgb(latent[None]), expected[None])
+
+
+def test_noise_schedule_is_that_of_training():
+    alphas = NoiseSchedule().alphas_cumprod()
+    sigmas = ((1 - alphas) / alphas) ** 0.5
+    assert alphas.dtype == torch.float32
+    assert sigmas[0].item() == pytest.approx(0.0292, abs=1e-4)
+    assert sigmas[-1].item() == pytest.approx(14.6146, abs=1e-4)
+    assert torch.allclose(alphas, embedded_weights()["alphas_cumprod"])

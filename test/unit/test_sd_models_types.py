@@ -1,0 +1,76 @@
+"""The object behind shared.sd_model."""
+
+import pytest
+import torch
+
+from modules import devices, sd_models, shared
+from modules.sd_models_types import Posterior
+
+
+@pytest.fixture(scope="module")
+def model():
+    sd_models.setup_model()
+    return shared.sd_model
+
+
+def test_kind_of_model(model):
+    assert model.is_sd1
+    assert not (model.is_sd2 or model.is_sdxl or model.is_ssd or model.is_sd3 or model.is_sdxl_inpaint)
+    assert (model.latent_channels, model.scale_factor, model.num_timesteps) == (4, 0.18215, 1000)
+    assert (model.model.conditioning_key, model.cond_stage_key) == ("crossattn", "txt")
+    assert (model.device, model.dtype) == (torch.device("cpu"), torch.float32)
+
+
+def test_text_may_be_given_in_three_ways(model):
+    x, t = torch.randn(1, 4, 8, 8), torch.tensor([10.0])
+    text = model.cond_stage_model_empty_prompt
+    with torch.no_grad():
+        expected = model.apply_model(x, t, {"c_crossattn": [text], "c_concat": [torch.zeros(1, 5, 1, 1)]})
+        assert torch.equal(model.apply_model(x, t, text), expected)
+        assert torch.equal(model.apply_model(x, t, [text]), expected)
+        assert torch.equal(model.apply_model(x.double(), t, text), expected.double())
+
+
+def test_half_precision_rounds_timesteps(model, monkeypatch):
+    seen = {}
+
+    class Unet(torch.nn.Module):
+        def forward(self, x, t, context, return_dict):
+            seen.update(x=x.dtype, t=t, context=context.dtype)
+            return (x,)
+
+    monkeypatch.setattr(devices, "dtype_unet", torch.float16)
+    monkeypatch.setitem(model.model._modules, "diffusion_model", Unet())
+    x = torch.ones(1, 4, 8, 8)
+    out = model.apply_model(x, torch.tensor([900.26]), torch.ones(1, 77, 128))
+    assert out.dtype == torch.float32
+    assert seen["x"] == seen["context"] == torch.float16
+    assert seen["t"].item() == 900.5
+
+
+def test_posterior_is_drawn_from_a_generator():
+    posterior = Posterior(
+        torch.full((1, 2, 2, 2), 3.0), torch.full((1, 2, 2, 2), 2.0), torch.Generator().manual_seed(7)
+    )
+    noise = torch.randn(1, 2, 2, 2, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(posterior.sample(), 3 + 2 * noise)
+    assert posterior.mode().unique().tolist() == [3]
+
+
+def test_encoding_is_scaled_once(model):
+    pixels = torch.rand(1, 3, 32, 32) * 2 - 1
+    with torch.no_grad():
+        posterior = model.encode_first_stage(pixels, generator=torch.Generator().manual_seed(1))
+        mode = posterior.mode()
+        assert torch.allclose(model.get_first_stage_encoding(mode), mode * 0.18215)
+        assert torch.equal(
+            model.decode_first_stage(mode * 0.18215), model.first_stage_model.decode(mode * 0.18215 / 0.18215).sample
+        )
+
+
+def test_picture_survives_the_vae(model):
+    ramp = torch.linspace(-1, 1, 64)
+    pixels = torch.stack([ramp[None].expand(64, -1), ramp[:, None].expand(-1, 64), torch.zeros(64, 64)])[None]
+    with torch.no_grad():
+        back = model.decode_first_stage(model.get_first_stage_encoding(model.encode_first_stage(pixels).mode()))
+    assert (back - pixels).abs().mean() < 0.2

@@ -1,0 +1,87 @@
+"""Reading files of weights."""
+
+import json
+import struct
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from modules import weights
+from modules.errors import ModelLoadError
+
+
+def test_safetensors_and_their_metadata(tmp_path):
+    path = str(tmp_path / "a.safetensors")
+    save_file({"x": torch.ones(2)}, path, {"name": "a", "recipe": '{"b": 1}', "odd": "{no json"})
+    assert weights.read_state_dict(path)["x"].tolist() == [1, 1]
+    metadata = weights.read_metadata_from_safetensors(path)
+    assert metadata == {"name": "a", "recipe": {"b": 1}, "odd": "{no json"}
+
+
+def test_file_without_metadata(tmp_path):
+    path = str(tmp_path / "a.safetensors")
+    save_file({"x": torch.ones(2)}, path)
+    assert weights.read_metadata_from_safetensors(path) == {}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no", struct.pack("<Q", 8) + b"{broken}", struct.pack("<Q", 2**60) + b"{}", b"<html></html>" * 4]
+)
+def test_other_files_are_no_safetensors(tmp_path, content):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    for read in (weights.read_metadata_from_safetensors, weights.read_state_dict):
+        with pytest.raises(ModelLoadError, match=r"a\.safetensors is not a safetensors file"):
+            read(str(path))
+
+
+def test_cut_off_file_is_damaged(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_file({"x": torch.ones(100)}, path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ModelLoadError, match="damaged"):
+        weights.read_state_dict(str(path))
+
+
+def test_missing_file(tmp_path):
+    for name in ("gone.safetensors", "gone.ckpt"):
+        with pytest.raises(ModelLoadError, match="not there"):
+            weights.read_state_dict(str(tmp_path / name))
+
+
+def test_a_folder_cannot_be_read(tmp_path):
+    with pytest.raises(ModelLoadError, match="cannot be read|not a safetensors file"):
+        weights.read_state_dict(str(tmp_path))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_ckpt_with_its_weights_inside(tmp_path, zipped):
+    path = str(tmp_path / "a.ckpt")
+    content = {"epoch": 1, "state_dict": {"state_dict": {"x": torch.ones(2), "step": 5}}}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    assert {key: tensor.tolist() for key, tensor in weights.read_state_dict(path).items()} == {"x": [1, 1]}
+
+
+class Attack:
+    def __reduce__(self):
+        return (json.loads, ("{}",))
+
+
+def test_ckpt_that_could_run_code_is_refused(tmp_path):
+    path = str(tmp_path / "a.ckpt")
+    torch.save({"state_dict": {"x": torch.ones(1)}, "hook": Attack()}, path)
+    with pytest.raises(ModelLoadError, match=r"a\.ckpt.*json"):
+        weights.read_state_dict(path)
+
+
+def test_ckpt_without_a_dictionary_holds_no_weights(tmp_path):
+    path = str(tmp_path / "a.ckpt")
+    torch.save([1, 2], path)
+    with pytest.raises(ModelLoadError, match="holds a list"):
+        weights.read_state_dict(path)
+
+
+def test_prefixes_are_replaced_once_at_the_front():
+    replaced = weights.replace_prefixes({"a.b.a.": torch.zeros(1), "c": torch.zeros(1)}, {"a.": "x.", "x.": "y."})
+    assert list(replaced) == ["x.b.a.", "c"]
