@@ -1,0 +1,29 @@
+"use strict";
+// Gives the page's elements the places that scripts and style sheets written for older versions look for them.
+{
+    /** `.tabs > .tab-nav`: Gradio keeps the row of tab buttons one level further down. */
+    function liftTabButtons() {
+        for (const list of document.querySelectorAll(".tabs > .tab-wrapper > .tab-container[role=tablist]")) {
+            const wrapper = list.parentElement;
+            const tabs = wrapper.parentElement;
+            list.classList.add("tab-nav");
+            wrapper.classList.add("tab-wrapper-empty");
+            tabs.insertBefore(list, tabs.firstChild);
+        }
+    }
+
+    /** `label > textarea`: Gradio puts a container between them. */
+    function liftTextFields() {
+        const selector = ".gradio-textbox > label > .input-container > :is(textarea, input)";
+        for (const field of document.querySelectorAll(selector)) {
+            field.parentElement.before(field);
+        }
+    }
+
+    function adaptDom() {
+        liftTabButtons();
+        liftTextFields();
+    }
+
+    Object.assign(window, {adaptDom});
+}

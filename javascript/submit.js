@@ -1,0 +1,118 @@
+"use strict";
+// Sending a tab's controls: what Generate and its siblings hand to the server, and the buttons that show while a job runs.
+{
+    /** The inputs of an event as an array. */
+    function args_to_array(args) {
+        return Array.from(args);
+    }
+
+    /** The arguments of a submit function as the list to send. */
+    function create_submit_args(args) {
+        return args_to_array(args);
+    }
+
+    function runButton(tabname, name) {
+        return document.getElementById(`${tabname}_${name}`);
+    }
+
+    function setSubmitButtonsVisibility(tabname, showInterrupt, showSkip, showInterrupting) {
+        const visible = {interrupt: showInterrupt, skip: showSkip, interrupting: showInterrupting};
+        for (const [name, show] of Object.entries(visible)) {
+            const button = runButton(tabname, name);
+            if (button) button.style.display = show ? "block" : "none";
+        }
+    }
+
+    /** Shows Generate, or Interrupt and Skip in its place. */
+    function showSubmitButtons(tabname, show) {
+        setSubmitButtonsVisibility(tabname, !show, !show, false);
+    }
+
+    function showSubmitInterruptingPlaceholder(tabname) {
+        setSubmitButtonsVisibility(tabname, false, true, true);
+    }
+
+    function showRestoreProgressButton(tabname, show) {
+        const button = runButton(tabname, "restore_progress");
+        button?.style.setProperty("display", show ? "flex" : "none", "important");
+    }
+
+    /** Follows a job of a tab; its id is kept in the browser, so that a reloaded page can find it again. */
+    function followJob(tabname, id) {
+        showSubmitButtons(tabname, false);
+        localSet(`${tabname}_task_id`, id);
+        const container = document.getElementById(`${tabname}_gallery_container`);
+        window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), () => {
+            showSubmitButtons(tabname, true);
+            localRemove(`${tabname}_task_id`);
+            showRestoreProgressButton(tabname, false);
+        });
+    }
+
+    function submit(...args) {
+        const id = window.randomId();
+        followJob("txt2img", id);
+        const values = create_submit_args(args);
+        values[0] = id;
+        return values;
+    }
+
+    function submit_txt2img_upscale(...args) {
+        const values = window.submit(...args);
+        values[2] = window.selected_gallery_index();
+        return values;
+    }
+
+    function submit_img2img(...args) {
+        const id = window.randomId();
+        followJob("img2img", id);
+        const values = create_submit_args(args);
+        values[0] = id;
+        values[1] = get_tab_index("mode_img2img");
+        return values;
+    }
+
+    function submit_extras(...args) {
+        const id = window.randomId();
+        showSubmitButtons("extras", false);
+        const container = document.getElementById("extras_gallery_container");
+        window.requestProgress(id, container, document.getElementById("extras_gallery"), () => showSubmitButtons("extras", true));
+        const values = create_submit_args(args);
+        values[0] = id;
+        values[1] = get_tab_index("mode_extras");
+        return values;
+    }
+
+    /** Follows the job that ran when the page was reloaded, and has its result fetched. */
+    function restoreProgress(tabname) {
+        showRestoreProgressButton(tabname, false);
+        const id = localGet(`${tabname}_task_id`);
+        if (!id) return null;
+        showSubmitInterruptingPlaceholder(tabname);
+        const container = document.getElementById(`${tabname}_gallery_container`);
+        const atEnd = () => showSubmitButtons(tabname, true);
+        window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), atEnd, null, 0);
+        return id;
+    }
+
+    function restoreProgressTxt2img() {
+        return restoreProgress("txt2img");
+    }
+
+    function restoreProgressImg2img() {
+        return restoreProgress("img2img");
+    }
+
+    onUiLoaded(() => {
+        for (const tabname of ["txt2img", "img2img"]) {
+            showRestoreProgressButton(tabname, Boolean(localGet(`${tabname}_task_id`)));
+        }
+    });
+
+    window.args_to_array = args_to_array;
+    Object.assign(window, {
+        create_submit_args, setSubmitButtonsVisibility, showSubmitButtons, showSubmitInterruptingPlaceholder,
+        showRestoreProgressButton, submit, submit_txt2img_upscale, submit_img2img, submit_extras,
+        restoreProgressTxt2img, restoreProgressImg2img
+    });
+}

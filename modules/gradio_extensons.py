@@ -1,0 +1,249 @@
+"""face: what the page and its extensions expect of Gradio and Gradio 6 does otherwise, translated in this one file.
+
+Importing it patches Gradio: constructors call the script hooks and take the keywords of Gradio 3, a subclass keeps its
+properties, hidden components stay in the page's DOM, values that are out of range reach the handler, and the old names
+(`gr.Box`, `.style()`, `.update()`, `_js=`) work. Nothing else in the program knows about any of that.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import inspect
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gradio as gr
+from gradio import blocks, component_meta, events, processing_utils
+from gradio.context import Context
+from PIL import Image
+
+from modules import patches, script_callbacks, scripts
+
+logger = logging.getLogger(__name__)
+
+HIDDEN_CLASS = "webui-hidden"
+"""CSS class of hidden components. Gradio itself would leave them out of the DOM, where scripts look for them."""
+
+sketch_components: dict[str, type] = {}
+"""`gr.Image(tool=...)` of Gradio 3: the class that stands in for each tool, filled by the module that defines them."""
+
+RENAMED_KEYWORDS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "source": lambda value: {"sources": [value]},
+    "default": lambda value: {"value": value},
+    "min": lambda value: {"minimum": value},
+    "max": lambda value: {"maximum": value},
+    "min_lines": lambda value: {"lines": value},
+    "Interactive": lambda value: {"interactive": value},
+    "show_copy_button": lambda value: {"buttons": ["copy"] if value else []},
+    "show_download_button": lambda value: {"buttons": ["download"] if value else []},
+    "brush_radius": lambda value: {"brush": gr.Brush(default_size=value)},
+}
+"""Constructor keywords of Gradio 3 and what they became; one that became nothing is dropped."""
+
+
+def building() -> bool:
+    """Whether a page is being built; False while an event re-creates a component to update it."""
+    return Context.root_block is not None
+
+
+def native(cls: type) -> type:
+    """The class of Gradio that `cls` is or derives from: the one whose constructor names the properties."""
+    mixins = ("FormComponent", "Component")
+    return next(base for base in cls.__mro__ if base.__module__.startswith("gradio.") and base.__name__ not in mixins)
+
+
+def make_component(cls: type, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for `cls(...)` of every component and layout block: old keywords, script hooks, CSS classes."""
+    cls, kwargs = translate_constructor(cls, kwargs)
+    tooltip = kwargs.pop("tooltip", None)
+    component = cls.__new__(cls)
+    if building():
+        if scripts.scripts_current is not None:
+            scripts.scripts_current.before_component(component, **kwargs)
+        script_callbacks.before_component_callback(component, **kwargs)
+    component.__init__(*args, **kwargs)
+    component.webui_tooltip = tooltip
+    add_classes_to_gradio_component(component)
+    if building():
+        script_callbacks.after_component_callback(component, **kwargs)
+        if scripts.scripts_current is not None:
+            scripts.scripts_current.after_component(component, **kwargs)
+    return component
+
+
+def translate_constructor(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """The class and keywords of today for a constructor call as Gradio 3 took it."""
+    if cls is gr.Image and kwargs.get("tool") in sketch_components:
+        cls = sketch_components[kwargs["tool"]]
+    if cls in (gr.File, gr.UploadButton, gr.Files) and kwargs.get("type") in ("file", "bytes"):
+        kwargs = {**kwargs, "type": "filepath" if kwargs["type"] == "file" else "binary"}
+    known = constructor_keywords(cls) | {"tooltip"}
+    if kwargs.keys() <= known:
+        return cls, kwargs
+    translated = {key: value for key, value in kwargs.items() if key in known}
+    for key in kwargs.keys() - known:
+        renamed = RENAMED_KEYWORDS.get(key, lambda value: {})(kwargs[key])
+        translated.update({name: value for name, value in renamed.items() if name in known and name not in kwargs})
+        logger.debug("%s does not know the argument %s", cls.__name__, key)
+    return cls, translated
+
+
+@functools.cache
+def constructor_keywords(cls: type) -> frozenset[str]:
+    """Every keyword the constructors of `cls`, up to Gradio's own class, take."""
+    names: set[str] = set()
+    for base in cls.__mro__[: cls.__mro__.index(native(cls)) + 1]:
+        if "__init__" in vars(base):
+            names.update(inspect.signature(base.__init__).parameters)
+    return frozenset(names - {"self", "args", "kwargs"})
+
+
+def positional_to_keywords(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Names positional arguments, which Gradio drops when a subclass takes them as `*args`."""
+    names = list(inspect.signature(native(cls).__init__).parameters)[1:]
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
+    """`ComponentMeta.__call__`, for all components and layout blocks."""
+    if args and any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(cls.__init__).parameters.values()):
+        args, kwargs = (), positional_to_keywords(cls, args, kwargs)
+    return make_component(cls, *args, **kwargs)
+
+
+def add_classes_to_gradio_component(comp: Any) -> None:
+    """Adds the classes of Gradio 3 that style sheets and scripts look for: gradio-button, gradio-dropdown, ..."""
+    name = comp.get_block_name()
+    classes = [f"gradio-{name}", *(["multiselect"] if getattr(comp, "multiselect", False) else [])]
+    comp.elem_classes = [*comp.elem_classes, *(c for c in classes if c not in comp.elem_classes)]
+
+
+def Block_get_config(self: blocks.Block, cls: type | None = None) -> dict[str, Any]:
+    """The properties for the page: those of Gradio's own class, the tooltip, and a CSS class instead of
+    `visible=False`.
+    """
+    config = original_Block_get_config(self, cls or native(type(self)))
+    if getattr(self, "webui_tooltip", None):
+        config["webui_tooltip"] = self.webui_tooltip
+    return hide_by_class(self, config)
+
+
+def hide_by_class(block: blocks.Block, properties: dict[str, Any]) -> dict[str, Any]:
+    """Turns `visible` into the class that hides; tabs stay as Gradio has them, as their button has to go as well."""
+    if "visible" not in properties or isinstance(block, gr.Tab):
+        return properties
+    properties = dict(properties)
+    hidden = properties.pop("visible") is False
+    classes = [name for name in (block.elem_classes or []) if name != HIDDEN_CLASS]
+    return {**properties, "visible": True, "elem_classes": [*classes, HIDDEN_CLASS] if hidden else classes}
+
+
+def postprocess_update(block: blocks.Block, update_dict: dict[str, Any], postprocess: bool = True) -> dict[str, Any]:
+    """An update on its way to the page. Its `visible` is dropped there: shown again, a container would show its hidden
+    parts.
+    """
+    # one dict may be given to several outputs ([gr.update()] * n), and Gradio takes its value out
+    update = original_postprocess_update(block, dict(update_dict), postprocess)
+    if "visible" in update and not isinstance(block, gr.Tab):
+        update = hide_by_class(block, update)
+        del update["visible"]
+    return update
+
+
+def lenient_choice(preprocess: Callable) -> Callable:
+    """Dropdown and Radio pass on a value that isn't among their choices (index type: None); settings files and pastes
+    hold such.
+    """
+
+    @functools.wraps(preprocess)
+    def lenient(self: Any, payload: Any) -> Any:
+        try:
+            return preprocess(self, payload)
+        except gr.Error:
+            return payload if self.type == "value" else None
+
+    return lenient
+
+
+def translate_listener(listener: Callable) -> Callable:
+    """An event listener that takes `_js=` and ignores what Gradio 6 no longer knows. Events are no API endpoints unless
+    named.
+    """
+    known = inspect.signature(listener).parameters
+
+    @functools.wraps(listener)
+    def translated(*args: Any, **kwargs: Any) -> Any:
+        if "_js" in kwargs:
+            kwargs["js"] = kwargs.pop("_js")
+        if not kwargs.get("api_name"):
+            kwargs.setdefault("api_visibility", "private")
+        return listener(*args, **{key: value for key, value in kwargs.items() if key in known})
+
+    return translated
+
+
+def setup_listener(*args: Any, **kwargs: Any) -> Callable:
+    return translate_listener(original_setup_listener(*args, **kwargs))
+
+
+def subclasses(cls: type) -> Iterator[type]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+def patch_constructors() -> None:
+    component_meta.create_or_modify_pyi = lambda *args, **kwargs: None  # it would write a file beside every script
+    component_meta.ComponentMeta.__call__ = construct
+    class_id = blocks.Block.get_component_class_id.__func__
+    blocks.Block.get_component_class_id = classmethod(lambda cls: class_id(native(cls)))
+
+
+def patch_values() -> None:
+    gr.Number.raise_if_out_of_bounds = staticmethod(lambda *args, **kwargs: None)
+    for cls in (gr.Dropdown, gr.Radio):
+        cls.preprocess = lenient_choice(cls.preprocess)
+
+
+def patch_listeners() -> None:
+    for cls in subclasses(blocks.Block):
+        for event in vars(cls).get("EVENTS", ()):
+            if isinstance(event, events.EventListener):
+                setattr(cls, event, translate_listener(getattr(cls, event)))
+    gr.Blocks.load = translate_listener(gr.Blocks.load)
+
+
+def restore_old_names() -> None:
+    """Names of Gradio 3 on today's modules and classes."""
+    blocks.Block.style = lambda self, *args, **kwargs: self
+    for cls in (gr.components.Component, blocks.BlockContext):
+        cls.update = classmethod(lambda cls, **kwargs: gr.update(**kwargs))
+    gr.Box, gr.Variable = gr.Group, gr.State
+    gr.inputs = gr.outputs = gr.components
+    gr.components.IOComponent = gr.components.Component
+    for name in ("Changeable", "Releaseable", "Clickable"):
+        setattr(events, name, type(name, (), {}))
+    processing_utils.encode_pil_to_base64 = encode_pil_to_base64
+    processing_utils.decode_base64_to_image = decode_base64_to_image
+
+
+def encode_pil_to_base64(pil_image: Image.Image) -> str:
+    """A picture as a PNG data URI."""
+    return "data:image/png;base64," + base64.b64encode(processing_utils.encode_pil_to_bytes(pil_image)).decode("ascii")
+
+
+def decode_base64_to_image(encoding: str) -> Image.Image:
+    """The picture of a data URI or of plain base64."""
+    return Image.open(io.BytesIO(base64.b64decode(encoding.partition(";base64,")[2] or encoding)))
+
+
+original_Block_get_config = patches.patch(__name__, blocks.Block, "get_config", Block_get_config)
+original_postprocess_update = patches.patch(__name__, blocks, "postprocess_update_dict", postprocess_update)
+original_setup_listener = patches.patch(__name__, events.EventListener, "_setup", staticmethod(setup_listener))
+patch_constructors()
+patch_values()
+patch_listeners()
+restore_old_names()

@@ -1,0 +1,205 @@
+"""face: the page: the table of tabs, and their assembly with quick settings above and the footer below."""
+
+from __future__ import annotations
+
+import html
+import json
+import mimetypes
+import os
+import platform
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import torch
+
+from modules import (
+    infotext_utils,
+    script_callbacks,
+    shared,
+    ui_generation,
+    ui_gradio_extensions,
+    ui_loadsave,
+    ui_settings,
+    ui_tempdir,
+    ui_txt2img,
+    version,
+)
+from modules.paths_internal import script_path
+from modules.shared import cmd_opts, opts
+
+for media_type, suffix in (
+    ("application/javascript", ".js"),
+    ("application/javascript", ".mjs"),
+    ("image/webp", ".webp"),
+):
+    mimetypes.add_type(
+        media_type, suffix
+    )  # the registry of some systems has other ideas, and the browser refuses to run them
+
+UNTRACKED_TABS = ("settings", "extensions")
+"""Tabs whose controls have no default in ui-config.json."""
+
+
+@dataclass
+class Page:
+    """What is built so far; later tabs connect to earlier ones through it."""
+
+    dummy: gr.components.Component
+    settings: ui_settings.UiSettings
+    loadsave: ui_loadsave.UiLoadsave
+    tabs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TabRow:
+    """A tab of the page. `create` builds it and returns something with an `interface` (gr.Blocks)."""
+
+    id: str
+    label: str
+    create: Callable[[Page], Any]
+
+
+TABS: tuple[TabRow, ...] = (TabRow("txt2img", "txt2img", lambda page: ui_txt2img.create_ui()),)
+"""The tabs before those of extensions, in the order they are built and, unless the user sorts them, shown."""
+
+
+@dataclass(frozen=True)
+class Interface:
+    blocks: gr.Blocks
+    label: str
+    id: str
+
+
+def create_ui() -> gr.Blocks:
+    """Builds the page from the settings and scripts as they are now."""
+    ui_gradio_extensions.reload_javascript()
+    ui_tempdir.install_ui_tempdir_override()
+    infotext_utils.reset()
+    if not opts.show_warnings:
+        warnings.filterwarnings("ignore", module="gradio", category=UserWarning)
+
+    settings = ui_settings.UiSettings()
+    settings.register_settings()
+    page = Page(gr.Textbox(visible=False, render=False), settings, ui_loadsave.UiLoadsave(cmd_opts.ui_config_file), {})
+    interfaces = create_interfaces(page)
+    shared.tab_names = [interface.label for interface in interfaces]
+
+    with gr.Blocks(analytics_enabled=False, title="Stable Diffusion") as demo:
+        page.dummy.render()
+        settings.add_quicksettings()
+        create_tabs(page, in_preferred_order(interfaces))
+        infotext_utils.connect_paste_params_buttons()
+        create_audio_notification()
+        gr.HTML(footer_html(), elem_id="footer")
+        settings.add_functionality(demo)
+        ui_generation.start_at_native_size(page.tabs["txt2img"].form)
+        for tab in page.tabs.values():
+            if hasattr(tab, "setup"):
+                tab.setup(page, demo)
+        reveal_hidden_blocks(demo)
+    page.loadsave.dump_defaults()
+    demo.ui_loadsave = page.loadsave
+    demo.queue(default_concurrency_limit=None)
+    return demo
+
+
+def create_interfaces(page: Page) -> list[Interface]:
+    """The contents of all tabs: ours, those of extensions, the settings."""
+    for row in TABS:
+        page.tabs[row.id] = row.create(page)
+    page.settings.create_ui(page.loadsave, page.dummy)
+    own = [Interface(page.tabs[row.id].interface, row.label, row.id) for row in TABS]
+    others = [Interface(*tab) for tab in script_callbacks.ui_tabs_callback()]
+    return [*own, *others, Interface(page.settings.interface, "Settings", "settings")]
+
+
+def in_preferred_order(interfaces: Sequence[Interface]) -> list[Interface]:
+    """Tabs in the order of the setting ui_tab_order; those it does not name keep theirs."""
+    chosen = {name: i for i, name in enumerate(opts.ui_tab_order)}
+    return sorted(interfaces, key=lambda interface: chosen.get(interface.label, len(chosen)))
+
+
+def create_tabs(page: Page, interfaces: Sequence[Interface]) -> None:
+    """The row of tabs. Hidden ones are part of the page, so that what refers to their controls works, but have no
+    button.
+    """
+    with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
+        for interface in interfaces:
+            is_visible = interface.label not in opts.hidden_tabs
+            with gr.Tab(interface.label, id=interface.id, elem_id=f"tab_{interface.id}", visible=is_visible):
+                interface.blocks.render()
+            if interface.id not in UNTRACKED_TABS and is_visible:
+                page.loadsave.add_block(interface.blocks, interface.id)
+    page.loadsave.add_component(f"webui/Tabs@{tabs.elem_id}", tabs)
+    page.loadsave.setup_ui()
+
+
+def create_audio_notification() -> None:
+    """The sound that is played when pictures are done, if there is a file of that name."""
+    path = os.path.join(script_path, "notification.mp3")
+    if os.path.exists(path) and opts.notification_audio:
+        gr.Audio(interactive=False, value=path, elem_id="audio_notification", visible=False)
+
+
+def footer_html() -> str:
+    links = (
+        '<a href="./docs">API</a>',
+        '<a href="https://gradio.app">Gradio</a>',
+        '<a href="#" onclick="showProfile(\'./internal/profile-startup\'); return false;">Startup profile</a>',
+        '<a href="#" onclick="settings_restart_gradio.click(); return false">Reload UI</a>',
+    )
+    return (
+        f"<div class='footer-links'>{'<span>•</span>'.join(links)}</div><div class='versions'>{versions_html()}</div>"
+    )
+
+
+def versions_html() -> str:
+    """One line of versions; the page fills in the checkpoint."""
+    versions = (
+        f"version: <b>{html.escape(version.PROGRAM_VERSION)}</b>",
+        f"python: <span title='{html.escape(sys.version)}'>{platform.python_version()}</span>",
+        f"torch: {html.escape(torch.__version__)}",
+        f"gradio: {gr.__version__}",
+        "checkpoint: <a id='sd_checkpoint_hash'>N/A</a>",
+    )
+    return "\n<span>•</span>\n".join(versions)
+
+
+def hidden_blocks(block: Any, hidden: bool = False) -> Iterator[Any]:
+    """Every block that Gradio leaves out of the DOM until a tab is chosen or an accordion opened."""
+    if hidden and not (isinstance(block, gr.Tab) and block.visible is False):
+        yield block
+    for position, child in enumerate(getattr(block, "children", [])):
+        closed = isinstance(block, gr.Accordion) and not block.open
+        yield from hidden_blocks(child, hidden or closed or (isinstance(block, gr.Tabs) and position > 0))
+
+
+def last_id(block: Any) -> str | None:
+    """Element id of the last control in a block that has one."""
+    for child in reversed(getattr(block, "children", [])):
+        found = last_id(child)
+        if found:
+            return found
+    return block.elem_id if isinstance(block, gr.components.Component) else None
+
+
+def reveal_hidden_blocks(demo: gr.Blocks) -> None:
+    """Has the page make all of its elements at once, as scripts expect to find them, and tells it how to know that they
+    are there.
+    """
+    blocks = list(hidden_blocks(demo))
+    pages = [tab for tabs in demo.blocks.values() if isinstance(tabs, gr.Tabs) for tab in tabs.children]
+    ids = [last_id(tab) for tab in pages if tab.visible is not False]
+    demo.load(
+        fn=None,
+        inputs=None,
+        outputs=blocks,
+        js=f"() => revealBlocks({len(blocks)}, {json.dumps([name for name in ids if name])})",
+    )
+
+
+from modules.ui_common import create_output_panel, create_refresh_button, plaintext_to_html  # noqa: E402, F401

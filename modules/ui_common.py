@@ -1,0 +1,356 @@
+"""face: what several tabs share: the panel of results with its buttons, saving from it, refresh buttons and dialogs."""
+
+from __future__ import annotations
+
+import csv
+import html
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import wraps
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+
+from modules import images as modules_images
+from modules import infotext_utils as parameters_copypaste
+from modules import scripts, shared, ui_tempdir, util
+from modules.infotext_utils import image_from_url_text
+from modules.ui_components import ToolButton
+
+folder_symbol = "\U0001f4c2"  # 📂
+refresh_symbol = "\U0001f504"  # 🔄
+
+LOG_COLUMNS = (
+    "prompt",
+    "seed",
+    "width",
+    "height",
+    "sampler",
+    "cfgs",
+    "steps",
+    "filename",
+    "negative_prompt",
+    "sd_model_name",
+    "sd_model_hash",
+)
+"""Columns of log.csv in the directory of the Save button."""
+
+WITH_SELECTED_INDEX = "(...inputs) => [...inputs.slice(0, -1), selected_gallery_index()]"
+"""Has the page put the number of the selected picture into the last input of an event."""
+
+
+@dataclass
+class OutputPanel:
+    """The components of a panel of results; what a job of the tab returns goes into the first four."""
+
+    gallery: gr.Gallery | None = None
+    generation_info: gr.Textbox | None = None
+    infotext: gr.HTML | None = None
+    html_log: gr.HTML | None = None
+    button_upscale: gr.Button | None = None
+
+    def outputs(self) -> list[gr.components.Component]:
+        return [self.gallery, self.generation_info, self.infotext, self.html_log]
+
+
+def plaintext_to_html(text: str, classname: str | None = None) -> str:
+    """The text as a paragraph, escaped, its lines kept."""
+    content = "<br>\n".join(html.escape(line) for line in text.split("\n"))
+    return f"<p class='{classname}'>{content}</p>" if classname else f"<p>{content}</p>"
+
+
+def infotext_to_html(text: str) -> str:
+    """An infotext as the page shows it; nothing for an empty one."""
+    return plaintext_to_html(text) if text else ""
+
+
+def update_generation_info(generation_info: str, html_info: str, img_index: int | str) -> tuple[str, Any]:
+    """The infotext of the picture selected in the gallery; the one shown stays when it has none."""
+    try:
+        infotexts = json.loads(generation_info)["infotexts"]
+        index = int(img_index)
+        if not 0 <= index < len(infotexts):
+            return html_info, gr.skip()
+        return infotext_to_html(infotexts[index]), gr.skip()
+    except (TypeError, ValueError, KeyError):
+        return html_info, gr.skip()
+
+
+def show_first_picture(function: Callable) -> Callable:
+    """A handler whose first output, a list of pictures, opens with the first one large, as Gradio does only on its own
+    accord.
+    """
+
+    @wraps(function)
+    def shown(*args: Any, **kwargs: Any) -> tuple:
+        pictures, *rest = function(*args, **kwargs)
+        if isinstance(pictures, list) and pictures:
+            return (gr.update(value=pictures, selected_index=0), *rest)
+        return (pictures, *rest)
+
+    return shown
+
+
+def update_logfile(logfile_path: str, fields: Sequence[str]) -> None:
+    """Widens a CSV log written with fewer columns to `fields`; rows that are longer than the header lose what is beyond
+    it.
+    """
+    with open(logfile_path, encoding="utf8", newline="") as file:
+        rows = list(csv.reader(file))
+    if not rows or set(rows[0]) >= set(fields):
+        return
+    header = [*rows[0], *(field for field in fields if field not in rows[0])]
+    with open(logfile_path, "w", encoding="utf8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([*row[: len(header)], *[""] * (len(header) - len(row))] for row in rows[1:] if row)
+
+
+def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> None:
+    """Adds a row about the first picture of a click on Save to log.csv."""
+    path = os.path.join(directory, "log.csv")
+    if os.path.exists(path):
+        update_logfile(path, LOG_COLUMNS)
+    is_new = not os.path.exists(path) or os.path.getsize(path) == 0
+    values = {**data, "sampler": data.get("sampler_name"), "cfgs": data.get("cfg_scale"), "filename": filename}
+    with open(path, "a", encoding="utf8", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(LOG_COLUMNS)
+        writer.writerow([values.get(column, "") for column in LOG_COLUMNS])
+
+
+def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: int) -> tuple[Any, str]:
+    """Saves the selected picture, or all, to the directory of the setting outdir_save.
+
+    js_data: the result's `Processed.js()`. index: number in the gallery, -1 when none is selected.
+    Returns the list of files to download and a line of HTML naming the first.
+    """
+    if not js_data or not images:
+        return gr.update(), plaintext_to_html("There is nothing to save.")
+    data = json.loads(js_data)
+    p = SimpleNamespace(**data)
+    first = int(data.get("index_of_first_image", 0))
+    start = 0
+    if index > -1 and shared.opts.save_selected_only and index >= first:
+        images, start = [images[index]], index
+    os.makedirs(shared.opts.outdir_save, exist_ok=True)
+
+    files = []
+    for number, picture in enumerate(images, start):
+        files += save_picture(p, picture, number, is_grid=number < first)
+    if shared.opts.save_write_log_csv:
+        append_to_logfile(shared.opts.outdir_save, data, os.path.basename(files[0]))
+    saved = files[0]
+    if do_make_zip:
+        files.insert(0, zip_files(p, files, start - first))
+    return gr.update(value=files, visible=True), plaintext_to_html(f"Saved: {os.path.basename(saved)}")
+
+
+def save_picture(p: SimpleNamespace, picture: Any, number: int, is_grid: bool) -> list[str]:
+    """Saves picture `number` of a gallery and returns the paths of what was written, the text file beside it last."""
+    image = image_from_url_text(picture)
+    position = 0 if is_grid else number - p.index_of_first_image
+    parameters = parameters_copypaste.parse_generation_parameters(p.infotexts[number], [])
+    path, text_path = modules_images.save_image(
+        image,
+        shared.opts.outdir_save,
+        "",
+        seed=parameters.get("Seed", p.all_seeds[position]),
+        prompt=parameters.get("Prompt", p.all_prompts[position]),
+        extension=shared.opts.samples_format,
+        info=p.infotexts[number],
+        grid=is_grid,
+        p=p,
+        save_to_dirs=shared.opts.use_save_to_dirs_for_ui,
+    )
+    return [path, text_path] if text_path else [path]
+
+
+def zip_files(p: SimpleNamespace, files: Sequence[str], position: int) -> str:
+    """Packs files into an archive in the directory of the Save button and returns its path."""
+    position = max(position, 0)
+    namegen = modules_images.FilenameGenerator(p, p.all_seeds[position], p.all_prompts[position], None, zip=True)
+    name = namegen.apply(shared.opts.grid_zip_filename_pattern or "[datetime]_[[model_name]]_[seed]-[seed_last]")
+    path = os.path.join(shared.opts.outdir_save, f"{name}.zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in files:
+            archive.write(file, os.path.basename(file))
+    return path
+
+
+def open_folder(directory: str, images: Sequence[Any] | None = None, index: int | None = None) -> None:
+    """Opens the output directory on the server's desktop, or that of the selected picture if the user chose so."""
+    if shared.cmd_opts.hide_ui_dir_config:
+        return
+    choice = shared.opts.open_dir_button_choice
+    if choice.startswith("Subdirectory") and images and index is not None and 0 <= index < len(images):
+        path = images[index][0] if isinstance(images[index], (tuple, list)) else str(images[index])
+        if os.path.exists(path) and ("temp dir" in choice or not ui_tempdir.is_gradio_temp_path(path)):
+            directory = os.path.dirname(path)
+    if not os.path.isdir(directory):
+        gr.Info(f"The folder {directory} does not exist yet: it is made when something is saved in it.")
+        return
+    util.open_folder(directory)
+
+
+def create_output_panel(tabname: str, outdir: str, toprow: Any = None) -> OutputPanel:
+    """The right half of a tab: gallery, buttons, infotext and the line below it. A toprow that is compact gets its
+    Generate button here.
+    """
+    panel = OutputPanel()
+    with gr.Column(elem_id=f"{tabname}_results"):
+        if toprow is not None:
+            toprow.create_inline_toprow_image()
+        with gr.Column(elem_id=f"{tabname}_results_panel"):
+            with gr.Group(elem_id=f"{tabname}_gallery_container"):
+                panel.gallery = gr.Gallery(
+                    label="Output",
+                    show_label=False,
+                    elem_id=f"{tabname}_gallery",
+                    columns=4,
+                    preview=True,
+                    height=shared.opts.gallery_height or None,
+                    object_fit="contain",
+                    interactive=False,
+                    buttons=[],
+                    format="png",
+                )
+            with gr.Row(elem_id=f"image_buttons_{tabname}", elem_classes="image-buttons"):
+                buttons = create_result_buttons(tabname, panel, outdir)
+            if tabname == "extras":
+                create_extras_texts(panel)
+            else:
+                create_result_texts(tabname, panel, buttons)
+    return panel
+
+
+def create_result_buttons(tabname: str, panel: OutputPanel, outdir: str) -> dict[str, gr.Button]:
+    """The row below the gallery; returns the buttons that save, by name."""
+    buttons: dict[str, gr.Button] = {}
+    folder = ToolButton(
+        folder_symbol,
+        elem_id=f"{tabname}_open_folder",
+        visible=not shared.cmd_opts.hide_ui_dir_config,
+        tooltip="Open the folder of the pictures",
+    )
+    folder.click(
+        fn=lambda images, index: open_folder(shared.opts.outdir_samples or outdir, images, index),
+        js=WITH_SELECTED_INDEX,
+        inputs=[panel.gallery, folder],
+    )
+    if tabname != "extras":
+        buttons["save"] = ToolButton("💾", elem_id=f"save_{tabname}", tooltip=f"Save to {shared.opts.outdir_save}")
+        buttons["zip"] = ToolButton("🗃️", elem_id=f"save_zip_{tabname}", tooltip="Save and pack into a zip archive")
+    create_send_buttons(tabname, panel)
+    if tabname == "txt2img":
+        panel.button_upscale = ToolButton(
+            "✨", elem_id=f"{tabname}_upscale", tooltip="Upscale the picture with the settings of Hires. fix"
+        )
+    return buttons
+
+
+def create_send_buttons(tabname: str, panel: OutputPanel) -> None:
+    """The buttons that send the picture, and from txt2img its settings, to another tab."""
+    runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
+    paste_field_names = runners[tabname].paste_field_names if tabname in runners else []
+    destinations = {"img2img": ("🖼️", "img2img"), "inpaint": ("🎨️", "img2img inpainting"), "extras": ("📐", "Extras")}
+    for destination, (symbol, name) in destinations.items():
+        button = ToolButton(
+            symbol, elem_id=f"{tabname}_send_to_{destination}", tooltip=f"Send the picture and its settings to {name}"
+        )
+        binding = parameters_copypaste.ParamBinding(
+            paste_button=button,
+            tabname=destination,
+            source_tabname="txt2img" if tabname == "txt2img" else None,
+            source_image_component=panel.gallery,
+            paste_field_names=paste_field_names,
+        )
+        parameters_copypaste.register_paste_params_button(binding)
+
+
+def create_extras_texts(panel: OutputPanel) -> None:
+    panel.generation_info = gr.HTML(elem_id="html_info_x_extras")
+    panel.infotext = gr.HTML(elem_id="html_info_extras", elem_classes="infotext")
+    panel.html_log = gr.HTML(elem_id="html_log_extras")
+
+
+def create_result_texts(tabname: str, panel: OutputPanel, buttons: dict[str, gr.Button]) -> None:
+    """Downloads, infotext and log, and what the Save buttons and a change of the selected picture do to them."""
+    downloads = gr.File(
+        None,
+        file_count="multiple",
+        interactive=False,
+        show_label=False,
+        visible=False,
+        elem_id=f"download_files_{tabname}",
+    )
+    with gr.Group():
+        panel.infotext = gr.HTML(elem_id=f"html_info_{tabname}", elem_classes="infotext")
+        panel.html_log = gr.HTML(elem_id=f"html_log_{tabname}", elem_classes="html-log")
+        panel.generation_info = gr.Textbox(visible=False, elem_id=f"generation_info_{tabname}")
+        if tabname in ("txt2img", "img2img"):
+            refresh = gr.Button(visible=False, elem_id=f"{tabname}_generation_info_button")
+            refresh.click(
+                fn=update_generation_info,
+                js=WITH_SELECTED_INDEX,
+                inputs=[panel.generation_info, panel.infotext, panel.infotext],
+                outputs=[panel.infotext, panel.infotext],
+                show_progress="hidden",
+            )
+    for name, zipped in (("save", "false"), ("zip", "true")):
+        buttons[name].click(
+            fn=save_files,
+            js=f"(x, y, z, w) => [x, y, {zipped}, selected_gallery_index()]",
+            inputs=[panel.generation_info, panel.gallery, panel.infotext, panel.infotext],
+            outputs=[downloads, panel.html_log],
+            show_progress="hidden",
+        )
+
+
+def create_refresh_button(
+    refresh_component: Any, refresh_method: Callable[[], Any] | None, refreshed_args: Any, elem_id: str
+) -> ToolButton:
+    """A button that rescans something and updates the choices of a component, or of several.
+
+    refreshed_args: the properties to set, or a function that returns them after `refresh_method` has run.
+    """
+    components = refresh_component if isinstance(refresh_component, list) else [refresh_component]
+    label = next((component.label for component in components if getattr(component, "label", None)), None)
+
+    def refresh() -> Any:
+        if refresh_method is not None:
+            refresh_method()
+        arguments = refreshed_args() if callable(refreshed_args) else refreshed_args
+        for component in components:
+            for key, value in arguments.items():
+                setattr(component, key, value)
+        updates = [gr.update(**arguments) for _ in components]
+        return updates if len(updates) > 1 else updates[0]
+
+    button = ToolButton(refresh_symbol, elem_id=elem_id, tooltip=f"{label}: look again" if label else "Look again")
+    button.click(fn=refresh, inputs=[], outputs=components, show_progress="hidden")
+    return button
+
+
+def setup_dialog(button_show: gr.Button, dialog: Any, *, button_close: gr.Button | None = None) -> None:
+    """Has a button open a hidden block as a popup, and another one close it."""
+    dialog.visible = False
+    button_show.click(
+        fn=lambda: gr.update(visible=True),
+        inputs=[],
+        outputs=[dialog],
+        show_progress="hidden",
+    ).then(fn=None, js=f'() => popupId("{dialog.elem_id}")')
+    if button_close:
+        button_close.click(fn=None, js="closePopup")
+
+
+def titled_section(title: str | None) -> Any:
+    """An accordion with that title, closed; without a title nothing around the content."""
+    return gr.Accordion(title, open=False) if title else nullcontext()

@@ -1,0 +1,145 @@
+"""face: the page's scripts and style sheets, those of extensions included, written into the HTML that Gradio serves.
+
+Gradio's own `head=` is inserted once the page runs, too late for scripts that wait for the page or for a component.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+from typing import Any
+
+from gradio import routes
+
+from modules import localization, scripts, shared, shared_gradio_themes
+from modules.paths import data_path, script_path
+from modules.paths_internal import extensions_dir
+
+
+def webpath(fn: str) -> str:
+    """The address of a file for the page: relative if it is part of the program, with its time so that a new one is
+    fetched.
+    """
+    path = os.path.relpath(fn, script_path).replace("\\", "/") if is_inside(fn, script_path) else os.path.abspath(fn)
+    return f"file={path}?{os.path.getmtime(fn)}"
+
+
+def is_inside(path: str, directory: str) -> bool:
+    """Whether a path is a directory or lies in it, links followed."""
+    path, directory = os.path.realpath(path), os.path.realpath(directory)
+    return path == directory or path.startswith(os.path.join(directory, ""))
+
+
+def script_tag(path: str, *, module: bool = False) -> str:
+    kind = "module" if module else "text/javascript"
+    return f'<script type="{kind}" src="{html.escape(webpath(path))}"></script>'
+
+
+def javascript_html() -> str:
+    """Script tags in the order they run: translations, script.js, javascript/*.js and *.mjs of program and
+    extensions.
+    """
+    tags = [f"<script>{localization.localization_js(shared.opts.localization)}</script>"]
+    tags.append(script_tag(os.path.join(script_path, "script.js")))
+    tags += [script_tag(script.path) for script in scripts.list_scripts("javascript", ".js")]
+    tags += [script_tag(script.path, module=True) for script in scripts.list_scripts("javascript", ".mjs")]
+    if shared.cmd_opts.theme:
+        tags.append(f"<script>set_theme({json.dumps(shared.cmd_opts.theme)});</script>")
+    return "\n".join([*tags, ""])
+
+
+def css_html() -> str:
+    """Links to style.css of program and extensions and user.css, and the page's background, painted before Gradio is
+    there.
+    """
+    sheets = [*scripts.list_files_with_name("style.css"), os.path.join(data_path, "user.css")]
+    links = [
+        f'<link rel="stylesheet" property="stylesheet" href="{html.escape(webpath(path))}">'
+        for path in sheets
+        if os.path.isfile(path)
+    ]
+    return "\n".join([*links, f"<style>{background_css()}{gallery_height_css()}</style>", ""])
+
+
+def background_css() -> str:
+    light = shared_gradio_themes.resolve_var("background_fill_primary")
+    dark = shared_gradio_themes.resolve_var("background_fill_primary_dark")
+    return (
+        f"html {{ background-color: {light}; }} "
+        f"@media (prefers-color-scheme: dark) {{ html {{ background-color: {dark}; }} }} "
+    )
+
+
+def gallery_height_css() -> str:
+    """The height of the results as the setting gallery_height gives it: a CSS length, or a number of pixels."""
+    height = shared.opts.gallery_height.strip()
+    if not re.fullmatch(r"[\w.%()+*/ ,-]+", height):
+        return ""
+    return f".gradio-container.gradio-container {{ --gallery-height: {height}{'px' if height.isdigit() else ''}; }}"
+
+
+def reload_javascript() -> None:
+    """Reads scripts and styles anew for the pages served from now on."""
+    head, body = javascript_html(), css_html()
+
+    def template_response(*args: Any, **kwargs: Any) -> Any:
+        response = original_template_response(*args, **kwargs)
+        if kwargs.get("name", "").startswith("frontend/"):
+            response.body = response.body.replace(
+                b"</head>", f'{head}<meta name="referrer" content="no-referrer"/></head>'.encode()
+            )
+            response.body = response.body.replace(b"</body>", f"{body}</body>".encode())
+            response.init_headers()
+        return response
+
+    routes.templates.TemplateResponse = template_response
+
+
+def allowed_paths() -> list[str]:
+    """Places whose files the page may ask for: program, data, extensions and those named by --gradio-allowed-path."""
+    flagged = shared.cmd_opts.gradio_allowed_path or []
+    return [os.path.abspath(path) for path in (script_path, data_path, extensions_dir, *flagged)]
+
+
+def blocked_paths() -> list[str]:
+    """What is not served though it lies in an allowed place: settings, logins, the packages and history of
+    the program.
+    """
+    files = [shared.cmd_opts.ui_settings_file, shared.cmd_opts.ui_config_file, shared.cmd_opts.gradio_auth_path]
+    folders = [os.path.join(script_path, name) for name in ("venv", ".git")] + [os.path.join(data_path, "cache")]
+    return [os.path.abspath(path) for path in (*files, *folders) if path]
+
+
+def absolute_path(path: str) -> str:
+    """The file a `file=` address means: relative ones lie in the folder of the program."""
+    return os.path.abspath(os.path.join(script_path, path))
+
+
+def is_servable(path: str) -> bool:
+    """Whether a `file=` address is worth looking at: no part of it may be hidden, and links may not lead out of the
+    allowed places.
+    """
+    if any(part.startswith(".") and part not in (".", "..") for part in path.replace("\\", "/").split("/")):
+        return False
+    return os.path.realpath(absolute_path(path)) == absolute_path(path) or any(
+        is_inside(absolute_path(path), place) for place in allowed_paths()
+    )
+
+
+def page_options() -> dict[str, Any]:
+    """Arguments for `gr.mount_gradio_app`: our theme, no footer and no history of Gradio's, and the files it
+    may serve.
+    """
+    return {
+        "theme": shared.gradio_theme,
+        "footer_links": [],
+        "run_history": False,
+        "allowed_paths": allowed_paths(),
+        "blocked_paths": blocked_paths(),
+        "show_error": True,
+    }
+
+
+original_template_response = routes.templates.TemplateResponse

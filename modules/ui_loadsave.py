@@ -1,0 +1,211 @@
+"""face: ui-config.json: the page's own defaults of every control, and the settings page that writes them."""
+
+from __future__ import annotations
+
+import html
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from modules import errors, util
+from modules.ui_components import InputAccordion, ToolButton
+
+logger = logging.getLogger(__name__)
+
+FIELDS: dict[type, tuple[str, ...]] = {
+    gr.Slider: ("visible", "value", "minimum", "maximum", "step"),
+    gr.Radio: ("visible", "value"),
+    gr.Checkbox: ("visible", "value"),
+    gr.Textbox: ("visible", "value"),
+    gr.Number: ("visible", "value"),
+    gr.Dropdown: ("visible", "value"),
+    ToolButton: ("visible",),
+    gr.Button: ("visible",),
+}
+"""Which properties of which component are kept. Subclasses other than these are not."""
+
+
+def radio_choices(comp: Any) -> list[Any]:
+    """The texts a component offers; empty if it offers none."""
+    return [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(comp, "choices", None) or []]
+
+
+def is_choice(component: Any, value: Any) -> bool:
+    """Whether a stored value can be chosen in a radio group or dropdown."""
+    if getattr(component, "allow_custom_value", False):
+        return True
+    choices = radio_choices(component)
+    if getattr(component, "multiselect", False):
+        return isinstance(value, list) and all(item in choices for item in value)
+    return value in choices
+
+
+def is_tab(tabs: gr.Tabs, tab_id: Any) -> bool:
+    """Whether a stored value names one of the tabs, by id or position."""
+    items = [child for child in tabs.children if isinstance(child, gr.Tab)]
+    return tab_id < len(items) if isinstance(tab_id, int) else tab_id in [item.id for item in items]
+
+
+class UiLoadsave:
+    """Applies the stored defaults to components as the page is built, and collects the defaults of those that have
+    none.
+
+    ui_settings: key -> value as in the file; component_mapping: key -> component of everything with a value.
+    An unreadable file is left alone: the page then has its built-in defaults and nothing is written.
+    """
+
+    def __init__(self, filename: str):
+        self.filename = filename
+        self.ui_settings: dict[str, Any] = {}
+        self.component_mapping: dict[str, Any] = {}
+        self.error_loading = False
+        self.finalized_ui = False
+        self.ui_defaults_view: gr.Button | None = None
+        self.ui_defaults_apply: gr.Button | None = None
+        self.ui_defaults_review: gr.HTML | None = None
+        try:
+            self.ui_settings = self.read_from_file()
+        except (OSError, ValueError) as e:
+            self.error_loading = True
+            errors.display(e, "loading the defaults of the page")
+
+    def add_component(self, path: str, x: Any) -> None:
+        """Applies what is stored for a component; path: "<tab id>/<label>"."""
+        assert not self.finalized_ui, "the page is complete"
+        if isinstance(x, InputAccordion):
+            if x.accordion.visible:
+                self.apply_field(path, x, x.accordion, "visible")
+            self.apply_field(path, x, x, "value")
+            self.apply_field(path, x, x.accordion, "value", attribute="open")
+        elif isinstance(x, gr.Tabs):
+            self.apply_field(path, x, x, "selected", allowed=lambda value: is_tab(x, value))
+        elif type(x) in FIELDS:
+            for field in FIELDS[type(x)]:
+                if field == "visible" and not x.visible:
+                    continue
+                has_choices = field == "value" and isinstance(x, (gr.Radio, gr.Dropdown))
+                self.apply_field(
+                    path, x, x, field, allowed=(lambda value: is_choice(x, value)) if has_choices else None
+                )
+
+    def apply_field(
+        self,
+        path: str,
+        component: Any,
+        target: Any,
+        field: str,
+        allowed: Callable[[Any], bool] | None = None,
+        attribute: str | None = None,
+    ) -> None:
+        """Sets one property of `target` to what is stored for `component`, or stores it; `allowed` refuses stored
+        values.
+
+        A component may have a function `init_field`, which is called with the value that was stored for it.
+        """
+        if getattr(component, "do_not_save_to_config", False):
+            return
+        key = f"{path}/{field}"
+        if getattr(component, "custom_script_source", None) is not None:
+            key = f"customscript/{component.custom_script_source}/{key}"
+        saved = self.ui_settings.get(key)
+        if saved is None:
+            self.ui_settings[key] = getattr(target, attribute or field)
+        elif allowed is None or allowed(saved):
+            setattr(target, attribute or field, self.cast(component, field, saved))
+            if field == "value" and hasattr(component, "init_field"):
+                component.init_field(saved)
+        if field == "value":
+            self.component_mapping.setdefault(key, component)
+
+    @staticmethod
+    def cast(component: Any, field: str, value: Any) -> Any:
+        if field == "value" and isinstance(component, gr.Textbox):
+            return str(value)
+        if field == "value" and isinstance(component, gr.Number):
+            return float(value)
+        return value
+
+    def add_block(self, x: Any, path: str = "") -> None:
+        """Applies what is stored to a block and all it contains."""
+        if hasattr(x, "children"):
+            if isinstance(x, gr.Tabs) and x.elem_id is not None:
+                self.add_component(f"{path}/Tabs@{x.elem_id}", x)
+            for child in x.children:
+                self.add_block(child, path)
+        elif getattr(x, "label", None) is not None:
+            self.add_component(f"{path}/{x.label}", x)
+        elif isinstance(x, gr.Button) and x.value is not None:
+            self.add_component(f"{path}/{x.value}", x)
+
+    def read_from_file(self) -> dict[str, Any]:
+        """What is stored; nothing if there is no file. Raises OSError or ValueError for an unreadable one."""
+        if not os.path.exists(self.filename):
+            return {}
+        with open(self.filename, encoding="utf8") as file:
+            return json.load(file)
+
+    def write_to_file(self, current_ui_settings: Mapping[str, Any]) -> None:
+        util.write_text_atomically(self.filename, json.dumps(current_ui_settings, indent=4, ensure_ascii=False))
+
+    def dump_defaults(self) -> None:
+        """Writes the file once the page is complete, if components were added or it is new."""
+        self.finalized_ui = True
+        if not self.error_loading and self.read_from_file() != self.ui_settings:
+            self.write_to_file(self.ui_settings)
+
+    def iter_changes(
+        self, current_ui_settings: Mapping[str, Any], values: Sequence[Any]
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """(key, stored value, value in the page) of every component whose value differs from what is stored."""
+        for (path, component), new_value in zip(self.component_mapping.items(), values, strict=True):
+            old_value = current_ui_settings.get(path)
+            choices = radio_choices(component)
+            if choices and getattr(component, "type", None) == "index" and isinstance(new_value, int):
+                if new_value >= len(choices):
+                    continue
+                new_value = choices[new_value]
+            is_empty = new_value == "" and old_value is None or new_value == []
+            if new_value != old_value and not is_empty:
+                yield path, old_value, new_value
+
+    def ui_view(self, *values: Any) -> str:
+        """An HTML table of what would be written."""
+        rows = [
+            f"<tr><td>{html.escape(path)}</td><td>{html.escape(str(old))}</td>"
+            f"<td class='ui-defaults-new'>{html.escape(str(new))}</td></tr>"
+            for path, old, new in self.iter_changes(self.read_from_file(), values)
+        ]
+        rows = rows or ["<tr><td colspan=3>No changes</td></tr>"]
+        head = "<thead><tr><th>Path</th><th>Old value</th><th>New value</th></tr></thead>"
+        return f"<table id='ui-defaults'>{head}<tbody>{''.join(rows)}</tbody></table>"
+
+    def ui_apply(self, *values: Any) -> str:
+        """Writes the values of the page as its defaults; they hold when it is built the next time."""
+        current = self.read_from_file()
+        changes = {path: new for path, _, new in self.iter_changes(current, values)}
+        if not changes:
+            return "No changes."
+        self.write_to_file({**current, **changes})
+        return f"Wrote {len(changes)} changes."
+
+    def create_ui(self) -> None:
+        """The page Defaults of the settings."""
+        gr.HTML(
+            "Store the present values of this page's controls as its defaults: set them as you like to find them, "
+            "look at <b>View changes</b>, then <b>Apply</b>. They hold from the next start, or Reload UI, on."
+        )
+        with gr.Row():
+            self.ui_defaults_view = gr.Button(value="View changes", elem_id="ui_defaults_view", variant="secondary")
+            self.ui_defaults_apply = gr.Button(value="Apply", elem_id="ui_defaults_apply", variant="primary")
+        self.ui_defaults_review = gr.HTML("")
+
+    def setup_ui(self) -> None:
+        """Connects the page Defaults, once all components are known."""
+        assert not self.finalized_ui, "the page is complete"
+        inputs = list(self.component_mapping.values())
+        for button, function in ((self.ui_defaults_view, self.ui_view), (self.ui_defaults_apply, self.ui_apply)):
+            button.click(fn=function, inputs=inputs, outputs=[self.ui_defaults_review])

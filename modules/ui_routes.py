@@ -1,0 +1,134 @@
+"""face: the HTTP routes the page itself uses: progress, its files, start-up profile and system information.
+
+All of them ask for the login of --gradio-auth where that is set, except `/internal/ping`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import gradio.routes
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.exceptions import HTTPException
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from gradio.route_utils import file_fetch
+from pydantic import BaseModel, Field
+from starlette.routing import Mount
+
+from modules import progress, shared, sysinfo, timer, ui_gradio_extensions
+
+
+class PendingTasksResponse(BaseModel):
+    size: int = Field(title="Pending task size")
+    tasks: list[str] = Field(title="Pending task ids")
+
+
+class ProgressRequest(BaseModel):
+    id_task: str | None = Field(default=None, title="Task ID", description="id of the task to get progress for")
+    id_live_preview: int = Field(
+        default=-1, title="Live preview image ID", description="id of the last preview the page has received"
+    )
+    live_preview: bool = Field(default=True, title="Include live preview", description="whether to send a preview")
+
+
+class ProgressResponse(BaseModel):
+    active: bool = Field(title="Whether the task is being worked on right now")
+    queued: bool = Field(title="Whether the task is in queue")
+    completed: bool = Field(title="Whether the task has already finished")
+    progress: float | None = Field(default=None, title="Progress", description="Share that is done, from 0 to 1")
+    eta: float | None = Field(default=None, title="ETA in secs")
+    live_preview: str | None = Field(default=None, title="Live preview image", description="A data URI")
+    id_live_preview: int | None = Field(
+        default=None, title="Live preview image ID", description="Send this with the next request"
+    )
+    textinfo: str | None = Field(default=None, title="Info text", description="Text shown in the progress bar")
+
+
+class QuicksettingsHint(BaseModel):
+    name: str = Field(title="Name of the quicksettings field")
+    label: str = Field(title="Label of the quicksettings field")
+
+
+def gradio_app(app: FastAPI) -> gradio.routes.App | None:
+    """Gradio's own application, which is mounted into ours and knows who has logged in."""
+    mounted = (route.app for route in app.routes if isinstance(route, Mount))
+    return next((inner for inner in mounted if isinstance(inner, gradio.routes.App)), None)
+
+
+def require_login(request: Request) -> None:
+    """Refuses requests without Gradio's login cookie where the page asks for a login."""
+    page = gradio_app(request.app)
+    if page is None or page.auth is None:
+        return
+    cookies = (f"access-token-{page.cookie_id}", f"access-token-unsecure-{page.cookie_id}")
+    if not any(request.cookies.get(name) in page.tokens for name in cookies):
+        raise HTTPException(status_code=401, detail="Not authenticated")
+
+
+ping_router = APIRouter(prefix="/internal", tags=["page"])
+router = APIRouter(tags=["page"], dependencies=[Depends(require_login)])
+
+
+@ping_router.get("/ping", summary="Liveness")
+def ping() -> dict[str, Any]:
+    return {}
+
+
+@router.post("/internal/progress", response_model=ProgressResponse, summary="Progress of a task of the page")
+def internal_progress(req: ProgressRequest) -> progress.ProgressReport:
+    return progress.progressapi(req.id_task, req.id_live_preview, req.live_preview)
+
+
+@router.get("/internal/pending-tasks", response_model=PendingTasksResponse, summary="Tasks that wait")
+def pending_tasks() -> dict[str, Any]:
+    return progress.get_pending_tasks()
+
+
+@router.get(
+    "/internal/quicksettings-hint", response_model=list[QuicksettingsHint], summary="Keys and labels of settings"
+)
+def quicksettings_hint() -> list[dict[str, str]]:
+    return [{"name": key, "label": info.label} for key, info in shared.opts.data_labels.items()]
+
+
+@router.get("/internal/profile-startup", summary="Where the time of the start went")
+def profile_startup() -> JSONResponse:
+    return JSONResponse(timer.startup_record)
+
+
+def sysinfo_response(disposition: str) -> PlainTextResponse:
+    headers = {"Content-Disposition": f'{disposition}; filename="{sysinfo.default_filename()}"'}
+    return PlainTextResponse(sysinfo.get(), headers=headers)
+
+
+@router.get("/internal/sysinfo", summary="System information as JSON text")
+def download_sysinfo(attachment: str = "") -> PlainTextResponse:
+    return sysinfo_response("attachment" if attachment else "inline")
+
+
+@router.get("/internal/sysinfo-download", summary="System information as a file")
+def download_sysinfo_file() -> PlainTextResponse:
+    return sysinfo_response("attachment")
+
+
+@router.get("/file={path:path}", summary="A file the page may see")
+def file(path: str, request: Request) -> Response:
+    """Serves scripts, style sheets, pictures of extensions and results, from the places of `allowed_paths` only."""
+    page = gradio_app(request.app)
+    if page is None or not ui_gradio_extensions.is_servable(path):
+        raise HTTPException(403, f"File not allowed: {path}.")
+    return file_fetch(ui_gradio_extensions.absolute_path(path), request, page.get_blocks(), page.uploaded_file_dir)
+
+
+def setup_ui_api(app: FastAPI) -> None:
+    """Adds the routes, before the page at "/" so that it does not swallow them."""
+    for routes in (ping_router, router):
+        app.include_router(routes)
+    mounts = [route for route in app.router.routes if isinstance(route, Mount)]
+    for mount in mounts:
+        app.router.routes.remove(mount)
+        app.router.routes.append(mount)
+
+
+LoggedIn = Annotated[None, Depends(require_login)]
+"""For routes elsewhere that only people who have logged in may use."""
