@@ -67,7 +67,8 @@ class Program:
 
     def request(self, path, body=None):
         data = None if body is None else json.dumps(body).encode()
-        address = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data)
+        headers = {"Content-Type": "application/json"}
+        address = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers)
         with urllib.request.urlopen(address, timeout=SECONDS_TO_ANSWER) as answer:
             return answer.read()
 
