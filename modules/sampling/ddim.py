@@ -16,8 +16,8 @@ from tqdm import trange
 
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     notify,
@@ -50,7 +50,7 @@ class Alphas:
 
 @torch.no_grad()
 def sample_ddim(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     timesteps: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -101,7 +101,7 @@ ADAMS_BASHFORTH = ((1,), (3, -1), (23, -16, 5), (55, -59, 37, -9))
 
 @torch.no_grad()
 def sample_plms(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     timesteps: Tensor,
     extra_args: ExtraArgs | None = None,

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     get_ancestral_step,
@@ -80,7 +80,7 @@ def ancestral_target(t: Tensor, t_next: Tensor, t_end: Tensor, eta: float) -> tu
 
 @torch.no_grad()
 def sample_dpm_fast(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigma_min: Tensor | float,
     sigma_max: Tensor | float,
@@ -138,7 +138,7 @@ class StepSize:
 
 @torch.no_grad()
 def sample_dpm_adaptive(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigma_min: Tensor | float,
     sigma_max: Tensor | float,

@@ -11,8 +11,8 @@ from tqdm import trange
 from modules.sampling.noise import BrownianTreeNoiseSampler
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     get_ancestral_step,
@@ -26,7 +26,7 @@ from modules.sampling.steps import (
 
 @torch.no_grad()
 def sample_dpmpp_2s_ancestral(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -64,7 +64,7 @@ def sample_dpmpp_2s_ancestral(
 
 @torch.no_grad()
 def sample_dpmpp_sde(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -103,7 +103,7 @@ def sample_dpmpp_sde(
 
 @torch.no_grad()
 def sample_dpmpp_2m(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -140,7 +140,7 @@ SDE_CORRECTIONS: dict[str, Callable[[Tensor], Tensor]] = {"midpoint": _midpoint_
 
 @torch.no_grad()
 def sample_dpmpp_2m_sde(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -178,7 +178,7 @@ def sample_dpmpp_2m_sde(
 
 @torch.no_grad()
 def sample_dpmpp_3m_sde(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,

@@ -10,8 +10,8 @@ from tqdm import trange
 
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     get_ancestral_step,
@@ -23,7 +23,7 @@ from modules.sampling.steps import (
 
 @torch.no_grad()
 def sample_euler(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -45,15 +45,15 @@ def sample_euler(
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
         denoised = denoise(x, sigma_hat)
-        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         d = to_d(x, sigma_hat, denoised)
+        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         x = x + d * (sigmas[i + 1] - sigma_hat)
     return x
 
 
 @torch.no_grad()
 def sample_heun(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -72,8 +72,8 @@ def sample_heun(
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
         denoised = denoise(x, sigma_hat)
-        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         d = to_d(x, sigma_hat, denoised)
+        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         dt = sigmas[i + 1] - sigma_hat
         if sigmas[i + 1] > 0:
             x_next = x + d * dt
@@ -85,7 +85,7 @@ def sample_heun(
 
 @torch.no_grad()
 def sample_dpm_2(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -104,8 +104,8 @@ def sample_dpm_2(
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
         denoised = denoise(x, sigma_hat)
-        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         d = to_d(x, sigma_hat, denoised)
+        notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         if sigmas[i + 1] > 0:
             sigma_mid = geometric_middle(sigma_hat, sigmas[i + 1])
             x_mid = x + d * (sigma_mid - sigma_hat)
@@ -116,7 +116,7 @@ def sample_dpm_2(
 
 @torch.no_grad()
 def sample_euler_ancestral(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -143,7 +143,7 @@ def sample_euler_ancestral(
 
 @torch.no_grad()
 def sample_dpm_2_ancestral(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,

@@ -8,8 +8,8 @@ from tqdm import trange
 
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     notify,
@@ -19,7 +19,7 @@ from modules.sampling.steps import (
 
 @torch.no_grad()
 def sample_lcm(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from modules.sampling.steps import Callback, Denoiser, ExtraArgs, notify, to_d, whole_batch
+from modules.sampling.steps import Callback, ExtraArgs, Model, notify, to_d, whole_batch
 
 
 @torch.no_grad()
 def sample_lms(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -32,8 +32,8 @@ def sample_lms(
     slopes: list[Tensor] = []  # newest first
     for i in trange(len(sigmas) - 1, disable=disable):
         denoised = denoise(x, sigmas[i])
-        notify(callback, x, i, sigmas[i], denoised)
         slopes = [to_d(x, sigmas[i], denoised), *slopes[: order - 1]]
+        notify(callback, x, i, sigmas[i], denoised)
         x = x + sum(linear_multistep_coeff(len(slopes), levels, i, j) * d for j, d in enumerate(slopes))
     return x
 

@@ -9,8 +9,8 @@ from tqdm import tqdm
 from modules.sampling.schedules import get_sigmas_karras
 from modules.sampling.steps import (
     Callback,
-    Denoiser,
     ExtraArgs,
+    Model,
     NoiseSampler,
     default_noise_sampler,
     notify,
@@ -24,7 +24,7 @@ RestartList = dict[float, tuple[int, int, float]]
 
 @torch.no_grad()
 def sample_restart(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     sigmas: Tensor,
     extra_args: ExtraArgs | None = None,
@@ -48,8 +48,8 @@ def sample_restart(
         if last_sigma < sigma:
             x = x + noise(last_sigma, sigma) * s_noise * (sigma**2 - last_sigma**2) ** 0.5
         denoised = denoise(x, sigma)
-        notify(callback, x, i, sigma_next, denoised, sigma)
         d = to_d(x, sigma, denoised)
+        notify(callback, x, i, sigma_next, denoised, sigma)
         dt = sigma_next - sigma
         if sigma_next > 0:
             x_next = x + d * dt

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Denoiser = Callable[..., Tensor]
+Model = Callable[..., Tensor]
 Denoise = Callable[[Tensor, Tensor], Tensor]
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[dict[str, Any]], None]
@@ -58,7 +58,7 @@ def default_noise_sampler(x: Tensor) -> NoiseSampler:
     return lambda sigma, sigma_next: torch.randn_like(x)
 
 
-def whole_batch(model: Denoiser, x: Tensor, extra_args: ExtraArgs | None) -> Denoise:
+def whole_batch(model: Model, x: Tensor, extra_args: ExtraArgs | None) -> Denoise:
     """denoise(x, sigma) with one level (0-d) for all images of the batch.
 
     extra_args is passed on as it is at each call: the caller may change it while the solver runs.

@@ -14,14 +14,17 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from modules.sampling.steps import Callback, Denoiser, ExtraArgs, notify, whole_batch
+from modules.sampling.steps import Callback, ExtraArgs, Model, notify, whole_batch
 
 
 class VPSchedule:
-    """ln α(t), σ(t) and λ(t) = ln(α/σ) of a table ᾱ, linear in ln α between t = 1/N, 2/N, ... 1."""
+    """ln α(t), σ(t) and λ(t) = ln(α/σ) of a table ᾱ, linear in ln α between t = 1/N, 2/N, ... 1.
+
+    The logarithm is taken in the type of the table.
+    """
 
     def __init__(self, alphas_cumprod: Tensor):
-        self.log_alphas = 0.5 * np.log(alphas_cumprod.double().cpu().numpy())
+        self.log_alphas = (0.5 * alphas_cumprod.log()).double().cpu().numpy()
         self.size = len(self.log_alphas)
         self.times = np.arange(1, self.size + 1) / self.size
 
@@ -103,7 +106,7 @@ VARIANTS: dict[str, Callable[[float, Sequence[float]], Corrections]] = {
 
 @torch.no_grad()
 def sample_unipc(
-    model: Denoiser,
+    model: Model,
     x: Tensor,
     timesteps: Tensor,
     extra_args: ExtraArgs | None = None,

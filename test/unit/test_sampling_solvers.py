@@ -226,3 +226,17 @@ def test_restart_repeats_only_long_schedules():
         rises = sum(float(b[0]) > float(a[1]) for a, b in zip(taken, taken[1:], strict=False))
         assert rises == rounds
         assert len(taken) == steps
+
+
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name != "DPM adaptive"])
+def test_never_waits_for_the_device_of_the_latent(name):
+    """On the meta device a tensor has no values: asking for one, or mixing devices where CUDA would not, raises."""
+    x = torch.zeros(2, 1, 4, 4, device="meta")
+    arguments = {"sigmas": karras(24).float()}
+    if name == "DPM fast":
+        arguments = {"sigma_min": 0.1, "sigma_max": 10.0, "n": 8}
+    if name not in DETERMINISTIC:
+        arguments["noise_sampler"] = lambda sigma, sigma_next: torch.zeros_like(x)
+    result = SOLVERS[name](lambda x, sigma: x * sigma.view(-1, 1, 1, 1), x, **arguments)
+    assert result.device.type == "meta"
+    assert result.dtype == torch.float32

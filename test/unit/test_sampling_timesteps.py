@@ -140,3 +140,19 @@ def test_spaced_times_run_from_start_to_end():
         assert len(times) == 8
         assert times == sorted(times, reverse=True)
         assert (times[0], times[-1]) == pytest.approx((1.0, 0.001))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_never_waits_for_the_device_of_the_latent(name):
+    """On the meta device a tensor has no values: asking for one, or mixing devices where CUDA would not, raises."""
+
+    class Model:
+        last_noise_uncond = torch.zeros(2, 1, 4, 4, device="meta")
+
+        def __call__(self, x, timestep):
+            return x * timestep.view(-1, 1, 1, 1)
+
+    x = torch.zeros(2, 1, 4, 4, device="meta")
+    result = SOLVERS[name](Model(), x, torch.tensor([1, 201, 401, 601, 801]), alphas_cumprod=ALPHAS_CUMPROD)
+    assert result.device.type == "meta"
+    assert result.dtype == torch.float32

@@ -375,3 +375,29 @@ def test_the_base_class_has_no_wrapper_of_its_own():
 def test_names_that_extensions_import():
     for name in ("catenate_conds", "subscript_cond", "pad_cond", "CFGDenoiserParams", "state", "opts"):
         assert hasattr(sd_samplers_cfg_denoiser, name)
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "LCM", "DDIM"])
+def test_a_call_never_waits_for_the_device(sampler):
+    """On the meta device a tensor has no values: asking for one raises."""
+
+    class Model(PromptModel):
+        def apply_model(self, x, t, cond):
+            return x * t.view(-1, 1, 1, 1).float() + cond["c_crossattn"][0].mean()
+
+    meta = {"device": "meta"}
+    call = Call(sampler, model=Model())
+    call.denoiser.inner_model.to("meta")
+    call.denoiser.alphas = torch.zeros(1000, **meta)
+    call.denoiser.mask = call.denoiser.nmask = call.denoiser.init_latent = torch.zeros(1, 1, 4, 4, **meta)
+    cond = prompts([(schedule(text(1).to("meta")), 1.0), (schedule(text(1).to("meta")), 0.5)])
+    result = call.denoiser(
+        torch.zeros(1, 1, 4, 4, **meta),
+        torch.zeros(1, **meta),
+        uncond=[schedule(text(-1).to("meta"))],
+        cond=cond,
+        cond_scale=7.0,
+        s_min_uncond=0.0,
+        image_cond=torch.zeros(1, 5, 1, 1, **meta),
+    )
+    assert result.device.type == "meta"
