@@ -50,6 +50,11 @@ class CheckpointInfo:
         self._set_hash(hashes.sha256_from_cache(filename, self.cache_title))
 
     @property
+    def is_embedded(self) -> bool:
+        """Whether it is the checkpoint that comes with the program."""
+        return self.filename == embedded_checkpoint
+
+    @property
     def cache_title(self) -> str:
         """Under which the cache keeps what is known of the file."""
         return f"checkpoint/{self.name}"
@@ -214,5 +219,5 @@ def find(search_string: str | None) -> CheckpointInfo | None:
 def first() -> CheckpointInfo | None:
     """The checkpoint to take when none is chosen: the user's first, else the embedded one."""
     infos = list(checkpoints_list.values())
-    users = [info for info in infos if info.filename != embedded_checkpoint]
+    users = [info for info in infos if not info.is_embedded]
     return next(iter(users or infos), None)

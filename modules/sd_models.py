@@ -109,14 +109,9 @@ def setup_model() -> None:
     """
     os.makedirs(checkpoints.model_path, exist_ok=True)
     list_models()
-    if shared.opts.data.get(AUTOMATIC) and checkpoints.first() is not embedded():
+    if shared.opts.data.get(AUTOMATIC) and not checkpoints.first().is_embedded:
         shared.opts.data["sd_model_checkpoint"] = None
         del shared.opts.data[AUTOMATIC]
-
-
-def embedded() -> CheckpointInfo | None:
-    """The checkpoint that comes with the program."""
-    return checkpoints.find(os.path.basename(checkpoints.embedded_checkpoint))
 
 
 def list_models() -> None:
@@ -307,10 +302,10 @@ def write_selection(info: CheckpointInfo) -> None:
     if "sd_model_checkpoint" in shared.opts.job_overlay.get():
         return
     if not SkipWritingToConfig.skip:
-        if info is embedded() and shared.opts.sd_model_checkpoint not in info.ids:
-            shared.opts.data[AUTOMATIC] = True
-        elif info is not embedded():
+        if not info.is_embedded:
             shared.opts.data.pop(AUTOMATIC, None)
+        elif shared.opts.sd_model_checkpoint not in info.ids:
+            shared.opts.data[AUTOMATIC] = True
         shared.opts.data["sd_model_checkpoint"] = info.title
     shared.opts.data["sd_checkpoint_hash"] = info.sha256
 
@@ -334,7 +329,7 @@ def send_model_to_cpu(m: WebuiSdModel) -> None:
 def send_model_to_device(m: WebuiSdModel) -> None:
     """Moves a model to the device; one whose parts take turns there moves by itself."""
     lowvram.apply(m)
-    if not m.lowvram and m.device != devices.device:
+    if not m.lowvram and m.device.type != devices.device.type:
         m.to(devices.device)
 
 

@@ -1,5 +1,8 @@
 """From a checkpoint file to a model."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -239,3 +242,26 @@ def test_preparing_copies_no_weights():
     prepared = model_load.prepare(checkpoints.embedded_checkpoint, {})
     assert all(parameter.is_meta for parameter in prepared.unet.module.parameters())
     assert weights.shapes_of(prepared.unet.weights)["conv_in.weight"] == (64, 4, 3, 3)
+
+
+WITHOUT_NETWORK = """
+import os, socket, sys
+
+def refuse(*args, **kwargs):
+    raise RuntimeError(f"network asked for: {args}")
+
+os.environ.pop("HF_HUB_OFFLINE", None)
+socket.socket.connect = socket.getaddrinfo = refuse
+sys.argv = ["webui.py", "--data-dir", sys.argv[1], "--use-cpu", "all"]
+from modules import sd_models, shared
+sd_models.setup_model()
+print(shared.sd_model.sd_checkpoint_info)
+"""
+
+
+def test_no_network_is_asked_for(tmp_path):
+    root = model_load.__file__.rpartition("modules")[0]
+    command = [sys.executable, "-c", WITHOUT_NETWORK, str(tmp_path)]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "demo-emoji.safetensors [9576f7e89f]"
