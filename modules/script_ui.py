@@ -42,6 +42,13 @@ class GradioControls:
             "args": [describe_control(control) for control in script.controls],
         }
 
+    def default_arg(self, control: Any) -> Any:
+        value = initial_value(control)
+        if getattr(control, "type", None) == "index":
+            names = choice_names(control)
+            return names.index(value) if value in names else None
+        return value
+
     def script_menu(self, titles: list[str]) -> gr.Dropdown:
         return gr.Dropdown(label="Script", elem_id="script_list", choices=["None", *titles], value="None", type="index")
 
@@ -66,18 +73,29 @@ class GradioControls:
         runner.infotext_fields.append((menu, lambda parameters: gr.update(value=parameters.get("Script", "None"))))
 
 
+def initial_value(control: Any) -> Any:
+    """The value a control starts with; empty where Gradio has none yet but its user expects something empty."""
+    value = getattr(control, "value", None)
+    if value is not None:
+        return value
+    if isinstance(control, gr.Textbox):
+        return ""
+    return control.minimum if isinstance(control, gr.Slider) else None
+
+
+def choice_names(control: Any) -> list[str] | None:
+    """The names of what can be chosen with a control; None for one that offers no choice."""
+    choices = getattr(control, "choices", None)
+    if choices is None:
+        return None
+    return [str(choice[0] if isinstance(choice, tuple) else choice) for choice in choices]
+
+
 def describe_control(control: Any) -> dict[str, Any]:
     """Label, value, limits and choices of a control, without what it does not have."""
-    description = {"label": control.label or ""} | {
-        name: value
-        for name in ("value", "minimum", "maximum", "step")
-        if (value := getattr(control, name, None)) is not None
-    }
-    choices = getattr(control, "choices", None)
-    if choices is not None:
-        names = (choice[0] if isinstance(choice, tuple) else choice for choice in choices)
-        description["choices"] = [str(name) for name in names]
-    return description
+    limits = {name: getattr(control, name, None) for name in ("minimum", "maximum", "step")}
+    said = {"value": initial_value(control), **limits, "choices": choice_names(control)}
+    return {"label": control.label or "", **{name: value for name, value in said.items() if value is not None}}
 
 
 @contextmanager

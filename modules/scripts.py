@@ -140,6 +140,9 @@ class ControlsBuilder(Protocol):
     def describe(self, script: Script) -> Any:
         """The api_info of a script whose controls are made."""
 
+    def default_arg(self, control: Any) -> Any:
+        """What the page sends for a control that nobody has touched."""
+
     def script_menu(self, titles: list[str]) -> Any:
         """The menu of selectable scripts; its value is 0 for none, else the place in titles, counted from 1."""
 
@@ -151,7 +154,7 @@ class ScriptRunner:
     """The scripts of a tab.
 
     inputs: controls of all scripts, in the order in which their values are sent; the first is the menu. default_args:
-    the value each had when it was made. titles: of selectable scripts, in menu order. infotext_fields,
+    what each sends as it was made. titles: of selectable scripts, in menu order. infotext_fields,
     paste_field_names: those of all scripts.
     """
 
@@ -260,7 +263,7 @@ class ScriptRunner:
         self.infotext_fields += script.infotext_fields or []
         self.paste_field_names += script.paste_field_names or []
         self.inputs += controls
-        self.default_args += [getattr(control, "value", None) for control in controls]
+        self.default_args += [self.controls_builder.default_arg(control) for control in controls]
         script.args_to = len(self.inputs)
 
     def setup_ui_for_section(self, section: str | None, scriptlist: list[Script] | None = None) -> None:

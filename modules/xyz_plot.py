@@ -1,0 +1,402 @@
+"""job: an X/Y/Z plot: what can vary along an axis, the values typed for it, the cells made of them, and the grids.
+
+A cell is made from a copy of the job to which the values of its place were applied. The axes there are, and their
+controls, belong to the script.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from modules import errors, images, processing, shared
+from modules.processing import Processed, StableDiffusionProcessing, get_fixed_seed
+from modules.shared import opts, state
+
+logger = logging.getLogger(__name__)
+
+TITLE = "X/Y/Z plot"
+
+Apply = Callable[[StableDiffusionProcessing, Any, list[Any]], None]
+"""(p of the cell, value, all values of the axis)."""
+
+Confirm = Callable[[StableDiffusionProcessing, list[Any]], None]
+
+
+def format_value_add_label(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> str:
+    return f"{opt.label}: {format_value(p, opt, x)}"
+
+
+def format_value(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> Any:
+    return round(x, 8) if isinstance(x, float) else x
+
+
+def format_value_join_list(p: StableDiffusionProcessing, opt: AxisOption, x: Sequence[str]) -> str:
+    return ", ".join(x)
+
+
+def format_nothing(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> str:
+    return ""
+
+
+def format_remove_path(p: StableDiffusionProcessing, opt: AxisOption, x: str) -> str:
+    return os.path.basename(x)
+
+
+def str_permutations(x: str) -> str:
+    """Type of an axis whose values are all orders of those given."""
+    return x
+
+
+@dataclass(eq=False)
+class AxisOption:
+    """What an axis can vary.
+
+    type: int, float and str_permutations read the typed values as numbers, ranges and orders; any other makes a value
+    of each text. format_value: what the legend says. confirm: refuses values before the first picture. cost: how much
+    it takes to change the value, 0 to 1; the dearest axis changes least often. choices: for a menu of values. prepare:
+    makes the list of texts, in place of splitting at commas.
+    """
+
+    label: str
+    type: Callable[[Any], Any]
+    apply: Apply
+    format_value: Callable[[StableDiffusionProcessing, AxisOption, Any], Any] = format_value_add_label
+    confirm: Confirm | None = None
+    cost: float = 0.0
+    choices: Callable[[], list[str]] | None = None
+    prepare: Callable[[str], list[str]] | None = None
+    is_img2img: bool | None = field(default=None, init=False)
+    """The tab it is on; None for both."""
+
+
+@dataclass(eq=False)
+class AxisOptionImg2Img(AxisOption):
+    def __post_init__(self) -> None:
+        self.is_img2img = True
+
+
+@dataclass(eq=False)
+class AxisOptionTxt2Img(AxisOption):
+    def __post_init__(self) -> None:
+        self.is_img2img = False
+
+
+INTEGER = r"\s*([+-]?\d+)\s*"
+DECIMAL = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
+re_range = re.compile(rf"{INTEGER}-{INTEGER}(?:\(([+-]\d+)\s*\))?\s*")
+re_range_float = re.compile(rf"{DECIMAL}-{DECIMAL}(?:\(([+-](?:\d+\.?\d*|\.\d+))\s*\))?\s*")
+re_range_count = re.compile(rf"{INTEGER}-{INTEGER}\[(\d+)\s*\]\s*")
+re_range_count_float = re.compile(rf"{DECIMAL}-{DECIMAL}\[(\d+)\s*\]\s*")
+
+
+def int_values(text: str) -> list[int]:
+    """Whole numbers of one text: 7, 1-5, 1-9 (+2), 9-1 (-2), or 1-9 [3] for that many."""
+    if found := re_range.fullmatch(text):
+        return list(range(int(found[1]), int(found[2]) + 1, int(found[3] or 1)))
+    if found := re_range_count.fullmatch(text):
+        return [int(x) for x in np.linspace(int(found[1]), int(found[2]), int(found[3])).tolist()]
+    return [int(text)]
+
+
+def float_values(text: str) -> list[float]:
+    """Decimals of one text, with the same ranges; the end of one with a step may be passed by less than the step."""
+    if found := re_range_float.fullmatch(text):
+        step = float(found[3] or 1)
+        return np.arange(float(found[1]), float(found[2]) + step, step).tolist()
+    if found := re_range_count_float.fullmatch(text):
+        return np.linspace(float(found[1]), float(found[2]), int(found[3])).tolist()
+    return [float(text)]
+
+
+def csv_string_to_list_strip(data_str: str) -> list[str]:
+    rows = csv.reader(StringIO(data_str), skipinitialspace=True)
+    return [text.strip() for text in itertools.chain.from_iterable(rows)]
+
+
+def list_to_csv_string(data_list: Sequence[Any]) -> str:
+    line = StringIO()
+    csv.writer(line).writerow(data_list)
+    return line.getvalue().strip()
+
+
+def values_of(option: AxisOption, texts: list[str]) -> list[Any]:
+    """The values that the texts of an axis mean. Raises InvalidInput for a text that means none."""
+    try:
+        if option.type is int:
+            return [value for text in texts if text.strip() for value in int_values(text)]
+        if option.type is float:
+            return [value for text in texts if text.strip() for value in float_values(text)]
+        if option.type is str_permutations:
+            return list(itertools.permutations(texts))
+        return [option.type(text) for text in texts]
+    except (ValueError, ZeroDivisionError) as e:
+        raise errors.InvalidInput(f"{option.label}: {e}; give numbers, or ranges like 1-5", field="script_args") from e
+
+
+class AxisInfo(NamedTuple):
+    """An axis as the running plot shows it to others, in state.xyz_plot_x, _y and _z."""
+
+    axis: AxisOption
+    values: list[Any]
+
+
+@dataclass
+class Axis:
+    """An axis of one plot: what varies, its values, and the text they were given as."""
+
+    option: AxisOption
+    values: list[Any]
+    text: str
+
+    @property
+    def is_seed(self) -> bool:
+        return self.option.label in ("Seed", "Var. seed")
+
+    def legend(self, p: StableDiffusionProcessing) -> list[str]:
+        return [str(self.option.format_value(p, self.option, value)) for value in self.values]
+
+    def infotext(self, letter: str, keeps_random: bool) -> dict[str, str]:
+        """What the infotext of a grid says of the axis."""
+        if self.option.label == "Nothing":
+            return {}
+        said = {f"{letter} Type": self.option.label, f"{letter} Values": self.text}
+        if self.is_seed and not keeps_random:
+            said[f"Fixed {letter} Values"] = ", ".join(str(value) for value in self.values)
+        return said
+
+
+def read_axis(
+    p: StableDiffusionProcessing, option: AxisOption, text: str, chosen: list[str], csv_mode: bool, keeps_random: bool
+) -> Axis:
+    """An axis from what was typed, or, where it has a menu and csv_mode is off, chosen.
+
+    Seeds left to chance become random ones, unless keeps_random.
+    """
+    if option.label == "Nothing":
+        return Axis(option, [0], text)
+    if option.choices is not None and not csv_mode:
+        texts, text = list(chosen or []), list_to_csv_string(chosen or [])
+    else:
+        texts = (option.prepare or csv_string_to_list_strip)(text)
+    axis = Axis(option, values_of(option, texts), text)
+    if option.confirm is not None:
+        option.confirm(p, axis.values)
+    if axis.is_seed and not keeps_random:
+        axis.values = [get_fixed_seed(value) for value in axis.values]
+    return axis
+
+
+class Place(NamedTuple):
+    x: int
+    y: int
+    z: int
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """What is made of the cells, and which of them get seeds of their own."""
+
+    draw_legend: bool
+    include_lone_images: bool
+    include_sub_grids: bool
+    no_fixed_seeds: bool
+    vary_seeds: tuple[bool, bool, bool]
+    margin_size: int
+
+
+class Plot:
+    """The cells of x · y · z values, made one after the other, and the grids of them: one for each value of z, and one
+    of these side by side. A place is (ix, iy, iz).
+    """
+
+    def __init__(self, p: StableDiffusionProcessing, axes: tuple[Axis, Axis, Axis], options: PlotOptions):
+        self.p = p
+        self.axes = axes
+        self.options = options
+        self.cells: dict[Place, Processed] = {}
+        self.grid_infotexts: list[str] = [""] * len(axes[2].values)
+        self.main_infotext = ""
+
+    def places(self) -> list[Place]:
+        """All places, x counting fastest: the order of the result."""
+        nx, ny, nz = (len(axis.values) for axis in self.axes)
+        return [Place(ix, iy, iz) for iz in range(nz) for iy in range(ny) for ix in range(nx)]
+
+    def loop_order(self) -> list[int]:
+        """Numbers of the axes, from the one that changes least often: z, y, x, or the one dearest axis first."""
+        costs = [axis.option.cost for axis in self.axes]
+        if costs.count(max(costs)) > 1:
+            return [2, 1, 0]
+        outer = costs.index(max(costs))
+        first, second = (axis for axis in range(3) if axis != outer)
+        return [outer, first, second] if costs[first] > costs[second] else [outer, second, first]
+
+    def planned_steps(self) -> int:
+        """Sampling steps of all cells together."""
+        total = 0
+        for place in self.places():
+            given = {axis.option.label: axis.values[i] for axis, i in zip(self.axes, place, strict=True)}
+            steps = given.get("Steps", self.p.steps)
+            total += steps
+            if getattr(self.p, "enable_hr", False):
+                total += given.get("Hires steps", self.p.hr_second_pass_steps) or steps
+        return total * self.p.n_iter
+
+    def run(self) -> Processed:
+        """Makes all cells, unless interrupted, and the result of them."""
+        places = self.places()
+        state.xyz_plot_x, state.xyz_plot_y, state.xyz_plot_z = (
+            AxisInfo(axis.option, axis.values) for axis in self.axes
+        )
+        state.job_count = len(places) * self.p.n_iter
+        shared.total_tqdm.updateTotal(self.planned_steps())
+        order = self.loop_order()
+        for place in sorted(places, key=lambda place: [place[axis] for axis in order]):
+            state.job = f"{1 + places.index(place)} out of {len(places)}"
+            self.cells[place] = self.make_cell(place)
+        return self.result()
+
+    def make_cell(self, place: Place) -> Processed:
+        """The job of one place; without pictures if it fails, or the plot was stopped."""
+        if state.interrupted or state.stopping_generation:
+            return Processed(self.p, [], self.p.seed, "")
+        p = copy(self.p)
+        p.styles = p.styles[:]
+        for axis, i in zip(self.axes, place, strict=True):
+            axis.option.apply(p, axis.values[i], axis.values)
+        seed_offset = self.seed_offset(place)
+        if seed_offset:
+            p.seed += seed_offset
+        try:
+            processed = processing.process_images(p)
+        except Exception as e:  # one cell that cannot be made, whatever the reason, leaves the others
+            errors.display(e, "generating image for xyz plot")
+            return Processed(self.p, [], self.p.seed, "")
+        if place[:2] == (0, 0):
+            self.describe_grids(p, place.z)
+        return processed
+
+    def seed_offset(self, place: Place) -> int:
+        """What is added to the seed so that it differs along the chosen axes."""
+        offset, stride = 0, 1
+        for axis, i, is_varied in zip(self.axes, place, self.options.vary_seeds, strict=True):
+            if is_varied:
+                offset += i * stride
+                stride *= len(axis.values)
+        return offset
+
+    def describe_grids(self, p: StableDiffusionProcessing, iz: int) -> None:
+        """Keeps the infotext of the grid whose first cell was just made, and with the very first that of all grids."""
+        keeps_random = self.options.no_fixed_seeds
+        x, y, z = (axis.infotext(letter, keeps_random) for axis, letter in zip(self.axes, "XYZ", strict=True))
+        p.extra_generation_params = {**p.extra_generation_params, "Script": TITLE, **x, **y}
+        self.grid_infotexts[iz] = infotext_of(p)
+        if iz == 0:
+            p.extra_generation_params = {**p.extra_generation_params, **z}
+            self.main_infotext = infotext_of(p)
+
+    def result(self) -> Processed:
+        """The result of the plot: based on the first cell's, with the grids before the pictures of the cells.
+
+        No pictures at all when no cell has one.
+        """
+        cells = [self.cells[place] for place in self.places()]
+        pictures = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
+        if not any(cell.images for cell in cells):
+            logger.warning("X/Y/Z plot: no cell has a picture")
+            return Processed(self.p, [])
+
+        per_grid = len(cells) // len(self.axes[2].values)
+        grids = [self.grid(pictures[start : start + per_grid]) for start in range(0, len(cells), per_grid)]
+        result = copy(cells[0])
+        result.index_of_first_image = 1
+        result.images = [self.main_grid(grids), *grids, *pictures]
+        result.all_prompts = [cell.prompt for cell in (*cells[::per_grid], *cells)]
+        result.all_seeds = [cell.seed for cell in (*cells[::per_grid], *cells)]
+        cell_infotexts = [cell.infotexts[0] if cell.infotexts else "" for cell in cells]
+        result.infotexts = [self.main_infotext, *self.grid_infotexts, *cell_infotexts]
+        if opts.grid_save:
+            self.save_grids(result, len(grids))
+        self.leave_out(result, len(grids))
+        return result
+
+    def grid(self, pictures: list[Image.Image]) -> Image.Image:
+        """The grid of one value of z."""
+        x, y, _ = self.axes
+        grid = images.image_grid(pictures, rows=len(y.values))
+        return self.annotated(grid, pictures, x.legend(self.p), y.legend(self.p), self.options.margin_size)
+
+    def main_grid(self, grids: list[Image.Image]) -> Image.Image:
+        """The grids of all values of z side by side."""
+        return self.annotated(images.image_grid(grids, rows=1), grids, self.axes[2].legend(self.p), [""], margin=0)
+
+    def annotated(
+        self, grid: Image.Image, cells: list[Image.Image], above: list[str], beside: list[str], margin: int
+    ) -> Image.Image:
+        """A grid with texts above its columns and beside its rows; as it is without legends."""
+        if not self.options.draw_legend:
+            return grid
+        width, height = (max(sizes) for sizes in zip(*(cell.size for cell in cells), strict=True))
+        columns, rows = ([[images.GridAnnotation(text)] for text in texts] for texts in (above, beside))
+        return images.draw_grid_annotations(grid, width, height, columns, rows, margin)
+
+    def save_grids(self, result: Processed, count: int) -> None:
+        """Writes the main grid and, if they are wanted and several, those of the values of z."""
+        for number in range(1 + count if count > 1 and self.options.include_sub_grids else 1):
+            first_cell = max(number - 1, 0)
+            images.save_image(
+                result.images[number],
+                self.p.outpath_grids,
+                "xyz_grid",
+                info=result.infotexts[number],
+                extension=opts.grid_format,
+                prompt=result.all_prompts[first_cell],
+                seed=result.all_seeds[first_cell],
+                grid=True,
+                p=result,
+            )
+
+    def leave_out(self, result: Processed, count: int) -> None:
+        """Removes what is not to be returned. The texts of cells stay when their pictures go."""
+        if not self.options.include_lone_images:
+            del result.images[1 + count :]
+        if not self.options.include_sub_grids:
+            for listed in (result.images, result.infotexts):
+                del listed[1 : 1 + count]
+            for listed in (result.all_prompts, result.all_seeds):
+                del listed[:count]
+
+
+def infotext_of(p: StableDiffusionProcessing) -> str:
+    return processing.create_infotext(p, p.all_prompts, p.all_seeds, p.all_subseeds)
+
+
+def filled(pictures: list[Image.Image | None], size: tuple[int, int]) -> list[Image.Image]:
+    """The pictures, with blank ones, like the first where that is there, for None."""
+    first = pictures[0]
+    mode, size = ("P", size) if first is None else (first.mode, first.size)
+    return [Image.new(mode, size) if picture is None else picture for picture in pictures]
+
+
+def check_size(p: StableDiffusionProcessing, axes: tuple[Axis, ...]) -> None:
+    """Raises InvalidInput for a plot that is larger than the setting img_max_size_mp."""
+    cells = len(axes[0].values) * len(axes[1].values) * len(axes[2].values)
+    megapixels = round(cells * p.width * p.height / 1_000_000)
+    if megapixels >= opts.img_max_size_mp:
+        raise errors.InvalidInput(
+            f"the plot would have {megapixels} megapixels, and the setting img_max_size_mp allows less than "
+            f"{opts.img_max_size_mp}: take fewer values, or smaller pictures",
+            field="script_args",
+        )

@@ -1,0 +1,162 @@
+"""Loopback: feeds the result of img2img back into it, several times, with a denoising strength that goes along a
+curve.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from modules import deepbooru, images, processing, scripts, shared
+from modules.processing import Processed, StableDiffusionProcessing, fix_seed, setup_color_correction
+from modules.shared import opts, state
+
+CURVES = {
+    "Aggressive": lambda x: math.sin(x * math.pi / 2),
+    "Linear": lambda x: x,
+    "Lazy": lambda x: 1 - math.cos(x * math.pi / 2),
+}
+
+MASKED_CONTENT_ORIGINAL = 1
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return "Loopback"
+
+    def show(self, is_img2img: bool) -> bool:
+        return is_img2img
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        loops = gr.Slider(minimum=1, maximum=32, step=1, label="Loops", value=4, elem_id=self.elem_id("loops"))
+        final_denoising_strength = gr.Slider(
+            minimum=0,
+            maximum=1,
+            step=0.01,
+            label="Final denoising strength",
+            value=0.5,
+            elem_id=self.elem_id("final_denoising_strength"),
+        )
+        denoising_curve = gr.Dropdown(label="Denoising strength curve", choices=list(CURVES), value="Linear")
+        append_interrogation = gr.Dropdown(
+            label="Append interrogated prompt at each iteration", choices=["None", "CLIP", "DeepBooru"], value="None"
+        )
+        return [loops, final_denoising_strength, denoising_curve, append_interrogation]
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        loops: int,
+        final_denoising_strength: float,
+        denoising_curve: str,
+        append_interrogation: str,
+    ) -> Processed:
+        fix_seed(p)
+        p.extra_generation_params = {
+            "Final denoising strength": final_denoising_strength,
+            "Denoising curve": denoising_curve,
+        }
+        repetitions, p.n_iter, p.batch_size = p.n_iter, 1, 1
+        p.do_not_save_grid = True
+        state.job_count = loops * repetitions
+        run = Loops(p, loops, final_denoising_strength, CURVES.get(denoising_curve, CURVES["Linear"]))
+        run.append_interrogation = append_interrogation
+
+        pictures: list[Image.Image] = []
+        for repetition in range(repetitions):
+            state.job = f"Repetition {repetition + 1} out of {repetitions}"
+            made = run.repeat()
+            if repetitions == 1:
+                pictures = made
+            elif not (state.skipped or stopped()):
+                pictures += made[-1:]
+            if stopped():
+                break
+        return run.result(pictures)
+
+
+def stopped() -> bool:
+    return state.interrupted or state.stopping_generation
+
+
+class Loops:
+    """The loops over one job, with what of its beginning each repetition goes back to."""
+
+    append_interrogation = "None"
+
+    def __init__(self, p: StableDiffusionProcessing, loops: int, final_strength: float, curve: Any):
+        self.p = p
+        self.loops = loops
+        self.final_strength = final_strength
+        self.curve = curve
+        self.init_images = p.init_images
+        self.strength = p.denoising_strength
+        self.inpainting_fill = p.inpainting_fill
+        self.prompt = p.prompt
+        self.seed: int | None = None
+        self.info = ""
+
+    def strength_of(self, loop: int) -> float:
+        if self.loops == 1:
+            return self.strength
+        return self.strength + (self.final_strength - self.strength) * self.curve(loop / (self.loops - 1))
+
+    def repeat(self) -> list[Image.Image]:
+        """Runs all loops once, unless skipped or stopped; returns the picture of each."""
+        p = self.p
+        p.init_images = self.init_images
+        p.denoising_strength = self.strength
+        made: list[Image.Image] = []
+        for loop in range(self.loops):
+            if opts.img2img_color_correction:
+                p.color_corrections = [setup_color_correction(self.init_images[0])]
+            if self.append_interrogation != "None":
+                p.prompt = self.interrogated_prompt()
+            processed = processing.process_images(p)
+            if stopped():
+                break
+            if self.seed is None:
+                self.seed, self.info = processed.seed, processed.info
+            p.seed = processed.seed + 1
+            p.denoising_strength = self.strength_of(loop + 1)
+            if state.skipped:
+                break
+            made.append(processed.images[0])
+            p.init_images = [processed.images[0]]
+            p.inpainting_fill = MASKED_CONTENT_ORIGINAL
+        p.inpainting_fill = self.inpainting_fill
+        return made
+
+    def interrogated_prompt(self) -> str:
+        """The prompt of the job with a description of the current picture after it."""
+        image = self.p.init_images[0]
+        text = (
+            shared.interrogator.interrogate(image)
+            if self.append_interrogation == "CLIP"
+            else deepbooru.model.tag(image)
+        )
+        return f"{self.prompt}, {text}" if self.prompt else text
+
+    def result(self, pictures: list[Image.Image]) -> Processed:
+        """The pictures, with a grid of them in a row first; all carry the infotext of the first loop."""
+        p = self.p
+        if len(pictures) > 1:
+            grid = images.image_grid(pictures, rows=1)
+            if opts.grid_save:
+                images.save_image(
+                    grid,
+                    p.outpath_grids,
+                    "grid",
+                    self.seed,
+                    p.prompt,
+                    opts.grid_format,
+                    short_filename=not opts.grid_extended_filename,
+                    grid=True,
+                    p=p,
+                )
+            if opts.return_grid:
+                pictures = [grid, *pictures]
+        return Processed(p, pictures, self.seed, self.info)

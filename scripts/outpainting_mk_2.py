@@ -1,0 +1,201 @@
+"""Outpainting mk2: grows a picture side by side; what is inpainted there starts from noise in its colours and
+textures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from modules import images, processing, scripts
+from modules.outpainting import Margins, get_matched_noise, mask_around, round_up
+from modules.processing import Processed, StableDiffusionProcessing
+from modules.shared import opts, state
+
+SIDES = ["left", "right", "up", "down"]
+
+MASKED_CONTENT_ORIGINAL = 1
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One step: pixels added on a side. blur: of the mask along that axis, in pixels; (x, y)."""
+
+    side: str
+    pixels: int
+    blur: tuple[int, int]
+
+    @property
+    def is_horizontal(self) -> bool:
+        return self.side in ("left", "right")
+
+    def grown(self, size: tuple[int, int]) -> tuple[int, int]:
+        width, height = size
+        return (width + self.pixels, height) if self.is_horizontal else (width, height + self.pixels)
+
+    def kept_part(
+        self, size: tuple[int, int], grown: tuple[int, int], border: tuple[int, int]
+    ) -> tuple[int, int, int, int]:
+        """Rectangle of a canvas of this size that is not made anew: the old picture, less a border where it grows."""
+        n, (border_x, border_y) = self.pixels, border
+        return (
+            n + border_x if self.side == "left" else 0,
+            n + border_y if self.side == "up" else 0,
+            size[0] - n - border_x if self.side == "right" else grown[0],
+            size[1] - n - border_y if self.side == "down" else grown[1],
+        )
+
+    def near_edge(self, size: tuple[int, int], part: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Box of a part of a canvas that touches the side that grows."""
+        x = size[0] - part[0] if self.side == "right" else 0
+        y = size[1] - part[1] if self.side == "down" else 0
+        return (x, y, x + part[0], y + part[1])
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return "Outpainting mk2"
+
+    def show(self, is_img2img: bool) -> bool:
+        return is_img2img
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        info = gr.HTML(
+            "<p style='margin-bottom:0.75em'>Works best with many steps (80 or more), Euler a and a denoising strength "
+            "of 0.8.</p>"
+        )
+        pixels = gr.Slider(
+            label="Pixels to expand", minimum=8, maximum=256, step=8, value=128, elem_id=self.elem_id("pixels")
+        )
+        mask_blur = gr.Slider(
+            label="Mask blur", minimum=0, maximum=64, step=1, value=8, elem_id=self.elem_id("mask_blur")
+        )
+        direction = gr.CheckboxGroup(
+            label="Outpainting direction", choices=SIDES, value=SIDES, elem_id=self.elem_id("direction")
+        )
+        noise_q = gr.Slider(
+            label="Fall-off exponent (lower=higher detail)",
+            minimum=0.0,
+            maximum=4.0,
+            step=0.01,
+            value=1.0,
+            elem_id=self.elem_id("noise_q"),
+        )
+        color_variation = gr.Slider(
+            label="Color variation",
+            minimum=0.0,
+            maximum=1.0,
+            step=0.01,
+            value=0.05,
+            elem_id=self.elem_id("color_variation"),
+        )
+        return [info, pixels, mask_blur, direction, noise_q, color_variation]
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        _: str,
+        pixels: int,
+        mask_blur: int,
+        direction: list[str],
+        noise_q: float,
+        color_variation: float,
+    ) -> Processed:
+        picture = p.init_images[0]
+        wanted = Margins.on_sides(pixels, direction)
+        margins = wanted.fitted(*picture.size)
+        blur = (mask_blur if wanted.left or wanted.right else 0, mask_blur if wanted.up or wanted.down else 0)
+        growths = [Growth(side, getattr(margins, side), blur) for side in SIDES if getattr(margins, side) > 0]
+        p.mask_blur_x, p.mask_blur_y = blur[0] * 4, blur[1] * 4
+        p.inpaint_full_res = False
+        p.inpainting_fill = MASKED_CONTENT_ORIGINAL
+        p.do_not_save_samples = p.do_not_save_grid = True
+
+        outpainting = Outpainting(p, noise_q, color_variation)
+        batches, batch_size, p.n_iter = p.n_iter, p.batch_size, 1
+        state.job_count = batches * len(growths)
+        pictures: list[Image.Image] = []
+        for _batch in range(batches):
+            grown = [picture] * batch_size
+            for growth in growths:
+                grown = outpainting.grow(grown, growth)
+            pictures += grown
+        return outpainting.result(pictures)
+
+
+class Outpainting:
+    """The jobs that grow pictures. size: that of the form, which limits what one job makes anew."""
+
+    def __init__(self, p: StableDiffusionProcessing, noise_q: float, color_variation: float):
+        self.p = p
+        self.noise_q = noise_q
+        self.color_variation = color_variation
+        self.size = p.width, p.height
+        self.seed: int | None = None
+        self.info = ""
+
+    def grow(self, pictures: list[Image.Image], growth: Growth) -> list[Image.Image]:
+        """Grows all pictures of a batch on one side, in one job."""
+        p = self.p
+        grown = growth.grown(pictures[0].size)
+        canvas_size = round_up(grown[0]), round_up(grown[1])
+        if growth.is_horizontal:
+            p.width, p.height = min(self.size[0], grown[0]), canvas_size[1]
+        else:
+            p.width, p.height = canvas_size[0], min(self.size[1], grown[1])
+        box = growth.near_edge(canvas_size, (p.width, p.height))
+        mask = mask_around(canvas_size, growth.kept_part(canvas_size, grown, growth.blur))
+        canvases = [self.filled_canvas(picture, growth, mask) for picture in pictures]
+
+        p.init_images = [canvas.crop(box) for canvas in canvases]
+        p.batch_size = len(pictures)
+        p.image_mask = mask.crop(box)
+        border = (2 * growth.blur[0], 2 * growth.blur[1])
+        p.latent_mask = mask_around((p.width, p.height), growth.kept_part((p.width, p.height), grown, border))
+        processed = processing.process_images(p)
+        if self.seed is None:
+            self.seed, self.info = processed.seed, processed.info
+
+        for canvas, made in zip(canvases, processed.images, strict=False):
+            canvas.paste(made, box[:2])
+        return [canvas.crop((0, 0, *grown)) for canvas in canvases]
+
+    def filled_canvas(self, picture: Image.Image, growth: Growth, mask: Image.Image) -> Image.Image:
+        """The picture on a larger canvas whose new part is filled with noise like it."""
+        canvas = Image.new("RGB", mask.size)
+        canvas.paste(
+            picture, (growth.pixels if growth.side == "left" else 0, growth.pixels if growth.side == "up" else 0)
+        )
+        pixels, mask_pixels = (np.asarray(image, dtype=np.float64) / 255 for image in (canvas, mask))
+        filled = get_matched_noise(pixels, mask_pixels, self.noise_q, self.color_variation)
+        return Image.fromarray(np.clip(filled * 255, 0, 255).astype(np.uint8))
+
+    def result(self, pictures: list[Image.Image]) -> Processed:
+        """Saves all pictures, and the grid of them, as the settings say."""
+        p = self.p
+        has_grid = len(pictures) > 1 or not opts.grid_only_if_multiple
+        grid = images.image_grid(pictures)
+        returned = [grid, *pictures] if opts.return_grid and has_grid else pictures
+        if opts.samples_save:
+            for picture in pictures:
+                images.save_image(
+                    picture, p.outpath_samples, "", self.seed, p.prompt, opts.samples_format, info=self.info, p=p
+                )
+        if opts.grid_save and has_grid:
+            images.save_image(
+                grid,
+                p.outpath_grids,
+                "grid",
+                self.seed,
+                p.prompt,
+                opts.grid_format,
+                info=self.info,
+                short_filename=not opts.grid_extended_filename,
+                grid=True,
+                p=p,
+            )
+        return Processed(p, returned, self.seed, self.info)

@@ -1,0 +1,129 @@
+"""Poor man's outpainting: grows a picture with plain inpainting, tile by tile, along its edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from modules import images, processing, scripts
+from modules.outpainting import Margins, mask_around
+from modules.processing import Processed, StableDiffusionProcessing
+from modules.shared import opts, state
+
+SIDES = ["left", "right", "up", "down"]
+
+
+@dataclass
+class Tile:
+    """A tile that is made anew, with its mask and the mask of its masked content; cell is its entry in the grid."""
+
+    cell: list[Any]
+    mask: Image.Image
+    latent_mask: Image.Image
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return "Poor man's outpainting"
+
+    def show(self, is_img2img: bool) -> bool:
+        return is_img2img
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        pixels = gr.Slider(
+            label="Pixels to expand", minimum=8, maximum=256, step=8, value=128, elem_id=self.elem_id("pixels")
+        )
+        mask_blur = gr.Slider(
+            label="Mask blur", minimum=0, maximum=64, step=1, value=4, elem_id=self.elem_id("mask_blur")
+        )
+        inpainting_fill = gr.Radio(
+            label="Masked content",
+            choices=["fill", "original", "latent noise", "latent nothing"],
+            value="fill",
+            type="index",
+            elem_id=self.elem_id("inpainting_fill"),
+        )
+        direction = gr.CheckboxGroup(
+            label="Outpainting direction", choices=SIDES, value=SIDES, elem_id=self.elem_id("direction")
+        )
+        return [pixels, mask_blur, inpainting_fill, direction]
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        pixels: int,
+        mask_blur: int,
+        inpainting_fill: int | str,
+        direction: list[str],
+    ) -> Processed:
+        p.mask_blur = int(mask_blur) * 2
+        p.inpainting_fill = inpainting_fill
+        p.inpaint_full_res = False
+        picture = p.init_images[0]
+        wanted = Margins.on_sides(pixels, direction)
+        margins = wanted.fitted(*picture.size)
+        canvas = Image.new("RGB", wanted.target(*picture.size))
+        canvas.paste(picture, (margins.left, margins.up))
+        mask = mask_around(canvas.size, kept_part(canvas.size, margins, int(mask_blur) * 2), "L")
+        latent_mask = mask_around(canvas.size, kept_part(canvas.size, margins, int(mask_blur) // 2), "L")
+
+        grid, masks, latent_masks = (
+            images.split_grid(image, tile_w=p.width, tile_h=p.height, overlap=pixels)
+            for image in (canvas, mask, latent_mask)
+        )
+        tiles = new_tiles(grid, masks, latent_masks, kept_part(canvas.size, margins, 0))
+        seed, info = make_anew(p, tiles)
+
+        combined = images.combine_grid(grid)
+        if opts.samples_save:
+            images.save_image(combined, p.outpath_samples, "", seed, p.prompt, opts.samples_format, info=info, p=p)
+        return Processed(p, [combined], seed, info)
+
+
+def kept_part(size: tuple[int, int], margins: Margins, border: int) -> tuple[int, int, int, int]:
+    """Where the old picture is, less a border on the sides that grow."""
+    return (
+        margins.left + (border if margins.left > 0 else 0),
+        margins.up + (border if margins.up > 0 else 0),
+        size[0] - margins.right - (border if margins.right > 0 else 0),
+        size[1] - margins.down - (border if margins.down > 0 else 0),
+    )
+
+
+def new_tiles(
+    grid: images.Grid, masks: images.Grid, latent_masks: images.Grid, old: tuple[int, int, int, int]
+) -> list[Tile]:
+    """The tiles that do not lie wholly in the old picture, row by row."""
+    tiles = []
+    for (y, height, row), (_, _, mask_row), (_, _, latent_row) in zip(
+        grid.tiles, masks.tiles, latent_masks.tiles, strict=True
+    ):
+        for cell, mask_cell, latent_cell in zip(row, mask_row, latent_row, strict=True):
+            x, width, _ = cell
+            if x < old[0] or y < old[1] or x + width > old[2] or y + height > old[3]:
+                tiles.append(Tile(cell, mask_cell[2], latent_cell[2]))
+    return tiles
+
+
+def make_anew(p: StableDiffusionProcessing, tiles: list[Tile]) -> tuple[int | None, str]:
+    """Inpaints the tiles in place, each with the next seed; black where it was stopped. Returns first seed and info."""
+    p.n_iter = p.batch_size = 1
+    p.do_not_save_grid = p.do_not_save_samples = True
+    state.job_count = len(tiles)
+    seed, info = None, ""
+    made: list[Image.Image] = []
+    for number, tile in enumerate(tiles, 1):
+        state.job = f"Batch {number} out of {len(tiles)}"
+        p.init_images, p.image_mask, p.latent_mask = [tile.cell[2]], tile.mask, tile.latent_mask
+        processed = processing.process_images(p)
+        if seed is None:
+            seed, info = processed.seed, processed.info
+        p.seed = processed.seed + 1
+        made += processed.images
+    made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))
+    for tile, picture in zip(tiles, made, strict=False):
+        tile.cell[2] = picture
+    return seed, info

@@ -1,0 +1,174 @@
+"""Prompts from file or textbox: one job for each line; a line may also be options like those of a command line."""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import gradio as gr
+
+from modules import errors, processing, scripts, sd_models, sd_samplers
+from modules.processing import Processed, StableDiffusionProcessing
+from modules.shared import state
+
+
+def read_checkpoint(text: str) -> str:
+    info = sd_models.get_closet_checkpoint_match(text)
+    if info is None:
+        raise ValueError(f"Unknown checkpoint: {text}")
+    return info.name
+
+
+def read_sampler(text: str) -> str | None:
+    return sd_samplers.samplers_map.get(text.lower())
+
+
+def read_styles(text: str) -> list[str]:
+    return [style.strip() for style in text.split(",")]
+
+
+def read_boolean(text: str) -> bool:
+    return text == "true"
+
+
+OPTIONS: dict[str, Callable[[str], Any]] = {
+    "sd_model": read_checkpoint,
+    "outpath_samples": str,
+    "outpath_grids": str,
+    "prompt_for_display": str,
+    "prompt": str,
+    "negative_prompt": str,
+    "styles": read_styles,
+    "seed": int,
+    "subseed_strength": float,
+    "subseed": int,
+    "seed_resize_from_h": int,
+    "seed_resize_from_w": int,
+    "sampler_index": int,
+    "sampler_name": read_sampler,
+    "batch_size": int,
+    "n_iter": int,
+    "steps": int,
+    "cfg_scale": float,
+    "width": int,
+    "height": int,
+    "restore_faces": read_boolean,
+    "tiling": read_boolean,
+    "do_not_save_samples": read_boolean,
+    "do_not_save_grid": read_boolean,
+}
+"""What a line can set with --<name>, and how its text is read."""
+
+LONG_OPTIONS = ("prompt", "negative_prompt")
+"""Options that take all words up to the next one."""
+
+
+def cmdargs(line: str) -> dict[str, Any]:
+    """What a line of options sets. Raises ValueError for one that is no list of known options with values."""
+    words = shlex.split(line)
+    values: dict[str, Any] = {}
+    while words:
+        word = words.pop(0)
+        name = word.removeprefix("--")
+        if not word.startswith("--") or name not in OPTIONS:
+            raise ValueError(f"{word} is no option")
+        if not words:
+            raise ValueError(f"{word} has no value")
+        text = words.pop(0)
+        while name in LONG_OPTIONS and words and not words[0].startswith("--"):
+            text += f" {words.pop(0)}"
+        values[name] = OPTIONS[name](text)
+    return values
+
+
+def read_line(line: str) -> dict[str, Any]:
+    """What a line sets; one that cannot be read as options is a prompt as it stands."""
+    if "--" in line:
+        try:
+            return cmdargs(line)
+        except ValueError:
+            errors.report(f"Error parsing line {line} as commandline", exc_info=True)
+    return {"prompt": line}
+
+
+def load_prompt_file(file: bytes | None) -> tuple[None, Any]:
+    """Empties the upload and shows the lines of the file in the text box."""
+    if file is None:
+        return None, gr.update()
+    lines = [line.strip() for line in file.decode("utf8", errors="ignore").split("\n")]
+    return None, gr.update(value="\n".join(lines), lines=7)
+
+
+def fitting_height(text: str) -> Any:
+    return gr.update(lines=7 if "\n" in text else 2)
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return "Prompts from file or textbox"
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        checkbox_iterate = gr.Checkbox(
+            label="Iterate seed every line", value=False, elem_id=self.elem_id("checkbox_iterate")
+        )
+        checkbox_iterate_batch = gr.Checkbox(
+            label="Use same random seed for all lines", value=False, elem_id=self.elem_id("checkbox_iterate_batch")
+        )
+        prompt_position = gr.Radio(
+            ["start", "end"], label="Insert prompts at the", elem_id=self.elem_id("prompt_position"), value="start"
+        )
+        prompt_txt = gr.Textbox(label="List of prompt inputs", lines=1, elem_id=self.elem_id("prompt_txt"))
+        file = gr.File(label="Upload prompt inputs", type="binary", elem_id=self.elem_id("file"))
+
+        file.change(fn=load_prompt_file, inputs=[file], outputs=[file, prompt_txt], show_progress="hidden")
+        # The box grows when it gets a second line; shrinking it while one types would lose the keyboard focus.
+        prompt_txt.change(fn=fitting_height, inputs=[prompt_txt], outputs=[prompt_txt], show_progress="hidden")
+        return [checkbox_iterate, checkbox_iterate_batch, prompt_position, prompt_txt]
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        checkbox_iterate: bool,
+        checkbox_iterate_batch: bool,
+        prompt_position: str,
+        prompt_txt: str,
+    ) -> Processed:
+        lines = [line.strip() for line in prompt_txt.splitlines()]
+        jobs = [read_line(line) for line in lines if line]
+        p.do_not_save_grid = True
+        if (checkbox_iterate or checkbox_iterate_batch) and p.seed == -1:
+            p.seed = random.randrange(4294967294)
+        state.job_count = sum(job.get("n_iter", p.n_iter) for job in jobs)
+
+        images, all_prompts, infotexts = [], [], []
+        for number, job in enumerate(jobs, 1):
+            if state.interrupted or state.stopping_generation:
+                break
+            state.job = f"{number} out of {len(jobs)}"
+            processed = processing.process_images(job_of_line(p, job, prompt_position))
+            images += processed.images
+            all_prompts += processed.all_prompts
+            infotexts += processed.infotexts
+            if checkbox_iterate:
+                p.seed += p.batch_size * p.n_iter
+        return Processed(p, images, p.seed, "", all_prompts=all_prompts, infotexts=infotexts)
+
+
+def job_of_line(
+    p: StableDiffusionProcessing, values: dict[str, Any], prompt_position: str
+) -> StableDiffusionProcessing:
+    """A copy of the job with what a line sets; its prompts are joined to those of the job."""
+    job = copy(p)
+    for name, value in values.items():
+        if name == "sd_model":
+            job.override_settings["sd_model_checkpoint"] = value
+        else:
+            setattr(job, name, value)
+    for name in LONG_OPTIONS:
+        texts = [values.get(name), getattr(p, name)]
+        if all(texts):
+            setattr(job, name, " ".join(texts if prompt_position == "start" else texts[::-1]))
+    return job

@@ -1,0 +1,111 @@
+"""SD upscale: enlarges a picture and makes it anew in overlapping tiles of the job's size."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from modules import devices, errors, images, processing, scripts, shared
+from modules.processing import Processed, StableDiffusionProcessing, fix_seed
+from modules.shared import opts, state
+from modules.upscaler import UpscalerData
+
+
+def find_upscaler(index: int | str) -> UpscalerData:
+    """The upscaler at a place of the list, or with a name in any letter case. Raises InvalidInput if there is none."""
+    if isinstance(index, str):
+        found = [upscaler for upscaler in shared.sd_upscalers if upscaler.name.lower() == index.lower()]
+    else:
+        found = shared.sd_upscalers[index : index + 1]
+    if not found:
+        raise errors.InvalidInput(f"There is no upscaler {index!r}; GET /sdapi/v1/upscalers lists them", "script_args")
+    return found[0]
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return "SD upscale"
+
+    def show(self, is_img2img: bool) -> bool:
+        return is_img2img
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        names = [upscaler.name for upscaler in shared.sd_upscalers]
+        info = gr.HTML(
+            "<p style='margin-bottom:0.75em'>Enlarges the picture by the factor; tiles get width and height above.</p>"
+        )
+        overlap = gr.Slider(
+            minimum=0, maximum=256, step=16, label="Tile overlap", value=64, elem_id=self.elem_id("overlap")
+        )
+        scale_factor = gr.Slider(
+            minimum=1.0,
+            maximum=4.0,
+            step=0.05,
+            label="Scale Factor",
+            value=2.0,
+            elem_id=self.elem_id("scale_factor"),
+        )
+        upscaler_index = gr.Radio(
+            label="Upscaler",
+            choices=names,
+            value=names[0] if names else None,
+            type="index",
+            elem_id=self.elem_id("upscaler_index"),
+        )
+        return [info, overlap, upscaler_index, scale_factor]
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        _: str,
+        overlap: int,
+        upscaler_index: int | str,
+        scale_factor: float,
+    ) -> Processed:
+        fix_seed(p)
+        upscaler = find_upscaler(upscaler_index)
+        p.extra_generation_params["SD upscale overlap"] = overlap
+        p.extra_generation_params["SD upscale upscaler"] = upscaler.name
+        image = images.flatten(p.init_images[0], opts.img2img_background_color)
+        if upscaler.name != "None":
+            image = upscaler.scaler.upscale(image, scale_factor, upscaler.data_path)
+        devices.torch_gc()
+        grid = images.split_grid(image, tile_w=p.width, tile_h=p.height, overlap=overlap)
+        return make_anew(p, grid)
+
+
+def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
+    """Runs img2img over all tiles, batch by batch, once for each of the job's batches, and joins the results."""
+    tiles = [tile for _, _, row in grid.tiles for tile in row]
+    sources = [tile[2] for tile in tiles]
+    batch_size, repetitions, seed = p.batch_size, p.n_iter, p.seed
+    batches = math.ceil(len(sources) / batch_size)
+    p.n_iter = 1
+    p.do_not_save_grid = p.do_not_save_samples = True
+    state.job_count = batches * repetitions
+
+    info, results = None, []
+    for repetition in range(repetitions):
+        p.seed = seed + repetition
+        made: list[Image.Image] = []
+        for batch in range(batches):
+            p.batch_size = batch_size
+            p.init_images = sources[batch * batch_size : (batch + 1) * batch_size]
+            state.job = f"Batch {batch + 1 + repetition * batches} out of {state.job_count}"
+            processed = processing.process_images(p)
+            info = processed.info if info is None else info
+            p.seed = processed.seed + 1
+            made += processed.images
+        made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))  # where it was interrupted
+        for tile, picture in zip(tiles, made, strict=False):
+            tile[2] = picture
+        combined = images.combine_grid(grid)
+        results.append(combined)
+        if opts.samples_save:
+            images.save_image(
+                combined, p.outpath_samples, "", seed + repetition, p.prompt, opts.samples_format, info=info, p=p
+            )
+    return Processed(p, results, seed, info or "")

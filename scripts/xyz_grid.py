@@ -1,0 +1,496 @@
+"""X/Y/Z plot: a grid of pictures in which up to three values of a job vary. Here are its axes and its controls.
+
+An axis is a row of `axis_options`; extensions append theirs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from modules import errors, scripts, sd_models, sd_samplers, sd_schedulers, sd_vae, shared
+from modules.processing import Processed, StableDiffusionProcessing, fix_seed
+from modules.shared import opts
+from modules.ui_components import ToolButton
+from modules.xyz_plot import (
+    TITLE,
+    Apply,
+    AxisOption,
+    AxisOptionImg2Img,
+    AxisOptionTxt2Img,
+    Confirm,
+    Plot,
+    PlotOptions,
+    check_size,
+    csv_string_to_list_strip,
+    format_nothing,
+    format_remove_path,
+    format_value,
+    format_value_join_list,
+    list_to_csv_string,
+    read_axis,
+    str_permutations,
+)
+
+fill_values_symbol = "\U0001f4d2"  # 📒
+
+
+def apply_field(field: str) -> Apply:
+    """Sets an attribute of the job."""
+
+    def apply(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
+        setattr(p, field, x)
+
+    return apply
+
+
+def apply_override(field: str, boolean: bool = False) -> Apply:
+    """Sets a setting of the job; boolean: the value is the text "true", in any letter case, or anything else."""
+
+    def apply(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
+        p.override_settings[field] = x.lower() == "true" if boolean else x
+
+    return apply
+
+
+def do_nothing(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
+    pass
+
+
+def apply_prompt(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    if xs[0] not in p.prompt and xs[0] not in p.negative_prompt:
+        raise errors.InvalidInput(
+            f"Prompt S/R did not find {xs[0]} in prompt or negative prompt; begin with a text that is there",
+            field="script_args",
+        )
+    p.prompt = p.prompt.replace(xs[0], x)
+    p.negative_prompt = p.negative_prompt.replace(xs[0], x)
+
+
+def apply_order(p: StableDiffusionProcessing, x: Sequence[str], xs: list[Sequence[str]]) -> None:
+    """Puts tokens into the places where they first occur in the prompt, in the order of x."""
+    missing = [token for token in x if token not in p.prompt]
+    if missing:
+        raise errors.InvalidInput(f"Prompt order did not find {', '.join(missing)} in the prompt", field="script_args")
+    texts_between, rest = [], p.prompt
+    for token in sorted(x, key=p.prompt.index):
+        before, _, rest = rest.partition(token)
+        texts_between.append(before)
+    p.prompt = "".join(itertools.chain.from_iterable(zip(texts_between, x, strict=True))) + rest
+
+
+def apply_checkpoint(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    p.override_settings["sd_model_checkpoint"] = find_checkpoint(x).name
+
+
+def apply_size(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    width, _, height = x.partition("x")
+    try:
+        p.width, p.height = int(width), int(height)
+    except ValueError:
+        errors.report(f"X/Y/Z plot: {x!r} is no size like 512x768; the size stays as it is")
+
+
+def find_vae(name: str) -> str:
+    if name.strip().lower() in ("auto", "automatic"):
+        return "Automatic"
+    if name.strip().lower() == "none":
+        return "None"
+    found = next((known for known in sorted(sd_vae.vae_dict, key=len) if known.lower() == name.lower().strip()), None)
+    if found is None:
+        errors.report(f"X/Y/Z plot: no VAE is called {name!r}; using Automatic")
+    return found or "Automatic"
+
+
+def apply_vae(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    p.override_settings["sd_vae"] = find_vae(x)
+
+
+def apply_styles(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    p.styles.extend(x.split(","))
+
+
+def apply_uni_pc_order(p: StableDiffusionProcessing, x: int, xs: list[int]) -> None:
+    p.override_settings["uni_pc_order"] = min(x, p.steps - 1)
+
+
+def apply_face_restore(p: StableDiffusionProcessing, opt: str, x: Any) -> None:
+    restorers = {"codeformer": "CodeFormer", "gfpgan": "GFPGAN"}
+    if opt.lower() in restorers:
+        p.face_restoration_model = restorers[opt.lower()]
+    p.restore_faces = opt.lower() in (*restorers, "true", "yes", "y", "1")
+
+
+def find_checkpoint(name: str) -> sd_models.CheckpointInfo:
+    """The checkpoint that fits a name best; raises InvalidInput if there is none."""
+    info = sd_models.get_closet_checkpoint_match(name)
+    if info is None:
+        raise errors.InvalidInput(f"Unknown checkpoint: {name}", field="script_args")
+    return info
+
+
+def confirm_samplers(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    for x in xs:
+        if x.lower() not in sd_samplers.samplers_map:
+            raise errors.InvalidInput(f"Unknown sampler: {x}", field="script_args")
+
+
+def confirm_checkpoints(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    for x in xs:
+        find_checkpoint(x)
+
+
+def confirm_checkpoints_or_none(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    confirm_checkpoints(p, [x for x in xs if x not in (None, "", "None", "none")])
+
+
+def confirm_range(min_val: float, max_val: float, axis_label: str) -> Confirm:
+    """Refuses values outside of min_val..max_val."""
+
+    def confirm(p: StableDiffusionProcessing, xs: list[float]) -> None:
+        for x in xs:
+            if not min_val <= x <= max_val:
+                raise errors.InvalidInput(
+                    f"{axis_label}: value {x} is out of range {min_val} to {max_val}", field="script_args"
+                )
+
+    return confirm
+
+
+def boolean_choice(reverse: bool = False) -> Callable[[], list[str]]:
+    def choices() -> list[str]:
+        return ["False", "True"] if reverse else ["True", "False"]
+
+    return choices
+
+
+def checkpoint_choices() -> list[str]:
+    return sorted(sd_models.checkpoints_list, key=str.casefold)
+
+
+def sampler_choices() -> list[str]:
+    return [sampler.name for sampler in sd_samplers.samplers if sampler.name not in opts.hide_samplers]
+
+
+def hires_upscaler_choices() -> list[str]:
+    return [*shared.latent_upscale_modes, *(upscaler.name for upscaler in shared.sd_upscalers)]
+
+
+axis_options: list[AxisOption] = [
+    AxisOption("Nothing", str, do_nothing, format_value=format_nothing),
+    AxisOption("Seed", int, apply_field("seed")),
+    AxisOption("Var. seed", int, apply_field("subseed")),
+    AxisOption("Var. strength", float, apply_field("subseed_strength")),
+    AxisOption("Steps", int, apply_field("steps")),
+    AxisOptionTxt2Img("Hires steps", int, apply_field("hr_second_pass_steps")),
+    AxisOption("CFG Scale", float, apply_field("cfg_scale")),
+    AxisOptionImg2Img("Image CFG Scale", float, apply_field("image_cfg_scale")),
+    AxisOption("Prompt S/R", str, apply_prompt, format_value=format_value),
+    AxisOption("Prompt order", str_permutations, apply_order, format_value=format_value_join_list),
+    AxisOptionTxt2Img(
+        "Sampler",
+        str,
+        apply_field("sampler_name"),
+        format_value=format_value,
+        confirm=confirm_samplers,
+        choices=sampler_choices,
+    ),
+    AxisOptionTxt2Img(
+        "Hires sampler",
+        str,
+        apply_field("hr_sampler_name"),
+        confirm=confirm_samplers,
+        choices=sampler_choices,
+    ),
+    AxisOptionImg2Img(
+        "Sampler",
+        str,
+        apply_field("sampler_name"),
+        format_value=format_value,
+        confirm=confirm_samplers,
+        choices=sampler_choices,
+    ),
+    AxisOption(
+        "Checkpoint name",
+        str,
+        apply_checkpoint,
+        format_value=format_remove_path,
+        confirm=confirm_checkpoints,
+        cost=1.0,
+        choices=checkpoint_choices,
+    ),
+    AxisOption("Negative Guidance minimum sigma", float, apply_field("s_min_uncond")),
+    AxisOption("Sigma Churn", float, apply_field("s_churn")),
+    AxisOption("Sigma min", float, apply_field("s_tmin")),
+    AxisOption("Sigma max", float, apply_field("s_tmax")),
+    AxisOption("Sigma noise", float, apply_field("s_noise")),
+    AxisOption(
+        "Schedule type",
+        str,
+        apply_field("scheduler"),
+        choices=lambda: [schedule.label for schedule in sd_schedulers.schedulers],
+    ),
+    AxisOption("Schedule min sigma", float, apply_override("sigma_min")),
+    AxisOption("Schedule max sigma", float, apply_override("sigma_max")),
+    AxisOption("Schedule rho", float, apply_override("rho")),
+    AxisOption("Beta schedule alpha", float, apply_override("beta_dist_alpha")),
+    AxisOption("Beta schedule beta", float, apply_override("beta_dist_beta")),
+    AxisOption("Eta", float, apply_field("eta")),
+    AxisOption("Clip skip", int, apply_override("CLIP_stop_at_last_layers")),
+    AxisOption("Denoising", float, apply_field("denoising_strength")),
+    AxisOption("Initial noise multiplier", float, apply_field("initial_noise_multiplier")),
+    AxisOption("Extra noise", float, apply_override("img2img_extra_noise")),
+    AxisOptionTxt2Img("Hires upscaler", str, apply_field("hr_upscaler"), choices=hires_upscaler_choices),
+    AxisOptionImg2Img("Cond. Image Mask Weight", float, apply_field("inpainting_mask_weight")),
+    AxisOption("VAE", str, apply_vae, cost=0.7, choices=lambda: ["Automatic", "None", *sd_vae.vae_dict]),
+    AxisOption("Styles", str, apply_styles, choices=lambda: list(shared.prompt_styles.styles)),
+    AxisOption("UniPC Order", int, apply_uni_pc_order, cost=0.5),
+    AxisOption("Face restore", str, apply_face_restore, format_value=format_value),
+    AxisOption("Token merging ratio", float, apply_override("token_merging_ratio")),
+    AxisOption("Token merging ratio high-res", float, apply_override("token_merging_ratio_hr")),
+    AxisOption(
+        "Always discard next-to-last sigma",
+        str,
+        apply_override("always_discard_next_to_last_sigma", boolean=True),
+        choices=boolean_choice(reverse=True),
+    ),
+    AxisOption(
+        "SGM noise multiplier",
+        str,
+        apply_override("sgm_noise_multiplier", boolean=True),
+        choices=boolean_choice(reverse=True),
+    ),
+    AxisOption(
+        "Refiner checkpoint",
+        str,
+        apply_field("refiner_checkpoint"),
+        format_value=format_remove_path,
+        confirm=confirm_checkpoints_or_none,
+        cost=1.0,
+        choices=lambda: ["None", *checkpoint_choices()],
+    ),
+    AxisOption("Refiner switch at", float, apply_field("refiner_switch_at")),
+    AxisOption("RNG source", str, apply_override("randn_source"), choices=lambda: ["GPU", "CPU", "NV"]),
+    AxisOption(
+        "FP8 mode",
+        str,
+        apply_override("fp8_storage"),
+        cost=0.9,
+        choices=lambda: ["Disable", "Enable for SDXL", "Enable"],
+    ),
+    AxisOption("Size", str, apply_size),
+]
+
+
+@dataclass
+class AxisControls:
+    """The controls of an axis: what it varies, values to type, values to choose, and the button that fills all in."""
+
+    letter: str
+    type: gr.Dropdown
+    values: gr.Textbox
+    chosen: gr.Dropdown
+    fill: gr.Button
+
+
+class Script(scripts.Script):
+    def title(self) -> str:
+        return TITLE
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        self.current_axis_options = [option for option in axis_options if option.is_img2img in (None, is_img2img)]
+        with gr.Row(), gr.Column(scale=19):
+            axes = [self.axis_row(letter) for letter in "XYZ"]
+        with gr.Row(variant="compact", elem_id="axis_options"):
+            with gr.Column():
+                draw_legend = gr.Checkbox(label="Draw legend", value=True, elem_id=self.elem_id("draw_legend"))
+                no_fixed_seeds = gr.Checkbox(
+                    label="Keep -1 for seeds", value=False, elem_id=self.elem_id("no_fixed_seeds")
+                )
+                with gr.Row():
+                    vary_seeds = [self.vary_seeds_box(letter) for letter in "XYZ"]
+            with gr.Column():
+                include_lone_images = gr.Checkbox(
+                    label="Include Sub Images", value=False, elem_id=self.elem_id("include_lone_images")
+                )
+                include_sub_grids = gr.Checkbox(
+                    label="Include Sub Grids", value=False, elem_id=self.elem_id("include_sub_grids")
+                )
+                csv_mode = gr.Checkbox(
+                    label="Use text inputs instead of dropdowns", value=False, elem_id=self.elem_id("csv_mode")
+                )
+            with gr.Column():
+                margin_size = gr.Slider(
+                    label="Grid margins (px)",
+                    minimum=0,
+                    maximum=500,
+                    value=0,
+                    step=2,
+                    elem_id=self.elem_id("margin_size"),
+                )
+        with gr.Row(variant="compact", elem_id="swap_axes"):
+            for first, second in ((0, 1), (1, 2), (0, 2)):
+                self.swap_button(axes[first], axes[second])
+
+        self.connect(axes, csv_mode)
+        self.infotext_fields = [pasted for axis in axes for pasted in pasted_fields(axis)]
+        return [
+            *(control for axis in axes for control in (axis.type, axis.values, axis.chosen)),
+            draw_legend,
+            include_lone_images,
+            include_sub_grids,
+            no_fixed_seeds,
+            *vary_seeds,
+            margin_size,
+            csv_mode,
+        ]
+
+    def axis_row(self, letter: str) -> AxisControls:
+        name = letter.lower()
+        labels = [option.label for option in self.current_axis_options]
+        with gr.Row():
+            return AxisControls(
+                letter,
+                type=gr.Dropdown(
+                    label=f"{letter} type",
+                    choices=labels,
+                    value=labels[1 if letter == "X" else 0],
+                    type="index",
+                    elem_id=self.elem_id(f"{name}_type"),
+                ),
+                values=gr.Textbox(label=f"{letter} values", lines=1, elem_id=self.elem_id(f"{name}_values")),
+                chosen=gr.Dropdown(
+                    label=f"{letter} values", choices=[], value=[], visible=False, multiselect=True, interactive=True
+                ),
+                fill=ToolButton(
+                    value=fill_values_symbol,
+                    elem_id=f"xyz_grid_fill_{name}_tool_button",
+                    visible=False,
+                    tooltip="Fill in all values",
+                ),
+            )
+
+    def vary_seeds_box(self, letter: str) -> gr.Checkbox:
+        return gr.Checkbox(
+            label=f"Vary seeds for {letter}",
+            value=False,
+            min_width=80,
+            elem_id=self.elem_id(f"vary_seeds_{letter.lower()}"),
+            tooltip=f"Use different seeds for images along the {letter} axis",
+        )
+
+    def swap_button(self, first: AxisControls, second: AxisControls) -> None:
+        letters = first.letter + second.letter
+        button = gr.Button(
+            value=f"Swap {first.letter}/{second.letter} axes", elem_id=f"{letters.lower()}_grid_swap_axes_button"
+        )
+        one = [first.type, first.values, first.chosen]
+        other = [second.type, second.values, second.chosen]
+        button.click(fn=self.swapped, inputs=one + other, outputs=other + one)
+
+    def swapped(self, *values: Any) -> list[Any]:
+        """Values of two axes, with their types, which arrive as numbers, as labels."""
+        labelled = list(values)
+        for place in (0, 3):
+            labelled[place] = self.current_axis_options[values[place] or 0].label
+        return labelled
+
+    def connect(self, axes: list[AxisControls], csv_mode: gr.Checkbox) -> None:
+        """Shows for each axis what its type needs: text, or a menu and the button that chooses all of it."""
+        for axis in axes:
+            inputs = [axis.type, axis.values, axis.chosen, csv_mode]
+            outputs = [axis.fill, axis.values, axis.chosen]
+            axis.type.change(fn=self.shown_values, inputs=inputs, outputs=outputs)
+            csv_mode.change(fn=self.shown_values, inputs=inputs, outputs=outputs)
+            axis.fill.click(fn=self.all_values, inputs=[axis.type, csv_mode], outputs=[axis.values, axis.chosen])
+
+    def shown_values(
+        self, axis_type: int | None, text: str, chosen: list[str] | None, csv_mode: bool
+    ) -> tuple[Any, Any, Any]:
+        """Updates for fill button, text and menu; values go over from text to menu and back."""
+        option = self.current_axis_options[axis_type or 0]
+        choices = option.choices() if option.choices is not None else []
+        has_menu = bool(choices) and not csv_mode
+        if has_menu and text:
+            chosen, text = [value for value in csv_string_to_list_strip(text) if value in choices], ""
+        elif csv_mode and chosen:
+            chosen, text = [], list_to_csv_string([value for value in chosen if value in choices])
+        return (
+            gr.update(visible=bool(choices)),
+            gr.update(visible=not has_menu, value=text),
+            gr.update(visible=has_menu, choices=choices, value=[value for value in chosen or [] if value in choices]),
+        )
+
+    def all_values(self, axis_type: int | None, csv_mode: bool) -> tuple[Any, Any]:
+        """Updates for text and menu: everything the axis can be."""
+        option = self.current_axis_options[axis_type or 0]
+        if option.choices is None:
+            return gr.update(), gr.update()
+        choices = option.choices()
+        return (list_to_csv_string(choices), gr.update()) if csv_mode else (gr.update(), choices)
+
+    def run(
+        self,
+        p: StableDiffusionProcessing,
+        x_type: int | None,
+        x_values: str,
+        x_values_dropdown: list[str],
+        y_type: int | None,
+        y_values: str,
+        y_values_dropdown: list[str],
+        z_type: int | None,
+        z_values: str,
+        z_values_dropdown: list[str],
+        draw_legend: bool,
+        include_lone_images: bool,
+        include_sub_grids: bool,
+        no_fixed_seeds: bool,
+        vary_seeds_x: bool,
+        vary_seeds_y: bool,
+        vary_seeds_z: bool,
+        margin_size: int,
+        csv_mode: bool,
+    ) -> Processed:
+        if not no_fixed_seeds:
+            fix_seed(p)
+        if not opts.return_grid:
+            p.batch_size = 1
+        axes = tuple(
+            read_axis(p, self.current_axis_options[axis_type or 0], text, chosen, csv_mode, no_fixed_seeds)
+            for axis_type, text, chosen in (
+                (x_type, x_values, x_values_dropdown),
+                (y_type, y_values, y_values_dropdown),
+                (z_type, z_values, z_values_dropdown),
+            )
+        )
+        check_size(p, axes)
+        options = PlotOptions(
+            draw_legend,
+            include_lone_images,
+            include_sub_grids,
+            no_fixed_seeds,
+            (vary_seeds_x, vary_seeds_y, vary_seeds_z),
+            margin_size,
+        )
+        try:
+            return Plot(p, axes, options).run()
+        finally:
+            sd_models.reload_model_weights()
+            sd_vae.reload_vae_weights()
+
+
+def pasted_fields(axis: AxisControls) -> list[tuple[Any, Any]]:
+    """What an infotext fills in of an axis."""
+    key = f"{axis.letter} Values"
+    return [
+        (axis.type, f"{axis.letter} Type"),
+        (axis.values, key),
+        (axis.chosen, lambda parameters: gr.update(value=csv_string_to_list_strip(parameters.get(key, "")))),
+    ]
+
+
+from modules.xyz_plot import AxisInfo, format_value_add_label  # noqa: E402, F401  # A1111 names
