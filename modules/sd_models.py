@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import threading
+import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -175,7 +176,9 @@ def load_model(
         make_room()
         try:
             model = load_prepared(prepared, info, timer)
-        except Exception:  # memory or an extension: whatever it is, the model that worked comes back
+        except Exception as e:  # memory or an extension: whatever it is, the model that worked comes back
+            del prepared
+            traceback.clear_frames(e.__traceback__)  # they hold what was loaded of the new model
             model_data.sd_model = None
             if previous is not None and previous.filename != info.filename:
                 logger.error("loading %s failed, going back to %s", info.title, previous.title)

@@ -9,7 +9,7 @@ import torch
 from modules import checkpoints, devices, model_load, weights
 from modules.errors import ModelLoadError
 from modules.model_load import Placement
-from test.unit.checkpoint_files import embedded_weights, vae_weights, with_input_channels, write_checkpoint
+from test.unit.checkpoint_files import embedded_weights, sd15_unet, vae_weights, with_input_channels, write_checkpoint
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32)
 UNET = "model.diffusion_model."
@@ -107,6 +107,22 @@ def test_other_widths_load(tmp_path):
 
     made = load(write_checkpoint(tmp_path / "short.safetensors", fewer_text_layers))
     assert len(made.cond_stage_model.wrapped.transformer.text_model.encoder.layers) == 3
+
+
+def test_layout_of_sd15(tmp_path, caplog, inputs):
+    def replace_unet(stored):
+        for key in [key for key in stored if key.startswith(UNET)]:
+            del stored[key]
+        stored.update(sd15_unet())
+
+    made = load(write_checkpoint(tmp_path / "sd15.safetensors", replace_unet))
+    assert not caplog.records
+    unet = made.model.diffusion_model
+    assert made.family.name == "sd1"
+    assert [type(block).__name__ for block in unet.up_blocks] == ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
+    with torch.no_grad():
+        assert made.apply_model(*inputs).isfinite().all()
+        assert made.apply_model(torch.zeros(1, 4, 9, 5), inputs[1][:1], inputs[2][:1]).shape == (1, 4, 9, 5)
 
 
 def test_files_of_an_older_transformers(tmp_path):
