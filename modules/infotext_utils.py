@@ -376,19 +376,19 @@ def paste_value(component: gr.components.Component, target: Target, params: dict
     if isinstance(value, type_of_gr_update):
         return value
     try:
-        return gr.update(value=_as_type_of(component.value, value))
+        return gr.update(value=_as_type_of(component, value))
     except (TypeError, ValueError):
         return gr.update()
 
 
-def _as_type_of(current: Any, value: Any) -> Any:
-    """Return an infotext value as the type a component's value has."""
-    kind = type(current)
-    if kind is bool and value == "False":
-        return False
-    if kind is int:
+def _as_type_of(component: gr.components.Component, value: Any) -> Any:
+    """Return an infotext value as the type that the value of a component has."""
+    kind = type(component.value)
+    if kind is bool:
+        return value != "False" and bool(value)
+    if kind is int or isinstance(component, gr.Number | gr.Slider):
         return float(value)
-    return kind(value)
+    return value if component.value is None else kind(value)
 
 
 def infotext_names() -> list[str]:
