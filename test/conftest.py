@@ -5,6 +5,7 @@ read them at import.
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,7 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="serena-test-"))
 os.environ.pop("COMMANDLINE_ARGS", None)
 os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(ROOT))
+shutil.copy(ROOT / "test" / "golden" / "inputs" / "styles.csv", DATA_DIR / "styles.csv")
 sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-half", "--precision", "full", "--api"]
 
 
@@ -55,4 +57,5 @@ def client(app):
     """A client of the application in this process; an error of the server comes as its answer, as for any client."""
     from fastapi.testclient import TestClient
 
-    return TestClient(app, raise_server_exceptions=False)
+    with TestClient(app, raise_server_exceptions=False) as test_client:
+        yield test_client

@@ -144,10 +144,13 @@ def with_mask_channel(latent: torch.Tensor, mask: torch.Tensor | float) -> torch
 
 
 def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, height: int, seed: int = 0) -> torch.Tensor:
-    """Image conditioning of a job that has no picture: for inpainting models a grey picture that is masked everywhere.
+    """Image conditioning of a job that has no picture: for inpainting models a grey picture that is masked everywhere,
+    for InstructPix2Pix an empty latent.
 
     latent: (B, C, h, w), gives batch size, device and dtype. seed: of the encoder's posterior noise.
     """
+    if sd_model.cond_stage_key == "edit":
+        return torch.zeros_like(latent)
     if takes_masked_image(sd_model):
         grey = torch.full((latent.shape[0], 3, height, width), 0.5, dtype=devices.dtype_vae, device=latent.device)
         encoded = latents.images_tensor_to_samples(
