@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
-from modules import shared
+from modules import script_ui, shared
 from modules.api import (
     http_errors,
     routes_generate,
@@ -42,7 +42,7 @@ ROUTERS = (
 
 
 class Api:
-    """Adds the API to an app.
+    """Adds the API to an app, and makes the scripts' controls where no page has: requests are laid over their values.
 
     app: gets the routes, the X-Process-Time header, and the error answers, which cover routes of extensions as well.
     queue_lock: the lock all jobs take; kept for extensions that run work of their own through it.
@@ -60,6 +60,7 @@ class Api:
             self.router.include_router(routes_server.router, dependencies=self.dependencies)
         app.include_router(self.router)
         http_errors.install(app)
+        script_ui.ensure_controls()
 
     def add_api_route(self, path: str, endpoint: Callable, **kwargs: Any) -> None:
         """Adds a route that asks for the same login as all others."""

@@ -68,7 +68,8 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     pixels = torch.from_numpy(batch).to(shared.device, dtype=devices.dtype_vae)
     if opts.sd_vae_encode_method != "Full":
         p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
-    posterior = torch.Generator().manual_seed(int(all_seeds[0]))
+    # Runs of one p, as scripts make them, share a generator: it was last seeded for the picture made before.
+    posterior = torch.Generator().manual_seed(int(p.seeds[-1] if p.seeds else all_seeds[0]))
     p.init_latent = latents.images_tensor_to_samples(
         pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior
     )
