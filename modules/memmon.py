@@ -10,6 +10,7 @@ import threading
 import time
 from typing import Any
 
+import psutil
 import torch
 
 logger = logging.getLogger(__name__)
@@ -95,3 +96,33 @@ class MemUsageMonitor(threading.Thread):
             logger.warning("the memory of %s cannot be watched: %s", self.device, e)
             return False
         return True
+
+
+def memory_report() -> dict[str, dict[str, Any]]:
+    """What GET /sdapi/v1/memory answers: bytes of the machine's memory this process uses, and of the CUDA device.
+
+    A part that can't be read holds only an "error".
+    """
+    return {"ram": _ram(), "cuda": _cuda()}
+
+
+def _ram() -> dict[str, Any]:
+    try:
+        used, total = psutil.Process().memory_info().rss, psutil.virtual_memory().total
+    except psutil.Error as e:
+        return {"error": str(e)}
+    return {"free": total - used, "used": used, "total": total}
+
+
+def _cuda() -> dict[str, Any]:
+    if not torch.cuda.is_available():
+        return {"error": "unavailable"}
+    free, total = torch.cuda.mem_get_info()
+    stats = torch.cuda.memory_stats()
+    groups = {"active": "active_bytes", "allocated": "allocated_bytes", "reserved": "reserved_bytes"}
+    groups["inactive"] = "inactive_split_bytes"
+    report: dict[str, Any] = {"system": {"free": free, "used": total - free, "total": total}}
+    for name, counter in groups.items():
+        report[name] = {"current": stats[f"{counter}.all.current"], "peak": stats[f"{counter}.all.peak"]}
+    report["events"] = {"retries": stats["num_alloc_retries"], "oom": stats["num_ooms"]}
+    return report

@@ -47,9 +47,11 @@ def extension_script(client, tmp_path):
     script.filename, script.alwayson, script.args_from, script.args_to = str(path), True, 0, 0
     runner.scripts.append(script)
     runner.alwayson_scripts.append(script)
+    runner.callback_map.clear()  # the order of hooks is worked out anew only when the number of scripts changes
     yield module
     runner.scripts.remove(script)
     runner.alwayson_scripts.remove(script)
+    runner.callback_map.clear()
 
 
 def test_context_is_there_in_every_hook_of_the_run(client, extension_script):
