@@ -180,13 +180,13 @@ class Axis:
 def read_axis(
     p: StableDiffusionProcessing, option: AxisOption, text: str, chosen: list[str], csv_mode: bool, keeps_random: bool
 ) -> Axis:
-    """An axis from what was typed, or, where it has a menu and csv_mode is off, chosen.
+    """An axis from the chosen values, where it has a menu and csv_mode is off; if there are none, from the typed text.
 
     Seeds left to chance become random ones, unless keeps_random.
     """
     if option.label == "Nothing":
         return Axis(option, [0], text)
-    if option.choices is not None and not csv_mode:
+    if option.choices is not None and not csv_mode and (chosen or not text):
         texts, text = list(chosen or []), list_to_csv_string(chosen or [])
     else:
         texts = (option.prepare or csv_string_to_list_strip)(text)
