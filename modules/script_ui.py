@@ -17,6 +17,7 @@ import gradio as gr
 from modules import (
     gradio_extensons,  # noqa: F401  # scripts are written for what it gives Gradio
     scripts,
+    scripts_auto_postprocessing,  # noqa: F401  # adds postprocessing scripts to those of the tabs
     scripts_postprocessing,
     shared_items,
 )
