@@ -256,17 +256,20 @@ def get_next_sequence_number(path: str, basename: str | None) -> int:
 
     A number is what stands before the first "-" of a name, after "<basename>-" where there is a basename.
     """
-    return max((number for _, number in _numbered_files(path, basename)), default=-1) + 1
-
-
-def _numbered_files(path: str, basename: str | None) -> Iterator[tuple[str, int]]:
     prefix = f"{basename}-" if basename else ""
+    highest = -1
     with os.scandir(path) as entries:
         for entry in entries:
-            first = os.path.splitext(entry.name[len(prefix) :])[0].split("-")[0]
+            name = entry.name
+            if not name.startswith(prefix) or not name[len(prefix) :][:1].isdecimal():
+                continue
+            number, dash, _ = name[len(prefix) :].partition("-")
+            if not dash:
+                number = os.path.splitext(number)[0]
             # A folder such as 2024-03-05 is no file number 2024.
-            if entry.name.startswith(prefix) and first.isdecimal() and not entry.is_dir():
-                yield entry.name, int(first)
+            if number.isdecimal() and int(number) > highest and not entry.is_dir():
+                highest = int(number)
+    return highest + 1
 
 
 @contextmanager
@@ -278,11 +281,12 @@ def reserved_number(path: str, basename: str | None) -> Iterator[int]:
     """
     for _ in range(NUMBERING_ATTEMPTS):
         number = get_next_sequence_number(path, basename)
-        marker = f"{number_prefix(number, basename)}.tmp"
+        prefix = number_prefix(number, basename)
+        marker = f"{prefix}.tmp"
         if not claim(os.path.join(path, marker)):
             continue
         try:
-            if all(taken != number or name == marker for name, taken in _numbered_files(path, basename)):
+            if not any(name.startswith((f"{prefix}-", f"{prefix}.")) and name != marker for name in os.listdir(path)):
                 yield number
                 return
         finally:
