@@ -386,3 +386,4 @@ from modules.image_names import (  # noqa: E402, F401  # A1111 names
     sanitize_filename_part,
 )
 from modules.image_ops import Grid, combine_grid, fix_png_transparency, split_grid  # noqa: E402, F401  # A1111 names
+from modules.shared import opts  # noqa: E402, F401  # A1111 names
