@@ -49,8 +49,8 @@ def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) 
     infotext_args: values by place in the list, taken from the request's infotext. The arguments of the selected script
     replace its slice as they are, short or long; those of always-on scripts are laid over its beginning.
     """
+    args = script_ui.default_args(runner)
     script, index = selectable_script(request.script_name, runner)
-    args = list(script_ui.default_args(runner))
     for place, value in infotext_args.items():
         args[place] = value
     if script is not None:
