@@ -57,9 +57,8 @@ def check_versions() -> None:
 
 def initialize() -> None:
     """Bring the program to where it can serve: registries filled, scripts loaded, the model on its way."""
-    from modules import codeformer_model, gfpgan_model, initialize_util, sd_models, shared_init
+    from modules import codeformer_model, gfpgan_model, sd_models, shared_init
 
-    step("check TLS options", initialize_util.validate_tls_options)
     step("check versions", check_versions)
     step("list checkpoints", sd_models.setup_model)
     step("shared", shared_init.initialize)
