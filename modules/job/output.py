@@ -6,6 +6,7 @@ meanwhile can't tear a job's files apart.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -89,10 +90,10 @@ def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> N
     mask_for_overlay, overlay_image = overlay_of(p, index)
     if p.color_corrections is not None and index < len(p.color_corrections):
         if picture.save and snapshot.save_images_before_color_correction:
-            uncorrected, _ = image_ops.apply_overlay(image, p.paste_to, overlay_image)
+            uncorrected, _ = lay_over(p, image, overlay_image)
             picture.save_as(uncorrected, "-before-color-correction")
         image = image_ops.apply_color_correction(p.color_corrections[index], image)
-    image, original_denoised_image = image_ops.apply_overlay(image, p.paste_to, overlay_image)
+    image, original_denoised_image = lay_over(p, image, overlay_image)
 
     if p.scripts is not None:
         pp = scripts.PostprocessImageArgs(image)
@@ -108,6 +109,13 @@ def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> N
     output.images.append(image)
     if mask_for_overlay is not None:
         output.images.extend(finish_masks(picture, mask_for_overlay, original_denoised_image))
+
+
+def lay_over(
+    p: StableDiffusionProcessing, image: Image.Image, overlay: Image.Image | None
+) -> tuple[Image.Image, Image.Image]:
+    """(picture with the unmasked part of the source over it, picture without); enlarged as img2img's are."""
+    return image_ops.apply_overlay(image, p.paste_to, overlay, functools.partial(images.resize_image, 0))
 
 
 def overlay_of(p: StableDiffusionProcessing, index: int) -> tuple[Image.Image | None, Image.Image | None]:
