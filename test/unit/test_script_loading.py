@@ -1,4 +1,6 @@
 import argparse
+import importlib
+import sys
 
 import pytest
 
@@ -51,3 +53,59 @@ def test_only_listed_extensions_are_asked(tmp_path):
 
 def test_missing_folder_is_no_error(tmp_path):
     script_loading.preload_extensions(str(tmp_path / "none"), argparse.ArgumentParser())
+
+
+def test_class_finds_its_file_while_it_is_made(tmp_path):
+    source = "import inspect\nclass A: pass\npath = inspect.getfile(A)"
+    path = write(tmp_path, source, "named.py")
+    assert script_loading.load_module(path).path == path
+    assert sys.modules["named.py"].path == path
+
+
+def test_failing_file_leaves_no_module(tmp_path):
+    good = write(tmp_path / "a", "x = 1", "same.py")
+    bad = write(tmp_path / "b", "1 / 0", "same.py")
+    module = script_loading.load_module(good)
+    with pytest.raises(ZeroDivisionError):
+        script_loading.load_module(bad)
+    assert sys.modules["same.py"] is module
+    with pytest.raises(ZeroDivisionError):
+        script_loading.load_module(write(tmp_path, "1 / 0", "never.py"))
+    assert "never.py" not in sys.modules
+
+
+@pytest.fixture
+def search_paths(monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    package = script_loading.scripts_package()
+    monkeypatch.setattr(package, "__path__", list(package.__path__))
+    yield package
+    for name in [name for name in sys.modules if name.startswith("scripts.in_")]:
+        del sys.modules[name]
+
+
+def test_extension_imports_its_own_files_first(tmp_path, search_paths):
+    for folder in ("one", "two"):
+        write(tmp_path / folder / "scripts", f"NAME = '{folder}'", f"in_{folder}.py")
+        write(tmp_path / folder / "scripts", f"NAME = '{folder}'", "in_both.py")
+    with script_loading.importing_from(str(tmp_path / "one")):
+        assert sys.path[0] == str(tmp_path / "one")
+        assert importlib.import_module("scripts.in_both").NAME == "one"
+    with script_loading.importing_from(str(tmp_path / "two")):
+        assert importlib.import_module("scripts.in_two").NAME == "two"
+    assert sys.path[-2:] == [str(tmp_path / "one"), str(tmp_path / "two")]
+    assert importlib.import_module("scripts.in_one").NAME == "one"
+
+
+def test_folder_is_put_back_after_an_error(tmp_path, search_paths):
+    with pytest.raises(ValueError), script_loading.importing_from(str(tmp_path)):
+        raise ValueError
+    assert sys.path[0] != str(tmp_path)
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_package_of_scripts_replaces_one_that_was_found(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scripts", argparse)
+    package = script_loading.scripts_package()
+    assert package.__path__[0].endswith("scripts")
+    assert script_loading.scripts_package() is package
