@@ -96,7 +96,7 @@ def create_app() -> FastAPI:
     """Build the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
-    from modules import script_callbacks, shared, ui_routes
+    from modules import script_callbacks, shared, ui_extra_networks, ui_routes
     from modules.api import api as rest_api
     from modules.call_queue import queue_lock
 
@@ -105,6 +105,7 @@ def create_app() -> FastAPI:
     startup_timer.record("scripts before_ui_callback")
     if not cmd_opts.nowebui:
         shared.demo = create_page(app)
+        ui_extra_networks.add_pages_to_demo(app)
 
     if cmd_opts.api or cmd_opts.nowebui:
         rest_api.api_middleware(app)
