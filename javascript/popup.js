@@ -1,0 +1,59 @@
+"use strict";
+// The popup over the page: shows an element made by a script, or one of the page, which goes back to its place afterwards.
+{
+    let globalPopup = null;
+    let globalPopupInner = null;
+    let lastFocused = null;
+
+    /** Elements that a popup has taken from the page, by id: once moved, they stay with the popup. */
+    const storedPopupIds = {};
+
+    function isOpen() {
+        return globalPopup && globalPopup.style.display !== "none";
+    }
+
+    function closePopup() {
+        if (!isOpen()) return;
+        globalPopup.style.display = "none";
+        lastFocused?.focus?.({preventScroll: true});
+    }
+
+    function makePopup() {
+        globalPopup = document.createElement("div");
+        globalPopup.className = "global-popup";
+        globalPopup.style.display = "none";
+        const close = document.createElement("button");
+        Object.assign(close, {type: "button", className: "global-popup-close", title: "Close (Esc)"});
+        close.setAttribute("aria-label", "Close");
+        close.addEventListener("click", closePopup);
+        globalPopupInner = document.createElement("div");
+        globalPopupInner.className = "global-popup-inner";
+        globalPopupInner.tabIndex = -1;
+        globalPopupInner.setAttribute("role", "dialog");
+        globalPopupInner.setAttribute("aria-modal", "true");
+        globalPopup.append(close, globalPopupInner);
+        globalPopup.addEventListener("click", (event) => event.target === globalPopup && closePopup());
+        (gradioApp().querySelector(".main") ?? document.body).append(globalPopup);
+    }
+
+    /** Shows an element over the page, in place of what was shown there before. */
+    function popup(contents) {
+        if (!globalPopup) makePopup();
+        if (!isOpen()) lastFocused = document.activeElement;
+        globalPopupInner.replaceChildren(contents);
+        globalPopup.style.display = "flex";
+        globalPopupInner.focus({preventScroll: true});
+    }
+
+    /** Shows the element of the page with that id over it. */
+    function popupId(id) {
+        storedPopupIds[id] ??= gradioApp().getElementById(id);
+        popup(storedPopupIds[id]);
+    }
+
+    document.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") closePopup();
+    });
+
+    Object.assign(window, {storedPopupIds, popup, popupId, closePopup});
+}

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import {test} from "node:test";
+
+import {loadScripts} from "./page.mjs";
+
+test("the viewer turns over beyond both ends", () => {
+    const {negmod} = loadScripts("imageviewer");
+    assert.deepEqual([negmod(-1, 3), negmod(3, 3), negmod(1, 3)], [2, 0, 1]);
+});
+
+test("one picture can be dropped, other files and several not", () => {
+    const {isValidImageList} = loadScripts("dragdrop");
+    assert.ok(isValidImageList([{type: "image/png"}]));
+    assert.ok(!isValidImageList([{type: "text/plain"}]));
+    assert.ok(!isValidImageList([{type: "image/png"}, {type: "image/png"}]));
+    assert.ok(!isValidImageList([]));
+});
+
+test("addresses are told from words", () => {
+    const {isURL} = loadScripts("dragdrop");
+    assert.ok(isURL("http://127.0.0.1:7860/file=a.png"));
+    assert.ok(!isURL("a red apple"));
+    assert.ok(!isURL("red: apple"));
+});
+
+test("a drop belongs to the prompt if the field or what it stands in says so", () => {
+    const {dragDropTargetIsPrompt} = loadScripts("dragdrop");
+    const inside = (className) => ({parentNode: {parentNode: {className}}});
+    assert.ok(dragDropTargetIsPrompt({placeholder: "Hires Prompt"}));
+    assert.ok(dragDropTargetIsPrompt(inside("block prompt")));
+    assert.ok(!dragDropTargetIsPrompt(inside("promptly")));
+    assert.ok(!dragDropTargetIsPrompt(null));
+});
+
+test("times are shown as people read them", () => {
+    const page = loadScripts("progressbar");
+    assert.deepEqual([5.9, 61, 3601].map(page.formatTime), ["5s", "01:01", "01:00:01"]);
+    assert.match(page.randomId(), /^task\([a-z0-9]{3,15}\)$/);
+});
