@@ -313,10 +313,10 @@ class Plot:
         No pictures at all when no cell has one.
         """
         cells = [self.cells[place] for place in self.places()]
-        pictures = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
         if not any(cell.images for cell in cells):
             logger.warning("X/Y/Z plot: no cell has a picture")
             return Processed(self.p, [])
+        pictures = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
 
         per_grid = len(cells) // len(self.axes[2].values)
         grids = [self.grid(pictures[start : start + per_grid]) for start in range(0, len(cells), per_grid)]
