@@ -12,9 +12,15 @@
 
     const AFTER_UPDATE_DELAY_MS = 200;
     const COMPLETE_TIMEOUT_MS = 8000;
+    const IDLE_TIMEOUT_MS = 300;
 
-    /** Ids of elements that exist once every tab has been built; null until the page has said so. */
-    let expectedIds = null;
+    /** Ids of elements that exist once every tab has been built. */
+    let expectedIds = [];
+
+    /** Number of load events that have not been answered. */
+    let waiting = 0;
+
+    let lastTurn = Promise.resolve();
 
     /** The element that holds the page: the root of element lookups. */
     function gradioApp() {
@@ -87,25 +93,42 @@
         );
     }
 
-    /** Answers Gradio's load event: shows `count` blocks that it has held back, and notes how to tell that all are there. */
-    function revealBlocks(count, ids) {
-        expectedIds = ids;
-        setTimeout(() => (expectedIds = []), COMPLETE_TIMEOUT_MS);
+    /** Resolves when the browser has time, so that the page answers to the user between two pieces of work. */
+    function idle() {
+        return new Promise((resolve) => {
+            if (window.requestIdleCallback) window.requestIdleCallback(resolve, {timeout: IDLE_TIMEOUT_MS});
+            else setTimeout(resolve, IDLE_TIMEOUT_MS);
+        });
+    }
+
+    /**
+     * Answers one of Gradio's load events, which all come at once: shows `count` blocks that Gradio has held back, after
+     * those of the events before it. `ids` are elements that exist once they are there.
+     */
+    async function revealBlocks(count, ids) {
+        expectedIds.push(...ids);
+        waiting += 1;
+        lastTurn = lastTurn.then(() => new Promise((resolve) => setTimeout(resolve))).then(idle);
+        await lastTurn;
+        waiting -= 1;
+        if (waiting === 0) awaitLastBlocks(performance.now() + COMPLETE_TIMEOUT_MS);
         return Array.from({length: count}, () => ({__type__: "update", visible: true}));
     }
 
-    function isPageComplete() {
-        if (!expectedIds || !document.getElementById("txt2img_prompt")) return false;
+    /** Runs the onUiLoaded callbacks as soon as all expected elements are there, at the latest at `deadline`. */
+    function awaitLastBlocks(deadline) {
         expectedIds = expectedIds.filter((id) => !document.getElementById(id));
-        return expectedIds.length === 0;
+        if (expectedIds.length && performance.now() < deadline) {
+            setTimeout(() => awaitLastBlocks(deadline), 20);
+            return;
+        }
+        window.adaptDom();
+        window.executedOnLoaded = true;
+        executeCallbacks(callbacks.uiLoadedCallbacks);
     }
 
     function onMutations(records) {
         window.adaptDom();
-        if (!window.executedOnLoaded && isPageComplete()) {
-            window.executedOnLoaded = true;
-            executeCallbacks(callbacks.uiLoadedCallbacks);
-        }
         executeCallbacks(callbacks.uiUpdateCallbacks, records);
         scheduleAfterUiUpdateCallbacks();
         const tab = get_uiCurrentTab();

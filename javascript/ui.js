@@ -38,11 +38,11 @@
         return Array.from(gallery_container_buttons(gallery_container)).findIndex((button) => button.classList.contains("selected"));
     }
 
-    /** The picture of a gallery's value to send elsewhere: the only one, else the selected, else the first. */
+    /** The picture of a gallery's value to send elsewhere, as a list of one: the only one, else the selected, else the first. */
     function extract_image_from_gallery(gallery) {
         if (!gallery?.length) return [null];
         const index = gallery.length === 1 ? 0 : selected_gallery_index();
-        return [gallery[index >= 0 && index < gallery.length ? index : 0]];
+        return [[gallery[index >= 0 && index < gallery.length ? index : 0]]];
     }
 
     /** Number of the tab that is chosen in the Tabs of that id. */

@@ -132,13 +132,19 @@ def Block_get_config(self: blocks.Block, cls: type | None = None) -> dict[str, A
 
 
 def hide_by_class(block: blocks.Block, properties: dict[str, Any]) -> dict[str, Any]:
-    """Turns `visible` into the class that hides; tabs stay as Gradio has them, as their button has to go as well."""
-    if "visible" not in properties or isinstance(block, gr.Tab):
-        return properties
+    """Turns `visible` into the class that hides; tabs stay as Gradio has them, as their button has to go as well.
+
+    `page_visibility` of a block, if it has one, is what Gradio's front end is told instead of True.
+    """
     properties = dict(properties)
+    visibility = getattr(block, "page_visibility", True)
+    if isinstance(block, gr.Tab):
+        return {**properties, "visible": properties.get("visible", True) and visibility}
+    if "visible" not in properties:  # an implicit form
+        return {**properties, "visible": visibility}
     hidden = properties.pop("visible") is False
     classes = [name for name in (block.elem_classes or []) if name != HIDDEN_CLASS]
-    return {**properties, "visible": True, "elem_classes": [*classes, HIDDEN_CLASS] if hidden else classes}
+    return {**properties, "visible": visibility, "elem_classes": [*classes, HIDDEN_CLASS] if hidden else classes}
 
 
 def postprocess_update(block: blocks.Block, update_dict: dict[str, Any], postprocess: bool = True) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 import mimetypes
 import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +19,14 @@ from modules import (
     infotext_utils,
     script_callbacks,
     shared,
+    ui_checkpoint_merger,
     ui_generation,
     ui_gradio_extensions,
+    ui_img2img,
     ui_loadsave,
+    ui_pnginfo,
+    ui_postprocessing,
+    ui_reveal,
     ui_settings,
     ui_tempdir,
     ui_txt2img,
@@ -63,8 +67,42 @@ class TabRow:
     create: Callable[[Page], Any]
 
 
-TABS: tuple[TabRow, ...] = (TabRow("txt2img", "txt2img", lambda page: ui_txt2img.create_ui()),)
+TABS: tuple[TabRow, ...] = (
+    TabRow("txt2img", "txt2img", lambda page: ui_txt2img.create_ui()),
+    TabRow("img2img", "img2img", lambda page: ui_img2img.create_ui()),
+    TabRow("extras", "Extras", lambda page: ui_postprocessing.create_ui()),
+    TabRow("pnginfo", "PNG Info", lambda page: ui_pnginfo.create_ui()),
+    TabRow("modelmerger", "Checkpoint Merger", lambda page: ui_checkpoint_merger.UiCheckpointMerger()),
+)
 """The tabs before those of extensions, in the order they are built and, unless the user sorts them, shown."""
+
+
+class PageBlocks(gr.Blocks):
+    """The page. What a browser gets when it asks for it shows the settings as they are then, not as it was built.
+
+    A load event could do the same, but the front end takes seconds for one with that many outputs.
+    """
+
+    settings: ui_settings.UiSettings | None = None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        if self.settings is not None and not self.is_building():
+            properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
+            for component, current in self.settings.current_properties():
+                if "choices" in current:
+                    current["choices"] = [
+                        choice if isinstance(choice, tuple) else (choice, choice) for choice in current["choices"]
+                    ]
+                properties[component._id].update(current)
+        return self._config
+
+    @config.setter
+    def config(self, value: dict[str, Any]) -> None:
+        self._config = value
+
+    def is_building(self) -> bool:
+        return gr.context.Context.root_block is self
 
 
 @dataclass(frozen=True)
@@ -88,7 +126,7 @@ def create_ui() -> gr.Blocks:
     interfaces = create_interfaces(page)
     shared.tab_names = [interface.label for interface in interfaces]
 
-    with gr.Blocks(analytics_enabled=False, title="Stable Diffusion") as demo:
+    with PageBlocks(analytics_enabled=False, title="Stable Diffusion") as demo:
         page.dummy.render()
         settings.add_quicksettings()
         create_tabs(page, in_preferred_order(interfaces))
@@ -96,11 +134,13 @@ def create_ui() -> gr.Blocks:
         create_audio_notification()
         gr.HTML(footer_html(), elem_id="footer")
         settings.add_functionality(demo)
-        ui_generation.start_at_native_size(page.tabs["txt2img"].form)
+        for name in ("txt2img", "img2img"):
+            ui_generation.start_at_native_size(page.tabs[name].form)
         for tab in page.tabs.values():
             if hasattr(tab, "setup"):
                 tab.setup(page, demo)
-        reveal_hidden_blocks(demo)
+        ui_reveal.reveal_hidden_blocks(demo)
+    demo.settings = settings
     page.loadsave.dump_defaults()
     demo.ui_loadsave = page.loadsave
     demo.queue(default_concurrency_limit=None)
@@ -167,39 +207,6 @@ def versions_html() -> str:
         "checkpoint: <a id='sd_checkpoint_hash'>N/A</a>",
     )
     return "\n<span>•</span>\n".join(versions)
-
-
-def hidden_blocks(block: Any, hidden: bool = False) -> Iterator[Any]:
-    """Every block that Gradio leaves out of the DOM until a tab is chosen or an accordion opened."""
-    if hidden and not (isinstance(block, gr.Tab) and block.visible is False):
-        yield block
-    for position, child in enumerate(getattr(block, "children", [])):
-        closed = isinstance(block, gr.Accordion) and not block.open
-        yield from hidden_blocks(child, hidden or closed or (isinstance(block, gr.Tabs) and position > 0))
-
-
-def last_id(block: Any) -> str | None:
-    """Element id of the last control in a block that has one."""
-    for child in reversed(getattr(block, "children", [])):
-        found = last_id(child)
-        if found:
-            return found
-    return block.elem_id if isinstance(block, gr.components.Component) else None
-
-
-def reveal_hidden_blocks(demo: gr.Blocks) -> None:
-    """Has the page make all of its elements at once, as scripts expect to find them, and tells it how to know that they
-    are there.
-    """
-    blocks = list(hidden_blocks(demo))
-    pages = [tab for tabs in demo.blocks.values() if isinstance(tabs, gr.Tabs) for tab in tabs.children]
-    ids = [last_id(tab) for tab in pages if tab.visible is not False]
-    demo.load(
-        fn=None,
-        inputs=None,
-        outputs=blocks,
-        js=f"() => revealBlocks({len(blocks)}, {json.dumps([name for name in ids if name])})",
-    )
 
 
 from modules.ui_common import create_output_panel, create_refresh_button, plaintext_to_html  # noqa: E402, F401

@@ -17,6 +17,7 @@ from modules import (
     progress,
     prompt_parser,
     script_callbacks,
+    script_ui,  # noqa: F401  # builds the controls of scripts
     sd_models,
     shared,
     shared_items,
@@ -89,6 +90,11 @@ def add_size_sliders(form: Form) -> None:
     height = gr.Slider(minimum=64, maximum=2048, step=8, label="Height", value=512, elem_id=f"{tab}_height")
     form.add("width", width, paste="Size-1")
     form.add("height", height, paste="Size-2")
+
+
+def pasted_styles(parameters: dict[str, Any]) -> Any:
+    """The styles found in a pasted infotext's prompts, if the user wants them applied."""
+    return parameters["Styles array"] if isinstance(parameters.get("Styles array"), list) else gr.skip()
 
 
 def native_size() -> tuple[int, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any
@@ -247,14 +247,17 @@ class UiSettings:
             self.connect_quicksetting(key, info)
         self.connect_checkpoint_button()
 
-        keys = [key for key in opts.data_labels if key in self.component_dict and not opts.data_labels[key].do_not_save]
-        demo.load(
-            fn=lambda: [opts.dumpjson(), *(get_value_for_setting(key) for key in keys)],
-            inputs=[],
-            outputs=[self.text_settings, *(self.component_dict[key] for key in keys)],
-            queue=False,
-            **QUIET,
-        )
+    def current_properties(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """(component, properties) of everything on the page that shows settings, as it has to be now."""
+        yield self.text_settings, {"value": opts.dumpjson()}
+        for key, component in self.component_dict.items():
+            info = opts.data_labels[key]
+            if info.do_not_save:
+                continue
+            properties = {"value": current_value(key)}
+            if callable(info.component_args):
+                properties |= {name: value for name, value in widget_arguments(info).items() if name == "choices"}
+            yield component, properties
 
     def connect_quicksetting(self, key: str, info: OptionInfo) -> None:
         """Stores a quick setting as soon as the user has finished changing it."""

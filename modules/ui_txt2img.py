@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared, ui_common
+from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared, ui_common, ui_extra_networks
 from modules import infotext_utils as parameters_copypaste
 from modules import txt2img as txt2img_job
 from modules.processing import StableDiffusionProcessingTxt2Img
@@ -28,6 +28,7 @@ from modules.ui_generation import (
     connect_restore,
     connect_token_counters,
     ordered_ui_categories,
+    pasted_styles,
     switch_values_symbol,
 )
 from modules.ui_toprow import Toprow
@@ -53,9 +54,14 @@ def create_ui() -> Txt2ImgTab:
         toprow = Toprow(is_img2img=False, is_compact=shared.opts.compact_prompt_box)
         task_id = gr.Textbox(visible=False)
         with gr.Tabs(elem_id="txt2img_extra_tabs", elem_classes=["extra-networks"]):
-            with gr.Tab("Generation", id="txt2img_generation"), ResizeHandleRow(equal_height=False):
+            with (
+                gr.Tab("Generation", id="txt2img_generation") as generation,
+                ResizeHandleRow(equal_height=False),
+            ):
                 create_settings(form, toprow)
                 output = ui_common.create_output_panel("txt2img", shared.opts.outdir_txt2img_samples, toprow)
+            networks = ui_extra_networks.create_ui(interface, [generation], "txt2img")
+            ui_extra_networks.setup_ui(networks, output.gallery)
         tab = Txt2ImgTab(interface, form, toprow, output, scripts.scripts_txt2img.script("Sampler").steps)
         connect(tab, task_id)
     scripts.scripts_current = None
@@ -79,11 +85,6 @@ def create_settings(form: Form, toprow: Toprow) -> None:
     form.add("prompt", toprow.prompt, paste="Prompt")
     form.add("negative_prompt", toprow.negative_prompt, paste="Negative prompt")
     form.add("prompt_styles", toprow.ui_styles.dropdown, paste=pasted_styles, api="styles")
-
-
-def pasted_styles(parameters: dict[str, Any]) -> Any:
-    """The styles found in a pasted infotext's prompts, if the user wants them applied."""
-    return parameters["Styles array"] if isinstance(parameters.get("Styles array"), list) else gr.skip()
 
 
 def create_dimensions(form: Form) -> None:

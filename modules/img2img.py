@@ -1,0 +1,348 @@
+"""face: the img2img tab's values become a job, and the job's result what the tab shows; also its batch mode."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
+
+from modules import errors, images, processing, scripts, sd_models, shared
+from modules.infotext_utils import create_override_settings_dict, parse_generation_parameters
+from modules.processing import Processed, StableDiffusionProcessingImg2Img
+from modules.shared import opts, state
+from modules.txt2img import result_outputs, run_job
+from modules.ui_form import named_values
+
+logger = logging.getLogger(__name__)
+
+BATCH_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
+
+MODES = ("img2img", "sketch", "inpaint", "inpaint_sketch", "inpaint_upload", "batch")
+"""The sub-tabs by position."""
+
+
+@dataclass(frozen=True)
+class Img2ImgValues:
+    """What the tab sends, in this order. `mode` is the position of the sub-tab; fields of other modes are ignored."""
+
+    mode: int
+    prompt: str
+    negative_prompt: str
+    prompt_styles: list[str]
+    init_img: Image.Image | None
+    sketch: Image.Image | None
+    init_img_with_mask: dict[str, Image.Image] | None
+    inpaint_color_sketch: Any
+    inpaint_color_sketch_orig: Image.Image | None
+    init_img_inpaint: Image.Image | None
+    init_mask_inpaint: Image.Image | None
+    mask_blur: int
+    mask_alpha: float
+    inpainting_fill: int
+    n_iter: int
+    batch_size: int
+    cfg_scale: float
+    image_cfg_scale: float
+    denoising_strength: float
+    selected_scale_tab: int
+    height: int
+    width: int
+    scale_by: float
+    resize_mode: int
+    inpaint_full_res: int
+    inpaint_full_res_padding: int
+    inpainting_mask_invert: int
+    img2img_batch_input_dir: str
+    img2img_batch_output_dir: str
+    img2img_batch_inpaint_mask_dir: str
+    override_settings_texts: list[str]
+    img2img_batch_use_png_info: bool
+    img2img_batch_png_info_props: list[str]
+    img2img_batch_png_info_dir: str
+    img2img_batch_source_type: str
+    img2img_batch_upload: list[str] | None
+    script_args: tuple
+
+    @property
+    def is_batch(self) -> bool:
+        return MODES[self.mode] == "batch"
+
+
+@dataclass(frozen=True)
+class PngInfo:
+    """What a batch takes from the infotext of each of its pictures, or of that of the same name in `directory`."""
+
+    properties: Sequence[str] = ()
+    directory: str | None = None
+
+    def parameters_of(self, path: str, image: Image.Image) -> dict[str, Any]:
+        """The chosen parameters; none for a picture without infotext or a file that can't be read."""
+        try:
+            source = images.read(os.path.join(self.directory, os.path.basename(path))) if self.directory else image
+        except (OSError, UnidentifiedImageError):
+            return {}
+        infotext, _ = images.read_info_from_image(source)
+        parameters = parse_generation_parameters(infotext) if infotext else {}
+        return {key: value for key, value in parameters.items() if key in self.properties}
+
+
+@dataclass
+class JobDefaults:
+    """What a batch job is set back to before each picture, as the picture before may have changed it."""
+
+    prompt: str
+    negative_prompt: str
+    seed: int
+    cfg_scale: float
+    sampler_name: str
+    steps: int
+    overrides: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, p: StableDiffusionProcessingImg2Img) -> JobDefaults:
+        return cls(p.prompt, p.negative_prompt, p.seed, p.cfg_scale, p.sampler_name, p.steps, dict(p.override_settings))
+
+    def apply(self, p: StableDiffusionProcessingImg2Img, parameters: dict[str, Any]) -> None:
+        """Sets the job's values: prompts are extended by those of the parameters, the others replaced."""
+        p.prompt = join_prompts(self.prompt, parameters.get("Prompt"))
+        p.negative_prompt = join_prompts(self.negative_prompt, parameters.get("Negative prompt"))
+        p.seed = int(parameters.get("Seed", self.seed))
+        p.cfg_scale = float(parameters.get("CFG scale", self.cfg_scale))
+        p.sampler_name = parameters.get("Sampler", self.sampler_name)
+        p.steps = int(parameters.get("Steps", self.steps))
+        p.override_settings = dict(self.overrides)
+        checkpoint = sd_models.get_closet_checkpoint_match(parameters.get("Model hash"))
+        if checkpoint is not None:
+            p.override_settings["sd_model_checkpoint"] = checkpoint.name
+
+
+def join_prompts(prompt: str, addition: str | None) -> str:
+    return f"{prompt} {addition}" if addition else prompt
+
+
+def process_batch(
+    p: StableDiffusionProcessingImg2Img,
+    input: str | Sequence[Any],
+    output_dir: str,
+    inpaint_mask_dir: str,
+    args: Sequence[Any],
+    to_scale: bool = False,
+    scale_by: float = 1.0,
+    use_png_info: bool = False,
+    png_info_props: Sequence[str] | None = None,
+    png_info_dir: str | None = None,
+) -> Processed | None:
+    """Runs a job on each picture of a directory or list of files; extensions replace this function.
+
+    inpaint_mask_dir: masks by equal stem, or one for all; pictures without one are left out. output_dir: where results
+    go under the names of their inputs; empty: as for any job. Returns the results, up to the setting
+    img2img_batch_show_results_limit, or None.
+    """
+    processing.fix_seed(p)
+    paths = batch_paths(input)
+    masks = sorted(shared.listfiles(inpaint_mask_dir)) if inpaint_mask_dir else []
+    png_info = PngInfo(png_info_props or (), png_info_dir) if use_png_info else PngInfo()
+    defaults = JobDefaults.of(p)
+    logger.info("img2img batch: %d pictures, %d new ones for each", len(paths), p.n_iter * p.batch_size)
+    state.job_count = len(paths) * p.n_iter
+
+    results: Processed | None = None
+    for path, image in batch_images(paths):
+        mask = mask_for(path, masks)
+        if masks and mask is None:
+            logger.warning("%s is left out: there is no mask of that name", path)
+            continue
+        defaults.apply(p, png_info.parameters_of(path, image))
+        prepare_batch_job(p, image, path, output_dir.strip(), scale_by if to_scale else None)
+        if mask is not None:
+            p.image_mask = images.read(mask)
+        results = add_results(results, run_batch_job(p, args))
+    return results
+
+
+def batch_paths(input: str | Sequence[Any]) -> list[str]:
+    """Files of a batch: pictures below a directory in natural order, or those of a list of paths or uploads."""
+    if isinstance(input, str):
+        return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES))
+    return [os.path.abspath(getattr(file, "name", file)) for file in input]
+
+
+def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
+    """The pictures of a batch, until it is interrupted; files that are none are left out."""
+    for number, path in enumerate(paths, 1):
+        state.job = f"{number} out of {len(paths)}"
+        state.skipped = False
+        if state.interrupted or state.stopping_generation:
+            return
+        try:
+            yield path, images.read(path)
+        except UnidentifiedImageError as e:
+            logger.warning("%s is left out: %s", path, e)
+
+
+def mask_for(path: str, masks: Sequence[str]) -> str | None:
+    """The mask of the same stem, or the only one there is."""
+    if len(masks) == 1:
+        return masks[0]
+    return next((mask for mask in masks if Path(mask).stem == Path(path).stem), None)
+
+
+def prepare_batch_job(
+    p: StableDiffusionProcessingImg2Img, image: Image.Image, path: str, output_dir: str, scale_by: float | None
+) -> None:
+    """Gives a job its picture, size and, with an output directory, file names."""
+    if scale_by is not None:
+        p.width, p.height = int(image.width * scale_by), int(image.height * scale_by)
+    p.init_images = [image] * p.batch_size
+    if output_dir:
+        stem = Path(path).stem
+        is_single = p.n_iter == 1 and p.batch_size == 1
+        p.outpath_samples = output_dir
+        p.override_settings["save_to_dirs"] = False
+        p.override_settings["save_images_replace_action"] = "Add number suffix"
+        p.override_settings["samples_filename_pattern"] = stem if is_single else f"{stem}-[generation_number]"
+
+
+def run_batch_job(p: StableDiffusionProcessingImg2Img, args: Sequence[Any]) -> Processed:
+    """Runs the selected script, or the job itself, whose result replaces a file of the same name."""
+    processed = scripts.scripts_img2img.run(p, *args)
+    if processed is not None:
+        return processed
+    p.override_settings.pop("save_images_replace_action", None)
+    return processing.process_images(p)
+
+
+def add_results(results: Processed | None, new: Processed) -> Processed:
+    """The results so far with those of one more job, cut to the number the user wants to see."""
+    if results is None:
+        results = new
+    else:
+        results.images.extend(new.images)
+        results.infotexts.extend(new.infotexts)
+    limit = int(opts.img2img_batch_show_results_limit)
+    if limit >= 0:
+        del results.images[limit:], results.infotexts[limit:]
+    return results
+
+
+def as_seen(image: Image.Image | None) -> Image.Image | None:
+    """A picture turned as its camera says; None stays None."""
+    return None if image is None else images.fix_image(image)
+
+
+def image_and_mask(values: Img2ImgValues) -> tuple[Image.Image | None, Image.Image | None]:
+    """The picture and the mask of the chosen mode; pictures as they are meant to be seen."""
+    mode = MODES[values.mode]
+    if mode == "img2img":
+        return as_seen(values.init_img), None
+    if mode == "sketch":
+        return as_seen(values.sketch), None
+    if mode == "inpaint" and values.init_img_with_mask is not None:
+        masked = values.init_img_with_mask
+        return as_seen(masked["image"]), processing.create_binary_mask(masked["mask"])
+    if mode == "inpaint_sketch" and values.inpaint_color_sketch is not None:
+        return painted_over(values)
+    if mode == "inpaint_upload":
+        return as_seen(values.init_img_inpaint), values.init_mask_inpaint
+    return None, None
+
+
+def painted_over(values: Img2ImgValues) -> tuple[Image.Image, Image.Image]:
+    """A sketch blended with its original by the user's opacity, and the mask of what differs between them."""
+    sketch, original = values.inpaint_color_sketch, values.inpaint_color_sketch_orig
+    if isinstance(sketch, dict):
+        sketch, original = sketch["image"], sketch["original"]
+    sketch = as_seen(sketch).convert("RGB")
+    original = (original or sketch).convert("RGB")
+    differs = np.any(np.array(sketch) != np.array(original), axis=-1)
+    mask = Image.fromarray(differs.astype(np.uint8) * 255, "L")
+    mask = ImageEnhance.Brightness(mask).enhance(1 - values.mask_alpha / 100)
+    blur = ImageFilter.GaussianBlur(values.mask_blur)
+    return Image.composite(sketch.filter(blur), original, mask.filter(blur)), mask
+
+
+def create_processing(
+    request: gr.Request, values: Img2ImgValues, image: Image.Image | None, mask: Image.Image | None
+) -> StableDiffusionProcessingImg2Img:
+    """The job of the tab's values, not yet run."""
+    width, height = values.width, values.height
+    if values.selected_scale_tab == 1 and not values.is_batch:
+        width, height = int(image.width * values.scale_by), int(image.height * values.scale_by)
+    p = StableDiffusionProcessingImg2Img(
+        sd_model=shared.sd_model,
+        outpath_samples=opts.outdir_samples or opts.outdir_img2img_samples,
+        outpath_grids=opts.outdir_grids or opts.outdir_img2img_grids,
+        prompt=values.prompt,
+        negative_prompt=values.negative_prompt,
+        styles=values.prompt_styles,
+        batch_size=values.batch_size,
+        n_iter=values.n_iter,
+        cfg_scale=values.cfg_scale,
+        width=width,
+        height=height,
+        init_images=[image],
+        mask=mask,
+        mask_blur=values.mask_blur,
+        inpainting_fill=values.inpainting_fill,
+        resize_mode=values.resize_mode,
+        denoising_strength=values.denoising_strength,
+        image_cfg_scale=values.image_cfg_scale,
+        inpaint_full_res=values.inpaint_full_res,
+        inpaint_full_res_padding=values.inpaint_full_res_padding,
+        inpainting_mask_invert=values.inpainting_mask_invert,
+        override_settings=create_override_settings_dict(values.override_settings_texts),
+    )
+    p.scripts = scripts.scripts_img2img
+    p.script_args = values.script_args
+    p.user = request.username if request is not None else None
+    if opts.enable_console_prompts:
+        logger.info("img2img: %s", values.prompt)
+    return p
+
+
+def run_batch(p: StableDiffusionProcessingImg2Img, values: Img2ImgValues) -> Processed:
+    """Runs the batch mode: uploaded files, or directories where the page may name them."""
+    is_upload = values.img2img_batch_source_type == "upload"
+    if not is_upload and shared.cmd_opts.hide_ui_dir_config:
+        raise errors.InvalidInput(
+            "Batch from a directory is switched off here (--hide-ui-dir-config)", field="img2img_batch_input_dir"
+        )
+    source = (values.img2img_batch_upload or []) if is_upload else values.img2img_batch_input_dir
+    if not is_upload and not os.path.isdir(source):
+        raise errors.InvalidInput(f"The input directory {source!r} does not exist", field="img2img_batch_input_dir")
+    with closing(p):
+        processed = process_batch(
+            p,
+            source,
+            "" if is_upload else values.img2img_batch_output_dir,
+            "" if is_upload else values.img2img_batch_inpaint_mask_dir,
+            p.script_args,
+            to_scale=values.selected_scale_tab == 1,
+            scale_by=values.scale_by,
+            use_png_info=values.img2img_batch_use_png_info,
+            png_info_props=values.img2img_batch_png_info_props,
+            png_info_dir=values.img2img_batch_png_info_dir,
+        )
+        return processed if processed is not None else Processed(p, [], p.seed, "")
+
+
+@named_values(Img2ImgValues)
+def img2img(id_task: str, request: gr.Request, values: Img2ImgValues) -> tuple[list, str, str, str]:
+    """Generates from the values of the tab: gallery, generation info, infotext, log.
+
+    Raises InvalidInput when the chosen mode has no picture.
+    """
+    image, mask = image_and_mask(values)
+    if image is None and not values.is_batch:
+        raise errors.InvalidInput("There is no picture to work on: add one above.", field="init_images")
+    p = create_processing(request, values, image, mask)
+    processed = run_batch(p, values) if values.is_batch else run_job(p, scripts.scripts_img2img)
+    return result_outputs(processed)

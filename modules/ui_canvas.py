@@ -1,0 +1,76 @@
+"""face: pictures to draw on: the canvases of img2img, and what `gr.Image(tool=...)` of Gradio 3 becomes.
+
+Their values have the shapes extensions know from there, not the layers of Gradio's image editor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from modules import gradio_extensons
+
+
+class SketchCanvas(gr.ImageEditor):
+    """A picture to paint on in any colour. Its value is the painted picture, None without one."""
+
+    def __init__(self, value: Any = None, *, brush_color: str = "#ffffff", fixed_color: bool = False, **kwargs: Any):
+        self.brush_color = brush_color
+        self.fixed_color = fixed_color
+        kwargs["type"] = "pil"
+        kwargs.setdefault("brush", make_brush(brush_color, fixed_color))
+        kwargs.setdefault("sources", ["upload"])
+        kwargs.setdefault("buttons", [])
+        super().__init__(value, format="png", transforms=(), layers=False, **kwargs)
+
+    def get_block_name(self) -> str:
+        return "imageeditor"
+
+    def preprocess(self, payload: Any) -> Image.Image | None:
+        editor = super().preprocess(payload)
+        return editor["composite"] if editor else None
+
+
+class InpaintSketchCanvas(SketchCanvas):
+    """A picture to paint on. Its value is {"image": the painted picture, "original": the picture without the paint}."""
+
+    def preprocess(self, payload: Any) -> dict[str, Image.Image] | None:
+        editor = gr.ImageEditor.preprocess(self, payload)
+        if not editor or editor["background"] is None:
+            return None
+        return {"image": editor["composite"], "original": editor["background"]}
+
+
+class MaskCanvas(SketchCanvas):
+    """A picture to mark a part of. Its value is {"image": the picture, "mask": L, 255 where it was painted}."""
+
+    def __init__(self, value: Any = None, *, brush_color: str = "#ffffff", fixed_color: bool = True, **kwargs: Any):
+        super().__init__(value, brush_color=brush_color, fixed_color=fixed_color, **kwargs)
+
+    def preprocess(self, payload: Any) -> dict[str, Image.Image] | None:
+        editor = gr.ImageEditor.preprocess(self, payload)
+        if not editor or editor["background"] is None:
+            return None
+        return {"image": editor["background"], "mask": painted_mask(editor["background"].size, editor["layers"])}
+
+
+def make_brush(color: str, fixed_color: bool) -> gr.Brush:
+    """A brush with one colour, or one that starts with it and offers others."""
+    palette = ["#000000", "#ffffff", "#e5484d", "#f5a623", "#ffd60a", "#30a46c", "#0090ff", "#8e4ec6"]
+    if fixed_color:
+        return gr.Brush(colors=[color], default_color=color, color_mode="fixed")
+    return gr.Brush(colors=[color, *(c for c in palette if c != color.lower())], default_color=color)
+
+
+def painted_mask(size: tuple[int, int], layers: list[Image.Image]) -> Image.Image:
+    """An L picture: 255 where any layer has been painted on, whatever the colour or opacity, 0 elsewhere."""
+    mask = Image.new("L", size, 0)
+    for layer in layers:
+        alpha = layer.convert("RGBA").getchannel("A").point(lambda value: 255 if value else 0)
+        mask.paste(255, mask=alpha)
+    return mask
+
+
+gradio_extensons.sketch_components.update({"sketch": MaskCanvas, "color-sketch": SketchCanvas})
