@@ -1,8 +1,8 @@
 """job: one generation request from settings to pictures: the processing objects, their result, and the order of steps.
 
 `process_images` lays the job's settings over the user's and runs `process_images_inner`, which is the order of steps;
-the steps themselves stand in `modules/job/`, one stage a file. Extensions replace functions of this module at run
-time, so they are called through the module's names.
+the steps themselves stand in `modules/job/`, one stage a file. Extensions replace functions of this module at run time,
+so they are called through the module's names.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ opt_f = 8
 class StableDiffusionProcessing:
     """One request: what is asked for (constructor arguments), and what the run works out (fields without one).
 
-    Hooks may change any of it. The fields and their order are those of the REST API; "None resolves to a setting"
-    means that the value is taken from the settings when the run starts. `opts_snapshot` and `runtime_context` are None
-    until a run has begun.
+    Hooks may change any of it. The fields and their order are those of the REST API; "None resolves to a setting" means
+    that the value is taken from the settings when the run starts. `opts_snapshot` and `runtime_context` are None until
+    a run has begun.
     """
 
     sd_model: object = None

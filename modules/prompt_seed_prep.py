@@ -1,6 +1,4 @@
-"""job: fixes the seeds of a run and lays out its prompts, one entry per picture, before any hook of the run is
-called.
-"""
+"""job: fixes the seeds of a run and lays out its prompts, one entry per picture, before any hook is called."""
 
 from __future__ import annotations
 

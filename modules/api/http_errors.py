@@ -1,7 +1,7 @@
 """face: the one place where errors become HTTP answers.
 
-Domain errors carry their status; the body is {error, detail, body, errors, field}, as clients know it. Requests that
-do not fit their schema keep FastAPI's own answer, {"detail": [...]}.
+Domain errors carry their status; the body is {error, detail, body, errors, field}, as clients know it. Requests that do
+not fit their schema keep FastAPI's own answer, {"detail": [...]}.
 """
 
 from __future__ import annotations

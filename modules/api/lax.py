@@ -1,5 +1,5 @@
-"""face: field types that take what clients of the API have always sent: 6.7 or "6" for an integer, a number for a
-text, [] for an empty map.
+"""face: field types that take what clients of the API have always sent: 6.7 or "6" for an integer, a number for a text,
+[] for an empty map.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""face: creating and training embeddings and hypernetworks. Training is not part of the program yet; the routes say
-so.
-"""
+"""face: creating and training embeddings and hypernetworks: not part of the program yet, and the routes say so."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""face: the flat argument list of the scripts of one request: defaults, what the infotext says, what the request
-says.
-"""
+"""face: the flat argument list of one request's scripts: defaults, what its infotext says, what the request says."""
 
 from __future__ import annotations
 

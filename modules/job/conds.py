@@ -61,8 +61,7 @@ def encode_with_cache(
     """Conditioning of `prompts`, taken from one of `caches` ([key, value] pairs) or encoded and put into the first.
 
     encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of
-    the first pass,
-    hires_steps: of the second, None in the first.
+    the first pass. hires_steps: of the second, None in the first.
     """
     old_scheduling = shared.opts.use_old_scheduling
     if old_scheduling:

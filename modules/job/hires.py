@@ -185,8 +185,8 @@ def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torc
 
 
 def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: int, infotext) -> None:
-    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting
-    save_images_before_highres_fix asks for it.
+    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting save_images_before_highres_fix
+    asks for it.
     """
     options = p.opts_snapshot or shared.opts
     if not p.save_samples() or not options.save_images_before_highres_fix:

@@ -85,9 +85,9 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
 def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
     """Binarises, inverts and blurs the mask and decides which part of the picture is worked on.
 
-    "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio
-    of the result; a mask without a single white pixel is dropped with a comment. Otherwise the mask is brought to the
-    size of the result.
+    "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio of
+    the result; a mask without a single white pixel is dropped with a comment. Otherwise the mask is brought to the size
+    of the result.
     """
     if p.image_mask is None:
         return MaskPlan()

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class JobOutput:
-    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks
-    have none.
+    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks have
+    none.
     """
 
     images: list[Image.Image] = field(default_factory=list)
