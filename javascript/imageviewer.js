@@ -173,7 +173,7 @@
     const BUTTONS = [
         {id: "modal_zoom", className: "modalZoom", text: "⤡", title: "Fill the window, or show the whole picture", action: modalZoomToggle},
         {id: "modal_tile_image", className: "modalTileImage", text: "⊞", title: "Show how the picture tiles", action: modalTileImageToggle},
-        {id: "modal_save", className: "modalSave", text: "🖫", title: "Save (s)", action: (event) => window.modalSaveImage(event)},
+        {id: "modal_save", className: "modalSave", text: "💾", title: "Save (s)", action: (event) => window.modalSaveImage(event)},
         {
             id: "modal_toggle_live_preview",
             className: "modalToggleLivePreview",
