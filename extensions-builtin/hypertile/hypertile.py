@@ -67,7 +67,7 @@ def pick(length: int, smallest: int, options: int, rng: random.Random) -> int:
 
 def token_grid(tokens: int, aspect: float) -> tuple[int, int]:
     """Sides of the rectangle that tokens form, by the width of the picture over its height."""
-    first, second = round(math.sqrt(tokens * aspect)), round(math.sqrt(tokens / aspect))
+    first, second = (max(1, round(math.sqrt(area))) for area in (tokens * aspect, tokens / aspect))
     if first * second == tokens:
         return first, second
     if tokens % first == 0:
