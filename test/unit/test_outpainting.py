@@ -32,6 +32,7 @@ def test_mask_is_black_in_the_hole_with_its_corners():
     mask = outpainting.mask_around((4, 3), (1, 1, 2, 2), "L")
     assert np.array(mask).tolist() == [[255, 255, 255, 255], [255, 0, 0, 255], [255, 0, 0, 255]]
     assert outpainting.mask_around((4, 3), (1, 1, 2, 2)).mode == "RGB"
+    assert outpainting.mask_around((4, 3), (2, 1, 1, 2), "L").getextrema() == (255, 255)
 
 
 def test_spectrum_can_be_inverted():

@@ -1,0 +1,445 @@
+"""What the shipped scripts read and work out before and after their jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+import torch
+from PIL import Image
+
+from modules import processing, script_loading, script_ui, sd_models, sd_samplers, sd_vae, shared
+from modules.errors import InvalidInput
+from modules.processing import Processed, StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img
+
+SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
+
+
+@pytest.fixture(scope="module")
+def script(program):
+    """The module of a shipped script."""
+    return lambda name: script_loading.load_module(str(SCRIPTS / f"{name}.py"))
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Every job makes one grey picture per batch place; returns copies of what was asked for."""
+    done = []
+
+    def process_images(p):
+        done.append(SimpleNamespace(**vars(p)))
+        p.all_prompts = [p.prompt] if isinstance(p.prompt, str) else p.prompt
+        images = [Image.new("RGB", (p.width, p.height), (len(done), 0, 0)) for _ in range(p.batch_size)]
+        return Processed(p, images, p.seed, f"job {len(done)}")
+
+    monkeypatch.setattr(processing, "process_images", process_images)
+    monkeypatch.setitem(shared.opts.data, "samples_save", False)
+    monkeypatch.setitem(shared.opts.data, "grid_save", False)
+    shared.state.begin("test")
+    yield done
+    shared.state.end()
+
+
+def img2img(**fields):
+    given = {"prompt": "red apple", "seed": 5, "width": 64, "height": 64, "denoising_strength": 0.5}
+    given["init_images"] = [Image.new("RGB", (64, 64), "white")]
+    return StableDiffusionProcessingImg2Img(**{**given, **fields})
+
+
+@pytest.mark.parametrize(
+    ("put_at_start", "prompts"),
+    [(False, ["a ", "a ,b", "a ,c, d", "a ,b,c, d"]), (True, ["a ", "b,a ", "c, d,a ", "b,c, d,a "])],
+)
+def test_prompt_matrix_takes_all_choices_of_parts(script, put_at_start, prompts):
+    assert script("prompt_matrix").combinations("a | b,| c, d ", ",", put_at_start) == prompts
+
+
+def test_prompt_matrix_refuses_unknown_choices(script):
+    matrix = script("prompt_matrix").Script()
+    with pytest.raises(InvalidInput, match="prompt type other"):
+        matrix.run(StableDiffusionProcessingTxt2Img(), False, False, "other", "comma", 0)
+    with pytest.raises(InvalidInput, match="variations delimiter other"):
+        matrix.run(StableDiffusionProcessingTxt2Img(), False, False, "positive", "other", 0)
+
+
+def test_prompt_matrix_without_all_pictures_has_no_grid(script, jobs):
+    p = StableDiffusionProcessingTxt2Img(prompt=["a|b"], seed=3, batch_size=3)
+    result = script("prompt_matrix").Script().run(p, False, True, "positive", "space", 0)
+    assert (p.prompt, p.seed, p.n_iter) == (["a", "a b"], [3, 4], 1)
+    assert len(result.images) == 3
+    assert result.index_of_first_image == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ('--prompt "red apple" --steps 7', {"prompt": "red apple", "steps": 7}),
+        ("--prompt red apple --negative_prompt blue  car", {"prompt": "red apple", "negative_prompt": "blue car"}),
+        ("--tiling true --restore_faces True", {"tiling": True, "restore_faces": False}),
+        ("--styles 'a, b'", {"styles": ["a", "b"]}),
+        ("--sampler_name K_Euler --cfg_scale 3", {"sampler_name": "Euler", "cfg_scale": 3.0}),
+        ("--sampler_name unknown", {"sampler_name": None}),
+        ("--unknown 1", {"prompt": "--unknown 1"}),
+        ("--steps many", {"prompt": "--steps many"}),
+        ("--steps", {"prompt": "--steps"}),
+        ("a -- b", {"prompt": "a -- b"}),
+        ("--prompt 'open", {"prompt": "--prompt 'open"}),
+        ("plain text", {"prompt": "plain text"}),
+        ("--sd_model no-such-model", {"prompt": "--sd_model no-such-model"}),
+    ],
+)
+def test_lines_of_prompts_from_file(script, line, values):
+    assert script("prompts_from_file").read_line(line) == values
+
+
+def test_line_may_choose_the_checkpoint(script):
+    prompts = script("prompts_from_file")
+    info = next(iter(sd_models.checkpoints_list.values()))
+    values = prompts.read_line(f"--sd_model {info.model_name}")
+    job = prompts.job_of_line(StableDiffusionProcessingTxt2Img(), values, "start")
+    assert job.override_settings == {"sd_model_checkpoint": info.name}
+
+
+@pytest.mark.parametrize(("position", "prompt", "negative"), [("start", "line main", "x"), ("end", "main line", "x")])
+def test_line_is_joined_to_the_prompt(script, position, prompt, negative):
+    p = StableDiffusionProcessingTxt2Img(prompt="main", negative_prompt="")
+    job = script("prompts_from_file").job_of_line(p, {"prompt": "line", "negative_prompt": "x"}, position)
+    assert (job.prompt, job.negative_prompt, p.prompt) == (prompt, negative, "main")
+
+
+def test_seeds_of_prompts_from_file(script, jobs):
+    run = script("prompts_from_file").Script().run
+    p = StableDiffusionProcessingTxt2Img(prompt="", seed=10, batch_size=2, n_iter=3)
+    result = run(p, True, False, "start", "a\n\n b \n--prompt c --n_iter 5")
+    assert [job.seed for job in jobs] == [10, 16, 22]
+    assert [job.prompt for job in jobs] == ["a", "b", "c"]
+    assert shared.state.job_count == 3 + 3 + 5
+    assert (len(result.images), result.seed, result.all_prompts) == (6, 28, ["a", "b", "c"])
+
+    jobs.clear()
+    run(StableDiffusionProcessingTxt2Img(seed=-1), False, True, "start", "a\nb")
+    assert jobs[0].seed == jobs[1].seed >= 0
+
+
+def test_prompts_from_file_stop_when_interrupted(script, jobs):
+    shared.state.interrupted = True
+    result = script("prompts_from_file").Script().run(StableDiffusionProcessingTxt2Img(), False, False, "start", "a")
+    assert result.images == []
+
+
+def test_uploaded_prompts_are_shown(script):
+    prompts = script("prompts_from_file")
+    assert prompts.load_prompt_file(None)[1] == gr.update()
+    assert prompts.load_prompt_file(b" a \nb\xff")[1]["value"] == "a\nb"
+    assert [prompts.fitting_height(text)["lines"] for text in ("a", "a\nb")] == [2, 7]
+
+
+@pytest.mark.parametrize(
+    ("curve", "middle"), [("Linear", 0.4), ("Aggressive", 0.5 - 0.2 * 0.5**0.5), ("Lazy", 0.5 - 0.2 * (1 - 0.5**0.5))]
+)
+def test_loopback_strength_goes_along_a_curve(script, jobs, curve, middle):
+    result = script("loopback").Script().run(img2img(), 3, 0.3, curve, "None")
+    assert [job.denoising_strength for job in jobs] == pytest.approx([0.5, middle, 0.3])
+    assert [job.seed for job in jobs] == [5, 6, 7]
+    assert [job.inpainting_fill for job in jobs] == [0, 1, 1]
+    assert jobs[1].init_images[0].getpixel((0, 0)) == (1, 0, 0)
+    assert [image.size for image in result.images] == [(192, 64), (64, 64), (64, 64), (64, 64)]
+    assert (result.seed, result.info) == (5, "job 1")
+    assert jobs[0].extra_generation_params == {"Final denoising strength": 0.3, "Denoising curve": curve}
+
+
+def test_loopback_repeats_from_the_start(script, jobs):
+    result = script("loopback").Script().run(img2img(n_iter=2, batch_size=4), 2, 0.5, "Linear", "None")
+    assert [job.seed for job in jobs] == [5, 6, 7, 8]
+    assert [job.batch_size for job in jobs] == [1] * 4
+    assert jobs[2].init_images[0].getpixel((0, 0)) == (255, 255, 255)
+    assert [image.getpixel((0, 0))[0] for image in result.images[1:]] == [2, 4]
+
+
+def test_single_loop_keeps_its_strength(script, jobs):
+    result = script("loopback").Script().run(img2img(), 1, 0.1, "Linear", "None")
+    assert jobs[0].denoising_strength == 0.5
+    assert len(result.images) == 1
+
+
+@pytest.mark.parametrize(
+    ("prompt", "kind", "expected"),
+    [("red apple", "CLIP", "red apple, caption"), ("", "CLIP", "caption"), ("x", "DeepBooru", "x, tags")],
+)
+def test_loopback_may_describe_the_picture(script, jobs, monkeypatch, prompt, kind, expected):
+    loopback = script("loopback")
+    monkeypatch.setattr(shared, "interrogator", SimpleNamespace(interrogate=lambda image: "caption"))
+    monkeypatch.setattr(loopback.deepbooru.model, "tag", lambda image: "tags")
+    loopback.Script().run(img2img(prompt=prompt), 2, 0.5, "Linear", kind)
+    assert [job.prompt for job in jobs] == [expected, expected]
+
+
+def test_loopback_matches_the_colours_of_the_first_picture(script, jobs, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "img2img_color_correction", True)
+    script("loopback").Script().run(img2img(), 2, 0.5, "Linear", "None")
+    assert [job.color_corrections[0].shape for job in jobs] == [(64, 64, 3)] * 2
+    assert (jobs[1].color_corrections[0] == jobs[0].color_corrections[0]).all()
+
+
+@pytest.mark.parametrize(("flag", "made"), [("skipped", 2), ("interrupted", 1), ("stopping_generation", 1)])
+def test_loopback_ends_early(script, jobs, monkeypatch, flag, made):
+    process_images = processing.process_images
+
+    def stop(p):
+        setattr(shared.state, flag, True)
+        return process_images(p)
+
+    monkeypatch.setattr(processing, "process_images", stop)
+    result = script("loopback").Script().run(img2img(n_iter=2), 3, 0.5, "Linear", "None")
+    assert len(jobs) == made
+    assert result.images == []
+
+
+def test_upscaler_is_found_by_place_or_name(script):
+    find = script("sd_upscale").find_upscaler
+    assert find(0) is shared.sd_upscalers[0]
+    assert find("lanczos").name == "Lanczos"
+    for unknown in ("no such upscaler", 10_000):
+        with pytest.raises(InvalidInput, match="There is no upscaler"):
+            find(unknown)
+
+
+def test_sd_upscale_makes_all_tiles_in_batches(script, jobs):
+    p = img2img(batch_size=3, n_iter=2, init_images=[Image.new("RGBA", (64, 64))])
+    result = script("sd_upscale").Script().run(p, "", 32, "Lanczos", 2.0)
+    assert [len(job.init_images) for job in jobs] == [3, 3, 3] * 2
+    assert [job.seed for job in jobs] == [5, 6, 7, 6, 7, 8]
+    assert all(job.do_not_save_samples and job.do_not_save_grid for job in jobs)
+    assert [image.size for image in result.images] == [(128, 128)] * 2
+    assert p.extra_generation_params == {"SD upscale overlap": 32, "SD upscale upscaler": "Lanczos"}
+    assert (result.seed, result.info) == (5, "job 1")
+
+
+def test_sd_upscale_without_upscaler_keeps_the_size(script, jobs):
+    result = script("sd_upscale").Script().run(img2img(), "", 0, "None", 4.0)
+    assert [image.size for image in result.images] == [(64, 64)]
+
+
+def test_missing_tiles_are_black(script, jobs, monkeypatch):
+    monkeypatch.setattr(processing, "process_images", lambda p: Processed(p, [], p.seed, ""))
+    result = script("sd_upscale").Script().run(img2img(), "", 0, "None", 1.0)
+    assert result.images[0].getpixel((0, 0)) == (0, 0, 0)
+
+
+def test_poor_mans_outpainting_makes_tiles_along_the_edges(script, jobs):
+    p = img2img(init_images=[Image.new("RGB", (128, 128), "white")])
+    result = script("poor_mans_outpainting").Script().run(p, 32, 4, 1, ["right"])
+    assert result.images[0].size == (192, 128)
+    assert (p.mask_blur, p.inpainting_fill, p.inpaint_full_res) == (8, 1, False)
+    assert [job.seed for job in jobs] == list(range(5, 5 + len(jobs)))
+    assert all(job.image_mask.getextrema()[1] == 255 for job in jobs)
+    assert result.images[0].getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_outpainting_grows_side_by_side(script, jobs):
+    p = img2img(n_iter=2, batch_size=2)
+    result = script("outpainting_mk_2").Script().run(p, "", 64, 8, ["left", "down"], 1.0, 0.05)
+    assert len(jobs) == shared.state.job_count == 4
+    assert [(job.width, job.height, len(job.init_images)) for job in jobs[:2]] == [(64, 64, 2), (128, 64, 2)]
+    assert [job.seed for job in jobs] == [5] * 4
+    assert (p.mask_blur_x, p.mask_blur_y, p.inpainting_fill) == (32, 32, 1)
+    assert [image.size for image in result.images] == [(256, 256), *[(128, 128)] * 4]
+    assert result.images[1].getpixel((127, 0)) == (255, 255, 255)
+    assert result.images[1].getpixel((0, 0)) == (1, 0, 0)
+    assert result.images[1].getpixel((0, 127)) == (2, 0, 0)
+
+
+def test_outpainting_without_sides_returns_the_picture(script, jobs):
+    result = script("outpainting_mk_2").Script().run(img2img(), "", 64, 8, [], 1.0, 0.05)
+    assert jobs == []
+    assert [image.size for image in result.images] == [(64, 64)]
+
+
+def test_scripts_save_their_pictures(script, jobs, monkeypatch):
+    saved = []
+    monkeypatch.setitem(shared.opts.data, "samples_save", True)
+    monkeypatch.setitem(shared.opts.data, "grid_save", True)
+    for name in ("sd_upscale", "poor_mans_outpainting", "outpainting_mk_2", "loopback", "prompt_matrix"):
+        monkeypatch.setattr(script(name).images, "save_image", lambda image, *args, **kwargs: saved.append(args[:3]))
+    p = {"outpath_samples": "samples", "outpath_grids": "grids"}
+    script("sd_upscale").Script().run(img2img(**p), "", 0, "None", 1.0)
+    script("poor_mans_outpainting").Script().run(img2img(**p), 32, 4, 1, ["right"])
+    script("outpainting_mk_2").Script().run(img2img(batch_size=2, **p), "", 64, 8, ["left"], 1.0, 0.05)
+    script("loopback").Script().run(img2img(**p), 2, 0.5, "Linear", "None")
+    matrix = StableDiffusionProcessingTxt2Img(prompt="a|b", seed=5, batch_size=2, width=64, height=64, **p)
+    script("prompt_matrix").Script().run(matrix, False, False, "positive", "comma", 0)
+    assert saved == [
+        ("samples", "", 5),
+        ("samples", "", 5),
+        ("samples", "", 5),
+        ("samples", "", 5),
+        ("grids", "grid", 5),
+        ("grids", "grid", 5),
+        ("grids", "prompt_matrix"),
+    ]
+
+
+def test_custom_code_is_shown_only_if_allowed(script, monkeypatch):
+    custom = script("custom_code").Script()
+    assert custom.show(False) is False
+    with pytest.raises(AssertionError, match="--allow-code"):
+        custom.run(StableDiffusionProcessingTxt2Img(), "return 1", 2)
+    monkeypatch.setattr(shared.cmd_opts, "allow_code", True)
+    assert custom.show(False) is True
+
+
+def test_custom_code_runs(script, monkeypatch):
+    monkeypatch.setattr(shared.cmd_opts, "allow_code", True)
+    custom, p = script("custom_code").Script(), StableDiffusionProcessingTxt2Img()
+    shown = custom.run(p, "p.width = 8\nif True:\n  display(['picture'], 7, 'text')", 4)
+    assert (p.width, shown.images, shown.seed, shown.info) == (8, ["picture"], 7, "text")
+    returned = custom.run(p, "return Processed(p, [], 3, 'own')", 0)
+    assert (returned.seed, returned.info) == (3, "own")
+    assert custom.run(p, "pass", 2).images == []
+
+
+def test_found_noise_is_reused_for_the_same_latent(script):
+    alternative = script("img2imgalt")
+    decoding = alternative.Decoding("a", "b", 1.0, 8, False)
+    tenths = torch.zeros(1, 4, 8, 8, dtype=torch.int64)
+    found = alternative.FoundNoise(decoding, tenths, torch.zeros(1))
+    changed = tenths.clone()
+    changed[0, 0, 0, 0] = 99
+    assert found.fits(decoding, changed)
+    changed[0, 0, 0, 1] = 1
+    assert not found.fits(decoding, changed)
+    assert not found.fits(decoding, tenths[:, :, :4])
+    assert not found.fits(alternative.Decoding("a", "b", 2.0, 8, False), tenths)
+
+
+class TestAxes:
+    @pytest.fixture
+    def xyz(self, script):
+        return script("xyz_grid")
+
+    def apply(self, xyz, label, value, values=None, is_img2img=False, **fields):
+        p = StableDiffusionProcessingTxt2Img(**{"prompt": "red apple", **fields})
+        option = next(o for o in xyz.axis_options if o.label == label and o.is_img2img in (None, is_img2img))
+        option.apply(p, value, values or [value])
+        return p
+
+    def test_labels_are_those_of_the_menu(self, xyz):
+        labels = [option.label for option in xyz.axis_options]
+        assert labels[:5] == ["Nothing", "Seed", "Var. seed", "Var. strength", "Steps"]
+        assert len(labels) == 45
+        assert labels[-1] == "Size"
+
+    def test_fields_and_settings(self, xyz):
+        assert self.apply(xyz, "Steps", 7).steps == 7
+        assert self.apply(xyz, "Clip skip", 2).override_settings == {"CLIP_stop_at_last_layers": 2}
+        assert self.apply(xyz, "SGM noise multiplier", "TRUE").override_settings == {"sgm_noise_multiplier": True}
+        assert self.apply(xyz, "SGM noise multiplier", "no").override_settings == {"sgm_noise_multiplier": False}
+        assert self.apply(xyz, "UniPC Order", 9, steps=5).override_settings == {"uni_pc_order": 4}
+        assert self.apply(xyz, "Styles", "a,b", styles=["c"]).styles == ["c", "a", "b"]
+        assert self.apply(xyz, "Nothing", 0).prompt == "red apple"
+
+    def test_prompt_is_replaced_everywhere(self, xyz):
+        p = self.apply(xyz, "Prompt S/R", "car", ["apple", "car"], negative_prompt="apple tree")
+        assert (p.prompt, p.negative_prompt) == ("red car", "car tree")
+        with pytest.raises(InvalidInput, match="did not find pear"):
+            self.apply(xyz, "Prompt S/R", "car", ["pear", "car"])
+
+    def test_prompt_is_reordered(self, xyz):
+        p = self.apply(xyz, "Prompt order", ("c", "a", "b"), prompt="x a, b and c!")
+        assert p.prompt == "x c, a and b!"
+        with pytest.raises(InvalidInput, match="did not find d"):
+            self.apply(xyz, "Prompt order", ("d", "a"), prompt="a")
+
+    def test_size(self, xyz, caplog):
+        p = self.apply(xyz, "Size", "64 x 128")
+        assert (p.width, p.height) == (64, 128)
+        assert self.apply(xyz, "Size", "large").width == 512
+        assert "'large' is no size" in caplog.text
+
+    @pytest.mark.parametrize(
+        ("value", "restores", "model"),
+        [("CodeFormer", True, "CodeFormer"), ("gfpgan", True, "GFPGAN"), ("Yes", True, None), ("no", False, None)],
+    )
+    def test_face_restore(self, xyz, value, restores, model):
+        p = self.apply(xyz, "Face restore", value)
+        assert p.restore_faces is restores
+        assert getattr(p, "face_restoration_model", None) == model
+
+    def test_vae(self, xyz, monkeypatch):
+        monkeypatch.setattr(sd_vae, "vae_dict", {"Some.vae.pt": "/x"})
+        names = {"auto": "Automatic", "NONE": "None", "some.VAE.pt": "Some.vae.pt", "unknown": "Automatic"}
+        for given, name in names.items():
+            assert self.apply(xyz, "VAE", given).override_settings == {"sd_vae": name}
+
+    def test_checkpoint(self, xyz):
+        info = next(iter(sd_models.checkpoints_list.values()))
+        p = self.apply(xyz, "Checkpoint name", info.title)
+        assert p.override_settings == {"sd_model_checkpoint": info.name}
+        xyz.confirm_checkpoints(p, [info.title])
+        xyz.confirm_checkpoints_or_none(p, ["None", "", info.title])
+        with pytest.raises(InvalidInput, match="Unknown checkpoint: no such"):
+            xyz.confirm_checkpoints_or_none(p, ["no such"])
+
+    def test_samplers_and_ranges_are_checked(self, xyz):
+        xyz.confirm_samplers(None, ["euler a", "k_euler"])
+        with pytest.raises(InvalidInput, match="Unknown sampler: no such"):
+            xyz.confirm_samplers(None, ["no such"])
+        xyz.confirm_range(0, 3, "Depth")(None, [0, 3])
+        with pytest.raises(InvalidInput, match="Depth: value 4 is out of range 0 to 3"):
+            xyz.confirm_range(0, 3, "Depth")(None, [4])
+
+    def test_every_menu_has_choices(self, xyz):
+        menus = {option.label: option.choices() for option in xyz.axis_options if option.choices is not None}
+        assert menus["Sampler"] == sd_samplers.visible_sampler_names()
+        assert menus["Hires upscaler"][:1] == ["Latent"]
+        assert all(isinstance(choices, list) for choices in menus.values())
+        assert xyz.boolean_choice()() == ["True", "False"]
+
+    @pytest.fixture
+    def plot_script(self, xyz):
+        script = xyz.Script()
+        with script_ui.unseen_page():
+            script.controls = script.ui(False)
+        return script
+
+    def index(self, script, label):
+        return [option.label for option in script.current_axis_options].index(label)
+
+    def test_axis_shows_text_or_menu(self, plot_script):
+        def shown(label, text="", chosen=None, csv_mode=False):
+            updates = plot_script.shown_values(self.index(plot_script, label), text, chosen, csv_mode)
+            return [update["visible"] for update in updates], updates[1]["value"], updates[2]["value"]
+
+        assert shown("Steps", "4") == ([False, True, False], "4", [])
+        assert shown("RNG source", "CPU, bad") == ([True, False, True], "", ["CPU"])
+        assert shown("RNG source", "", ["CPU", "NV"], csv_mode=True) == ([True, True, False], "CPU,NV", [])
+
+    def test_all_values_are_filled_in(self, plot_script):
+        place = self.index(plot_script, "RNG source")
+        assert plot_script.all_values(place, False)[1] == ["GPU", "CPU", "NV"]
+        assert plot_script.all_values(place, True)[0] == "GPU,CPU,NV"
+        assert plot_script.all_values(self.index(plot_script, "Steps"), False) == (gr.update(), gr.update())
+
+    def test_axes_are_swapped(self, plot_script):
+        steps = self.index(plot_script, "Steps")
+        assert plot_script.swapped(steps, "1", [], 0, "2", []) == ["Steps", "1", [], "Nothing", "2", []]
+
+    def test_infotext_fills_the_axes(self, plot_script):
+        targets = [target for _, target in plot_script.infotext_fields]
+        assert targets[:2] == ["X Type", "X Values"]
+        assert targets[2]({"X Values": "a, b"})["value"] == ["a", "b"]
+        assert len(targets) == 9
+
+    def test_plot_without_grid_has_batches_of_one(self, plot_script, jobs, monkeypatch):
+        monkeypatch.setitem(shared.opts.data, "return_grid", False)
+        monkeypatch.setattr(processing, "create_infotext", lambda *args: "")
+        monkeypatch.setattr(sd_models, "reload_model_weights", lambda: None)
+        monkeypatch.setattr(sd_vae, "reload_vae_weights", lambda: None)
+        p = StableDiffusionProcessingTxt2Img(batch_size=4, width=8, height=8)
+        axes = [self.index(plot_script, "Steps"), "1-2", [], None, "", [], 0, "", []]
+        result = plot_script.run(p, *axes, False, True, False, False, False, False, False, 0, False)
+        assert [job.batch_size for job in jobs] == [1, 1]
+        assert jobs[0].seed == jobs[1].seed >= 0
+        assert len(result.images) == 3
