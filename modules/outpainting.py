@@ -56,7 +56,7 @@ def split(total: int, low: int, high: int) -> tuple[int, int]:
 
 
 def mask_around(size: tuple[int, int], hole: tuple[int, int, int, int], mode: str = "RGB") -> Image.Image:
-    """White, with a black rectangle (x0, y0, x1, y1), corners included, where the picture is kept, unless it is empty."""
+    """White, with a black rectangle (x0, y0, x1, y1), corners included, where the picture is kept, if it has a size."""
     mask = Image.new(mode, size, "white")
     if hole[0] <= hole[2] and hole[1] <= hole[3]:
         ImageDraw.Draw(mask).rectangle(hole, fill="black")
