@@ -274,13 +274,17 @@ def list_files(basedir: str, subdir: str, extension: str) -> list[ScriptFile]:
 
 
 @dataclass
-class OrderedFile:
-    """A file with the names of files or extensions that are to be loaded with it, after it and before it."""
+class ScriptWithDependencies:
+    """A file with the names of files or extensions that are to be loaded with it, after it and before it.
 
+    script_canonical_name: as metadata.ini files call it.
+    """
+
+    script_canonical_name: str
     file: ScriptFile
     requires: list[str] = field(default_factory=list)
-    before: list[str] = field(default_factory=list)
-    after: list[str] = field(default_factory=list)
+    load_before: list[str] = field(default_factory=list)
+    load_after: list[str] = field(default_factory=list)
 
 
 def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool = True) -> list[ScriptFile]:
@@ -290,19 +294,20 @@ def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool
     a file of the program is called by its name, one of an extension <extension>/<name> (built-in ones
     builtin/<extension>/<name>), and the name of an extension means all of its files.
     """
-    files = {file.filename.lower(): OrderedFile(file) for file in list_files(script_path, scriptdirname, extension)}
+    own = [ScriptWithDependencies(x.filename.lower(), x) for x in list_files(script_path, scriptdirname, extension)]
+    files = {item.script_canonical_name: item for item in own}
     names_of: dict[str, list[str]] = {}
     for owner in active() if include_extensions else ():
-        owned = _extension_files(owner, scriptdirname, extension)
+        owned = {item.script_canonical_name: item for item in _extension_files(owner, scriptdirname, extension)}
         files |= owned
         names_of[owner.canonical_name] = list(owned)
 
     def expand(name: str) -> list[str]:
         return [name] if name in files else names_of.get(name, [])
 
-    predecessors = {name: [x for wanted in item.after for x in expand(wanted)] for name, item in files.items()}
+    predecessors = {name: [x for wanted in item.load_after for x in expand(wanted)] for name, item in files.items()}
     for name, item in files.items():
-        for successor in (x for wanted in item.before for x in expand(wanted)):
+        for successor in (x for wanted in item.load_before for x in expand(wanted)):
             predecessors[successor].append(name)
         for required in item.requires:
             if required not in files and required not in names_of:
@@ -310,13 +315,11 @@ def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool
     return [files[name].file for name in topological_sort(predecessors)]
 
 
-def _extension_files(owner: Extension, scriptdirname: str, extension: str) -> dict[str, OrderedFile]:
+def _extension_files(owner: Extension, scriptdirname: str, extension: str) -> Iterator[ScriptWithDependencies]:
     prefix = f"builtin/{owner.canonical_name}" if owner.is_builtin else owner.canonical_name
-    found = {}
     for file in owner.list_files(scriptdirname, extension):
         requires, before, after = (
             owner.metadata.get_script_requirements(key, f"{scriptdirname}/{file.filename}", scriptdirname)
             for key in ("Requires", "Before", "After")
         )
-        found[f"{prefix}/{file.filename.lower()}"] = OrderedFile(file, requires, before, after)
-    return found
+        yield ScriptWithDependencies(f"{prefix}/{file.filename.lower()}", file, requires, before, after)

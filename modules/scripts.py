@@ -518,3 +518,5 @@ def script_hook_callbacks() -> list[tuple[str, list[ScriptCallback]]]:
 
 shared_items.register("script_sections", script_sections)
 shared_items.register("script_hook_callbacks", script_hook_callbacks)
+
+from modules.extensions import ScriptWithDependencies  # noqa: E402, F401  # A1111 names
