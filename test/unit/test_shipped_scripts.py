@@ -288,6 +288,10 @@ def test_custom_code_is_shown_only_if_allowed(script, monkeypatch):
         custom.run(StableDiffusionProcessingTxt2Img(), "return 1", 2)
     monkeypatch.setattr(shared.cmd_opts, "allow_code", True)
     assert custom.show(False) is True
+    with script_ui.unseen_page():
+        code, indent_level = custom.ui(False)
+    assert "process_images" in code.value
+    assert indent_level.value == 2
 
 
 def test_custom_code_runs(script, monkeypatch):
