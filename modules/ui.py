@@ -185,6 +185,11 @@ def create_audio_notification() -> None:
         gr.Audio(interactive=False, value=path, elem_id="audio_notification", visible=False)
 
 
+def gr_show(visible: bool = True) -> dict[str, Any]:
+    """The update that shows or hides a component, as extensions write it."""
+    return {"visible": visible, "__type__": "update"}
+
+
 def footer_html() -> str:
     links = (
         '<a href="./docs">API</a>',
@@ -209,4 +214,37 @@ def versions_html() -> str:
     return "\n<span>•</span>\n".join(versions)
 
 
+from modules.infotext_utils import PasteField, image_from_url_text  # noqa: E402, F401  # A1111 names
 from modules.ui_common import create_output_panel, create_refresh_button, plaintext_to_html  # noqa: E402, F401
+from modules.ui_components import (  # noqa: E402, F401
+    FormGroup,
+    FormHTML,
+    FormRow,
+    InputAccordion,
+    ResizeHandleRow,
+    ToolButton,
+)
+from modules.ui_generation import (  # noqa: E402, F401
+    create_override_settings_dropdown,
+    ordered_ui_categories,
+    update_negative_prompt_token_counter,
+    update_token_counter,
+)
+from modules.ui_img2img import resize_from_to_html  # noqa: E402, F401
+from modules.ui_interrogate import interrogate, interrogate_deepbooru, process_interrogate  # noqa: E402, F401
+from modules.ui_routes import setup_ui_api  # noqa: E402, F401
+from modules.ui_settings import create_setting_component  # noqa: E402, F401
+from modules.ui_symbols import (  # noqa: E402, F401
+    apply_style_symbol,
+    clear_prompt_symbol,
+    detect_image_size_symbol,
+    extra_networks_symbol,
+    paste_symbol,
+    random_symbol,
+    refresh_symbol,
+    restore_progress_symbol,
+    reuse_symbol,
+    save_style_symbol,
+    switch_values_symbol,
+)
+from modules.ui_txt2img import calc_resolution_hires  # noqa: E402, F401

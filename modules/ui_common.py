@@ -21,9 +21,7 @@ from modules import infotext_utils as parameters_copypaste
 from modules import scripts, shared, ui_tempdir, util
 from modules.infotext_utils import image_from_url_text
 from modules.ui_components import ToolButton
-
-folder_symbol = "\U0001f4c2"  # 📂
-refresh_symbol = "\U0001f504"  # 🔄
+from modules.ui_symbols import folder_symbol, refresh_symbol
 
 LOG_COLUMNS = (
     "prompt",

@@ -29,9 +29,6 @@ from modules.ui_components import FormRow
 from modules.ui_form import Form
 from modules.ui_toprow import Toprow
 
-switch_values_symbol = "\U000021c5"  # ⇅
-detect_image_size_symbol = "\U0001f4d0"  # 📐
-
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
 """For events whose outputs show no spinner while they run."""
 

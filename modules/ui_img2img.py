@@ -13,7 +13,7 @@ from PIL import Image
 
 from modules import img2img as img2img_job
 from modules import infotext_utils as parameters_copypaste
-from modules import scripts, sd_models, shared, ui_common, ui_extra_networks
+from modules import scripts, sd_models, shared, ui_common, ui_extra_networks, ui_interrogate
 from modules.ui_canvas import InpaintSketchCanvas, MaskCanvas, SketchCanvas
 from modules.ui_common import OutputPanel
 from modules.ui_components import FormGroup, FormHTML, FormRow, ResizeHandleRow, ToolButton
@@ -27,11 +27,10 @@ from modules.ui_generation import (
     connect_job,
     connect_restore,
     connect_token_counters,
-    detect_image_size_symbol,
     ordered_ui_categories,
     pasted_styles,
-    switch_values_symbol,
 )
+from modules.ui_symbols import detect_image_size_symbol, switch_values_symbol
 from modules.ui_toprow import Toprow
 
 COPY_DESTINATIONS = {"img2img": "init_img", "sketch": "sketch", "inpaint": "init_img_with_mask"} | {
@@ -430,6 +429,7 @@ def connect(tab: Img2ImgTab, task_id: gr.Textbox) -> None:
     connect_modes(form)
     connect_copy_buttons(form)
     connect_source_sizes(form)
+    ui_interrogate.connect(tab.toprow, form)
     fields = [*form.paste_fields(), *scripts.scripts_img2img.infotext_fields]
     override_settings = form["override_settings_texts"]
     parameters_copypaste.add_paste_fields("img2img", form["init_img"], fields, override_settings)

@@ -62,7 +62,11 @@ def widget_arguments(info: OptionInfo) -> dict[str, Any]:
 
 
 def current_value(key: str) -> Any:
-    return opts.data.get(key, opts.data_labels[key].default)
+    """The user's value of a setting; until a checkpoint has been chosen, the one that will be loaded first."""
+    value = opts.data.get(key, opts.data_labels[key].default)
+    if key == "sd_model_checkpoint" and value is None and sd_models.checkpoints_list:
+        return sd_models.select_checkpoint().title
+    return value
 
 
 def get_value_for_setting(key: str) -> Any:

@@ -10,11 +10,7 @@ import gradio as gr
 
 from modules import images, shared, ui_prompt_styles
 from modules.ui_components import ToolButton
-
-paste_symbol = "\u2199\ufe0f"  # ↙️
-clear_prompt_symbol = "\U0001f5d1\ufe0f"  # 🗑️
-apply_style_symbol = "\U0001f4cb"  # 📋
-restore_progress_symbol = "\U0001f300"  # 🌀
+from modules.ui_symbols import apply_style_symbol, clear_prompt_symbol, paste_symbol, restore_progress_symbol
 
 KEYS_HINT = "Ctrl+Enter generates, Alt+Enter skips, Esc interrupts"
 

@@ -29,8 +29,8 @@ from modules.ui_generation import (
     connect_token_counters,
     ordered_ui_categories,
     pasted_styles,
-    switch_values_symbol,
 )
+from modules.ui_symbols import switch_values_symbol
 from modules.ui_toprow import Toprow
 
 

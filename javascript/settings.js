@@ -1,0 +1,104 @@
+"use strict";
+// The Settings tab: search, all pages at once, and the comments beside the settings' labels.
+{
+    const SEARCH_DELAY_MS = 250;
+
+    /** Pages that are not lists of settings, by their content's id. */
+    const settingsExcludeTabsFromShowAll = {
+        settings_tab_defaults: 1,
+        settings_tab_sysinfo: 1,
+        settings_tab_actions: 1,
+        settings_tab_licenses: 1,
+    };
+
+    function pages() {
+        return gradioApp().querySelectorAll("#settings > .tabitem");
+    }
+
+    function setShowAll(isShown) {
+        gradioApp().getElementById("settings_show_all_pages").style.setProperty("display", isShown ? "none" : "", "important");
+        gradioApp().getElementById("settings_show_one_page").style.setProperty("display", isShown ? "flex" : "none", "important");
+    }
+
+    function settingsShowAllTabs() {
+        for (const page of pages()) {
+            if (!settingsExcludeTabsFromShowAll[page.id]) page.style.display = "flex";
+        }
+        setShowAll(true);
+    }
+
+    function settingsShowOneTab() {
+        const chosen = gradioApp().querySelector("#settings > .tab-nav > button.selected");
+        for (const page of pages()) {
+            page.style.display = `${page.id}-button` === chosen?.id ? "flex" : "none";
+        }
+        setShowAll(false);
+    }
+
+    /** The rows of a page: what stands beside each other and is hidden or shown together. */
+    function rows() {
+        return gradioApp().querySelectorAll("#settings [id^=column_settings_] > .form > *, #settings [id^=column_settings_] > :not(.form)");
+    }
+
+    function search(text) {
+        const wanted = text.trim().toLowerCase();
+        for (const row of rows()) {
+            row.classList.toggle("settings-not-found", !row.textContent.toLowerCase().includes(wanted));
+        }
+        if (wanted) settingsShowAllTabs();
+        else settingsShowOneTab();
+    }
+
+    /** Puts the search field before the list of pages and the buttons after it. */
+    function moveControls(nav) {
+        const field = gradioApp().getElementById("settings_search");
+        nav.insertBefore(field, nav.firstChild);
+        nav.append(gradioApp().getElementById("settings_show_all_pages"), gradioApp().getElementById("settings_show_one_page"));
+        onEdit("settingsSearch", field.querySelector("input, textarea"), SEARCH_DELAY_MS, () => {
+            search(field.querySelector("input, textarea").value);
+        });
+        nav.addEventListener("click", (event) => event.target.closest("[role=tab]") && setTimeout(settingsShowOneTab));
+    }
+
+    function addCategoryHeadings(nav) {
+        const buttons = [...nav.querySelectorAll("[role=tab]")];
+        for (const [sectionTitle, category] of opts._categories) {
+            const button = buttons.find((candidate) => candidate.textContent.trim() === sectionTitle);
+            if (!button) continue;
+            const heading = document.createElement("span");
+            heading.className = "settings-category";
+            heading.textContent = window.getTranslation?.(category) || category;
+            nav.insertBefore(heading, button);
+        }
+    }
+
+    function commentElement(html, place) {
+        const comment = document.createElement("span");
+        comment.className = `settings-comment settings-comment-${place}`;
+        comment.innerHTML = html;
+        return comment;
+    }
+
+    /** Adds what the settings' definitions say around their labels: links before, explanations after. */
+    function addComments() {
+        for (const [place, comments] of [["before", opts._comments_before], ["after", opts._comments_after]]) {
+            for (const [key, html] of Object.entries(comments)) {
+                for (const element of document.querySelectorAll(`[id="setting_${CSS.escape(key)}"]`)) {
+                    const label = element.querySelector("span[data-testid=block-info], .label-text");
+                    if (!label) continue;
+                    if (place === "before") label.prepend(commentElement(html, place));
+                    else label.append(commentElement(html, place));
+                }
+            }
+        }
+    }
+
+    onUiLoaded(() => onOptionsAvailable(() => {
+        const nav = gradioApp().querySelector("#settings > .tab-nav");
+        moveControls(nav);
+        addCategoryHeadings(nav);
+        addComments();
+    }));
+
+    Object.assign(window, {settingsExcludeTabsFromShowAll, settingsShowAllTabs, settingsShowOneTab});
+}
