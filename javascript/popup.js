@@ -5,16 +5,25 @@
     let globalPopupInner = null;
     let lastFocused = null;
 
-    /** Elements that a popup has taken from the page, by id: once moved, they stay with the popup. */
+    /** Elements of the page that popups have shown, by id. */
     const storedPopupIds = {};
+
+    /** Marks the place of the element that is borrowed from the page now: it has to be there for its events to work. */
+    let home = null;
 
     function isOpen() {
         return globalPopup && globalPopup.style.display !== "none";
     }
 
+    function giveBack() {
+        home?.replaceWith(globalPopupInner.firstElementChild);
+        home = null;
+    }
+
     function closePopup() {
         if (!isOpen()) return;
         globalPopup.style.display = "none";
+        giveBack();
         lastFocused?.focus?.({preventScroll: true});
     }
 
@@ -40,6 +49,11 @@
     function popup(contents) {
         if (!globalPopup) makePopup();
         if (!isOpen()) lastFocused = document.activeElement;
+        giveBack();
+        if (contents.isConnected) {
+            home = document.createComment("shown in the popup");
+            contents.before(home);
+        }
         globalPopupInner.replaceChildren(contents);
         globalPopup.style.display = "flex";
         globalPopupInner.focus({preventScroll: true});
