@@ -13,6 +13,8 @@ import inspect
 import io
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -193,6 +195,20 @@ def translate_listener(listener: Callable) -> Callable:
 
 def setup_listener(*args: Any, **kwargs: Any) -> Callable:
     return translate_listener(original_setup_listener(*args, **kwargs))
+
+
+@contextmanager
+def parts_of_a_page() -> Iterator[None]:
+    """Blocks built inside are not made into applications of their own, which Gradio does with each and takes
+    seconds.
+    """
+    app, get_config_file = blocks.App, gr.Blocks.get_config_file
+    blocks.App = SimpleNamespace(create_app=lambda *args, **kwargs: None)
+    gr.Blocks.get_config_file = lambda self: {}
+    try:
+        yield
+    finally:
+        blocks.App, gr.Blocks.get_config_file = app, get_config_file
 
 
 def subclasses(cls: type) -> Iterator[type]:

@@ -16,6 +16,7 @@ import gradio as gr
 import torch
 
 from modules import (
+    gradio_extensons,
     infotext_utils,
     script_callbacks,
     shared,
@@ -87,7 +88,7 @@ class PageBlocks(gr.Blocks):
 
     @property
     def config(self) -> dict[str, Any]:
-        if self.settings is not None and not self.is_building():
+        if self.settings is not None and self._config:
             properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
             for component, current in self.settings.current_properties():
                 if "choices" in current:
@@ -100,9 +101,6 @@ class PageBlocks(gr.Blocks):
     @config.setter
     def config(self, value: dict[str, Any]) -> None:
         self._config = value
-
-    def is_building(self) -> bool:
-        return gr.context.Context.root_block is self
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,14 @@ def create_ui() -> gr.Blocks:
     infotext_utils.reset()
     if not opts.show_warnings:
         warnings.filterwarnings("ignore", module="gradio", category=UserWarning)
+    with gradio_extensons.parts_of_a_page():
+        demo = create_page()
+    demo.queue(default_concurrency_limit=None)
+    return demo
 
+
+def create_page() -> PageBlocks:
+    """Builds the tabs and puts them together."""
     settings = ui_settings.UiSettings()
     settings.register_settings()
     page = Page(gr.Textbox(visible=False, render=False), settings, ui_loadsave.UiLoadsave(cmd_opts.ui_config_file), {})
@@ -143,7 +148,6 @@ def create_ui() -> gr.Blocks:
     demo.settings = settings
     page.loadsave.dump_defaults()
     demo.ui_loadsave = page.loadsave
-    demo.queue(default_concurrency_limit=None)
     return demo
 
 

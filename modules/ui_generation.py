@@ -13,7 +13,6 @@ import gradio as gr
 from modules import (
     call_queue,
     extra_networks,
-    paths_internal,
     progress,
     prompt_parser,
     script_callbacks,
@@ -22,7 +21,6 @@ from modules import (
     shared,
     shared_items,
     ui_common,
-    ui_gradio_extensions,
 )
 from modules.sd_hijack import model_hijack
 from modules.ui_components import FormRow
@@ -96,12 +94,10 @@ def pasted_styles(parameters: dict[str, Any]) -> Any:
 
 def native_size() -> tuple[int, int] | None:
     """(width, height) the embedded model draws best, while it is the only checkpoint; None once the user has one."""
-    checkpoints = list(sd_models.checkpoints_list.values())
-    if len(checkpoints) != 1 or not ui_gradio_extensions.is_inside(
-        checkpoints[0].filename, paths_internal.embedded_dir
-    ):
+    embedded = sd_models.embedded()
+    if embedded is None or len(sd_models.checkpoints_list) != 1:
         return None
-    resolution = re.fullmatch(r"(\d+)x(\d+)", checkpoints[0].metadata.get("modelspec.resolution", ""))
+    resolution = re.fullmatch(r"(\d+)x(\d+)", embedded.metadata.get("modelspec.resolution", ""))
     return (int(resolution[1]), int(resolution[2])) if resolution else None
 
 
