@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 CARD = """\
-<div class="card"{style} onclick={card_clicked} data-name="{name}"{sort_keys}>
+<div class="card" onclick={card_clicked} data-name="{name}"{sort_keys}>
 {background_image}
 <div class="button-row">{copy_path_button}{metadata_button}{edit_button}</div>
 <div class="actions">
@@ -55,7 +55,8 @@ CONTROL_BUTTON = """\
 {attributes} onclick="{onclick}"><i class="extra-network-control--icon"></i></button>"""
 
 PANE = """\
-<div id="{id}_pane" class="extra-network-pane" data-sort-key="{sort_key}" data-sort-direction="{sort_direction}">
+<div id="{id}_pane" class="extra-network-pane" style="{variables}" data-sort-key="{sort_key}" \
+data-sort-direction="{sort_direction}">
 {controls}
 <div class="extra-network-pane-content extra-network-pane-content-{view}">
 <div id="{id}_{view}" class="extra-network-{view}"{folders_attributes}>{folders}</div>
@@ -135,11 +136,11 @@ def nothing_here(title: str, directories: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class PaneStyle:
-    """What the settings say about all panes. view: "tree" or "dirs"."""
+    """What the settings say about all panes. view: "tree" or "dirs". variables: of CSS."""
 
     view: str
     is_view_enabled: bool
-    tree_width: int
+    variables: Mapping[str, str]
     sort_field: str
     is_descending: bool
 
@@ -195,14 +196,14 @@ def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> s
 
 def pane(tabname: str, page_tabname: str, title: str, style: PaneStyle, folders: str, cards: str) -> str:
     """A whole pane. folders: the tree or the row of buttons."""
-    width = f' style="--tree-width: {int(style.tree_width)}px"' if style.view == "tree" else ""
     return PANE.format(
         id=html.escape(f"{tabname}_{page_tabname}"),
         controls=controls(tabname, page_tabname, title, style),
         view=style.view,
         sort_key=SORTS.get(style.sort_field, SORTS["Path"])[1],
         sort_direction="Descending" if style.is_descending else "Ascending",
-        folders_attributes=width + ("" if style.is_view_enabled else " hidden"),
+        folders_attributes="" if style.is_view_enabled else " hidden",
+        variables=html.escape("; ".join(f"{name}: {value}" for name, value in style.variables.items())),
         folders=folders,
         cards=cards,
     )

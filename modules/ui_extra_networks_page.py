@@ -232,7 +232,6 @@ class ExtraNetworksPage:
         description = (item.get("description") or "") if opts.extra_networks_card_show_desc else ""
         return {
             "name": escape(item["name"]),
-            "style": card_style(),
             "card_clicked": item.get("onclick") or self.prompt_onclick(tabname, item),
             "background_image": html_parts.preview_image(item.get("preview")),
             "description": description if opts.extra_networks_card_description_is_html else escape(description),
@@ -324,16 +323,15 @@ def subdirectories(root: str) -> Iterator[str]:
         yield prefix + relative + (os.sep if folders or files else "")
 
 
-def card_style() -> str:
-    """A style attribute with the size of cards and their text, if the user has set any."""
+def card_variables() -> dict[str, str]:
+    """CSS variables with the size of cards and their text, those the user has set."""
     opts = shared.opts
-    rules = {
-        "width": opts.extra_networks_card_width and f"{opts.extra_networks_card_width}px",
-        "height": opts.extra_networks_card_height and f"{opts.extra_networks_card_height}px",
-        "font-size": opts.extra_networks_card_text_scale != 1 and f"{opts.extra_networks_card_text_scale * 100:g}%",
+    variables = {
+        "--card-width": opts.extra_networks_card_width and f"{opts.extra_networks_card_width}px",
+        "--card-height": opts.extra_networks_card_height and f"{opts.extra_networks_card_height}px",
+        "--card-text-scale": opts.extra_networks_card_text_scale != 1 and f"{opts.extra_networks_card_text_scale:g}",
     }
-    text = "; ".join(f"{name}: {value}" for name, value in rules.items() if value)
-    return f' style="{text}"' if text else ""
+    return {name: value for name, value in variables.items() if value}
 
 
 def pane_style() -> html_parts.PaneStyle:
@@ -341,7 +339,7 @@ def pane_style() -> html_parts.PaneStyle:
     return html_parts.PaneStyle(
         view="tree" if opts.extra_networks_tree_view_style == "Tree" else "dirs",
         is_view_enabled=opts.extra_networks_tree_view_default_enabled,
-        tree_width=opts.extra_networks_tree_view_default_width,
+        variables={"--tree-width": f"{opts.extra_networks_tree_view_default_width}px"} | card_variables(),
         sort_field=opts.extra_networks_card_order_field,
         is_descending=opts.extra_networks_card_order == "Descending",
     )
