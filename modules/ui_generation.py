@@ -94,10 +94,10 @@ def pasted_styles(parameters: dict[str, Any]) -> Any:
 
 def native_size() -> tuple[int, int] | None:
     """(width, height) the embedded model draws best, while it is the only checkpoint; None once the user has one."""
-    embedded = sd_models.embedded()
-    if embedded is None or len(sd_models.checkpoints_list) != 1:
+    checkpoints = list(sd_models.checkpoints_list.values())
+    if len(checkpoints) != 1 or not checkpoints[0].is_embedded:
         return None
-    resolution = re.fullmatch(r"(\d+)x(\d+)", embedded.metadata.get("modelspec.resolution", ""))
+    resolution = re.fullmatch(r"(\d+)x(\d+)", checkpoints[0].metadata.get("modelspec.resolution", ""))
     return (int(resolution[1]), int(resolution[2])) if resolution else None
 
 
