@@ -95,7 +95,10 @@ def reset() -> None:
 
 
 def image_from_url_text(filedata: Any) -> Image.Image | None:
-    """Return the picture a gallery or image component gives, the first of several, or the one of a data URL."""
+    """Return the picture a gallery or image component gives, the first of several, or the one of a data URL.
+
+    Raises InvalidInput for a file that the page may not have: what components give comes from the browser.
+    """
     if isinstance(filedata, list):
         filedata = filedata[0] if filedata else None
     if isinstance(filedata, tuple):  # with its caption
@@ -103,12 +106,11 @@ def image_from_url_text(filedata: Any) -> Image.Image | None:
     if filedata is None or isinstance(filedata, Image.Image):
         return filedata
     if isinstance(filedata, dict):
-        filename = filedata.get("name") or filedata["path"]
-        if not ui_tempdir.check_tmp_file(shared.demo, filename):
-            raise errors.InvalidInput(f"{filename} is not a picture of this page", field="image")
-        return images.read(filename)
+        filedata = filedata.get("name") or filedata["path"]
     if filedata.startswith("data:image/"):
         return images.read(io.BytesIO(base64.b64decode(filedata.split(",", 1)[1])))
+    if not ui_tempdir.check_tmp_file(shared.demo, filedata):
+        raise errors.InvalidInput(f"{filedata} is not a picture of this page", field="image")
     return images.read(filedata)
 
 
@@ -376,12 +378,12 @@ def paste_value(component: gr.components.Component, target: Target, params: dict
     if isinstance(value, type_of_gr_update):
         return value
     try:
-        return gr.update(value=_as_type_of(component, value))
+        return gr.update(value=as_type_of(component, value))
     except (TypeError, ValueError):
         return gr.update()
 
 
-def _as_type_of(component: gr.components.Component, value: Any) -> Any:
+def as_type_of(component: gr.components.Component, value: Any) -> Any:
     """Return an infotext value as the type that the value of a component has."""
     kind = type(component.value)
     if kind is bool:

@@ -1,17 +1,23 @@
-"""engine: changes to a loaded model for the time of a block, undone exactly when it ends, whatever ends it."""
+"""engine: changes to a loaded model for the time of a block, undone exactly when it ends, whatever ends it.
+
+A job that switches checkpoints takes its patches along: `kept` puts them on whichever model is current.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from modules import shared
 from modules.sd_models_types import WebuiSdModel
 
+Patch = Callable[[WebuiSdModel], AbstractContextManager[None]]
 
 @contextmanager
 def circular_padding(model: nn.Module, enabled: bool | None = True) -> Iterator[None]:
@@ -39,6 +45,41 @@ def token_merging(model: WebuiSdModel, ratio: float) -> Iterator[None]:
             for handle in TokenMerging(ratio).attach(model.model.diffusion_model):
                 stack.callback(handle.remove)
         yield
+
+
+class KeptPatches:
+    """The patches of the running job, one of each kind, and those of them that are on the current model."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, Patch] = {}
+        self.applied = ExitStack()
+        self.lock = threading.RLock()
+
+    def move_to(self, model: WebuiSdModel) -> None:
+        """Takes the patches off the model they are on, and puts all that are wanted on this one."""
+        with self.lock:
+            self.applied.close()
+            for patch in self.wanted.values():
+                self.applied.enter_context(patch(model))
+
+
+kept_patches = KeptPatches()
+
+
+@contextmanager
+def kept(kind: str, patch: Patch) -> Iterator[None]:
+    """Inside the block, patch(model) is on the current model, and moves with it when another becomes current.
+
+    A patch of the same kind that is on already is replaced until the block ends.
+    """
+    outer = kept_patches.wanted
+    kept_patches.wanted = outer | {kind: patch}
+    try:
+        kept_patches.move_to(shared.sd_model)
+        yield
+    finally:
+        kept_patches.wanted = outer
+        kept_patches.move_to(shared.sd_model)
 
 
 Tokens = Callable[[torch.Tensor], torch.Tensor]

@@ -234,7 +234,7 @@ class StableDiffusionProcessing:
 
     def img2img_image_conditioning(self, source_image, latent_image, image_mask=None, round_image_mask=True):
         """Image conditioning for the loaded model. source_image: (B, 3, H, W) in -1..1; latent_image: its latent."""
-        generator = torch.Generator().manual_seed(int(self.all_seeds[0]))
+        generator = rng.posterior_generator(self.all_seeds[0])
         return conds.image_conditioning(self, source_image, latent_image, image_mask, round_image_mask, generator)
 
     def init(self, all_prompts, all_seeds, all_subseeds):
@@ -758,7 +758,8 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
                     sd_models.reload_model_weights()
             if "sd_vae" in p.override_settings:
                 sd_vae.reload_vae_weights()
-            with model_patches.token_merging(p.sd_model, p.get_token_merging_ratio()):
+            ratio = p.get_token_merging_ratio()
+            with model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio)):
                 sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
                 return process_images_inner(p)
     finally:
@@ -786,7 +787,8 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     result = output.JobOutput()
     with torch.inference_mode():
         try:
-            run_batches(p, result)
+            with model_patches.kept("tiling", lambda model: model_patches.circular_padding(model, p.tiling)):
+                run_batches(p, result)
         finally:
             # Also after an error: what a network did to the model must not outlive its job.
             if not p.disable_extra_networks:
@@ -812,12 +814,19 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
 
 def resolve_request(p: StableDiffusionProcessing) -> None:
-    """Checks the prompt, fills in what was left to the settings, and notes which model and VAE the job runs on.
+    """Checks prompt and size, fills in what was left to the settings, and notes which model and VAE the job runs on.
 
-    Raises InvalidInput for a missing prompt and NotFound for an unknown refiner.
+    Raises InvalidInput for a missing prompt or a picture smaller than a latent cell, and NotFound for an unknown
+    refiner.
     """
     if p.prompt is None or (isinstance(p.prompt, list) and not p.prompt):
         raise errors.InvalidInput("prompt is missing: give a text, or a list with one text per picture", field="prompt")
+    if min(p.width, p.height) < opt_f:
+        raise errors.InvalidInput(
+            f"the picture would be {p.width}x{p.height} pixels; give width and height (or firstphase_width and "
+            f"firstphase_height) of at least {opt_f}",
+            field="width",
+        )
     devices.torch_gc()
     if p.restore_faces is None:
         p.restore_faces = opts.face_restoration
@@ -839,7 +848,7 @@ def resolve_request(p: StableDiffusionProcessing) -> None:
 
 def run_batches(p: StableDiffusionProcessing, result: output.JobOutput) -> None:
     """Prepares the run and makes its batches one after the other, until all are made or something asks to stop."""
-    with devices.autocast(), model_patches.circular_padding(p.sd_model, p.tiling):
+    with devices.autocast():
         p.init(p.all_prompts, p.all_seeds, p.all_subseeds)
     if opts.live_previews_enable and opts.show_progress_type == "Approx NN":
         sd_vae_approx.model()
@@ -879,9 +888,8 @@ def slice_batch(p: StableDiffusionProcessing) -> None:
 
 def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput) -> bool:
     """Encodes, samples, decodes and finishes batch n; False when a hook has emptied it."""
-    hook_arguments = {"batch_number": n, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
     if p.scripts is not None:
-        p.scripts.before_process_batch(p, **hook_arguments)
+        p.scripts.before_process_batch(p, **batch_arguments(p, n))
     if len(p.prompts) == 0:
         return False
     p.parse_extra_network_prompts()
@@ -889,7 +897,7 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         with devices.autocast():
             extra_networks.activate(p, p.extra_network_data)
     if p.scripts is not None:
-        p.scripts.process_batch(p, **{**hook_arguments, "prompts": p.prompts})
+        p.scripts.process_batch(p, **batch_arguments(p, n))
 
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
@@ -902,10 +910,7 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         state.job = f"Batch {n + 1} out of {p.n_iter}"
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
 
-    with (
-        devices.without_autocast() if devices.unet_needs_upcast else devices.autocast(),
-        model_patches.circular_padding(p.sd_model, p.tiling),
-    ):
+    with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
         samples = p.sample(
             conditioning=p.c,
             unconditional_conditioning=p.uc,
@@ -926,6 +931,11 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     state.nextjob()
     output.finish_batch(p, postprocess_batch(p, n, pixels), result, lambda index: batch_infotext(p, index))
     return True
+
+
+def batch_arguments(p: StableDiffusionProcessing, n: int) -> dict[str, Any]:
+    """What the hooks of batch n are told of it."""
+    return {"batch_number": n, "prompts": p.prompts, "seeds": p.seeds, "subseeds": p.subseeds}
 
 
 def postprocess_batch(p: StableDiffusionProcessing, n: int, pixels: torch.Tensor) -> list[torch.Tensor]:

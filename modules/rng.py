@@ -25,12 +25,24 @@ class GlobalPhilox:
 
 def create_generator(seed: int) -> Generator:
     """A generator of the chosen source. Raises InvalidInput for a seed that torch does not take."""
+    if shared.opts.randn_source == "NV":
+        return rng_philox.Generator(checked_seed(seed))
+    return torch.Generator(_torch_source()).manual_seed(checked_seed(seed))
+
+
+def posterior_generator(seed: int) -> torch.Generator:
+    """The generator of the noise of a VAE's posterior, on the CPU whatever the chosen source. Raises as
+    create_generator.
+    """
+    return torch.Generator().manual_seed(checked_seed(seed))
+
+
+def checked_seed(seed: int) -> int:
+    """Raises InvalidInput for a seed that torch does not take."""
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise errors.InvalidInput(f"seed {seed} is out of range: it must fit into 64 bits", "seed")
-    if shared.opts.randn_source == "NV":
-        return rng_philox.Generator(seed)
-    return torch.Generator(_torch_source()).manual_seed(seed)
+    return seed
 
 
 def manual_seed(seed: int) -> None:

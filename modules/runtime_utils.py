@@ -18,9 +18,10 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
     that are hidden, restricted, or closed to the API are left as they are. With restore_afterwards False the values
     become the user's, in memory, and stay.
 
-    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks.
+    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value that
+    is no number where the setting is one.
     """
-    allowed = {key: value for key, value in (overrides or {}).items() if _may_override(key)}
+    allowed = {key: _checked(key, value) for key, value in (overrides or {}).items() if _may_override(key)}
     if not restore_afterwards:
         for key, value in allowed.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
@@ -46,3 +47,14 @@ def _may_override(key: str) -> bool:
         return False
     except AssertionError as e:
         raise InvalidInput(f"override_settings: {e}", key) from e
+
+
+def _checked(key: str, value: Any) -> Any:
+    """The value of an override. Numbers may come as text."""
+    default = shared.opts.get_default(key)
+    if isinstance(default, bool) or not isinstance(default, int | float) or isinstance(value, int | float):
+        return value
+    try:
+        return type(default)(value)
+    except (TypeError, ValueError) as e:
+        raise InvalidInput(f"override_settings: {key} is {value!r}, but must be a number", key) from e

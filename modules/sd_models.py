@@ -22,6 +22,7 @@ from modules import (
     devices,
     lowvram,
     model_load,
+    model_patches,
     script_callbacks,
     sd_hijack,
     sd_models_config,
@@ -88,6 +89,7 @@ class SdModelData:
         self.sd_model = v
         if v is not None:
             self.loaded_sd_models[:] = [v, *(model for model in self.loaded_sd_models if model is not v)]
+            model_patches.kept_patches.move_to(v)
 
     @contextlib.contextmanager
     def shown_to_loader(self, model: WebuiSdModel) -> Iterator[None]:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from modules import call_queue, processing, progress, scripts, sd_samplers, shared
-from modules.api import limits, script_args
+from modules.api import infotext_fields, limits, script_args
 from modules.api.image_codec import decode_base64_to_image, to_json_image
 from modules.errors import InvalidInput, NotFound
 from modules.scripts import Script, ScriptRunner
@@ -28,14 +28,29 @@ API_ONLY = (
 """Request fields that are no arguments of the processing classes."""
 
 
+PICTURES = ("mask", "latent_mask", "firstpass_image")
+"""Request fields that hold a picture as text; empty text is none."""
+
+
+def prepare(request: BaseModel, tabname: str, runner: ScriptRunner) -> tuple[list, Script | None]:
+    """Completes and checks a request; returns the argument list of the scripts and the selected one."""
+    infotext_args = infotext_fields.apply_infotext(request, tabname, runner)
+    limits.replace_nulls(request)
+    limits.check(request)
+    return script_args.assemble(request, runner, infotext_args)
+
+
 def processing_arguments(request: BaseModel) -> dict[str, Any]:
-    """Constructor arguments of the processing object, with sampler and schedule resolved and saving decided by
-    `save_images`.
+    """Constructor arguments of the processing object: sampler and schedule resolved, pictures decoded, and saving
+    decided by `save_images`.
     """
     sampler, scheduler = sd_samplers.get_sampler_and_scheduler(
         request.sampler_name or request.sampler_index, request.scheduler
     )
     arguments = {name: getattr(request, name) for name in type(request).model_fields if name not in API_ONLY}
+    for name in PICTURES:
+        if name in arguments:
+            arguments[name] = decode_base64_to_image(arguments[name]) if arguments[name] else None
     arguments["sampler_name"] = sampler
     if not request.scheduler and scheduler != "Automatic":
         arguments["scheduler"] = scheduler
@@ -70,12 +85,8 @@ def answer(request: BaseModel, processed: processing.Processed, parameters: dict
 def txt2img(request: BaseModel) -> dict[str, Any]:
     """Carries out a txt2img request."""
     runner = scripts.scripts_txt2img
-    infotext_args = script_args.apply_infotext(request, "txt2img", runner)
-    limits.check(request)
-    args, script = script_args.assemble(request, runner, infotext_args)
+    args, script = prepare(request, "txt2img", runner)
     arguments = processing_arguments(request)
-    if request.firstpass_image is not None:
-        arguments["firstpass_image"] = decode_base64_to_image(request.firstpass_image)
     if request.enable_hr and request.denoising_strength is None:
         raise InvalidInput(
             "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
@@ -97,13 +108,8 @@ def img2img(request: BaseModel) -> dict[str, Any]:
     if request.init_images is None:
         raise NotFound("Init image not found", field="init_images")
     runner = scripts.scripts_img2img
-    infotext_args = script_args.apply_infotext(request, "img2img", runner)
-    limits.check(request)
-    args, script = script_args.assemble(request, runner, infotext_args)
+    args, script = prepare(request, "img2img", runner)
     arguments = processing_arguments(request)
-    for field in ("mask", "latent_mask", "firstpass_image"):
-        if arguments[field]:
-            arguments[field] = decode_base64_to_image(arguments[field])
     arguments["init_images"] = [decode_base64_to_image(text) for text in request.init_images]
 
     task_id = request.force_task_id or progress.create_task_id("img2img")

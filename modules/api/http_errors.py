@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import HTTPException
+from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 
 from modules.errors import OutOfMemory, WebuiError
@@ -31,6 +31,12 @@ def http_exception(request: Request, error: HTTPException) -> JSONResponse:
     return JSONResponse(status_code=error.status_code, content=body, headers=error.headers)
 
 
+def schema_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    """A request that does not fit its schema. Its values are not sent back: they may be pictures, or no JSON."""
+    rows = [{key: row[key] for key in ("loc", "msg", "type")} for row in error.errors()]
+    return JSONResponse(status_code=422, content={"detail": rows})
+
+
 def out_of_memory(request: Request, error: MemoryError) -> JSONResponse:
     """The machine's memory is too small for the request."""
     return domain_error(request, OutOfMemory("Out of memory: ask for a smaller picture or batch."))
@@ -46,5 +52,6 @@ def install(app: FastAPI) -> None:
     """Makes all routes of `app` answer errors this way."""
     app.add_exception_handler(WebuiError, domain_error)
     app.add_exception_handler(HTTPException, http_exception)
+    app.add_exception_handler(RequestValidationError, schema_error)
     app.add_exception_handler(MemoryError, out_of_memory)
     app.add_exception_handler(Exception, unexpected_error)

@@ -1,48 +1,88 @@
-"""face: how much one request may ask for. The settings api_max_* change it."""
+"""face: how much one request may ask for: a range for every number in it. The settings api_max_* change the larger
+ones.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from pydantic import BaseModel
 
 from modules import shared
 from modules.errors import InvalidInput
 
-LIMITS = {
+SANE = 1_000_000
+"""Largest amount of a number that has no range of its own; far beyond any use, but no overflow either."""
+
+RANGES: dict[str, tuple[int, int | str]] = {
     "width": (8, "api_max_size"),
     "height": (8, "api_max_size"),
     "steps": (1, "api_max_steps"),
     "batch_size": (1, "api_max_batch_size"),
     "n_iter": (1, "api_max_n_iter"),
+    "denoising_strength": (0, SANE),
+    "firstphase_width": (0, "api_max_size"),
+    "firstphase_height": (0, "api_max_size"),
+    "hr_scale": (0, SANE),
+    "hr_resize_x": (0, "api_max_size"),
+    "hr_resize_y": (0, "api_max_size"),
+    "hr_second_pass_steps": (0, "api_max_steps"),
+    "mask_blur": (-SANE, "api_max_size"),
+    "mask_blur_x": (-SANE, "api_max_size"),
+    "mask_blur_y": (-SANE, "api_max_size"),
+    "seed_resize_from_h": (-SANE, "api_max_size"),
+    "seed_resize_from_w": (-SANE, "api_max_size"),
+    "seed": (-(2**63), 2**64 - 1),
+    "subseed": (-(2**63), 2**64 - 1),
 }
-"""Request field -> (smallest value, setting that holds the largest)."""
+"""Request field -> (smallest value, largest or the setting that holds it)."""
 
-OPTIONAL_LIMITS = {
-    "hr_resize_x": "api_max_size",
-    "hr_resize_y": "api_max_size",
-    "hr_second_pass_steps": "api_max_steps",
-}
-"""The same for fields whose 0 means "not asked for"."""
+NULL_HAS_A_MEANING = ("resize_mode", "inpainting_fill")
+"""Numbers whose null is, as any value not in their list, one more choice."""
 
 
-def check(request: Any) -> None:
-    """Raises InvalidInput, naming field and range, for the first value out of range."""
-    for field, (low, setting) in LIMITS.items():
-        _check_value(field, getattr(request, field), low, getattr(shared.opts, setting), setting)
-    for field, setting in OPTIONAL_LIMITS.items():
-        _check_value(field, getattr(request, field, 0), 0, getattr(shared.opts, setting), setting)
-    if getattr(request, "enable_hr", False) and not (request.hr_resize_x or request.hr_resize_y):
-        largest = max(request.width, request.height) * request.hr_scale
-        _check_value("hr_scale", largest, 8, shared.opts.api_max_size, "api_max_size")
-    strength = getattr(request, "denoising_strength", None)
-    if strength is not None and not strength >= 0:
-        raise InvalidInput(f"denoising_strength is {strength}, but must not be below 0", field="denoising_strength")
+def replace_nulls(request: BaseModel) -> None:
+    """Fields that have a default take it for null, as if they had been left out. Null stays where it is the default,
+    and for a flag, where it says no.
+    """
+    for name, field in type(request).model_fields.items():
+        is_open = field.default is None or isinstance(field.default, bool) or name in NULL_HAS_A_MEANING
+        if not is_open and getattr(request, name) is None:
+            setattr(request, name, field.default)
 
 
-def _check_value(field: str, value: float | None, low: int, high: int, setting: str) -> None:
-    if value is None:
-        raise InvalidInput(f"{field} is missing: give a number from {low} to {high}", field=field)
-    if not low <= value <= high:
+def check(request: BaseModel) -> None:
+    """Raises InvalidInput, naming field and range, for the first number out of range."""
+    for name in type(request).model_fields:
+        value = getattr(request, name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            _check_number(name, value)
+    if getattr(request, "enable_hr", False):
+        _check_hires_size(request)
+
+
+def _check_number(field: str, value: float) -> None:
+    low, high = RANGES.get(field, (-SANE, SANE))
+    largest = getattr(shared.opts, high) if isinstance(high, str) else high
+    if math.isfinite(value) and low <= value <= largest:
+        return
+    hint = f" (the setting {high} changes the upper end)" if isinstance(high, str) else ""
+    raise InvalidInput(f"{field} is {value}, but must be from {low} to {largest}{hint}", field=field)
+
+
+def _check_hires_size(request: Any) -> None:
+    """A size that follows from the first pass; one that is asked for has a range."""
+    if request.hr_resize_x and request.hr_resize_y:
+        return
+    if request.hr_resize_x or request.hr_resize_y:
+        scale = max(request.hr_resize_x / request.width, request.hr_resize_y / request.height)
+    else:
+        scale = request.hr_scale
+    largest = max(request.width, request.height) * scale
+    if largest > shared.opts.api_max_size:
         raise InvalidInput(
-            f"{field} is {value:g}, but must be from {low} to {high} (the setting {setting} changes the upper end)",
-            field=field,
+            f"The hires pass would be {largest:.0f} pixels long, but at most {shared.opts.api_max_size} are allowed "
+            "(the setting api_max_size changes it)",
+            field="hr_scale",
         )

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
-from modules import infotext_utils, script_ui
+from modules import script_ui
 from modules.errors import InvalidInput
 from modules.scripts import Script, ScriptRunner
 
 
-def script_name_to_index(name: str, scripts: list[Script]) -> int:
-    """Place of the script with this title, in any letter case.
+def script_name_to_index(name: str, scripts: list[Script], field: str = "script_name") -> int:
+    """Place of the script with this title, in any letter case. field: of the request that names it.
 
     Raises InvalidInput for an unknown one.
     """
     titles = [script.title().lower() for script in scripts]
     if name.lower() not in titles:
-        raise InvalidInput(f"Script '{name}' not found", field="script_name")
+        raise InvalidInput(f"Script '{name}' not found", field=field)
     return titles.index(name.lower())
 
 
@@ -35,7 +33,7 @@ def always_on_script(name: str, runner: ScriptRunner) -> Script:
 
     Raises InvalidInput for an unknown script and for one that has to be chosen with script_name.
     """
-    script = runner.scripts[script_name_to_index(name, runner.scripts)]
+    script = runner.scripts[script_name_to_index(name, runner.scripts, "alwayson_scripts")]
     if not script.alwayson:
         raise InvalidInput("Cannot have a selectable script in the always on scripts params", field="alwayson_scripts")
     return script
@@ -56,54 +54,17 @@ def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) 
         args[0] = index + 1
     for name, entry in request.alwayson_scripts.items():
         always_on = always_on_script(name, runner)
-        given = entry.get("args") if isinstance(entry, dict) else None
-        for offset, value in enumerate((given or [])[: always_on.args_to - always_on.args_from]):
-            args[always_on.args_from + offset] = value
+        for place, value in zip(range(always_on.args_from, always_on.args_to), given_args(name, entry), strict=False):
+            args[place] = value
     return args, script
 
 
-def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> dict[int, Any]:
-    """Fills what the request left open from its `infotext`, and returns the script arguments found there by their
-    place.
+def given_args(name: str, entry: Any) -> list:
+    """The arguments an entry of `alwayson_scripts` gives: {"args": [...]}; anything else gives none.
 
-    Fields the request sets win. Settings the infotext names join `override_settings`.
+    Raises InvalidInput when "args" is no list.
     """
-    if not request.infotext:
-        return {}
-    params = infotext_utils.parse_generation_parameters(request.infotext)
-    fields = infotext_utils.paste_fields[tabname]["fields"]
-    given = request.model_fields_set
-    for field in fields:
-        if field.api and field.api not in given:
-            value = _field_value(field, params, _type_of(request, field))
-            if value is not None:
-                setattr(request, field.api, value)
-    overrides = {setting: value for _, setting, value in infotext_utils.get_override_settings(params)}
-    request.override_settings = overrides | (request.override_settings or {})
-
-    places = {id(component): place for place, component in enumerate(runner.inputs)}
-    values = {
-        places[id(field.component)]: _field_value(field, params, type(field.component.value))
-        for field in fields
-        if id(field.component) in places
-    }
-    return {place: value for place, value in values.items() if value is not None}
-
-
-def _type_of(request: BaseModel, field: Any) -> Any:
-    declared = type(request).model_fields.get(field.api)
-    return declared.annotation if declared is not None else type(field.component.value)
-
-
-def _field_value(field: Any, params: dict[str, Any], target_type: Any) -> Any:
-    value = field.function(params) if field.function else params.get(field.label)
-    if isinstance(value, dict) and value.get("__type__") == "update":
-        value = value.get("value")
-    if value is None or target_type is type(None):
-        return None
-    try:
-        return TypeAdapter(target_type).validate_python(value)
-    except ValidationError as e:
-        raise InvalidInput(
-            f"infotext: {field.label or field.api} is {value!r}, which does not fit", field="infotext"
-        ) from e
+    args = entry.get("args") if isinstance(entry, dict) else None
+    if args is not None and not isinstance(args, list):
+        raise InvalidInput(f"alwayson_scripts: args of {name!r} must be a list", field="alwayson_scripts")
+    return args or []

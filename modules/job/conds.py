@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from modules import devices, latents, prompt_parser, sd_samplers, shared
+from modules import devices, latents, prompt_parser, rng, sd_samplers, shared
 
 if TYPE_CHECKING:
     from modules.processing import StableDiffusionProcessing
@@ -156,7 +156,7 @@ def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, heig
             grey,
             latents.approximation_indexes.get(shared.opts.sd_vae_encode_method),
             sd_model,
-            generator=torch.Generator().manual_seed(seed),
+            generator=rng.posterior_generator(seed),
         )
         return with_mask_channel(encoded, 1.0).to(latent.dtype)
     return no_image_conditioning(latent)

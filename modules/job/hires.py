@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from modules import devices, extra_networks, images, latents, model_patches, rng, sd_models, sd_samplers, shared
-from modules.errors import NotFound
+from modules.errors import InvalidInput, NotFound
 from modules.job import decode
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
 def init(p: StableDiffusionProcessingTxt2Img) -> None:
     """Resolves checkpoint, upscaler and size of the second pass and counts it in the job's progress.
 
-    Raises NotFound for an unknown hires checkpoint or upscaler.
+    Raises NotFound for an unknown hires checkpoint or upscaler, and InvalidInput for a size below a latent cell.
     """
     params = p.extra_generation_params
     params["Denoising strength"] = p.denoising_strength
@@ -87,6 +87,11 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
         )
 
     p.calculate_target_resolution()
+    if min(p.hr_upscale_to_x, p.hr_upscale_to_y) < 8:
+        raise InvalidInput(
+            f"the hires pass would be {p.hr_upscale_to_x}x{p.hr_upscale_to_y} pixels: both sides must be at least 8",
+            field="hr_resize_x" if p.hr_resize_x or p.hr_resize_y else "hr_scale",
+        )
     count_second_pass(p)
     if p.hr_second_pass_steps:
         params["Hires steps"] = p.hr_second_pass_steps
@@ -136,7 +141,7 @@ def encode(p: StableDiffusionProcessingTxt2Img, pixels: torch.Tensor) -> torch.T
     method = shared.opts.sd_vae_encode_method
     if method != "Full":
         p.extra_generation_params["VAE Encoder"] = method
-    posterior = torch.Generator().manual_seed(int(p.seeds[-1]))
+    posterior = rng.posterior_generator(p.seeds[-1])
     return latents.images_tensor_to_samples(
         pixels.to(shared.device, devices.dtype_vae),
         latents.approximation_indexes.get(method),
@@ -214,9 +219,9 @@ def sample(
     samples: first pass latents, decoded: its pixels in -1..1; the upscaler's kind decides which is needed. infotext:
     function of a picture's index.
     """
-    p.is_hr_pass = True
     if shared.state.interrupted:
-        return samples
+        return samples if samples is not None else decode.DecodedSamples(decoded)
+    p.is_hr_pass = True
     p.sampler = sd_samplers.create_sampler(p.hr_sampler_name or p.sampler_name, p.sd_model)
 
     if p.latent_scale_mode is not None:
@@ -246,7 +251,8 @@ def sample(
     with devices.autocast():
         p.calculate_hr_conds()
 
-    with model_patches.token_merging(p.sd_model, p.get_token_merging_ratio(for_hr=True)):
+    ratio = p.get_token_merging_ratio(for_hr=True)
+    with model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio)):
         if p.scripts is not None:
             p.scripts.before_hr(p)
             p.scripts.process_before_every_sampling(p=p, x=samples, noise=noise, c=p.hr_c, uc=p.hr_uc)

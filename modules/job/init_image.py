@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from modules import devices, image_ops, images, latents, masking, shared
+from modules import devices, image_ops, images, latents, masking, rng, shared
 from modules.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     p.extra_generation_params["Denoising strength"] = p.denoising_strength
     plan = plan_mask(p)
     latent_mask = p.latent_mask if p.latent_mask is not None else plan.image_mask
+    if latent_mask is not None and latent_mask.size != (p.width, p.height):
+        latent_mask = images.resize_image(mask_resize_mode(p), latent_mask, p.width, p.height)
 
     prepared = prepare_images(p, plan, latent_mask)
     batch = fit_to_batch(p, prepared)
@@ -69,7 +71,7 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     if opts.sd_vae_encode_method != "Full":
         p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
     # Runs of one p, as scripts make them, share a generator: it was last seeded for the picture made before.
-    posterior = torch.Generator().manual_seed(int(p.seeds[-1] if p.seeds else all_seeds[0]))
+    posterior = rng.posterior_generator(p.seeds[-1] if p.seeds else all_seeds[0])
     p.init_latent = latents.images_tensor_to_samples(
         pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior
     )
@@ -114,6 +116,11 @@ def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
         p.mask_for_overlay = None
         p.comment("The mask is empty, so the whole picture was processed as in img2img.")
         return MaskPlan()
+    if crop_region[0] >= crop_region[2] or crop_region[1] >= crop_region[3]:
+        raise InvalidInput(
+            f"inpaint_full_res_padding is {p.inpaint_full_res_padding}, which leaves nothing of the mask",
+            field="inpaint_full_res_padding",
+        )
     crop_region = masking.expand_crop_region(crop_region, p.width, p.height, mask.width, mask.height)
     x1, y1, x2, y2 = crop_region
     p.paste_to = (x1, y1, x2 - x1, y2 - y1)

@@ -1,0 +1,43 @@
+"""face: /docs and /redoc, with their scripts from this server: FastAPI's own pages fetch them from another host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+ASSETS = Path(fastapi_offline.__file__).parent / "static"
+ASSETS_PATH = "/docs-assets"
+
+
+def install(app: FastAPI) -> None:
+    """Adds both pages and their files to an app that was made with docs_url and redoc_url None."""
+
+    def address(request: Request, path: str) -> str:
+        return request.scope.get("root_path", "").rstrip("/") + path
+
+    def swagger(request: Request) -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url=address(request, str(app.openapi_url)),
+            title=app.title,
+            swagger_js_url=address(request, f"{ASSETS_PATH}/swagger-ui-bundle.js"),
+            swagger_css_url=address(request, f"{ASSETS_PATH}/swagger-ui.css"),
+            swagger_favicon_url=address(request, f"{ASSETS_PATH}/favicon.png"),
+        )
+
+    def redoc(request: Request) -> HTMLResponse:
+        return get_redoc_html(
+            openapi_url=address(request, str(app.openapi_url)),
+            title=app.title,
+            redoc_js_url=address(request, f"{ASSETS_PATH}/redoc.standalone.js"),
+            redoc_favicon_url=address(request, f"{ASSETS_PATH}/favicon.png"),
+            with_google_fonts=False,
+        )
+
+    app.add_route("/docs", swagger, include_in_schema=False)
+    app.add_route("/redoc", redoc, include_in_schema=False)
+    app.mount(ASSETS_PATH, StaticFiles(directory=ASSETS), name="docs-assets")

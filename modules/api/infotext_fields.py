@@ -1,0 +1,125 @@
+"""face: what a request's `infotext` fills in: its fields, its settings and the arguments of scripts.
+
+The page has fields for the same keys; there they are part of the controls' declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from modules import infotext_utils, sd_samplers, script_ui
+from modules.errors import InvalidInput
+from modules.infotext_utils import PasteField
+from modules.scripts import ScriptRunner
+
+Source = str | Callable[[dict[str, Any]], Any]
+
+
+def has_hires_pass(params: dict[str, Any]) -> bool:
+    """A picture was made with a hires pass if its infotext has one of the pass's keys."""
+    keys = ("Hires upscale", "Hires upscaler", "Hires resize-1")
+    return "Denoising strength" in params and any(params.get(key) for key in keys)
+
+
+def unless_same(read: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """What a menu of the hires pass shows for an infotext; its entry "Use same ..." is a field left out."""
+
+    def value(params: dict[str, Any]) -> Any:
+        shown = read(params)
+        return None if isinstance(shown, str) and shown.startswith("Use same ") else shown
+
+    return value
+
+
+TXT2IMG_FIELDS: dict[str, Source] = {
+    "prompt": "Prompt",
+    "negative_prompt": "Negative prompt",
+    "cfg_scale": "CFG scale",
+    "width": "Size-1",
+    "height": "Size-2",
+    "batch_size": "Batch size",
+    "styles": "Styles array",
+    "denoising_strength": "Denoising strength",
+    "enable_hr": has_hires_pass,
+    "hr_scale": "Hires upscale",
+    "hr_upscaler": "Hires upscaler",
+    "hr_second_pass_steps": "Hires steps",
+    "hr_resize_x": "Hires resize-1",
+    "hr_resize_y": "Hires resize-2",
+    "hr_checkpoint_name": unless_same(lambda params: params.get("Hires checkpoint")),
+    "hr_sampler_name": unless_same(sd_samplers.get_hr_sampler_from_infotext),
+    "hr_scheduler": unless_same(sd_samplers.get_hr_scheduler_from_infotext),
+    "hr_prompt": "Hires prompt",
+    "hr_negative_prompt": "Hires negative prompt",
+}
+"""Request field -> infotext key, or function of all parameters."""
+
+FIELDS: dict[str, dict[str, Source]] = {"txt2img": TXT2IMG_FIELDS, "img2img": {}}
+"""By tab; scripts (seed, sampler, refiner) bring further ones. An img2img request is never filled beyond those."""
+
+
+def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> dict[int, Any]:
+    """Fills what the request left open from its `infotext`, and returns the script arguments found there by their
+    place in the argument list.
+
+    Fields the request sets win, and so do its `override_settings` over settings the infotext names.
+    Raises InvalidInput for a value that does not fit its field.
+    """
+    if not request.infotext:
+        return {}
+    script_ui.ensure_controls()
+    params = infotext_utils.parse_generation_parameters(request.infotext)
+    script_fields = [as_paste_field(field) for field in runner.infotext_fields]
+    sources = FIELDS[tabname] | {field.api: field.function or field.label for field in script_fields if field.api}
+    fill_fields(request, sources, params)
+
+    overrides = dict(request.override_settings or {})
+    for _, setting, value in infotext_utils.get_override_settings(params):
+        overrides.setdefault(setting, value)
+    request.override_settings = overrides
+    return script_arguments(script_fields, runner, params)
+
+
+def as_paste_field(field: Any) -> PasteField:
+    """Scripts may list their fields as pairs."""
+    return field if isinstance(field, PasteField) else PasteField(*field)
+
+
+def value_of(source: Source | None, params: dict[str, Any]) -> Any:
+    """The value a key or function finds; None where the infotext says nothing, or the page's control would stay."""
+    value = source(params) if callable(source) else params.get(source)
+    if isinstance(value, dict) and value.get("__type__") == "update":
+        value = value.get("value")
+    return value
+
+
+def fill_fields(request: BaseModel, sources: dict[str, Source | None], params: dict[str, Any]) -> None:
+    """Sets the fields that the request did not."""
+    for name, source in sources.items():
+        field = type(request).model_fields.get(name)
+        value = value_of(source, params)
+        if field is None or name in request.model_fields_set or value is None:
+            continue
+        try:
+            setattr(request, name, TypeAdapter(field.annotation).validate_python(value))
+        except ValidationError as e:
+            raise InvalidInput(f"infotext: {value!r} does not fit the field {name}", field="infotext") from e
+
+
+def script_arguments(fields: Iterable[PasteField], runner: ScriptRunner, params: dict[str, Any]) -> dict[int, Any]:
+    """Values of scripts' controls by their place in the argument list."""
+    places = {id(control): place for place, control in enumerate(runner.inputs) if control is not None}
+    found = {}
+    for field in fields:
+        place = places.get(id(field.component))
+        value = value_of(field.function or field.label, params)
+        if place is None or value is None or script_ui.initial_value(field.component) is None:
+            continue
+        try:
+            found[place] = infotext_utils.as_type_of(field.component, value)
+        except (TypeError, ValueError) as e:
+            raise InvalidInput(f"infotext: {value!r} does not fit {field.component.label!r}", field="infotext") from e
+    return found
