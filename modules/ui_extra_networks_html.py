@@ -212,7 +212,7 @@ def pane(tabname: str, page_tabname: str, title: str, style: PaneStyle, folders:
 def directory_buttons(tabname: str, page_tabname: str, directories: Iterable[str]) -> str:
     """A button for each folder, after one for all; nothing when there are no folders."""
     directories = list(directories)
-    onclick = call("extraNetworksSearchButton", tabname, page_tabname, event=True)
+    onclick = html.escape(f"extraNetworksSearchButton({quote_js(tabname)}, {quote_js(page_tabname)}, event)")
     return "".join(
         DIRECTORY_BUTTON.format(
             extra_class="" if directory else " search-all", onclick=onclick, label=html.escape(directory or "all")

@@ -49,8 +49,7 @@ class UserMetadataEditor:
 
     def get_user_metadata(self, name: str) -> dict[str, Any]:
         """What is noted about an item; changes to it are kept with the item."""
-        item = self.page.items.get(name, {})
-        return item.setdefault("user_metadata", {"description": item.get("description", "")})
+        return self.page.items.get(name, {}).setdefault("user_metadata", {})
 
     # Building
 
@@ -156,13 +155,14 @@ class UserMetadataEditor:
     def put_values_into_components(self, name: str) -> list[Any]:
         """Values of name, description, file facts, preview and notes for an item."""
         metadata = self.get_user_metadata(name)
+        found_description = self.page.items.get(name, {}).get("description") or ""
         rows = "".join(
             f"<tr><th scope='row'>{html.escape(label)}</th><td>{html.escape(value)}</td></tr>"
             for label, value in self.get_metadata_table(name)
         )
         return [
             html.escape(name),
-            metadata.get("description", ""),
+            metadata.get("description", found_description),
             f"<table class='file-metadata'>{rows}</table>",
             self.get_card_html(name),
             metadata.get("notes", ""),
