@@ -42,19 +42,21 @@ def always_on_script(name: str, runner: ScriptRunner) -> Script:
 def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) -> tuple[list, Script | None]:
     """(argument list, selected script) of a request.
 
-    infotext_args: values by place in the list, taken from the request's infotext. The arguments of the selected script
-    replace its slice as they are, short or long; those of always-on scripts are laid over its beginning.
+    infotext_args: values by place in the list, taken from the request's infotext. What a script is given is
+    laid over the beginning of its slice, so that arguments left out keep their defaults.
     """
     args = script_ui.default_args(runner)
     script, index = selectable_script(request.script_name, runner)
     for place, value in infotext_args.items():
         args[place] = value
+    given = [
+        (always_on_script(name, runner), given_args(name, entry)) for name, entry in request.alwayson_scripts.items()
+    ]
     if script is not None:
-        args[script.args_from : script.args_to] = request.script_args
         args[0] = index + 1
-    for name, entry in request.alwayson_scripts.items():
-        always_on = always_on_script(name, runner)
-        for place, value in zip(range(always_on.args_from, always_on.args_to), given_args(name, entry), strict=False):
+        given.append((script, request.script_args))
+    for owner, values in given:
+        for place, value in zip(range(owner.args_from, owner.args_to), values, strict=False):
             args[place] = value
     return args, script
 

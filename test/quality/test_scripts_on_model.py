@@ -76,10 +76,17 @@ def test_scripts_are_listed_by_tab(client):
     assert "loopback" not in lists["txt2img"]
 
 
-def test_script_with_missing_arguments_is_bad_input(script_error):
-    response = script_error("txt2img", script_name="x/y/z plot", script_args=[1, "2"])
-    assert response.status_code == 422
-    assert "x_type, x_values, x_values_dropdown" in response.json()["detail"]
+def test_arguments_left_out_have_their_defaults(request_pictures):
+    short = ["positive", "comma", 0]
+    given, _ = request_pictures("txt2img", TXT2IMG, prompt="red|apple", script_name="prompt matrix", script_args=[])
+    whole, _ = request_pictures(
+        "txt2img", TXT2IMG, prompt="red|apple", script_name="prompt matrix", script_args=[False, False, *short]
+    )
+    long, _ = request_pictures(
+        "txt2img", TXT2IMG, prompt="red|apple", script_name="prompt matrix", script_args=[False, False, *short, "more"]
+    )
+    assert len(given) == 3
+    assert all(distance(a, b) == distance(a, c) == 0 for a, b, c in zip(given, whole, long, strict=True))
 
 
 @pytest.mark.parametrize("args", [[9, "", ["no such sampler"]], [4, "many", []], [8, "pear, apple", []]])
