@@ -118,8 +118,6 @@ class UiLoadsave:
             setattr(target, attribute or field, self.cast(component, field, saved))
             if field == "value" and hasattr(component, "init_field"):
                 component.init_field(saved)
-            if field == "value" and hasattr(component, "init_field"):
-                component.init_field(saved)
         if field == "value":
             self.component_mapping.setdefault(key, component)
 

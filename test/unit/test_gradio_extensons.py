@@ -1,0 +1,151 @@
+import gradio as gr
+import pytest
+from gradio import blocks, processing_utils
+from PIL import Image
+
+from modules import gradio_extensons, scripts
+from modules.ui_components import ToolButton
+
+
+def properties(component):
+    return component.get_config()
+
+
+def test_subclass_keeps_its_properties_and_takes_positional_arguments():
+    with gr.Blocks():
+        button = ToolButton("go", elem_id="go")
+    assert (properties(button)["value"], properties(button)["elem_id"]) == ("go", "go")
+
+
+def test_class_made_in_a_script_can_be_a_component(tmp_path):
+    namespace = {"__name__": "a_script", "gr": gr}
+    exec("class Fancy(gr.Button):\n    def get_block_name(self):\n        return 'button'\n", namespace)
+    with gr.Blocks():
+        button = namespace["Fancy"](value="x")
+    assert properties(button)["value"] == "x"
+    assert button.get_component_class_id() == gr.Button.get_component_class_id()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("cls", "given", "expected"),
+    [
+        (gr.Image, {"source": "upload"}, {"sources": ["upload"]}),
+        (gr.Slider, {"min": 1, "max": 3, "default": 2}, {"minimum": 1, "maximum": 3, "value": 2}),
+        (gr.Textbox, {"show_copy_button": True, "min_lines": 4}, {"buttons": ["copy"], "lines": 4}),
+        (gr.File, {"type": "file"}, {"type": "filepath"}),
+        (gr.Row, {"open": True}, {}),
+        (gr.Textbox, {"value": "kept", "default": "ignored"}, {"value": "kept"}),
+    ],
+)
+def test_keywords_of_gradio_3_are_translated(cls, given, expected):
+    translated_cls, translated = gradio_extensons.translate_constructor(cls, given)
+    assert translated_cls is cls
+    assert translated == expected
+
+
+def test_image_with_a_tool_becomes_a_canvas():
+    from modules.ui_canvas import MaskCanvas, SketchCanvas
+
+    with gr.Blocks():
+        mask = gr.Image(tool="sketch", source="upload", elem_id="m", brush_radius=20)
+        sketch = gr.Image(tool="color-sketch", source="upload")
+        plain = gr.Image(tool="editor", source="upload")
+    assert (type(mask), type(sketch), type(plain)) == (MaskCanvas, SketchCanvas, gr.Image)
+    assert mask.elem_id == "m" and mask.brush.default_size == 20
+
+
+def test_hidden_component_stays_in_the_page_under_a_class():
+    with gr.Blocks():
+        hidden = gr.Textbox(visible=False, elem_classes="mine")
+        shown = gr.Textbox()
+        with gr.Tabs():
+            tab = gr.Tab("t", visible=False)
+    assert properties(hidden)["visible"] is True
+    assert properties(hidden)["elem_classes"] == ["mine", "gradio-textbox", "webui-hidden"]
+    assert "webui-hidden" not in properties(shown)["elem_classes"]
+    assert properties(tab)["visible"] is False
+    assert hidden.visible is False, "Python code sees what it asked for"
+
+
+def test_update_of_visibility_is_one_of_classes():
+    with gr.Blocks():
+        box = gr.Textbox()
+    box.visible = False
+    update = gr.update(visible=False)
+    sent = blocks.postprocess_update_dict(box, update)
+    assert "visible" not in sent and "webui-hidden" in sent["elem_classes"]
+    assert update["visible"] is False, "one update may go to several components"
+
+
+def test_values_beyond_limits_and_choices_reach_the_handler():
+    with gr.Blocks():
+        slider = gr.Slider(0, 10)
+        dropdown = gr.Dropdown(["a"], value="a")
+        by_index = gr.Dropdown(["a"], value="a", type="index")
+        radio = gr.Radio(["a"])
+    assert slider.preprocess(30) == 30
+    assert dropdown.preprocess("b") == "b"
+    assert by_index.preprocess("b") is None
+    assert radio.preprocess("b") == "b" and radio.preprocess("a") == "a"
+
+
+def test_listener_takes_old_keywords_and_makes_no_endpoint():
+    with gr.Blocks() as page:
+        button = gr.Button()
+        button.click(lambda: None, _js="() => 1", every=None, status_tracker=None)
+        button.click(lambda: None, api_name="named")
+        page.load(lambda: None, _js="() => 2")
+    private, public, load = page.fns.values()
+    assert (private.js, private.api_visibility) == ("() => 1", "private")
+    assert public.api_visibility == "public"
+    assert load.js == "() => 2"
+
+
+def test_old_names_are_there():
+    assert (gr.Box, gr.Variable) == (gr.Group, gr.State)
+    assert gr.inputs.Textbox is gr.Textbox
+    assert gr.Textbox.update(value="x") == gr.update(value="x")
+    with gr.Blocks():
+        box = gr.Textbox()
+    assert box.style(container=False) is box
+    picture = Image.new("RGB", (3, 2), "red")
+    uri = processing_utils.encode_pil_to_base64(picture)
+    assert processing_utils.decode_base64_to_image(uri).tobytes() == picture.tobytes()
+
+
+def test_tooltip_and_classes_reach_the_page():
+    with gr.Blocks():
+        dropdown = gr.Dropdown(["a"], multiselect=True, tooltip="choose")
+    assert properties(dropdown)["webui_tooltip"] == "choose"
+    assert {"gradio-dropdown", "multiselect"} <= set(properties(dropdown)["elem_classes"])
+
+
+def test_scripts_hear_of_components_while_the_page_is_built(monkeypatch):
+    heard = []
+
+    class Runner:
+        def before_component(self, component, **kwargs):
+            heard.append(("before", kwargs.get("elem_id"), hasattr(component, "value")))
+
+        def after_component(self, component, **kwargs):
+            heard.append(("after", kwargs.get("elem_id"), getattr(component, "value", None)))
+
+    monkeypatch.setattr(scripts, "scripts_current", Runner())
+    with gr.Blocks():
+        box = gr.Textbox("v", elem_id="x")
+    assert [entry for entry in heard if entry[1] == "x"] == [("before", "x", False), ("after", "x", "v")]
+
+    heard.clear()
+    type(box)(**box.constructor_args, render=False)
+    assert heard == [], "an event re-creates components; scripts do not hear of that"
+
+
+def test_parts_of_a_page_are_no_applications():
+    with gradio_extensons.parts_of_a_page():
+        with gr.Blocks() as part:
+            gr.Textbox()
+    assert part.app is None and part.config == {}
+    with gr.Blocks() as own:
+        gr.Textbox()
+    assert own.app is not None and own.config["components"]
