@@ -96,11 +96,15 @@ def create_app() -> FastAPI:
     """Build the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
-    from modules import script_callbacks, shared, ui_extra_networks, ui_routes
+    from modules import script_callbacks, shared, ui_extra_networks, ui_routes, ui_security
     from modules.api import api as rest_api
+    from modules.api import documentation
     from modules.call_queue import queue_lock
 
-    app = FastAPI(title="Stable Diffusion web UI", version=__version__, root_path=root_path() or "")
+    app = FastAPI(title="Stable Diffusion web UI", version=__version__, docs_url=None, redoc_url=None)
+    app.root_path = root_path() or ""
+    documentation.install(app)
+    ui_security.install(app)
     script_callbacks.before_ui_callback()
     startup_timer.record("scripts before_ui_callback")
     if not cmd_opts.nowebui:
@@ -125,7 +129,7 @@ def create_page(app: FastAPI) -> gr.Blocks:
     """Build the page and mount it into app."""
     import gradio as gr
 
-    from modules import ui, ui_gradio_extensions
+    from modules import ui, ui_gradio_extensions, ui_security
 
     demo = ui.create_ui()
     startup_timer.record("create ui")
@@ -137,6 +141,7 @@ def create_page(app: FastAPI) -> gr.Blocks:
         root_path=root_path(),
         **ui_gradio_extensions.page_options(),
     )
+    ui_security.check_files_of(demo)
     startup_timer.record("mount page")
     return demo
 

@@ -366,8 +366,14 @@ def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
 
 
 def read(fp: str | Path | BinaryIO, **kwargs: Any) -> Image.Image:
-    """Open a picture as it is meant to be seen (`fix_image`); kwargs are those of `Image.open`."""
-    return fix_image(Image.open(fp, **kwargs))
+    """Open a picture as it is meant to be seen (`fix_image`); kwargs are those of `Image.open`.
+
+    Raises InvalidInput for one of more pixels than Pillow takes, which would fill the memory.
+    """
+    try:
+        return fix_image(Image.open(fp, **kwargs))
+    except Image.DecompressionBombError as e:
+        raise errors.InvalidInput(f"The picture is too large: {e}", field="image") from e
 
 
 from modules.image_names import (  # noqa: E402, F401  # A1111 names

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from modules import errors, shared, ui_routes
+from modules import errors, shared
 from modules.ui_extra_networks_checkpoints import ExtraNetworksPageCheckpoints
 from modules.ui_extra_networks_html import quote_js
 from modules.ui_extra_networks_hypernets import ExtraNetworksPageHypernetworks
@@ -71,7 +71,7 @@ def find_page(name: str) -> ExtraNetworksPage | None:
 
 # Requests
 
-router = APIRouter(prefix="/sd_extra_networks", tags=["page"], dependencies=[Depends(ui_routes.require_login)])
+router = APIRouter(prefix="/sd_extra_networks", tags=["page"])
 
 
 @router.get("/thumb", summary="Preview picture of an extra network")

@@ -13,23 +13,17 @@ from typing import Any
 
 from gradio import routes
 
-from modules import localization, scripts, shared, shared_gradio_themes
+from modules import localization, scripts, shared, shared_gradio_themes, ui_files
 from modules.paths import data_path, script_path
-from modules.paths_internal import extensions_dir
 
 
 def webpath(fn: str) -> str:
     """The address of a file for the page: relative if it is part of the program, with its time so that a new one is
     fetched.
     """
-    path = os.path.relpath(fn, script_path).replace("\\", "/") if is_inside(fn, script_path) else os.path.abspath(fn)
+    is_ours = ui_files.is_inside(fn, script_path)
+    path = os.path.relpath(fn, script_path).replace("\\", "/") if is_ours else os.path.abspath(fn)
     return f"file={path}?{os.path.getmtime(fn)}"
-
-
-def is_inside(path: str, directory: str) -> bool:
-    """Whether a path is a directory or lies in it, links followed."""
-    path, directory = os.path.realpath(path), os.path.realpath(directory)
-    return path == directory or path.startswith(os.path.join(directory, ""))
 
 
 def script_tag(path: str, *, module: bool = False) -> str:
@@ -81,10 +75,16 @@ def gallery_height_css() -> str:
 
 
 def reload_javascript() -> None:
-    """Reads scripts and styles anew for the pages served from now on."""
+    """Reads scripts and styles anew for the pages served from now on. The page that asks for the login gets neither
+    them, as their files ask for it too, nor Gradio's list of what can be called.
+    """
     head, body = javascript_html(), css_html()
 
     def template_response(*args: Any, **kwargs: Any) -> Any:
+        context = kwargs.get("context", {})
+        if context.get("config", {}).get("auth_required"):
+            context["gradio_api_info"] = {}
+            return original_template_response(*args, **kwargs)
         response = original_template_response(*args, **kwargs)
         if kwargs.get("name", "").startswith("frontend/"):
             response.body = response.body.replace(
@@ -97,37 +97,6 @@ def reload_javascript() -> None:
     routes.templates.TemplateResponse = template_response
 
 
-def allowed_paths() -> list[str]:
-    """Places whose files the page may ask for: program, data, extensions and those named by --gradio-allowed-path."""
-    flagged = shared.cmd_opts.gradio_allowed_path or []
-    return [os.path.abspath(path) for path in (script_path, data_path, extensions_dir, *flagged)]
-
-
-def blocked_paths() -> list[str]:
-    """What is not served though it lies in an allowed place: settings, logins, the packages and history of
-    the program.
-    """
-    files = [shared.cmd_opts.ui_settings_file, shared.cmd_opts.ui_config_file, shared.cmd_opts.gradio_auth_path]
-    folders = [os.path.join(script_path, name) for name in ("venv", ".git")] + [os.path.join(data_path, "cache")]
-    return [os.path.abspath(path) for path in (*files, *folders) if path]
-
-
-def absolute_path(path: str) -> str:
-    """The file a `file=` address means: relative ones lie in the folder of the program."""
-    return os.path.abspath(os.path.join(script_path, path))
-
-
-def is_servable(path: str) -> bool:
-    """Whether a `file=` address is worth looking at: no part of it may be hidden, and links may not lead out of the
-    allowed places.
-    """
-    if any(part.startswith(".") and part not in (".", "..") for part in path.replace("\\", "/").split("/")):
-        return False
-    return os.path.realpath(absolute_path(path)) == absolute_path(path) or any(
-        is_inside(absolute_path(path), place) for place in allowed_paths()
-    )
-
-
 def page_options() -> dict[str, Any]:
     """Arguments for `gr.mount_gradio_app`: our theme, no footer and no history of Gradio's, and the files it
     may serve.
@@ -136,8 +105,8 @@ def page_options() -> dict[str, Any]:
         "theme": shared.gradio_theme,
         "footer_links": [],
         "run_history": False,
-        "allowed_paths": allowed_paths(),
-        "blocked_paths": blocked_paths(),
+        "allowed_paths": ui_files.allowed_paths(),
+        "blocked_paths": ui_files.blocked_paths(),
         "show_error": True,
     }
 

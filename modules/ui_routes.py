@@ -1,21 +1,17 @@
-"""face: the HTTP routes the page itself uses: progress, its files, start-up profile and system information.
-
-All of them ask for the login of --gradio-auth where that is set, except `/internal/ping`.
-"""
+"""face: the HTTP routes the page itself uses: progress, its files, start-up profile and system information."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import os
+from typing import Any
 
-import gradio.routes
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import HTTPException
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from gradio.route_utils import file_fetch
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from pydantic import BaseModel, Field
 from starlette.routing import Mount
 
-from modules import progress, shared, sysinfo, timer, ui_gradio_extensions
+from modules import progress, shared, sysinfo, timer, ui_files
 
 
 class PendingTasksResponse(BaseModel):
@@ -49,27 +45,10 @@ class QuicksettingsHint(BaseModel):
     label: str = Field(title="Label of the quicksettings field")
 
 
-def gradio_app(app: FastAPI) -> gradio.routes.App | None:
-    """Gradio's own application, which is mounted into ours and knows who has logged in."""
-    mounted = (route.app for route in app.routes if isinstance(route, Mount))
-    return next((inner for inner in mounted if isinstance(inner, gradio.routes.App)), None)
+router = APIRouter(tags=["page"])
 
 
-def require_login(request: Request) -> None:
-    """Refuses requests without Gradio's login cookie where the page asks for a login."""
-    page = gradio_app(request.app)
-    if page is None or page.auth is None:
-        return
-    cookies = (f"access-token-{page.cookie_id}", f"access-token-unsecure-{page.cookie_id}")
-    if not any(request.cookies.get(name) in page.tokens for name in cookies):
-        raise HTTPException(status_code=401, detail="Not authenticated")
-
-
-ping_router = APIRouter(prefix="/internal", tags=["page"])
-router = APIRouter(tags=["page"], dependencies=[Depends(require_login)])
-
-
-@ping_router.get("/ping", summary="Liveness")
+@router.get("/internal/ping", summary="Liveness")
 def ping() -> dict[str, Any]:
     return {}
 
@@ -112,23 +91,30 @@ def download_sysinfo_file() -> PlainTextResponse:
 
 
 @router.get("/file={path:path}", summary="A file the page may see")
+@router.head("/file={path:path}", include_in_schema=False)
+@router.get("/gradio_api/file={path:path}", include_in_schema=False)
+@router.head("/gradio_api/file={path:path}", include_in_schema=False)
 def file(path: str, request: Request) -> Response:
-    """Serves scripts, style sheets, pictures of extensions and results, from the places of `allowed_paths` only."""
-    page = gradio_app(request.app)
-    if page is None or not ui_gradio_extensions.is_servable(path):
+    """Serves scripts, style sheets, pictures of extensions and results, from the places of `ui_files` only."""
+    found = ui_files.find(path)
+    if found is None:
         raise HTTPException(403, f"File not allowed: {path}.")
-    return file_fetch(ui_gradio_extensions.absolute_path(path), request, page.get_blocks(), page.uploaded_file_dir)
+    headers = found.headers()
+    if request.url.query:  # the page adds the time of the file, so another file has another address
+        headers["Cache-Control"] = "private, max-age=604800"
+    return FileResponse(
+        found.path,
+        headers=headers,
+        media_type=found.media_type if found.is_inline else "application/octet-stream",
+        content_disposition_type="inline" if found.is_inline else "attachment",
+        filename=os.path.basename(found.path),
+    )
 
 
 def setup_ui_api(app: FastAPI) -> None:
     """Adds the routes, before the page at "/" so that it does not swallow them."""
-    for routes in (ping_router, router):
-        app.include_router(routes)
+    app.include_router(router)
     mounts = [route for route in app.router.routes if isinstance(route, Mount)]
     for mount in mounts:
         app.router.routes.remove(mount)
         app.router.routes.append(mount)
-
-
-LoggedIn = Annotated[None, Depends(require_login)]
-"""For routes elsewhere that only people who have logged in may use."""

@@ -14,7 +14,7 @@ from gradio import processing_utils
 from gradio import utils as gradio_utils
 from PIL import Image
 
-from modules import patches, shared
+from modules import patches, shared, ui_files
 
 SERVED_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif"}
 
@@ -29,7 +29,7 @@ def register_tmp_file(gradio: Any, filename: str) -> None:
 
 def check_tmp_file(gradio: Any, filename: str) -> bool:
     """Whether the page may fetch a file from where it lies."""
-    return gradio_utils.is_static_file(os.path.abspath(filename))
+    return ui_files.find(filename) is not None
 
 
 def save_pil_to_file(pil_image: Image.Image, cache_dir: str, name: str = "image", format: str = "png") -> str:

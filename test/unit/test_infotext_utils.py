@@ -111,15 +111,16 @@ def test_pictures_come_in_many_forms(monkeypatch):
     assert infotext_utils.image_from_url_text([]) is None
     assert infotext_utils.image_from_url_text(image) is image
     assert infotext_utils.image_from_url_text([(image, "caption"), (None, "")]) is image
-    assert infotext_utils.image_from_url_text(str(PICTURE)).size == (128, 128)
     url = "data:image/png;base64," + base64.b64encode(PICTURE.read_bytes()).decode()
     assert infotext_utils.image_from_url_text(url).size == (128, 128)
 
-    monkeypatch.setattr(infotext_utils.ui_tempdir, "check_tmp_file", lambda demo, filename: False)
-    with pytest.raises(InvalidInput):
-        infotext_utils.image_from_url_text({"name": str(PICTURE), "is_file": True})
+    forms = [str(PICTURE), [(str(PICTURE), "caption")], {"name": str(PICTURE), "is_file": True}, {"path": str(PICTURE)}]
+    for form in forms:
+        with pytest.raises(InvalidInput, match="not a picture of this page"):
+            infotext_utils.image_from_url_text(form)
     monkeypatch.setattr(infotext_utils.ui_tempdir, "check_tmp_file", lambda demo, filename: True)
-    assert infotext_utils.image_from_url_text({"path": str(PICTURE)}).size == (128, 128)
+    for form in forms:
+        assert infotext_utils.image_from_url_text(form).size == (128, 128)
 
 
 def test_size_is_sent_with_the_picture_unless_switched_off(settings):
