@@ -24,7 +24,7 @@ LAYERS = {
     "pure": """
         modules.sampling modules.sampling.* modules.model_families modules.model_families.* modules.attention
         modules.merge modules.image_ops modules.image_annotations modules.prompt_parser modules.sd_emphasis
-        modules.masking modules.rng_philox modules.textual_inversion.image_embedding
+        modules.masking modules.outpainting modules.rng_philox modules.textual_inversion.image_embedding
         """,
     "state": """
         modules.shared modules.shared_state modules.shared_options modules.shared_items modules.shared_total_tqdm
@@ -42,6 +42,7 @@ LAYERS = {
         modules.runtime_utils modules.prompt_seed_prep modules.processing modules.job modules.job.* modules.scripts
         modules.scripts_postprocessing modules.scripts_auto_postprocessing modules.postprocessing modules.call_queue
         modules.progress modules.extras modules.training modules.training.* modules.script_base
+        modules.xyz_plot
         """,
     "engine": """
         modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
