@@ -70,12 +70,12 @@ class UserMetadataEditor:
 
     def create_default_editor_elems(self) -> None:
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2):
+            with gr.Column(scale=2, min_width=240):
                 self.edit_name = gr.HTML(elem_classes="extra-network-name")
                 self.edit_description = gr.Textbox(label="Description", lines=4, interactive=True)
                 self.html_filedata = gr.HTML()
                 self.create_extra_default_items_in_left_column()
-            with gr.Column(scale=1, min_width=0):
+            with gr.Column(scale=1, min_width=160):
                 self.html_preview = gr.HTML()
 
     def create_extra_default_items_in_left_column(self) -> None:
