@@ -5,9 +5,11 @@ Their values have the shapes extensions know from there, not the layers of Gradi
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import FileData
 from PIL import Image
 
 from modules import gradio_extensons
@@ -27,6 +29,12 @@ class SketchCanvas(gr.ImageEditor):
 
     def get_block_name(self) -> str:
         return "imageeditor"
+
+    def convert_and_format_image(self, file: FileData | bytes | None, flatten_on_white: bool = False) -> Any:
+        """As Gradio does it, but layers, which are those not flattened, keep their alpha whatever image_mode says."""
+        if file is None or flatten_on_white:
+            return super().convert_and_format_image(file, flatten_on_white)
+        return Image.open(file.path if isinstance(file, FileData) else io.BytesIO(file)).convert("RGBA")
 
     def preprocess(self, payload: Any) -> Image.Image | None:
         editor = super().preprocess(payload)
@@ -65,10 +73,10 @@ def make_brush(color: str, fixed_color: bool) -> gr.Brush:
 
 
 def painted_mask(size: tuple[int, int], layers: list[Image.Image]) -> Image.Image:
-    """An L picture: 255 where any layer has been painted on, whatever the colour or opacity, 0 elsewhere."""
+    """An L picture: 255 where any layer (RGBA) has been painted on, whatever the colour or opacity, 0 elsewhere."""
     mask = Image.new("L", size, 0)
     for layer in layers:
-        alpha = layer.convert("RGBA").getchannel("A").point(lambda value: 255 if value else 0)
+        alpha = layer.getchannel("A").point(lambda value: 255 if value else 0)
         mask.paste(255, mask=alpha)
     return mask
 

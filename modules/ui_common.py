@@ -8,7 +8,6 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from types import SimpleNamespace
@@ -106,7 +105,9 @@ def update_logfile(logfile_path: str, fields: Sequence[str]) -> None:
     with open(logfile_path, "w", encoding="utf8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows([*row[: len(header)], *[""] * (len(header) - len(row))] for row in rows[1:] if row)
+        for row in rows[1:]:
+            known = row[: len(rows[0])]
+            writer.writerows([[*known, *[""] * (len(header) - len(known))]] if row else [])
 
 
 def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> None:
@@ -347,8 +348,3 @@ def setup_dialog(button_show: gr.Button, dialog: Any, *, button_close: gr.Button
     ).then(fn=None, js=f'() => popupId("{dialog.elem_id}")')
     if button_close:
         button_close.click(fn=None, js="closePopup")
-
-
-def titled_section(title: str | None) -> Any:
-    """An accordion with that title, closed; without a title nothing around the content."""
-    return gr.Accordion(title, open=False) if title else nullcontext()

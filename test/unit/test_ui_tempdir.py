@@ -1,0 +1,88 @@
+import os
+
+import pytest
+from gradio import processing_utils
+from gradio import utils as gradio_utils
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from modules import shared, ui_tempdir
+
+
+@pytest.fixture
+def temp_dir(tmp_path):
+    """The setting temp_dir for one test."""
+    before = shared.opts.data.get("temp_dir")
+    shared.opts.data["temp_dir"] = str(tmp_path / "tmp")
+    yield tmp_path / "tmp"
+    shared.opts.data["temp_dir"] = before or ""
+
+
+def picture(**info):
+    image = Image.new("RGB", (4, 3), "red")
+    image.info.update(info)
+    return image
+
+
+def test_saved_picture_is_shown_from_where_it_is(tmp_path):
+    path = tmp_path / "00001-1.png"
+    image = picture()
+    image.save(path)
+    image.already_saved_as = str(path)
+    assert ui_tempdir.save_pil_to_file(image, str(tmp_path / "cache")) == str(path)
+    assert gradio_utils.is_static_file(str(path))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_other_pictures_become_png_with_their_infotext(tmp_path):
+    path = ui_tempdir.save_pil_to_file(picture(parameters="Steps: 20"), str(tmp_path), format="webp")
+    assert path.startswith(str(tmp_path)) and path.endswith(".png")
+    assert Image.open(path).info["parameters"] == "Steps: 20"
+
+
+def test_picture_whose_file_is_gone_is_written_anew(tmp_path):
+    image = picture()
+    image.already_saved_as = str(tmp_path / "gone.png")
+    assert ui_tempdir.save_pil_to_file(image, str(tmp_path)) != image.already_saved_as
+
+
+def test_only_pictures_are_registered(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("{}")
+    ui_tempdir.register_tmp_file(None, str(path))
+    assert not gradio_utils.is_static_file(str(path))
+
+
+def test_override_is_installed_once(monkeypatch):
+    monkeypatch.setattr(processing_utils, "save_pil_to_cache", ui_tempdir.original_save_pil_to_cache)
+    ui_tempdir.install_ui_tempdir_override()
+    assert processing_utils.save_pil_to_cache is ui_tempdir.save_pil_to_file
+    ui_tempdir.install_ui_tempdir_override()
+    assert processing_utils.save_pil_to_cache is ui_tempdir.save_pil_to_file
+
+
+def test_temp_dir_of_the_settings(temp_dir):
+    ui_tempdir.on_tmpdir_changed()
+    assert temp_dir.is_dir()
+    path = ui_tempdir.save_pil_to_file(picture(), "elsewhere")
+    assert path.startswith(str(temp_dir)) and ui_tempdir.is_gradio_temp_path(path)
+    (temp_dir / "keep.txt").write_text("x")
+    ui_tempdir.cleanup_tmpdr()
+    assert not os.path.exists(path) and (temp_dir / "keep.txt").exists()
+
+
+def test_without_temp_dir_nothing_is_removed(tmp_path):
+    assert not shared.opts.temp_dir
+    ui_tempdir.cleanup_tmpdr()
+    ui_tempdir.on_tmpdir_changed()
+    assert ui_tempdir.is_gradio_temp_path(os.path.join(gradio_utils.get_upload_folder(), "a", "b.png"))
+    assert not ui_tempdir.is_gradio_temp_path(str(tmp_path / "b.png"))
+
+
+def test_png_text_of_the_page_survives(tmp_path):
+    info = PngInfo()
+    info.add_text("parameters", "Seed: 1")
+    path = tmp_path / "in.png"
+    picture().save(path, pnginfo=info)
+    again = ui_tempdir.save_pil_to_file(Image.open(path), str(tmp_path / "cache"))
+    assert Image.open(again).info["parameters"] == "Seed: 1"
