@@ -1,7 +1,7 @@
 "use strict";
 // Progress of a task: the bar above its results, the page's title, and the live preview in its gallery.
 {
-    const originalAppTitle = document.title;
+    let originalAppTitle = null;
     const DEFAULT_PERIOD_MS = 500;
 
     function pad2(x) {
@@ -17,6 +17,7 @@
 
     /** Puts progress in front of the page's title, if the user wants it there. */
     function setTitle(progress) {
+        originalAppTitle ??= document.title;
         const title = opts.show_progress_in_title && progress ? `[${progress.trim()}] ${originalAppTitle}` : originalAppTitle;
         if (document.title !== title) document.title = title;
     }
@@ -168,7 +169,7 @@
     function getGallerySelectedIndex() {}
 
     Object.assign(window, {
-        originalAppTitle, pad2, formatTime, setTitle, randomId, requestProgress,
+        pad2, formatTime, setTitle, randomId, requestProgress,
         rememberGallerySelection, getGallerySelectedIndex
     });
 }

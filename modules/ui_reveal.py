@@ -46,7 +46,7 @@ def unseen_roots(block: Any) -> Iterator[Any]:
         elif isinstance(block, gr.Accordion) and not block.open:
             yield child
         elif isinstance(child, BlockContext) and child.visible is False:
-            child.page_visibility = False
+            child.page_visibility = "hidden"
             yield child
         else:
             yield from unseen_roots(child)
@@ -55,7 +55,7 @@ def unseen_roots(block: Any) -> Iterator[Any]:
 def pieces_of(block: Any) -> Iterator[Any]:
     """Divides an unseen block: itself if it is small enough, else its parts, with itself no longer held back."""
     inside = list(descendants(block))
-    if len(inside) < PIECE_BLOCKS or getattr(block, "page_visibility", True) is False:
+    if len(inside) < PIECE_BLOCKS or getattr(block, "page_visibility", True) == "hidden":
         for part in inside:
             part.page_visibility = 1 if isinstance(part, (gr.Tab, gr.components.Form)) else "hidden"
         yield block
