@@ -46,7 +46,7 @@ def test_what_is_not_seen_comes_with_few_updates():
     sent = by_id(page)
     assert sent["two"]["visible"] == 1, "the panel itself is not held back"
     assert sent["in_accordion"]["visible"] == "hidden"
-    assert sent["group"]["visible"] is False and "webui-hidden" in sent["group"]["elem_classes"]
+    assert sent["group"]["visible"] == "hidden" and "webui-hidden" in sent["group"]["elem_classes"]
     assert sent["in_group"]["visible"] == "hidden"
     assert sent["inner"]["visible"] == 1, "a tab that is 'hidden' would lose its button"
     assert len(revealed(page)) < 8
