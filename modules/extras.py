@@ -124,10 +124,15 @@ def find_models(method: Method, *names: str) -> tuple[CheckpointInfo, Checkpoint
         name = names[index]
         if not name:
             raise errors.InvalidInput(f"{method.name} needs a {roles[index]} model", field=f"{roles[index]}_model_name")
-        found[index] = sd_models.checkpoints_list.get(name)
+        found[index] = find_model(name)
         if found[index] is None:
             raise errors.NotFound(f"no checkpoint is called {name!r}", field=f"{roles[index]}_model_name")
     return tuple(found)
+
+
+def find_model(name: str) -> CheckpointInfo | None:
+    """Return the checkpoint of a title, also of one from before its hash was known."""
+    return sd_models.checkpoints_list.get(name) or sd_models.checkpoint_aliases.get(name)
 
 
 def merge_checkpoints(request: MergeRequest) -> str:
@@ -274,7 +279,7 @@ def read_metadata(primary_model_name: str, secondary_model_name: str, tertiary_m
     """Return the metadata of checkpoints, later ones over earlier ones, as JSON."""
     metadata: dict[str, Any] = {}
     for name in (primary_model_name, secondary_model_name, tertiary_model_name):
-        info = sd_models.checkpoints_list.get(name)
+        info = find_model(name)
         if info is not None:
             metadata |= info.metadata
     return json.dumps(metadata, indent=4, ensure_ascii=False)

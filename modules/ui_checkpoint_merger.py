@@ -28,7 +28,8 @@ def update_interp_description(value: str) -> str:
 def modelmerger(*args: Any) -> list[Any]:
     """Merges checkpoints; args as `extras.run_modelmerger`. The message comes as HTML."""
     *updates, message = extras.run_modelmerger(*args)
-    return [*updates, f"<p>{html.escape(message)}</p>"]
+    text = html.escape(message)
+    return [*updates, f"<div class='error'>{text}</div>" if message.startswith("Failed") else f"<p>{text}</p>"]
 
 
 def vae_choices() -> list[str]:
