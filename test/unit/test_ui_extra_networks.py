@@ -177,10 +177,20 @@ class TestCards:
 
 
 class TestControls:
-    IDS = """
-        pane controls extra_search extra_sort_path extra_sort_name extra_sort_date_created extra_sort_date_modified
-        extra_sort_dir extra_tree_view extra_refresh dirs cards
-        """.split()
+    IDS = [
+        "pane",
+        "controls",
+        "extra_search",
+        "extra_sort_path",
+        "extra_sort_name",
+        "extra_sort_date_created",
+        "extra_sort_date_modified",
+        "extra_sort_dir",
+        "extra_tree_view",
+        "extra_refresh",
+        "dirs",
+        "cards",
+    ]
 
     def test_ids(self, page):
         ids = [attributes.get("id") for _, attributes in Elements(page.create_html("txt2img")).found]

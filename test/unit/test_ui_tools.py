@@ -51,14 +51,37 @@ def test_controls(by_id, elem_id, label, default):
     assert (by_id[elem_id].value or None) == (default or None)
 
 
-ELEMENTS = """
-    tab_extras tab_pnginfo tab_modelmerger mode_extras extras_single_tab extras_batch_process_tab
-    extras_batch_directory_tab extras_generate extras_interrupt extras_skip extras_gallery html_info_x_extras
-    html_info_extras html_log_extras pnginfo_generation_info txt2img_tab img2img_tab inpaint_tab extras_tab
-    modelmerger_interp_description modelmerger_models refresh_checkpoint_A refresh_checkpoint_B refresh_checkpoint_C
-    modelmerger_refresh_bake_in_vae modelmerger_merge modelmerger_results_container modelmerger_results_panel
-    modelmerger_result
-    """.split()
+ELEMENTS = [
+    "tab_extras",
+    "tab_pnginfo",
+    "tab_modelmerger",
+    "mode_extras",
+    "extras_single_tab",
+    "extras_batch_process_tab",
+    "extras_batch_directory_tab",
+    "extras_generate",
+    "extras_interrupt",
+    "extras_skip",
+    "extras_gallery",
+    "html_info_x_extras",
+    "html_info_extras",
+    "html_log_extras",
+    "pnginfo_generation_info",
+    "txt2img_tab",
+    "img2img_tab",
+    "inpaint_tab",
+    "extras_tab",
+    "modelmerger_interp_description",
+    "modelmerger_models",
+    "refresh_checkpoint_A",
+    "refresh_checkpoint_B",
+    "refresh_checkpoint_C",
+    "modelmerger_refresh_bake_in_vae",
+    "modelmerger_merge",
+    "modelmerger_results_container",
+    "modelmerger_results_panel",
+    "modelmerger_result",
+]
 
 
 @pytest.mark.parametrize("elem_id", ELEMENTS)
