@@ -1,0 +1,150 @@
+"""The page as a whole in a browser: viewer, drops, settings, translations, phones, readability."""
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+INFOTEXT = "yellow sun\nNegative prompt: blue\nSteps: 9, Sampler: Euler, CFG scale: 5.5, Seed: 99, Size: 128x64"
+
+
+@pytest.fixture
+def picture_file(tmp_path):
+    """A PNG with an infotext."""
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", INFOTEXT)
+    path = tmp_path / "sun.png"
+    Image.new("RGB", (128, 64), "gold").save(path, pnginfo=info)
+    return path
+
+
+@pytest.fixture
+def phone(site):
+    site.page.set_viewport_size(PHONE)
+    yield site
+    site.page.set_viewport_size(DESKTOP)
+
+
+def test_viewer_turns_over_zooms_and_closes(site):
+    page = site.page
+    site.small()
+    site.number("txt2img_batch_size", 2)
+    site.generate()
+    site.number("txt2img_batch_size", 1)
+    sources = site.sources()
+    assert len(sources) == 3
+    page.click("#txt2img_gallery .preview .media-button")
+    viewer = page.locator("#lightboxModal")
+    assert viewer.is_visible()
+    shown = [page.locator("#modalImage").get_attribute("src")]
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_function("before => document.getElementById('modalImage').src !== before", arg=shown[-1])
+        shown.append(page.locator("#modalImage").get_attribute("src"))
+    assert set(shown) == set(sources) and shown[3] == shown[0]
+    page.click("#modal_tile_image")
+    assert not page.locator("#modalImage").is_visible()
+    page.click("#modal_tile_image")
+    page.click("#modal_zoom")
+    assert "modalImageFullscreen" not in (page.locator("#modalImage").get_attribute("class") or "")
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+
+def test_a_dropped_picture_fills_the_prompt_and_paste_the_rest(site, picture_file):
+    site.transfer_file("#txt2img_prompt textarea", picture_file, "drop")
+    site.page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('Steps: 9')")
+    assert site.prompt().input_value() == INFOTEXT
+    site.page.locator("#txt2img_tools #paste").click()
+    site.page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value === 'yellow sun'")
+    assert site.prompt(negative=True).input_value() == "blue"
+    shown = [site.value(f"txt2img_{name}") for name in ("steps", "cfg_scale", "seed", "width", "height", "sampling")]
+    assert shown == ["9", "5.5", "99", "128", "64", "Euler"]
+
+
+def test_a_text_dropped_on_the_prompt_is_read(site, tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_text("purple heart", encoding="utf8")
+    site.transfer_file("#txt2img_prompt textarea", path, "drop")
+    site.page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value === 'purple heart'")
+
+
+def test_a_pasted_picture_goes_into_the_picture_that_is_shown(site, picture_file):
+    site.show("img2img")
+    site.transfer_file("#img2img_prompt textarea", picture_file, "paste")
+    site.page.wait_for_function("document.querySelector('#img2img_image img')?.naturalWidth === 128")
+
+
+def test_a_pasted_size_fills_both_fields(site):
+    site.page.locator("#txt2img_width input[type=number]").evaluate(
+        """input => {
+            const clipboardData = new DataTransfer();
+            clipboardData.setData("text/plain", "96 x 160");
+            input.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
+        }"""
+    )
+    assert (site.value("txt2img_width"), site.value("txt2img_height")) == ("96", "160")
+
+
+def test_a_changed_setting_changes_the_next_picture(site, page_server):
+    site.small()
+    site.prompt().fill("red apple")
+    plain = site.generate()
+    site.show("settings")
+    site.page.locator("#settings button[role=tab]", has_text="Compatibility").click()
+    site.page.locator("#setting_upcast_attn input, #setting_use_old_emphasis_implementation input").first.wait_for()
+    page_server.set_options(CLIP_stop_at_last_layers=2)
+    site.show("txt2img")
+    skipped = site.generate()
+    page_server.set_options(CLIP_stop_at_last_layers=1)
+    assert "Clip skip: 2" in site.infotext()
+    assert plain.tobytes() != skipped.tobytes()
+
+
+def test_applied_settings_are_stored_and_known_to_the_page(site, page_server):
+    page = site.page
+    site.show("settings")
+    page.locator("#settings button[role=tab]", has_text="Prompt editing").click()
+    site.number("setting_keyedit_precision_attention", 0.2)
+    page.click("#settings_submit")
+    page.wait_for_function("window.opts.keyedit_precision_attention === 0.2")
+    assert "1 settings changed" in page.locator("#settings_result").inner_text()
+    assert page_server.request("/sdapi/v1/options")["keyedit_precision_attention"] == 0.2
+    site.show("txt2img")
+    site.prompt().fill("apple")
+    site.prompt().evaluate("field => field.setSelectionRange(2, 2)")
+    page.keyboard.press("Control+ArrowUp")
+    assert site.prompt().input_value() == "(apple:1.2)"
+    page_server.set_options(keyedit_precision_attention=0.1)
+
+
+def test_searching_settings_shows_what_matches(site):
+    page = site.page
+    site.show("settings")
+    search = page.locator("#settings_search :is(textarea, input)")
+    search.fill("lightbox, viewer or whatever is not there")
+    page.wait_for_function("!document.getElementById('setting_samples_save')?.offsetParent")
+    search.fill("notification.mp3")
+    page.wait_for_function("document.getElementById('setting_notification_audio').offsetParent")
+    search.fill("")
+    page.wait_for_function("!document.getElementById('setting_notification_audio').offsetParent")
+
+
+def test_translations_are_shown(site):
+    page = site.page
+    page.evaluate("window.localization = {'Sampling steps': 'Schritte', 'CFG Scale': 'Treue'}; localizeWholePage()")
+    assert page.locator("#txt2img_steps").get_by_text("Schritte").is_visible()
+    assert page.locator("#txt2img_cfg_scale").get_by_text("Treue").is_visible()
+    dumped = page.evaluate("dumpTranslations()")
+    assert dumped["Sampling steps"] == "Schritte" and "Generate" in dumped
+    page.evaluate("window.localization = {}")
+
+
+@pytest.mark.parametrize("tab", ["txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings"])
+def test_a_phone_needs_no_sideways_scrolling(phone, tab):
+    if not phone.has_tab(tab):
+        pytest.skip(f"the page has no tab {tab}")
+    phone.show(tab)
+    phone.page.wait_for_timeout(300)
+    wide = phone.page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= PHONE["width"]

@@ -1,0 +1,102 @@
+"""The tabs beside generation in a browser, from one to the next as a user goes; and what axe-core finds on each."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+TABS = ("txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings")
+SETTINGS = {"txt2img_steps": 6, "txt2img_width": 64, "txt2img_height": 64, "txt2img_seed": 11, "txt2img_cfg_scale": 5.5}
+
+
+def test_a_saved_picture_brings_its_settings_back_through_png_info(site, page_server):
+    page = site.page
+    site.numbers(**SETTINGS)
+    site.choose("txt2img_sampling", "Euler a")
+    site.prompt().fill("red apple, (leaf:1.2)")
+    site.prompt(negative=True).fill("blue")
+    made = site.generate()
+    made_infotext = site.infotext()
+    saved = page_server.saved("txt2img-images")[-1]
+
+    site.small(steps=20, seed=1, size=128)
+    site.number("txt2img_cfg_scale", 7)
+    site.choose("txt2img_sampling", "DPM++ 2M")
+    for negative in (False, True):
+        site.prompt(negative=negative).fill("")
+
+    site.show("pnginfo")
+    site.upload("pnginfo_image", saved)
+    page.wait_for_function("document.getElementById('tab_pnginfo').innerText.includes('red apple')")
+    page.locator("#tab_pnginfo #txt2img_tab").click()
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.startsWith('red apple')")
+    page.wait_for_function("document.querySelector('#txt2img_cfg_scale input').value === '5.5'")
+    page.wait_for_selector("#tab_txt2img-button[aria-selected=true]")
+    assert {name: float(site.value(name)) for name in SETTINGS} == SETTINGS
+    assert site.value("txt2img_sampling") == "Euler a"
+    assert site.prompt(negative=True).input_value() == "blue"
+    again = site.generate()
+    assert again.tobytes() == made.tobytes() and site.infotext() == made_infotext
+
+
+def test_extras_enlarges_a_picture_sent_from_the_results(site):
+    page = site.page
+    site.small()
+    site.generate()
+    page.click("#txt2img_send_to_extras")
+    page.wait_for_selector("#extras_image img", state="attached")
+    site.number("extras_upscaling_resize", 2)
+    site.choose("extras_upscaler_1", "Lanczos")
+    page.click("#extras_generate")
+    page.wait_for_selector("#extras_gallery .thumbnail-item img")
+    address = page.locator("#extras_gallery .thumbnail-item img").first.evaluate("image => image.src")
+    assert site.picture(address).size == (128, 128)
+
+
+def test_a_merged_checkpoint_generates(site):
+    page = site.page
+    site.show("modelmerger")
+    title = page.locator("#setting_sd_model_checkpoint input").input_value()
+    for role in ("primary", "secondary"):
+        site.choose(f"modelmerger_{role}_model_name", title)
+    page.locator("#modelmerger_custom_name :is(textarea, input)").fill("half-and-half")
+    page.click("#modelmerger_merge")
+    page.wait_for_function("document.getElementById('modelmerger_result').innerText.includes('half-and-half')")
+    site.show("txt2img")
+    site.choose("setting_sd_model_checkpoint", "half-and-half.safetensors")
+    site.small()
+    site.generate()
+    assert "Model: half-and-half" in site.infotext()
+
+
+def test_a_click_on_a_checkpoint_card_loads_it(site):
+    page = site.page
+    page.locator("#txt2img_extra_tabs > .tab-nav > button", has_text="Checkpoints").click()
+    card = page.locator("#txt2img_checkpoints_cards .card").filter(has_text=re.compile("demo-emoji"))
+    card.click()
+    page.wait_for_function(
+        "document.querySelector('#setting_sd_model_checkpoint input').value.startsWith('demo-emoji')"
+    )
+    page.locator("#txt2img_extra_tabs > .tab-nav > button", has_text="Generation").click()
+    site.small()
+    site.generate()
+    assert "Model: demo-emoji" in site.infotext()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_keeps_people_from_reading_or_reaching_a_tab(blank_site, theme):
+    if not AXE.exists():
+        pytest.skip("axe-core is not installed: npm install")
+    site = blank_site.open(f"?__theme={theme}")
+    site.page.add_script_tag(path=str(AXE))
+    found = {}
+    for tab in filter(site.has_tab, TABS):
+        site.show(tab)
+        site.page.wait_for_timeout(300)
+        result = site.page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations']})")
+        for violation in result["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                targets = [" ".join(map(str, node["target"])) for node in violation["nodes"]]
+                found.setdefault(violation["id"], {})[tab] = targets[:4]
+    assert not found
