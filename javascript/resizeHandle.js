@@ -56,7 +56,8 @@
         }
     }
 
-    onUiLoaded(setupAllResizeHandles);
+    // Tabs that were not shown yet are built when they are opened.
+    onAfterUiUpdate(setupAllResizeHandles);
 
     Object.assign(window, {setupAllResizeHandles});
 }
