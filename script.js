@@ -22,11 +22,15 @@
 
     let lastTurn = Promise.resolve();
 
+    let app = null;
+
     /** The element that holds the page: the root of element lookups. */
     function gradioApp() {
-        const app = document.getElementsByTagName("gradio-app")[0];
-        if (!app) return document;
-        app.getElementById = (id) => document.getElementById(id);
+        if (!app?.isConnected) {
+            app = document.querySelector("gradio-app");
+            if (!app) return document;
+            app.getElementById = (id) => document.getElementById(id);
+        }
         return app.shadowRoot ?? app;
     }
 

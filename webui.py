@@ -96,7 +96,7 @@ def create_app() -> FastAPI:
     """Build the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
-    from modules import script_callbacks, shared, ui_extra_networks, ui_routes, ui_security
+    from modules import script_callbacks, shared, ui_assets, ui_extra_networks, ui_routes, ui_security
     from modules.api import api as rest_api
     from modules.api import documentation
     from modules.call_queue import queue_lock
@@ -117,6 +117,7 @@ def create_app() -> FastAPI:
         startup_timer.record("create API")
     else:
         initialize_util.setup_middleware(app)
+    app.add_middleware(ui_assets.Assets)
     ui_routes.setup_ui_api(app)
 
     with startup_timer.subcategory("app_started_callback"):

@@ -1,0 +1,116 @@
+"""face: the files of Gradio's front end, sent from memory and packed once, with two of its searches made quick.
+
+A cold load asks for more than a hundred of them. On the way through all routes and into Gradio's own application each
+costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from gradio.routes import BUILD_PATH_LIB
+from starlette._utils import get_route_path
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+PREFIX = "/assets/"
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
+PACKED_TYPES = (".js", ".css", ".svg")
+SMALLEST_PACKED = 500
+
+Message = MutableMapping[str, Any]
+
+FIND_NODE = (
+    "function Z(e,t){if(e.id===t)return e;if(e.children)for(let n of e.children){let e=Z(n,t);if(e)return e}"
+    "return null}"
+)
+QUICK_FIND_NODE = """
+const knownNodes = new WeakMap();
+function rememberNodes(node, known) {
+    known.set(node.id, node);
+    for (const child of node.children ?? []) rememberNodes(child, known);
+    return known;
+}
+function Z(root, id) {
+    const known = knownNodes.get(root)?.get(id);
+    if (known) return known;
+    const nodes = rememberNodes(root, new Map());
+    knownNodes.set(root, nodes);
+    return nodes.get(id) ?? null;
+}
+"""
+"""Every update of a component looks it up by walking the tree of all components: a thousand updates of a thousand."""
+
+ATTACHED_EVENTS = (
+    "find_attached_events(e,t){let n=t.filter(t=>t.targets.find(([t])=>t===e.id)).map(t=>{let n=t.targets.find(([t])=>"
+    "t===e.id);return n?n[1]:null}).filter(Boolean);return e.props.shared_props.attached_events=n,e}"
+)
+QUICK_ATTACHED_EVENTS = """find_attached_events(node, dependencies) {
+    if (this.eventsKnownFor !== dependencies || this.eventsKnown !== dependencies.length) {
+        this.eventsKnownFor = dependencies;
+        this.eventsKnown = dependencies.length;
+        this.eventsById = new Map();
+        for (const {targets} of dependencies) {
+            for (const [id, event] of new Map(targets.toReversed())) {
+                if (event) this.eventsById.set(id, [...(this.eventsById.get(id) ?? []), event]);
+            }
+        }
+    }
+    node.props.shared_props.attached_events = this.eventsById.get(node.id) ?? [];
+    return node;
+}"""
+"""Each component looks through the targets of all events for its own."""
+
+QUICKER = {FIND_NODE: QUICK_FIND_NODE, ATTACHED_EVENTS: QUICK_ATTACHED_EVENTS}
+"""Text of the pinned version of the front end -> what is sent instead. What is not found stays as it is."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    plain: bytes
+    packed: bytes | None
+    media_type: str
+
+    def response(self, encodings: str) -> Response:
+        headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+        if self.packed is None or "gzip" not in encodings:
+            return Response(self.plain, headers=headers, media_type=self.media_type)
+        return Response(self.packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=self.media_type)
+
+
+@cache
+def names() -> frozenset[str]:
+    return frozenset(path.name for path in Path(BUILD_PATH_LIB).iterdir() if path.suffix in MEDIA_TYPES)
+
+
+@cache
+def asset(name: str) -> Asset:
+    """One of `names`, read and packed the first time."""
+    path = Path(BUILD_PATH_LIB) / name
+    content = path.read_bytes()
+    if path.suffix == ".js":
+        for text, quicker in QUICKER.items():
+            content = content.replace(text.encode(), quicker.encode())
+    is_packed = path.suffix in PACKED_TYPES and len(content) >= SMALLEST_PACKED
+    return Asset(content, gzip.compress(content, 6, mtime=0) if is_packed else None, MEDIA_TYPES[path.suffix])
+
+
+class Assets:
+    """ASGI middleware that answers requests for the front end's files and passes on all others."""
+
+    def __init__(self, app: Any):
+        self.app = app
+
+    async def __call__(
+        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    ) -> None:
+        name = get_route_path(scope).removeprefix(PREFIX) if scope["type"] == "http" else ""
+        if scope.get("method") not in ("GET", "HEAD") or name not in names():
+            await self.app(scope, receive, send)
+            return
+        await asset(name).response(Headers(scope=scope).get("accept-encoding", ""))(scope, receive, send)
