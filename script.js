@@ -11,7 +11,7 @@
     };
 
     const AFTER_UPDATE_DELAY_MS = 200;
-    const COMPLETE_TIMEOUT_MS = 8000;
+    const COMPLETE_TIMEOUT_MS = 60000;
     const IDLE_TIMEOUT_MS = 300;
 
     /** Ids of elements that exist once every tab has been built. */
