@@ -16,6 +16,14 @@ def card_name(checkpoint: sd_models.CheckpointInfo) -> str:
     return checkpoint.name_for_extra if is_known_by_it else checkpoint.name
 
 
+def companion_stem(checkpoint: sd_models.CheckpointInfo) -> str:
+    """Path, without extension, of a checkpoint's preview and description: beside it, but for the one that comes with
+    the program in the user's folder.
+    """
+    path = os.path.join(sd_models.model_path, checkpoint.name) if checkpoint.is_embedded else checkpoint.filename
+    return os.path.splitext(path)[0]
+
+
 class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
     """A card's click is `selectCheckpoint(title)`; nothing goes into a prompt."""
 
@@ -30,7 +38,7 @@ class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
         checkpoint = sd_models.checkpoint_aliases.get(name)
         if checkpoint is None:
             return None
-        path = os.path.splitext(checkpoint.filename)[0]
+        path = companion_stem(checkpoint)
         search_terms = [self.search_terms_from_path(checkpoint.filename)]
         if checkpoint.sha256:
             search_terms.append(checkpoint.sha256)

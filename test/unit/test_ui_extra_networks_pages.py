@@ -12,6 +12,7 @@ from PIL import Image
 from modules import checkpoints, sd_hijack, sd_models, shared, ui_extra_networks
 from modules.ui_extra_networks_checkpoints import ExtraNetworksPageCheckpoints
 from modules.ui_extra_networks_hypernets import ExtraNetworksPageHypernetworks
+from modules.ui_extra_networks_page import path_is_parent
 from modules.ui_extra_networks_textual_inversion import ExtraNetworksPageTextualInversion
 
 
@@ -50,6 +51,12 @@ class TestCheckpoints:
         assert set(two_of_a_name) <= files
         for name, item in page.items.items():
             assert page.create_item(name)["filename"] == item["filename"]
+
+    def test_preview_of_the_embedded_one_can_be_seen(self, app):
+        page = ExtraNetworksPageCheckpoints()
+        page.create_html("txt2img")
+        preview = page.items["demo-emoji"]["local_preview"]
+        assert any(path_is_parent(folder, preview) for folder in page.allowed_directories_for_previews())
 
     def test_unknown_name(self, app):
         assert ExtraNetworksPageCheckpoints().create_item("no such checkpoint") is None
