@@ -19,6 +19,7 @@ from modules.sd_models_types import WebuiSdModel
 
 Patch = Callable[[WebuiSdModel], AbstractContextManager[None]]
 
+
 @contextmanager
 def circular_padding(model: nn.Module, enabled: bool | None = True) -> Iterator[None]:
     """Inside the block all convolutions of the model continue the picture beyond an edge with its other side, so that

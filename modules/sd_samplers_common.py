@@ -148,11 +148,11 @@ def apply_refiner(cfg_denoiser: CFGDenoiser, sigma: Tensor | None = None) -> boo
         if only_pass != "second pass":
             p.extra_generation_params["Hires refiner"] = only_pass
 
-    p.extra_generation_params["Refiner"] = info.short_title
-    p.extra_generation_params["Refiner switch at"] = p.refiner_switch_at
     with sd_models.SkipWritingToConfig():
         sd_models.reload_model_weights(info=info)
     devices.torch_gc()
+    p.extra_generation_params["Refiner"] = info.short_title  # its hash is known now
+    p.extra_generation_params["Refiner switch at"] = p.refiner_switch_at
     p.setup_conds()
     cfg_denoiser.update_inner_model()
     return True

@@ -7,11 +7,13 @@ from pathlib import Path
 import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.openapi.docs import get_redoc_html, get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 ASSETS_PATH = "/docs-assets"
+REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
+NO_PICTURE = "data:,"
 
 
 def install(app: FastAPI) -> None:
@@ -38,6 +40,11 @@ def install(app: FastAPI) -> None:
             with_google_fonts=False,
         )
 
+    def redoc_script(request: Request) -> Response:
+        script = (ASSETS / "redoc.standalone.js").read_text(encoding="utf8")
+        return Response(script.replace(REDOC_LOGO, NO_PICTURE), media_type="text/javascript")
+
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)
+    app.add_route(f"{ASSETS_PATH}/redoc.standalone.js", redoc_script, include_in_schema=False)
     app.mount(ASSETS_PATH, StaticFiles(directory=ASSETS), name="docs-assets")

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from modules import infotext_utils, sd_samplers, script_ui
+from modules import infotext_utils, script_ui, sd_samplers
 from modules.errors import InvalidInput
 from modules.infotext_utils import PasteField
 from modules.scripts import ScriptRunner

@@ -67,6 +67,7 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
             raise NotFound(
                 f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name"
             )
+        p.hr_checkpoint_info.calculate_shorthash()
         params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
     if p.hr_sampler_name is not None and p.hr_sampler_name != p.sampler_name:
         params["Hires sampler"] = p.hr_sampler_name
