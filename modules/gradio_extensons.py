@@ -68,6 +68,8 @@ def make_component(cls: type, *args: Any, **kwargs: Any) -> Any:
         script_callbacks.before_component_callback(component, **kwargs)
     component.__init__(*args, **kwargs)
     component.webui_tooltip = tooltip
+    if isinstance(component, gr.Textbox) and component.value is None:
+        component.value = ""  # as in Gradio 3; handlers and stored defaults want a text
     add_classes_to_gradio_component(component)
     if building():
         script_callbacks.after_component_callback(component, **kwargs)

@@ -55,6 +55,11 @@ def test_image_with_a_tool_becomes_a_canvas():
     assert mask.elem_id == "m" and mask.brush.default_size == 20
 
 
+def test_text_without_a_value_is_empty():
+    with gr.Blocks():
+        assert gr.Textbox().value == "" and gr.Textbox(value="a").value == "a" and gr.Number().value is None
+
+
 def test_hidden_component_stays_in_the_page_under_a_class():
     with gr.Blocks():
         hidden = gr.Textbox(visible=False, elem_classes="mine")

@@ -15,12 +15,15 @@ def write(path, content=b"x"):
 
 @pytest.fixture
 def in_data(program, data_dir):
-    """Writes files below the data folder for one test."""
+    """Gives the path of a file below the data folder, written for one test if it is not there."""
     written = []
 
     def make(name):
-        written.append(data_dir / name)
-        return write(data_dir / name)
+        path = data_dir / name
+        if path.exists():
+            return str(path)
+        written.append(path)
+        return write(path)
 
     yield make
     for path in written:

@@ -6,7 +6,7 @@ from gradio import utils as gradio_utils
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from modules import shared, ui_tempdir
+from modules import patches, shared, ui_tempdir
 
 
 @pytest.fixture
@@ -53,8 +53,10 @@ def test_only_pictures_are_registered(tmp_path):
     assert not gradio_utils.is_static_file(str(path))
 
 
-def test_override_is_installed_once(monkeypatch):
-    monkeypatch.setattr(processing_utils, "save_pil_to_cache", ui_tempdir.original_save_pil_to_cache)
+def test_override_is_installed_once(program):
+    ui_tempdir.install_ui_tempdir_override()
+    patches.undo(ui_tempdir.__name__, processing_utils, "save_pil_to_cache")
+    assert processing_utils.save_pil_to_cache is ui_tempdir.original_save_pil_to_cache
     ui_tempdir.install_ui_tempdir_override()
     assert processing_utils.save_pil_to_cache is ui_tempdir.save_pil_to_file
     ui_tempdir.install_ui_tempdir_override()
