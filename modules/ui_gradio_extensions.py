@@ -83,7 +83,7 @@ def reload_javascript() -> None:
     def template_response(*args: Any, **kwargs: Any) -> Any:
         context = kwargs.get("context", {})
         if context.get("config", {}).get("auth_required"):
-            context["gradio_api_info"] = {}
+            context["gradio_api_info"] = {"named_endpoints": {}, "unnamed_endpoints": {}}
             return original_template_response(*args, **kwargs)
         response = original_template_response(*args, **kwargs)
         if kwargs.get("name", "").startswith("frontend/"):
