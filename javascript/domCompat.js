@@ -1,5 +1,6 @@
 "use strict";
-// Gives the page's elements the places that scripts and style sheets written for older versions look for them.
+// Gives the page's elements the places that scripts and style sheets written for older versions look for them, and roles
+// where Gradio has left them out.
 {
     /** `.tabs > .tab-nav`: Gradio keeps the row of tab buttons one level further down. */
     function liftTabButtons() {
@@ -20,9 +21,15 @@
         }
     }
 
+    /** The sign that Gradio shows for an empty gallery is named, which only something with a role can be. */
+    function giveEmptySignsARole() {
+        for (const sign of document.querySelectorAll(".empty[aria-label]:not([role])")) sign.setAttribute("role", "img");
+    }
+
     function adaptDom() {
         liftTabButtons();
         liftTextFields();
+        giveEmptySignsARole();
     }
 
     Object.assign(window, {adaptDom});

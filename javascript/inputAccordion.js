@@ -43,6 +43,8 @@
             if (isLinked && isOpen() !== checkbox.checked) header.click();
             setChecked(hidden, checkbox.checked);
         };
+        header.setAttribute("role", "group"); // a button must not have a checkbox in it
+        header.setAttribute("aria-label", title.textContent);
         header.insertBefore(checkbox, title);
         checkbox.addEventListener("click", (event) => {
             event.stopPropagation();

@@ -120,6 +120,7 @@ def test_a_plot_over_steps(site):
     site.prompt().fill("red apple")
     site.choose("txt2img_script_container #script_list", "X/Y/Z plot")
     site.choose("script_txt2img_xyz_plot_x_type", "Steps")
+    site.page.wait_for_timeout(1000)  # the server's answer to the choice clears the values
     site.page.locator("#script_txt2img_xyz_plot_x_values textarea").fill("2, 4")
     grid = site.generate()
     assert grid.width == 2 * 64 and grid.height > 64

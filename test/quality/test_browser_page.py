@@ -148,3 +148,9 @@ def test_a_phone_needs_no_sideways_scrolling(phone, tab):
     phone.page.wait_for_timeout(300)
     wide = phone.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= PHONE["width"]
+
+
+def test_on_a_phone_controls_and_results_stand_below_each_other(phone):
+    settings, results = (phone.page.locator(f"#txt2img_{part}").bounding_box() for part in ("settings", "results"))
+    assert settings["width"] > 300 and results["width"] > 300
+    assert settings["x"] == results["x"] and abs(settings["y"] - results["y"]) > 100
