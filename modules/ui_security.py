@@ -39,6 +39,7 @@ UPLOAD_PATH = "/gradio_api/upload"
 """Files that go here are written to disk as they come; all other bodies are held in memory."""
 
 PUBLIC_PATHS = {
+    "",  # the subpath itself, where Gradio sends whoever logs out
     "/",
     "/login",
     "/login/",
