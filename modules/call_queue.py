@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-import torch
-
 from modules import devices, errors, fifo_lock, progress, shared
 
 logger = logging.getLogger(__name__)
@@ -43,7 +41,9 @@ def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
         shared.state.begin(job=job)
         progress.start_task(id_task)
         yield
-    except torch.OutOfMemoryError as e:
+    except RuntimeError as e:
+        if not devices.is_out_of_memory(e):
+            raise
         devices.torch_gc()
         raise errors.OutOfMemory(
             "The device ran out of memory: ask for a smaller picture or batch, or start with --medvram."

@@ -173,6 +173,14 @@ def test_for_nans(x: torch.Tensor, where: str) -> None:
     raise NansException(f"{message} --disable-nan-check turns this check off.")
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception means that a device has no room. Only CUDA has a class for it; others say it in words."""
+    words = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+    )
+
+
 @functools.cache
 def first_time_calculation() -> None:
     """Runs a linear layer and a convolution once: the libraries behind them load now, and not in the first job."""

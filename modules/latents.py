@@ -82,14 +82,18 @@ def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.T
     """
     try:
         return run()
-    except torch.OutOfMemoryError:
+    except RuntimeError as e:
+        if not devices.is_out_of_memory(e):
+            raise
         logger.warning("not enough memory to %s the whole picture: doing it in tiles", what)
     devices.torch_gc()
     vae = model.first_stage_model
     vae.enable_tiling()
     try:
         return run()
-    except torch.OutOfMemoryError as e:
+    except RuntimeError as e:
+        if not devices.is_out_of_memory(e):
+            raise
         raise errors.OutOfMemory(
             f"{devices.device} has not enough memory to {what} the picture, in tiles either: make smaller pictures, or "
             "start with --medvram or --lowvram"
