@@ -10,7 +10,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from modules import devices, extra_networks, images, latents, model_patches, rng, sd_models, sd_samplers, shared
+from modules import (
+    devices,
+    extra_networks,
+    images,
+    latents,
+    model_patches,
+    rng,
+    sd_models,
+    sd_samplers,
+    sd_schedulers,
+    shared,
+)
 from modules.errors import InvalidInput, NotFound
 from modules.job import decode
 
@@ -57,7 +68,8 @@ def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
 def init(p: StableDiffusionProcessingTxt2Img) -> None:
     """Resolves checkpoint, upscaler and size of the second pass and counts it in the job's progress.
 
-    Raises NotFound for an unknown hires checkpoint or upscaler, and InvalidInput for a size below a latent cell.
+    Raises NotFound for an unknown hires checkpoint or upscaler, and InvalidInput for an unknown sampler and for a size
+    below a latent cell.
     """
     params = p.extra_generation_params
     params["Denoising strength"] = p.denoising_strength
@@ -69,6 +81,7 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
             )
         p.hr_checkpoint_info.calculate_shorthash()
         params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
+    resolve_sampler(p)
     if p.hr_sampler_name is not None and p.hr_sampler_name != p.sampler_name:
         params["Hires sampler"] = p.hr_sampler_name
     params["Hires prompt"] = hires_prompt
@@ -98,6 +111,27 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
         params["Hires steps"] = p.hr_second_pass_steps
     if p.hr_upscaler is not None:
         params["Hires upscaler"] = p.hr_upscaler
+
+
+def resolve_sampler(p: StableDiffusionProcessingTxt2Img) -> None:
+    """Turns "Use same ..." into None, and a name with a schedule at its end ("DPM++ 2M Karras") into the two.
+
+    Raises InvalidInput for a sampler that does not exist. An unknown schedule is none.
+    """
+    if p.hr_scheduler == sd_samplers.SAME_SCHEDULER:
+        p.hr_scheduler = None
+    if p.hr_sampler_name in ("", sd_samplers.SAME_SAMPLER):
+        p.hr_sampler_name = None
+    name = p.hr_sampler_name
+    if sd_samplers.find_sampler_config(name) is not None:
+        return
+    sampler, schedule = sd_samplers.get_sampler_and_scheduler(name, None, convert_automatic=False)
+    if name.removeprefix(f"{sampler} ") not in sd_schedulers.schedulers_map:
+        raise InvalidInput(
+            f"There is no sampler {name!r} for the hires pass; GET /sdapi/v1/samplers lists them",
+            field="hr_sampler_name",
+        )
+    p.hr_sampler_name, p.hr_scheduler = sampler, p.hr_scheduler or schedule
 
 
 def hires_prompt(p: Any, index: int, prompt_text: str, **_: Any) -> str | None:

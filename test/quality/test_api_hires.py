@@ -80,7 +80,8 @@ def test_no_upscaler_named_means_latent(txt2img):
         ({"hr_scale": 0.05}, 422, "hr_scale"),
         ({"hr_scale": 1000}, 422, "hr_scale"),
         ({"denoising_strength": None}, 422, "denoising_strength"),
-        ({"hr_sampler_name": "no such"}, 422, "sampler_name"),
+        ({"hr_sampler_name": "no such"}, 422, "hr_sampler_name"),
+        ({"hr_sampler_name": "DPM++ 2M no such"}, 422, "hr_sampler_name"),
     ],
     ids=str,
 )
@@ -118,6 +119,17 @@ def test_schedule_of_the_first_pass_holds_for_the_second(txt2img):
     assert both.pixels == txt2img(**HIRES, scheduler="Karras", hr_scheduler="Karras").pixels
     assert both.pixels != txt2img(**HIRES, scheduler="Karras", hr_scheduler="Exponential").pixels
     assert "Hires schedule type" not in both.fields
+
+
+def test_old_name_and_entries_of_the_menus(txt2img):
+    old, new = (
+        txt2img(**HIRES, hr_sampler_name="DPM++ 2M Karras"),
+        txt2img(**HIRES, hr_sampler_name="DPM++ 2M", hr_scheduler="Karras"),
+    )
+    assert old.pixels == new.pixels
+    assert (old.fields["Hires sampler"], old.fields["Hires schedule type"]) == ("DPM++ 2M", "Karras")
+    same = txt2img(**HIRES, hr_sampler_name="Use same sampler", hr_scheduler="Use same scheduler")
+    assert same.pixels == txt2img(**HIRES).pixels
 
 
 def test_samplers_of_two_kinds(txt2img):
