@@ -78,7 +78,7 @@ def test_interrupt_keeps_the_picture_so_far(site):
 
 
 def test_a_reloaded_page_finds_its_job_and_the_result(site):
-    start_long_job(site)
+    start_long_job(site, size=512)  # outlasts a slow reload; the interrupt ends it
     site.open()
     restore = site.page.locator("#txt2img_restore_progress")
     restore.wait_for(state="visible")
