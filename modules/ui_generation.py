@@ -1,11 +1,13 @@
-"""face: what the txt2img and img2img tabs have in common: order of sections, token counters, batch and override
-controls, running a job.
+"""face: what the txt2img and img2img tabs have in common: a tab put together from sections in the user's order, the
+sections that both have, token counters, running a job.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,24 +15,98 @@ import gradio as gr
 from modules import (
     call_queue,
     extra_networks,
+    infotext_utils,
     progress,
     prompt_parser,
     script_callbacks,
     script_ui,  # noqa: F401  # builds the controls of scripts
+    scripts,
     sd_models,
     shared,
     shared_items,
     ui_common,
+    ui_extra_networks,
 )
 from modules.sd_hijack import model_hijack
-from modules.ui_components import FormRow
+from modules.ui_components import FormGroup, FormRow, ResizeHandleRow, ToolButton
 from modules.ui_form import Form
+from modules.ui_symbols import switch_values_symbol
 from modules.ui_toprow import Toprow
 
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
 """For events whose outputs show no spinner while they run."""
 
 RESULT_DISCARDED = "<div class='error'>The result of that job is gone: only the last two are kept.</div>"
+
+
+Section = Callable[[Form], None]
+"""Builds one part of a tab's settings and declares its controls in the form."""
+
+
+@dataclass
+class GenerationTab:
+    """The built tab: its blocks, and what the page and other tabs need of it."""
+
+    interface: gr.Blocks
+    form: Form
+    toprow: Toprow
+    output: ui_common.OutputPanel
+    runner: scripts.ScriptRunner
+    task_id: gr.Textbox
+
+    @property
+    def steps(self) -> Any:
+        """The slider of the sampling steps, which a script adds."""
+        return self.runner.script("Sampler").steps
+
+    def connect(self) -> None:
+        """Gives the tab's buttons what they do."""
+        raise NotImplementedError
+
+
+def create_tab(
+    tab_type: type[GenerationTab], form: Form, runner: scripts.ScriptRunner, sections: Mapping[str, Section]
+) -> GenerationTab:
+    """Builds a tab in blocks of its own, to be rendered into the page."""
+    name = form.tabname
+    is_img2img = name == "img2img"
+    scripts.scripts_current = runner
+    runner.initialize_scripts(is_img2img=is_img2img)
+    with gr.Blocks(analytics_enabled=False) as interface:
+        toprow = Toprow(is_img2img=is_img2img, is_compact=shared.opts.compact_prompt_box)
+        task_id = gr.Textbox(visible=False)
+        with gr.Tabs(elem_id=f"{name}_extra_tabs", elem_classes=["extra-networks"]):
+            with (
+                gr.Tab("Generation", id=f"{name}_generation") as generation,
+                ResizeHandleRow(equal_height=False),
+            ):
+                create_settings(form, toprow, runner, sections)
+                output = ui_common.create_output_panel(name, getattr(shared.opts, f"outdir_{name}_samples"), toprow)
+            networks = ui_extra_networks.create_ui(interface, [generation], name)
+            ui_extra_networks.setup_ui(networks, output.gallery)
+        tab = tab_type(interface, form, toprow, output, runner, task_id)
+        tab.connect()
+    scripts.scripts_current = None
+    return tab
+
+
+def create_settings(form: Form, toprow: Toprow, runner: scripts.ScriptRunner, sections: Mapping[str, Section]) -> None:
+    """The left column: sections in the user's order, each followed by the scripts that belong there."""
+    with ExitStack() as stack:
+        if getattr(shared.opts, f"{form.tabname}_settings_accordion"):
+            stack.enter_context(gr.Accordion("Open for Settings", open=False))
+        stack.enter_context(gr.Column(variant="compact", elem_id=f"{form.tabname}_settings"))
+        runner.prepare_ui()
+        for category in ordered_ui_categories():
+            if category == "prompt":
+                toprow.create_inline_toprow_prompts()
+            elif category in sections:
+                sections[category](form)
+            if category != "accordions":
+                runner.setup_ui_for_section(category)
+    form.add("prompt", toprow.prompt, paste="Prompt")
+    form.add("negative_prompt", toprow.negative_prompt, paste="Negative prompt")
+    form.add("prompt_styles", toprow.ui_styles.dropdown, paste=pasted_styles, api="styles")
 
 
 def ordered_ui_categories() -> Iterator[str]:
@@ -72,6 +148,13 @@ def add_batch_controls(form: Form) -> None:
     form.add("batch_size", batch_size, paste="Batch size")
 
 
+def add_batch_column(form: Form) -> None:
+    """The batch controls beside the size, if the user wants them there."""
+    if shared.opts.dimensions_and_batch_together:
+        with gr.Column(elem_id=f"{form.tabname}_column_batch"):
+            add_batch_controls(form)
+
+
 def add_batch_row(form: Form) -> None:
     """The batch section, unless the batch controls already stand beside the size."""
     if not shared.opts.dimensions_and_batch_together:
@@ -85,6 +168,37 @@ def add_size_sliders(form: Form) -> None:
     height = gr.Slider(minimum=64, maximum=2048, step=8, label="Height", value=512, elem_id=f"{tab}_height")
     form.add("width", width, paste="Size-1")
     form.add("height", height, paste="Size-2")
+
+
+def add_swap_button(form: Form) -> None:
+    tab = form.tabname
+    switch = ToolButton(switch_values_symbol, elem_id=f"{tab}_res_switch_btn", tooltip="Swap width and height")
+    switch.click(fn=None, js=f'() => switchWidthHeight("{tab}")', inputs=None, outputs=None, **QUIET)
+
+
+def add_cfg_slider(form: Form) -> None:
+    cfg_scale = gr.Slider(
+        minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id=f"{form.tabname}_cfg_scale"
+    )
+    form.add("cfg_scale", cfg_scale, paste="CFG scale")
+
+
+def add_checkboxes(form: Form) -> None:
+    """An empty row: its contents come from scripts."""
+    FormRow(elem_classes="checkboxes-row")
+
+
+def add_accordions(form: Form, own: Section | None = None) -> None:
+    """The row of accordions: the tab's own, then those of scripts."""
+    with gr.Row(elem_id=f"{form.tabname}_accordions", elem_classes="accordions"):
+        if own is not None:
+            own(form)
+        scripts.scripts_current.setup_ui_for_section("accordions")
+
+
+def add_scripts(form: Form) -> None:
+    with FormGroup(elem_id=f"{form.tabname}_script_container"):
+        form.script_inputs = scripts.scripts_current.setup_ui()
 
 
 def pasted_styles(parameters: dict[str, Any]) -> Any:
@@ -143,8 +257,9 @@ def update_negative_prompt_token_counter(*args: Any) -> str:
     return update_token_counter(*args, is_positive=False)
 
 
-def connect_token_counters(toprow: Toprow, steps: Any) -> None:
+def connect_token_counters(tab: GenerationTab) -> None:
     """Counts when the page clicks a counter's button, and both when the chosen styles change."""
+    toprow, steps = tab.toprow, tab.steps
     count = call_queue.wrap_queued_call(update_token_counter)
     count_negative = call_queue.wrap_queued_call(update_negative_prompt_token_counter)
     styles = toprow.ui_styles.dropdown
@@ -156,19 +271,19 @@ def connect_token_counters(toprow: Toprow, steps: Any) -> None:
     styles.change(fn=count_negative, **negative)
 
 
-def connect_job(toprow: Toprow, function: Callable, js: str, inputs: list, output: ui_common.OutputPanel) -> None:
+def connect_job(tab: GenerationTab, function: Callable, js: str) -> None:
     """Runs a job when Generate is clicked or Shift+Enter pressed in the prompt. Clicks during a job queue."""
     job = ui_common.show_first_picture(call_queue.wrap_gradio_gpu_call(function, extra_outputs=[None, "", ""]))
     arguments = {
         "fn": job,
         "js": js,
-        "inputs": inputs,
-        "outputs": output.outputs(),
+        "inputs": [tab.task_id, *tab.form.inputs()],
+        "outputs": tab.output.outputs(),
         "trigger_mode": "multiple",
         **QUIET,
     }
-    toprow.prompt.submit(**arguments)
-    toprow.submit.click(**arguments)
+    tab.toprow.prompt.submit(**arguments)
+    tab.toprow.submit.click(**arguments)
 
 
 def restore_result(id_task: str) -> tuple:
@@ -177,8 +292,28 @@ def restore_result(id_task: str) -> tuple:
     return result if result is not None else (gr.skip(), gr.skip(), gr.skip(), RESULT_DISCARDED)
 
 
-def connect_restore(toprow: Toprow, js: str, task_id: Any, output: ui_common.OutputPanel) -> None:
+def connect_restore(tab: GenerationTab, js: str) -> None:
     """Fetches the result of the job that the page was reloaded in."""
-    toprow.restore_progress_button.click(
-        fn=ui_common.show_first_picture(restore_result), js=js, inputs=[task_id], outputs=output.outputs(), **QUIET
+    tab.toprow.restore_progress_button.click(
+        fn=ui_common.show_first_picture(restore_result),
+        js=js,
+        inputs=[tab.task_id],
+        outputs=tab.output.outputs(),
+        **QUIET,
     )
+
+
+def connect_paste(tab: GenerationTab, destinations: Mapping[str, gr.components.Component | None]) -> None:
+    """Lets infotexts fill the tab: from its paste button, and from elsewhere under the names of `destinations`, each
+    with the control that gets the picture.
+    """
+    fields = [*tab.form.paste_fields(), *tab.runner.infotext_fields]
+    for name, picture in destinations.items():
+        infotext_utils.add_paste_fields(name, picture, fields, tab.form["override_settings_texts"])
+    binding = infotext_utils.ParamBinding(
+        paste_button=tab.toprow.paste,
+        tabname=tab.form.tabname,
+        source_text_component=tab.toprow.prompt,
+        source_image_component=None,
+    )
+    infotext_utils.register_paste_params_button(binding)

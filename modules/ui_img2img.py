@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from modules import img2img as img2img_job
-from modules import infotext_utils as parameters_copypaste
-from modules import scripts, sd_models, shared, ui_common, ui_extra_networks, ui_interrogate
+from modules import scripts, sd_models, shared, ui_interrogate
 from modules.ui_canvas import InpaintSketchCanvas, MaskCanvas, SketchCanvas
-from modules.ui_common import OutputPanel
-from modules.ui_components import FormGroup, FormHTML, FormRow, ResizeHandleRow, ToolButton
+from modules.ui_components import FormGroup, FormHTML, FormRow, ToolButton
 from modules.ui_form import Form
 from modules.ui_generation import (
     QUIET,
-    add_batch_controls,
+    GenerationTab,
+    Section,
+    add_accordions,
+    add_batch_column,
     add_batch_row,
+    add_cfg_slider,
+    add_checkboxes,
     add_override_settings,
+    add_scripts,
     add_size_sliders,
+    add_swap_button,
     connect_job,
+    connect_paste,
     connect_restore,
     connect_token_counters,
-    ordered_ui_categories,
-    pasted_styles,
+    create_tab,
 )
-from modules.ui_symbols import detect_image_size_symbol, switch_values_symbol
-from modules.ui_toprow import Toprow
+from modules.ui_symbols import detect_image_size_symbol
 
 COPY_DESTINATIONS = {"img2img": "init_img", "sketch": "sketch", "inpaint": "init_img_with_mask"} | {
     "inpaint sketch": "inpaint_color_sketch"
@@ -41,15 +43,16 @@ COPY_DESTINATIONS = {"img2img": "init_img", "sketch": "sketch", "inpaint": "init
 PNG_INFO_PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps", "Model hash")
 
 
-@dataclass
-class Img2ImgTab:
-    """The built tab: its blocks, and what the page and other tabs need of it."""
-
-    interface: gr.Blocks
-    form: Form
-    toprow: Toprow
-    output: OutputPanel
-    steps: Any
+class Img2ImgTab(GenerationTab):
+    def connect(self) -> None:
+        connect_job(self, img2img_job.img2img, "submit_img2img")
+        connect_restore(self, "restoreProgressImg2img")
+        connect_token_counters(self)
+        connect_modes(self.form)
+        connect_copy_buttons(self.form)
+        connect_source_sizes(self.form)
+        ui_interrogate.connect(self.toprow, self.form)
+        connect_paste(self, {"img2img": self.form["init_img"], "inpaint": self.form["init_img_with_mask"]})
 
     def setup(self, page: Any, demo: gr.Blocks) -> None:
         """Connects the tab to the rest of the page: the slider for pix2pix models follows the settings."""
@@ -65,46 +68,10 @@ def image_cfg_scale_visibility() -> Any:
     return gr.update(visible=model is not None and model.cond_stage_key == "edit")
 
 
-def create_ui() -> Img2ImgTab:
+def create_ui() -> GenerationTab:
     """Builds the tab in blocks of its own, to be rendered into the page."""
-    scripts.scripts_current = scripts.scripts_img2img
-    scripts.scripts_img2img.initialize_scripts(is_img2img=True)
     form = Form("img2img", img2img_job.Img2ImgValues)
-    with gr.Blocks(analytics_enabled=False) as interface:
-        toprow = Toprow(is_img2img=True, is_compact=shared.opts.compact_prompt_box)
-        task_id = gr.Textbox(visible=False)
-        with gr.Tabs(elem_id="img2img_extra_tabs", elem_classes=["extra-networks"]):
-            with (
-                gr.Tab("Generation", id="img2img_generation") as generation,
-                ResizeHandleRow(equal_height=False),
-            ):
-                create_settings(form, toprow)
-                output = ui_common.create_output_panel("img2img", shared.opts.outdir_img2img_samples, toprow)
-            networks = ui_extra_networks.create_ui(interface, [generation], "img2img")
-            ui_extra_networks.setup_ui(networks, output.gallery)
-        tab = Img2ImgTab(interface, form, toprow, output, scripts.scripts_img2img.script("Sampler").steps)
-        connect(tab, task_id)
-    scripts.scripts_current = None
-    return tab
-
-
-def create_settings(form: Form, toprow: Toprow) -> None:
-    """The left column: sections in the user's order, each followed by the scripts that belong there."""
-    with ExitStack() as stack:
-        if shared.opts.img2img_settings_accordion:
-            stack.enter_context(gr.Accordion("Open for Settings", open=False))
-        stack.enter_context(gr.Column(variant="compact", elem_id="img2img_settings"))
-        scripts.scripts_img2img.prepare_ui()
-        for category in ordered_ui_categories():
-            if category == "prompt":
-                toprow.create_inline_toprow_prompts()
-            elif category in SECTIONS:
-                SECTIONS[category](form)
-            if category != "accordions":
-                scripts.scripts_img2img.setup_ui_for_section(category)
-    form.add("prompt", toprow.prompt, paste="Prompt")
-    form.add("negative_prompt", toprow.negative_prompt, paste="Negative prompt")
-    form.add("prompt_styles", toprow.ui_styles.dropdown, paste=pasted_styles, api="styles")
+    return create_tab(Img2ImgTab, form, scripts.scripts_img2img, SECTIONS)
 
 
 def create_images(form: Form) -> None:
@@ -247,9 +214,7 @@ def create_dimensions(form: Form) -> None:
                 create_resize_to(form)
             with gr.Tab("Resize by", id="by", elem_id="img2img_tab_resize_by") as tab_by:
                 create_resize_by(form)
-        if shared.opts.dimensions_and_batch_together:
-            with gr.Column(elem_id="img2img_column_batch"):
-                add_batch_controls(form)
+        add_batch_column(form)
     for number, tab in enumerate((tab_to, tab_by)):
         tab.select(fn=None, js=f"() => {number}", inputs=[], outputs=[selected_tab], **QUIET)
 
@@ -259,11 +224,10 @@ def create_resize_to(form: Form) -> None:
         with gr.Column(elem_id="img2img_column_size", scale=4):
             add_size_sliders(form)
         with gr.Column(elem_id="img2img_dimensions_row", scale=1, elem_classes="dimensions-tools"):
-            switch = ToolButton(switch_values_symbol, elem_id="img2img_res_switch_btn", tooltip="Swap width and height")
+            add_swap_button(form)
             detect = ToolButton(
                 detect_image_size_symbol, elem_id="img2img_detect_image_size_btn", tooltip="Take the picture's size"
             )
-    switch.click(fn=None, js='() => switchWidthHeight("img2img")', inputs=None, outputs=None, **QUIET)
     detect.click(
         fn=None, js="detectImageSize", inputs=[form["width"], form["height"]], outputs=[form["width"], form["height"]]
     )
@@ -305,9 +269,7 @@ def create_denoising(form: Form) -> None:
 
 def create_cfg(form: Form) -> None:
     with gr.Row():
-        cfg_scale = gr.Slider(
-            minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id="img2img_cfg_scale"
-        )
+        add_cfg_slider(form)
         image_cfg_scale = gr.Slider(
             minimum=0,
             maximum=3.0,
@@ -317,22 +279,7 @@ def create_cfg(form: Form) -> None:
             elem_id="img2img_image_cfg_scale",
             visible=False,
         )
-    form.add("cfg_scale", cfg_scale, paste="CFG scale")
     form.add("image_cfg_scale", image_cfg_scale, paste="Image CFG scale")
-
-
-def create_checkboxes(form: Form) -> None:
-    FormRow(elem_classes="checkboxes-row")
-
-
-def create_accordions(form: Form) -> None:
-    with gr.Row(elem_id="img2img_accordions", elem_classes="accordions"):
-        scripts.scripts_img2img.setup_ui_for_section("accordions")
-
-
-def create_scripts(form: Form) -> None:
-    with FormGroup(elem_id="img2img_script_container"):
-        form.script_inputs = scripts.scripts_img2img.setup_ui()
 
 
 def create_inpaint_controls(form: Form) -> None:
@@ -396,7 +343,7 @@ def create_inpaint_radios(form: Form) -> None:
     form.add("inpainting_fill", fill, paste="Masked content")
 
 
-IMAGE_TABS: tuple[tuple[str, str, str, Callable[[Form], None]], ...] = (
+IMAGE_TABS: tuple[tuple[str, str, str, Section], ...] = (
     ("img2img", "img2img", "img2img_img2img_tab", create_image_tab),
     ("Sketch", "img2img_sketch", "img2img_img2img_sketch_tab", create_sketch_tab),
     ("Inpaint", "inpaint", "img2img_inpaint_tab", create_inpaint_tab),
@@ -406,41 +353,18 @@ IMAGE_TABS: tuple[tuple[str, str, str, Callable[[Form], None]], ...] = (
 )
 """The sub-tabs: label, id, element id, builder. Their order is that of `img2img.MODES`."""
 
-SECTIONS: dict[str, Callable[[Form], None]] = {
+SECTIONS: dict[str, Section] = {
     "image": create_images,
     "dimensions": create_dimensions,
     "denoising": create_denoising,
     "cfg": create_cfg,
-    "checkboxes": create_checkboxes,
-    "accordions": create_accordions,
+    "checkboxes": add_checkboxes,
+    "accordions": add_accordions,
     "batch": add_batch_row,
     "override_settings": add_override_settings,
-    "scripts": create_scripts,
+    "scripts": add_scripts,
     "inpaint": create_inpaint_controls,
 }
-
-
-def connect(tab: Img2ImgTab, task_id: gr.Textbox) -> None:
-    """What the tab's buttons do."""
-    form = tab.form
-    connect_job(tab.toprow, img2img_job.img2img, "submit_img2img", [task_id, *form.inputs()], tab.output)
-    connect_restore(tab.toprow, "restoreProgressImg2img", task_id, tab.output)
-    connect_token_counters(tab.toprow, tab.steps)
-    connect_modes(form)
-    connect_copy_buttons(form)
-    connect_source_sizes(form)
-    ui_interrogate.connect(tab.toprow, form)
-    fields = [*form.paste_fields(), *scripts.scripts_img2img.infotext_fields]
-    override_settings = form["override_settings_texts"]
-    parameters_copypaste.add_paste_fields("img2img", form["init_img"], fields, override_settings)
-    parameters_copypaste.add_paste_fields("inpaint", form["init_img_with_mask"], fields, override_settings)
-    binding = parameters_copypaste.ParamBinding(
-        paste_button=tab.toprow.paste,
-        tabname="img2img",
-        source_text_component=tab.toprow.prompt,
-        source_image_component=None,
-    )
-    parameters_copypaste.register_paste_params_button(binding)
 
 
 def connect_modes(form: Form) -> None:

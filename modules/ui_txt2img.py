@@ -4,87 +4,51 @@ form.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared, ui_common, ui_extra_networks
-from modules import infotext_utils as parameters_copypaste
+from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules import txt2img as txt2img_job
 from modules.processing import StableDiffusionProcessingTxt2Img
-from modules.ui_common import OutputPanel, create_refresh_button
-from modules.ui_components import FormGroup, FormHTML, FormRow, InputAccordion, ResizeHandleRow, ToolButton
+from modules.ui_common import create_refresh_button
+from modules.ui_components import FormHTML, FormRow, InputAccordion
 from modules.ui_form import Form
 from modules.ui_generation import (
     QUIET,
-    add_batch_controls,
+    GenerationTab,
+    Section,
+    add_accordions,
+    add_batch_column,
     add_batch_row,
+    add_cfg_slider,
+    add_checkboxes,
     add_override_settings,
+    add_scripts,
     add_size_sliders,
+    add_swap_button,
     connect_job,
+    connect_paste,
     connect_restore,
     connect_token_counters,
-    ordered_ui_categories,
-    pasted_styles,
+    create_tab,
 )
-from modules.ui_symbols import switch_values_symbol
-from modules.ui_toprow import Toprow
 
 
-@dataclass
-class Txt2ImgTab:
-    """The built tab: its blocks, and what the page and other tabs need of it."""
+class Txt2ImgTab(GenerationTab):
+    def connect(self) -> None:
+        connect_job(self, txt2img_job.txt2img, "submit")
+        connect_upscale(self)
+        connect_hires_resolution(self.form)
+        connect_restore(self, "restoreProgressTxt2img")
+        connect_token_counters(self)
+        connect_paste(self, {"txt2img": None})
 
-    interface: gr.Blocks
-    form: Form
-    toprow: Toprow
-    output: OutputPanel
-    steps: Any
 
-
-def create_ui() -> Txt2ImgTab:
+def create_ui() -> GenerationTab:
     """Builds the tab in blocks of its own, to be rendered into the page."""
-    scripts.scripts_current = scripts.scripts_txt2img
-    scripts.scripts_txt2img.initialize_scripts(is_img2img=False)
     form = Form("txt2img", txt2img_job.Txt2ImgValues)
-    with gr.Blocks(analytics_enabled=False) as interface:
-        toprow = Toprow(is_img2img=False, is_compact=shared.opts.compact_prompt_box)
-        task_id = gr.Textbox(visible=False)
-        with gr.Tabs(elem_id="txt2img_extra_tabs", elem_classes=["extra-networks"]):
-            with (
-                gr.Tab("Generation", id="txt2img_generation") as generation,
-                ResizeHandleRow(equal_height=False),
-            ):
-                create_settings(form, toprow)
-                output = ui_common.create_output_panel("txt2img", shared.opts.outdir_txt2img_samples, toprow)
-            networks = ui_extra_networks.create_ui(interface, [generation], "txt2img")
-            ui_extra_networks.setup_ui(networks, output.gallery)
-        tab = Txt2ImgTab(interface, form, toprow, output, scripts.scripts_txt2img.script("Sampler").steps)
-        connect(tab, task_id)
-    scripts.scripts_current = None
-    return tab
-
-
-def create_settings(form: Form, toprow: Toprow) -> None:
-    """The left column: sections in the user's order, each followed by the scripts that belong there."""
-    with ExitStack() as stack:
-        if shared.opts.txt2img_settings_accordion:
-            stack.enter_context(gr.Accordion("Open for Settings", open=False))
-        stack.enter_context(gr.Column(variant="compact", elem_id="txt2img_settings"))
-        scripts.scripts_txt2img.prepare_ui()
-        for category in ordered_ui_categories():
-            if category == "prompt":
-                toprow.create_inline_toprow_prompts()
-            elif category in SECTIONS:
-                SECTIONS[category](form)
-            if category != "accordions":
-                scripts.scripts_txt2img.setup_ui_for_section(category)
-    form.add("prompt", toprow.prompt, paste="Prompt")
-    form.add("negative_prompt", toprow.negative_prompt, paste="Negative prompt")
-    form.add("prompt_styles", toprow.ui_styles.dropdown, paste=pasted_styles, api="styles")
+    return create_tab(Txt2ImgTab, form, scripts.scripts_txt2img, SECTIONS)
 
 
 def create_dimensions(form: Form) -> None:
@@ -92,29 +56,17 @@ def create_dimensions(form: Form) -> None:
         with gr.Column(elem_id="txt2img_column_size", scale=4):
             add_size_sliders(form)
         with gr.Column(elem_id="txt2img_dimensions_row", scale=1, elem_classes="dimensions-tools"):
-            switch = ToolButton(switch_values_symbol, elem_id="txt2img_res_switch_btn", tooltip="Swap width and height")
-        if shared.opts.dimensions_and_batch_together:
-            with gr.Column(elem_id="txt2img_column_batch"):
-                add_batch_controls(form)
-    switch.click(fn=None, js='() => switchWidthHeight("txt2img")', inputs=None, outputs=None, **QUIET)
+            add_swap_button(form)
+        add_batch_column(form)
 
 
 def create_cfg(form: Form) -> None:
     with gr.Row():
-        cfg_scale = gr.Slider(
-            minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id="txt2img_cfg_scale"
-        )
-        form.add("cfg_scale", cfg_scale, paste="CFG scale")
-
-
-def create_checkboxes(form: Form) -> None:
-    FormRow(elem_classes="checkboxes-row")
+        add_cfg_slider(form)
 
 
 def create_accordions(form: Form) -> None:
-    with gr.Row(elem_id="txt2img_accordions", elem_classes="accordions"):
-        create_hires_fix(form)
-        scripts.scripts_txt2img.setup_ui_for_section("accordions")
+    add_accordions(form, create_hires_fix)
 
 
 def create_hires_fix(form: Form) -> None:
@@ -262,42 +214,15 @@ def calc_resolution_hires(
     return f"from {first} to {final}"
 
 
-def create_scripts(form: Form) -> None:
-    with FormGroup(elem_id="txt2img_script_container"):
-        form.script_inputs = scripts.scripts_txt2img.setup_ui()
-
-
-SECTIONS: dict[str, Callable[[Form], None]] = {
+SECTIONS: dict[str, Section] = {
     "dimensions": create_dimensions,
     "cfg": create_cfg,
-    "checkboxes": create_checkboxes,
+    "checkboxes": add_checkboxes,
     "accordions": create_accordions,
     "batch": add_batch_row,
     "override_settings": add_override_settings,
-    "scripts": create_scripts,
+    "scripts": add_scripts,
 }
-
-
-def connect(tab: Txt2ImgTab, task_id: gr.Textbox) -> None:
-    """What the tab's buttons do."""
-    connect_job(tab.toprow, txt2img_job.txt2img, "submit", [task_id, *tab.form.inputs()], tab.output)
-    connect_upscale(tab, task_id)
-    connect_hires_resolution(tab.form)
-    connect_restore(tab.toprow, "restoreProgressTxt2img", task_id, tab.output)
-    connect_token_counters(tab.toprow, tab.steps)
-    parameters_copypaste.add_paste_fields(
-        "txt2img",
-        None,
-        [*tab.form.paste_fields(), *scripts.scripts_txt2img.infotext_fields],
-        tab.form["override_settings_texts"],
-    )
-    binding = parameters_copypaste.ParamBinding(
-        paste_button=tab.toprow.paste,
-        tabname="txt2img",
-        source_text_component=tab.toprow.prompt,
-        source_image_component=None,
-    )
-    parameters_copypaste.register_paste_params_button(binding)
 
 
 def connect_hires_resolution(form: Form) -> None:
@@ -316,12 +241,12 @@ def connect_hires_resolution(form: Form) -> None:
     gr.on([c.change for c in sizes], fn=None, js="onCalcResolutionHires", inputs=sizes, outputs=[], **QUIET)
 
 
-def connect_upscale(tab: Txt2ImgTab, task_id: gr.Textbox) -> None:
+def connect_upscale(tab: GenerationTab) -> None:
     """The button that gives the selected picture a hires pass. The second input after the task is the
     gallery's index.
     """
     index = gr.Number(value=-1, precision=0, visible=False)
-    leading = [task_id, tab.output.gallery, index, tab.output.generation_info]
+    leading = [tab.task_id, tab.output.gallery, index, tab.output.generation_info]
     tab.output.button_upscale.click(
         fn=call_queue.wrap_gradio_gpu_call(txt2img_job.txt2img_upscale, extra_outputs=[None, "", ""]),
         js="submit_txt2img_upscale",
