@@ -515,6 +515,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
         init_image.prepare(self, all_seeds, create_random_tensors)
 
     def sample(self, conditioning, unconditional_conditioning, seeds, subseeds, subseed_strength, prompts):
+        if self.sampler.sd_model is not self.sd_model:
+            # In the batch before, a refiner took the sampler along to its own model.
+            self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
         noise = self.rng.next()
         if self.initial_noise_multiplier != 1.0:
             self.extra_generation_params["Noise multiplier"] = self.initial_noise_multiplier

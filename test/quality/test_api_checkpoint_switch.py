@@ -73,6 +73,18 @@ def test_each_batch_begins_with_the_base_model_again(txt2img, second_checkpoint)
     assert batches.pixels == [*txt2img(**refiner).pixels, *txt2img(seed=2, **refiner).pixels]
 
 
+@pytest.mark.parametrize("kept_models", [1, 2])
+def test_each_batch_of_img2img_begins_with_the_base_model_again(img2img, second_checkpoint, monkeypatch, kept_models):
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", kept_models)
+    one_seed_for_all = {"subseed": 5, "subseed_strength": 1e-6}
+    batches = img2img(
+        n_iter=2, steps=4, refiner_checkpoint=second_checkpoint, refiner_switch_at=0.6, **one_seed_for_all
+    )
+    first, second = batches.images[-2:]
+    assert distance(first, second) < 1
+    assert distance(first, img2img(steps=4, **one_seed_for_all).images[0]) > 1
+
+
 def test_next_job_and_settings_are_untouched(txt2img, second_checkpoint):
     before, settings = txt2img(), dict(shared.opts.data)
     txt2img(refiner_checkpoint=second_checkpoint, refiner_switch_at=0.3)
