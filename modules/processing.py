@@ -213,7 +213,7 @@ class StableDiffusionProcessing:
     def txt2img_image_conditioning(self, x, width=None, height=None):
         """Image conditioning for the loaded model when there is no picture. x: latent (B, C, h, w)."""
         self.is_using_inpainting_conditioning = conds.takes_masked_image(self.sd_model)
-        seed = self.seeds[0] if self.seeds else 0
+        seed = self.seeds[-1] if self.seeds else 0
         return conds.text_only_conditioning(self.sd_model, x, width or self.width, height or self.height, seed)
 
     def depth2img_image_conditioning(self, source_image):

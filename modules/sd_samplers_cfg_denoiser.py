@@ -163,12 +163,14 @@ class CFGDenoiser(nn.Module):
         )
 
     def skips_uncond(self, sigma: Tensor, s_min_uncond: float) -> bool:
-        """Whether this call leaves the negative prompt out; recorded in infotext."""
+        """Whether this call leaves the negative prompt out, which InstructPix2Pix cannot; recorded in infotext."""
+        if self.is_edit_model:
+            return False
         settings, recorded = self.sampler.settings, self.p.extra_generation_params
         if settings.skip_early_cond != 0 and self.step / self.total_steps <= settings.skip_early_cond:
             recorded["Skip Early CFG"] = settings.skip_early_cond
             return True
-        if s_min_uncond <= 0 or self.is_edit_model or not (self.step % 2 or settings.s_min_uncond_all):
+        if s_min_uncond <= 0 or not (self.step % 2 or settings.s_min_uncond_all):
             return False
         if sigma[0] >= s_min_uncond:
             return False

@@ -196,7 +196,7 @@ def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -
     # Only a weight below 1 makes the conditioning depend on the picture; decoding it is dear.
     if getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight) < 1.0:
         return samples, p.img2img_image_conditioning(latents.decode_first_stage(p.sd_model, samples), samples)
-    return samples, p.txt2img_image_conditioning(samples)
+    return samples, p.txt2img_image_conditioning(samples, p.hr_upscale_to_x, p.hr_upscale_to_y)
 
 
 def upscale_pixels(
@@ -268,6 +268,8 @@ def sample(
             p, decoded, lambda image, index: save_before_hires(p, image, index, infotext)
         )
     shared.state.nextjob()
+    if image_conditioning.shape[2:] == samples.shape[2:]:  # not where the model takes none
+        image_conditioning = truncate(p, image_conditioning)
     samples = truncate(p, samples)
 
     p.rng = rng.ImageRNG(
