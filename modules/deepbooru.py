@@ -29,14 +29,14 @@ class DeepDanbooru:
         self.model: Any = None
 
     def load(self) -> None:
-        """Load the network, if it is not loaded yet; raises NotSupported if it is not installed."""
+        """Load the network, if it is not loaded yet; raises NotFound if it is not installed."""
         if self.model is not None:
             return
         folder = Path(shared.models_path) / "torch_deepdanbooru"
         files = sorted(folder.glob("*.pt"))
         tags = folder / TAGS_FILE
         if not files or not tags.is_file():
-            raise errors.NotSupported(
+            raise errors.NotFound(
                 "the DeepDanbooru model is not installed: put the network as a TorchScript file (*.pt) and the names of"
                 f" its outputs ({TAGS_FILE}, one a line) into {folder}"
             )
@@ -59,7 +59,7 @@ class DeepDanbooru:
             devices.torch_gc()
 
     def tag(self, pil_image: Image.Image) -> str:
-        """Return the tags of an image, separated by commas; raises NotSupported if the network is not installed."""
+        """Return the tags of an image, separated by commas; raises NotFound if the network is not installed."""
         self.start()
         try:
             return self.tag_multi(pil_image)

@@ -145,8 +145,8 @@ def compose_grid(images: Sequence[Image.Image], rows: int, columns: int, backgro
 
 
 def _tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    if overlap >= tile:
-        raise InvalidInput(f"tiles of {tile} pixels cannot overlap by {overlap}; choose a smaller overlap", "overlap")
+    if not 0 <= overlap < tile:
+        raise InvalidInput(f"tiles of {tile} pixels cannot overlap by {overlap}; choose 0 to {tile - 1}", "overlap")
     count = max(math.ceil((length - overlap) / (tile - overlap)), 1)
     step = (length - tile) / (count - 1) if count > 1 else 0
     starts = [int(index * step) for index in range(count)]
@@ -156,7 +156,7 @@ def _tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 def split_grid(image: Image.Image, tile_w: int = 512, tile_h: int = 512, overlap: int = 64) -> Grid:
     """Cut image into tiles that overlap by at least overlap pixels; the last ones are aligned to the far edges.
 
-    Raises InvalidInput if the overlap is not smaller than a tile.
+    Raises InvalidInput if the overlap is negative, or not smaller than a tile.
     """
     grid = Grid([], tile_w, tile_h, image.width, image.height, overlap)
     columns = _tile_starts(image.width, tile_w, overlap)

@@ -96,7 +96,7 @@ class InterrogateModels:
     def load(self) -> None:
         """Load what is not loaded yet and move it to the interrogator's device.
 
-        Raises NotSupported if a model is not installed.
+        Raises NotFound if a model is not installed.
         """
         if self.blip_model is None:
             self.blip_model = self.load_blip_model()
@@ -164,7 +164,7 @@ class InterrogateModels:
     def interrogate(self, pil_image: Image.Image) -> str:
         """Return a description of an image: the caption, then the words, separated by commas.
 
-        Raises NotSupported if a model is not installed.
+        Raises NotFound if a model is not installed.
         """
         self.load()
         try:
@@ -187,7 +187,7 @@ def _normalised(features: torch.Tensor) -> torch.Tensor:
 
 def _model_folder(folder: Path, what: str) -> Path:
     if not (folder / "config.json").is_file():
-        raise errors.NotSupported(
+        raise errors.NotFound(
             f"the interrogator's models are not installed: put {what} in Hugging Face's layout (config.json, weights,"
             f" tokenizer) into {folder}"
         )

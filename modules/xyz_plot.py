@@ -178,12 +178,13 @@ class Axis:
 
 
 def read_axis(
-    p: StableDiffusionProcessing, option: AxisOption, text: str, chosen: list[str], csv_mode: bool, keeps_random: bool
+    p: StableDiffusionProcessing, option: AxisOption, text: str | None, chosen: Any, csv_mode: bool, keeps_random: bool
 ) -> Axis:
     """An axis from the chosen values, where it has a menu and csv_mode is off; if there are none, from the typed text.
 
     Seeds left to chance become random ones, unless keeps_random.
     """
+    text = text or ""
     if option.label == "Nothing":
         return Axis(option, [0], text)
     if option.choices is not None and not csv_mode and (chosen or not text):

@@ -11,7 +11,7 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from modules import processing, sd_samplers, sd_samplers_common, shared
+from modules import errors, processing, sd_samplers, sd_samplers_common, shared
 from modules import scripts as scripts_module
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
@@ -159,7 +159,7 @@ class Script(scripts_module.Script):
     def run(
         self,
         p: StableDiffusionProcessing,
-        _: str,
+        _: Any,
         override_sampler: bool,
         override_prompt: bool,
         original_prompt: str,
@@ -171,6 +171,8 @@ class Script(scripts_module.Script):
         randomness: float,
         sigma_adjustment: bool,
     ) -> Processed:
+        if st < 1:
+            raise errors.InvalidInput(f"Decode steps is {st}, but must be at least 1", field="script_args")
         if override_sampler:
             p.sampler_name = "Euler"
         if override_prompt:

@@ -51,8 +51,8 @@ class Script(scripts.Script):
         p: StableDiffusionProcessing,
         loops: int,
         final_denoising_strength: float,
-        denoising_curve: str,
-        append_interrogation: str,
+        denoising_curve: str | None,
+        append_interrogation: str | None,
     ) -> Processed:
         fix_seed(p)
         p.extra_generation_params = {
@@ -85,7 +85,7 @@ def stopped() -> bool:
 class Loops:
     """The loops over one job, with what of its beginning each repetition goes back to."""
 
-    append_interrogation = "None"
+    append_interrogation: str | None = "None"
 
     def __init__(self, p: StableDiffusionProcessing, loops: int, final_strength: float, curve: Any):
         self.p = p
@@ -132,12 +132,11 @@ class Loops:
 
     def interrogated_prompt(self) -> str:
         """The prompt of the job with a description of the current picture after it."""
-        image = self.p.init_images[0]
-        text = (
-            shared.interrogator.interrogate(image)
-            if self.append_interrogation == "CLIP"
-            else deepbooru.model.tag(image)
-        )
+        image, text = self.p.init_images[0], ""
+        if self.append_interrogation == "CLIP":
+            text = shared.interrogator.interrogate(image)
+        elif self.append_interrogation == "DeepBooru":
+            text = deepbooru.model.tag(image)
         return f"{self.prompt}, {text}" if self.prompt else text
 
     def result(self, pictures: list[Image.Image]) -> Processed:

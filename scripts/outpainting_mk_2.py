@@ -98,10 +98,10 @@ class Script(scripts.Script):
     def run(
         self,
         p: StableDiffusionProcessing,
-        _: str,
+        _: Any,
         pixels: int,
-        mask_blur: int,
-        direction: list[str],
+        mask_blur: float,
+        direction: list[str] | str,
         noise_q: float,
         color_variation: float,
     ) -> Processed:

@@ -55,9 +55,9 @@ class Script(scripts.Script):
         self,
         p: StableDiffusionProcessing,
         pixels: int,
-        mask_blur: int,
-        inpainting_fill: int | str,
-        direction: list[str],
+        mask_blur: float,
+        inpainting_fill: Any,
+        direction: list[str] | str,
     ) -> Processed:
         p.mask_blur = int(mask_blur) * 2
         p.inpainting_fill = inpainting_fill
@@ -116,6 +116,8 @@ def make_anew(p: StableDiffusionProcessing, tiles: list[Tile]) -> tuple[int | No
     seed, info = None, ""
     made: list[Image.Image] = []
     for number, tile in enumerate(tiles, 1):
+        if state.interrupted or state.stopping_generation:
+            break
         state.job = f"Batch {number} out of {len(tiles)}"
         p.init_images, p.image_mask, p.latent_mask = [tile.cell[2]], tile.mask, tile.latent_mask
         processed = processing.process_images(p)

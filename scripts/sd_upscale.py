@@ -60,7 +60,7 @@ class Script(scripts.Script):
     def run(
         self,
         p: StableDiffusionProcessing,
-        _: str,
+        _: Any,
         overlap: int,
         upscaler_index: int | str,
         scale_factor: float,
@@ -92,6 +92,8 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
         p.seed = seed + repetition
         made: list[Image.Image] = []
         for batch in range(batches):
+            if state.interrupted or state.stopping_generation:
+                break
             p.batch_size = batch_size
             p.init_images = sources[batch * batch_size : (batch + 1) * batch_size]
             state.job = f"Batch {batch + 1 + repetition * batches} out of {state.job_count}"
@@ -108,4 +110,6 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
             images.save_image(
                 combined, p.outpath_samples, "", seed + repetition, p.prompt, opts.samples_format, info=info, p=p
             )
+        if state.interrupted or state.stopping_generation:
+            break
     return Processed(p, results, seed, info or "")

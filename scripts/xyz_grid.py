@@ -411,18 +411,23 @@ class Script(scripts.Script):
     def shown_values(
         self, axis_type: int | None, text: str, chosen: list[str] | None, csv_mode: bool
     ) -> tuple[Any, Any, Any]:
-        """Updates for fill button, text and menu; values go over from text to menu and back."""
+        """Updates for fill button, text and menu; values go over from text to menu and back. What stays as it is comes
+        without a value, as the user may be typing by now.
+        """
         option = self.current_axis_options[axis_type or 0]
         choices = option.choices() if option.choices is not None else []
         has_menu = bool(choices) and not csv_mode
+        new_text, new_chosen = text, [value for value in chosen or [] if value in choices]
         if has_menu and text:
-            chosen, text = [value for value in csv_string_to_list_strip(text) if value in choices], ""
+            new_text, new_chosen = "", [value for value in csv_string_to_list_strip(text) if value in choices]
         elif csv_mode and chosen:
-            chosen, text = [], list_to_csv_string([value for value in chosen if value in choices])
+            new_text, new_chosen = list_to_csv_string(new_chosen), []
+        text_value = {} if new_text == text else {"value": new_text}
+        chosen_value = {} if new_chosen == (chosen or []) else {"value": new_chosen}
         return (
             gr.update(visible=bool(choices)),
-            gr.update(visible=not has_menu, value=text),
-            gr.update(visible=has_menu, choices=choices, value=[value for value in chosen or [] if value in choices]),
+            gr.update(visible=not has_menu, **text_value),
+            gr.update(visible=has_menu, choices=choices, **chosen_value),
         )
 
     def all_values(self, axis_type: int | None, csv_mode: bool) -> tuple[Any, Any]:
@@ -433,18 +438,28 @@ class Script(scripts.Script):
         choices = option.choices()
         return (list_to_csv_string(choices), gr.update()) if csv_mode else (gr.update(), choices)
 
+    def axis_option(self, axis_type: int | None) -> AxisOption:
+        """What an entry of the type menus varies, the first for none. Raises InvalidInput if there is none."""
+        try:
+            return self.current_axis_options[axis_type or 0]
+        except IndexError as e:
+            last = len(self.current_axis_options) - 1
+            raise errors.InvalidInput(
+                f"There is no axis type {axis_type}: the last is {last}", field="script_args"
+            ) from e
+
     def run(
         self,
         p: StableDiffusionProcessing,
         x_type: int | None,
-        x_values: str,
-        x_values_dropdown: list[str],
+        x_values: str | None,
+        x_values_dropdown: Any,
         y_type: int | None,
-        y_values: str,
-        y_values_dropdown: list[str],
+        y_values: str | None,
+        y_values_dropdown: Any,
         z_type: int | None,
-        z_values: str,
-        z_values_dropdown: list[str],
+        z_values: str | None,
+        z_values_dropdown: Any,
         draw_legend: bool,
         include_lone_images: bool,
         include_sub_grids: bool,
@@ -460,7 +475,7 @@ class Script(scripts.Script):
         if not opts.return_grid:
             p.batch_size = 1
         axes = tuple(
-            read_axis(p, self.current_axis_options[axis_type or 0], text, chosen, csv_mode, no_fixed_seeds)
+            read_axis(p, self.axis_option(axis_type), text, chosen, csv_mode, no_fixed_seeds)
             for axis_type, text, chosen in (
                 (x_type, x_values, x_values_dropdown),
                 (y_type, y_values, y_values_dropdown),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import typing
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from modules import script_ui
 from modules.errors import InvalidInput
+from modules.paths_internal import script_path
 from modules.scripts import Script, ScriptRunner
+
+SHIPPED_SCRIPTS = os.path.join(script_path, "scripts", "")
 
 
 def script_name_to_index(name: str, scripts: list[Script], field: str = "script_name") -> int:
@@ -54,11 +62,33 @@ def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) 
     ]
     if script is not None:
         args[0] = index + 1
+        check_args(script, request.script_args)
         given.append((script, request.script_args))
     for owner, values in given:
         for place, value in zip(range(owner.args_from, owner.args_to), values, strict=False):
             args[place] = value
     return args, script
+
+
+def check_args(script: Script, values: list) -> None:
+    """Raises InvalidInput for a value whose type the script's run() can't work with.
+
+    Asked are the annotations of the scripts that ship with the program: other authors may mean theirs less strictly.
+    Switches take anything, as Python does.
+    """
+    if not os.path.abspath(script.filename).startswith(SHIPPED_SCRIPTS):
+        return
+    run = type(script).run
+    kinds = typing.get_type_hints(run)
+    names = [name for name in inspect.signature(run).parameters if name not in ("self", "p")]
+    for name, value in zip(names, values, strict=False):
+        kind = kinds.get(name, Any)
+        if kind is bool:
+            continue
+        try:
+            TypeAdapter(kind).validate_python(value, strict=True)
+        except ValidationError as e:
+            raise InvalidInput(f"script_args: {name} is {value!r}: {e.errors()[0]['msg']}", field="script_args") from e
 
 
 def given_args(name: str, entry: Any) -> list:

@@ -126,5 +126,5 @@ def test_unknown_option_names_itself(client):
 def test_interrogate_says_that_its_models_are_missing(client):
     assert client.post("/sdapi/v1/interrogate", json={"image": FACE, "model": "no such"}).status_code == 404
     response = client.post("/sdapi/v1/interrogate", json={"image": FACE, "model": "clip"})
-    assert response.status_code == 501
+    assert response.status_code == 404
     assert response.json()["detail"]

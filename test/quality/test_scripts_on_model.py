@@ -98,6 +98,34 @@ def test_bad_axis_is_bad_input(script_error, args):
     assert response.json()["field"] == "script_args"
 
 
+@pytest.mark.parametrize(
+    ("tab", "name", "args"),
+    [
+        ("txt2img", "x/y/z plot", [99]),
+        ("txt2img", "x/y/z plot", ["Seed"]),
+        ("txt2img", "x/y/z plot", [4, 6]),
+        ("txt2img", "prompt matrix", [False, False, ["positive"]]),
+        ("txt2img", "prompt matrix", [False, False, "positive", "comma", None]),
+        ("txt2img", "prompts from file or textbox", [False, False, "start", None]),
+        ("img2img", "loopback", ["many"]),
+        ("img2img", "sd upscale", ["", None]),
+        ("img2img", "sd upscale", ["", -16]),
+        ("img2img", "sd upscale", ["", 16, 1.5]),
+        ("img2img", "outpainting mk2", ["", 64, {}]),
+        ("img2img", "poor man's outpainting", [64, 4, "fill", 5]),
+        ("img2img", "img2img alternative test", ["", True, True, "", "", True, 0]),
+    ],
+    ids=str,
+)
+def test_bad_script_argument_is_bad_input(script_error, tab, name, args):
+    response = script_error(tab, script_name=name, script_args=args)
+    assert response.status_code == 422, response.text
+
+
+def test_what_python_takes_for_a_switch_is_taken(request_pictures):
+    request_pictures("txt2img", TXT2IMG, prompt="red|apple", script_name="prompt matrix", script_args=[None, 1])
+
+
 def test_plot_equals_single_pictures(request_pictures):
     rest = [0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, False]
     pictures, info = request_pictures("txt2img", TXT2IMG, script_name="X/Y/Z plot", script_args=[4, "1,2", [], *rest])

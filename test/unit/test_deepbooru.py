@@ -5,7 +5,7 @@ from torch import nn
 
 from modules import shared
 from modules.deepbooru import DeepDanbooru, re_special
-from modules.errors import ModelLoadError, NotSupported
+from modules.errors import ModelLoadError, NotFound
 
 TAGS = ["1girl", "long_hair", "smile_(object)", "rating:safe", "sky"]
 IMAGE = Image.new("RGB", (60, 40), (51, 102, 204))
@@ -35,7 +35,7 @@ def tagger(folder):
 
 
 def test_missing_model_is_named_with_its_folder(folder):
-    with pytest.raises(NotSupported, match="DeepDanbooru model is not installed"):
+    with pytest.raises(NotFound, match="DeepDanbooru model is not installed"):
         DeepDanbooru().tag(IMAGE)
 
 

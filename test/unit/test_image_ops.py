@@ -165,6 +165,7 @@ def test_luminosity_stays_in_range():
     assert image_ops.blend_luminosity(dark_blue, black).max() <= 1
 
 
-def test_overlap_as_large_as_a_tile_is_refused():
-    with pytest.raises(InvalidInput, match="choose a smaller overlap"):
-        image_ops.split_grid(Image.new("RGB", (30, 30)), 16, 16, 48)
+@pytest.mark.parametrize("overlap", [48, 16, -1])
+def test_overlap_that_no_tiles_can_have_is_refused(overlap):
+    with pytest.raises(InvalidInput, match="choose 0 to"):
+        image_ops.split_grid(Image.new("RGB", (30, 30)), 16, 16, overlap)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from modules import devices, interrogate, shared, shared_items, torchvision_ops
-from modules.errors import NotSupported
+from modules.errors import NotFound
 from modules.interrogate import Category, InterrogateModels
 from modules.model_load import clip_tokenizer_dir
 
@@ -89,10 +89,10 @@ def test_settings_list_the_categories(interrogator, monkeypatch):
 
 
 def test_missing_models_are_named_with_their_folder(interrogator, folders):
-    with pytest.raises(NotSupported, match=r"not installed: put a BLIP captioning model.*BLIP"):
+    with pytest.raises(NotFound, match=r"not installed: put a BLIP captioning model.*BLIP"):
         interrogator.interrogate(IMAGE)
     save_blip(folders / "models" / "BLIP")
-    with pytest.raises(NotSupported, match=r"not installed: put a CLIP ViT-L/14 model.*CLIP-interrogator"):
+    with pytest.raises(NotFound, match=r"not installed: put a CLIP ViT-L/14 model.*CLIP-interrogator"):
         interrogator.interrogate(IMAGE)
 
 

@@ -166,7 +166,12 @@ def test_single_loop_keeps_its_strength(script, jobs):
 
 @pytest.mark.parametrize(
     ("prompt", "kind", "expected"),
-    [("red apple", "CLIP", "red apple, caption"), ("", "CLIP", "caption"), ("x", "DeepBooru", "x, tags")],
+    [
+        ("red apple", "CLIP", "red apple, caption"),
+        ("", "CLIP", "caption"),
+        ("x", "DeepBooru", "x, tags"),
+        ("x", "none", "x, "),
+    ],
 )
 def test_loopback_may_describe_the_picture(script, jobs, monkeypatch, prompt, kind, expected):
     loopback = script("loopback")
@@ -226,6 +231,24 @@ def test_missing_tiles_are_black(script, jobs, monkeypatch):
     monkeypatch.setattr(processing, "process_images", lambda p: Processed(p, [], p.seed, ""))
     result = script("sd_upscale").Script().run(img2img(), "", 0, "None", 1.0)
     assert result.images[0].getpixel((0, 0)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("flag", ["interrupted", "stopping_generation"])
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("sd_upscale", ("", 0, "Lanczos", 2.0)), ("poor_mans_outpainting", (32, 4, 1, ["right", "down"]))],
+)
+def test_no_tile_is_begun_once_stopped(script, jobs, monkeypatch, flag, name, args):
+    process_images = processing.process_images
+
+    def stop(p):
+        setattr(shared.state, flag, True)
+        return process_images(p)
+
+    monkeypatch.setattr(processing, "process_images", stop)
+    result = script(name).Script().run(img2img(n_iter=2), *args)
+    assert len(jobs) == 1
+    assert len(result.images) == 1
 
 
 def test_poor_mans_outpainting_makes_tiles_along_the_edges(script, jobs):
@@ -414,9 +437,9 @@ class TestAxes:
     def test_axis_shows_text_or_menu(self, plot_script):
         def shown(label, text="", chosen=None, csv_mode=False):
             updates = plot_script.shown_values(self.index(plot_script, label), text, chosen, csv_mode)
-            return [update["visible"] for update in updates], updates[1]["value"], updates[2]["value"]
+            return [update["visible"] for update in updates], *[update.get("value") for update in updates[1:]]
 
-        assert shown("Steps", "4") == ([False, True, False], "4", [])
+        assert shown("Steps", "4") == ([False, True, False], None, None)  # what is typed meanwhile stays
         assert shown("RNG source", "CPU, bad") == ([True, False, True], "", ["CPU"])
         assert shown("RNG source", "", ["CPU", "NV"], csv_mode=True) == ([True, True, False], "CPU,NV", [])
 
