@@ -71,14 +71,14 @@ def serve(running: server.Server) -> None:
             logger.info("Stopping server...")
             return
         if command == "restart":
-            reload(running)
+            app = reload(running, app)
         else:
             logger.warning("unknown server command: %s", command)
 
 
-def reload(running: server.Server) -> None:
-    """Load scripts and settings anew and build the page from them; requests wait meanwhile."""
-    from modules import initialize, script_callbacks
+def reload(running: server.Server, app: FastAPI) -> FastAPI:
+    """Load scripts and settings anew and build the page from them, in place of app; requests wait meanwhile."""
+    from modules import initialize, script_callbacks, ui_security
 
     logger.info("Reloading the page...")
     running.detach()
@@ -88,8 +88,11 @@ def reload(running: server.Server) -> None:
     script_callbacks.script_unloaded_callback()
     startup_timer.record("scripts unloaded callback")
     initialize.initialize_rest(reload_script_modules=True)
-    running.attach(create_app())
+    rebuilt = create_app()
+    ui_security.keep_logins(app, rebuilt)
+    running.attach(rebuilt)
     announce(running, is_first=False)
+    return rebuilt
 
 
 def create_app() -> FastAPI:

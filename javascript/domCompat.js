@@ -26,10 +26,17 @@
         for (const sign of document.querySelectorAll(".empty[aria-label]:not([role])")) sign.setAttribute("role", "img");
     }
 
+    /** A menu whose label is not shown says in its field what it is for, as text fields can. */
+    function giveMenusAPlaceholder() {
+        const selector = ".gradio-dropdown span.sr-only[data-testid=block-info] ~ .wrap input[role=combobox]:not([placeholder])";
+        for (const input of document.querySelectorAll(selector)) input.placeholder = input.getAttribute("aria-label") ?? "";
+    }
+
     function adaptDom() {
         liftTabButtons();
         liftTextFields();
         giveEmptySignsARole();
+        giveMenusAPlaceholder();
     }
 
     Object.assign(window, {adaptDom});

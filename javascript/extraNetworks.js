@@ -50,7 +50,7 @@
             search.addEventListener("input", () => filterPages([...place.children].filter(isInPlace)));
         }
         extraNetworksShowControlsForPage(tabname, selectedPage(tabname));
-        rememberPrompts(tabname);
+        for (const id of [`${tabname}_prompt`, `${tabname}_neg_prompt`]) extraNetworksRegisterPromptForTab(tabname, id);
     }
 
     /** Filters all pages of a tab, each by its own search. */
@@ -65,15 +65,13 @@
         return element(`${id}_pane`) ? id : null;
     }
 
-    /** Cards write into the prompt that was used last. */
-    function rememberPrompts(tabname) {
-        const prompts = [`${tabname}_prompt`, `${tabname}_neg_prompt`].map((id) => document.querySelector(`#${id} textarea`));
-        window.activePromptTextarea[tabname] ??= prompts[0];
-        for (const textarea of prompts) {
-            if (!textarea || textarea.dataset.remembered) continue;
-            textarea.dataset.remembered = "true";
-            textarea.addEventListener("focus", () => (window.activePromptTextarea[tabname] = textarea));
-        }
+    /** Has cards write into a prompt of a tab when it is the one that was used last. */
+    function extraNetworksRegisterPromptForTab(tabname, id) {
+        const textarea = document.querySelector(`#${id} textarea`);
+        if (!textarea || textarea.dataset.remembered) return;
+        textarea.dataset.remembered = "true";
+        window.activePromptTextarea[tabname] ??= textarea;
+        textarea.addEventListener("focus", () => (window.activePromptTextarea[tabname] = textarea));
     }
 
     /** Puts the rows of the prompts before everything in a page's tab, or without a page back into their container. */
@@ -139,7 +137,7 @@
     window.uiAfterScriptsTimeout = null;
     window.executedAfterScripts = false;
     Object.assign(window, {
-        toggleCss, setupExtraNetworks, setupExtraNetworksForTab, extraNetworksMovePromptToTab,
+        toggleCss, setupExtraNetworks, setupExtraNetworksForTab, extraNetworksRegisterPromptForTab, extraNetworksMovePromptToTab,
         extraNetworksShowControlsForPage, extraNetworksUnrelatedTabSelected, extraNetworksTabSelected,
         extraNetworksControlRefreshOnClick, saveCardPreview, scheduleAfterScriptsCallbacks
     });

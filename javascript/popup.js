@@ -1,8 +1,6 @@
 "use strict";
 // The popup over the page: shows an element made by a script, or one of the page, which goes back to its place afterwards.
 {
-    let globalPopup = null;
-    let globalPopupInner = null;
     let lastFocused = null;
 
     /** Elements of the page that popups have shown, by id. */
@@ -28,14 +26,14 @@
     }
 
     function makePopup() {
-        globalPopup = document.createElement("div");
+        const globalPopup = document.createElement("div");
         globalPopup.className = "global-popup";
         globalPopup.style.display = "none";
         const close = document.createElement("button");
         Object.assign(close, {type: "button", className: "global-popup-close", title: "Close (Esc)"});
         close.setAttribute("aria-label", "Close");
         close.addEventListener("click", closePopup);
-        globalPopupInner = document.createElement("div");
+        const globalPopupInner = document.createElement("div");
         globalPopupInner.className = "global-popup-inner";
         globalPopupInner.tabIndex = -1;
         globalPopupInner.setAttribute("role", "dialog");
@@ -43,6 +41,7 @@
         globalPopup.append(close, globalPopupInner);
         globalPopup.addEventListener("click", (event) => event.target === globalPopup && closePopup());
         (gradioApp().querySelector(".main") ?? document.body).append(globalPopup);
+        Object.assign(window, {globalPopup, globalPopupInner});
     }
 
     /** Shows an element over the page, in place of what was shown there before. */
@@ -69,5 +68,7 @@
         if (event.key === "Escape") closePopup();
     });
 
+    window.globalPopup = null;
+    window.globalPopupInner = null;
     Object.assign(window, {storedPopupIds, popup, popupId, closePopup});
 }

@@ -28,7 +28,7 @@
     }
 
     function settingsShowOneTab() {
-        const chosen = gradioApp().querySelector("#settings > .tab-nav > button.selected");
+        const chosen = gradioApp().querySelector("#settings .tab-nav > button.selected");
         for (const page of pages()) {
             page.style.display = `${page.id}-button` === chosen?.id ? "flex" : "none";
         }
@@ -49,11 +49,14 @@
         else settingsShowOneTab();
     }
 
-    /** Puts the search field before the list of pages and the buttons after it. */
+    /** Puts the search field above the list of pages and the buttons below it. */
     function moveControls(nav) {
+        const sidebar = document.createElement("div");
+        sidebar.id = "settings_sidebar";
+        nav.before(sidebar);
         const field = gradioApp().getElementById("settings_search");
-        nav.insertBefore(field, nav.firstChild);
-        nav.append(gradioApp().getElementById("settings_show_all_pages"), gradioApp().getElementById("settings_show_one_page"));
+        const buttons = ["settings_show_all_pages", "settings_show_one_page"].map((id) => gradioApp().getElementById(id));
+        sidebar.append(field, nav, ...buttons);
         onEdit("settingsSearch", field.querySelector("input, textarea"), SEARCH_DELAY_MS, () => {
             search(field.querySelector("input, textarea").value);
         });
@@ -94,7 +97,7 @@
     }
 
     onUiLoaded(() => onOptionsAvailable(() => {
-        const nav = gradioApp().querySelector("#settings > .tab-nav");
+        const nav = gradioApp().querySelector("#settings .tab-nav");
         moveControls(nav);
         addCategoryHeadings(nav);
         addComments();

@@ -195,6 +195,13 @@ def register_embedded() -> None:
         checkpoint_aliases.update({name: info for name in info.ids if name not in names_taken})
 
 
+def companion_of(filename: str) -> str:
+    """The path that a checkpoint's preview, description and notes are named after: its own, but for the one that comes
+    with the program a file of its name in the user's folder.
+    """
+    return os.path.join(model_path, os.path.basename(filename)) if filename == embedded_checkpoint else filename
+
+
 def checkpoint_tiles(use_short: bool = False) -> list[str]:
     """Titles of all checkpoints, or their short ones."""
     return [info.short_title if use_short else info.title for info in checkpoints_list.values()]

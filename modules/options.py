@@ -219,7 +219,7 @@ class Options:
         onchange handler fails the old value is put back. Raises KeyError for an unknown key, AssertionError for a
         frozen one.
         """
-        if self.data.get(key) == value:
+        if self.data.get(key, self.get_default(key)) == value:
             return False
         option = self.data_labels[key]
         if is_api and option.restrict_api:

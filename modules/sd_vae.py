@@ -11,8 +11,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from modules import (
     checkpoints,
     devices,
@@ -124,7 +122,7 @@ def resolve_vae_from_setting() -> VaeResolution:
 
 def resolve_vae_from_user_metadata(checkpoint_file: str) -> VaeResolution:
     """What the user noted with the checkpoint: "vae" in the JSON file beside it."""
-    name = extra_networks.get_user_metadata(checkpoint_file).get("vae")
+    name = extra_networks.get_user_metadata(checkpoints.companion_of(checkpoint_file)).get("vae")
     if name == "None":
         return VaeResolution()
     if name in vae_dict:
@@ -157,7 +155,6 @@ def load_vae_dict(filename: str, map_location: str | None) -> weights.StateDict:
     return {key: tensor for key, tensor in tensors.items() if not key.startswith(("loss", "model_ema."))}
 
 
-@torch.inference_mode(False)
 def load_vae(model: WebuiSdModel, vae_file: str | None = None, vae_source: str = "from unknown source") -> None:
     """Has a model use the VAE in a file; None gives it its own back.
 

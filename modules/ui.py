@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import gradio as gr
 import torch
 
 from modules import (
+    errors,
     gradio_extensons,
     infotext_utils,
     script_callbacks,
@@ -33,7 +34,7 @@ from modules import (
     ui_txt2img,
     version,
 )
-from modules.paths_internal import script_path
+from modules.paths_internal import data_path, script_path
 from modules.shared import cmd_opts, opts
 
 for media_type, suffix in (
@@ -79,7 +80,8 @@ TABS: tuple[TabRow, ...] = (
 
 
 class PageBlocks(gr.Blocks):
-    """The page. What a browser gets when it asks for it shows the settings as they are then, not as it was built.
+    """The page. What a browser gets when it asks for it shows settings and lists of files as they are then, not as it
+    was built.
 
     A load event could do the same, but the front end takes seconds for one with that many outputs.
     """
@@ -90,13 +92,24 @@ class PageBlocks(gr.Blocks):
     def config(self) -> dict[str, Any]:
         if self.settings is not None and self._config:
             properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
-            for component, current in self.settings.current_properties():
+            for component, current in (*self.current_choices(), *self.settings.current_properties()):
                 if "choices" in current:
                     current["choices"] = [
                         choice if isinstance(choice, tuple) else (choice, choice) for choice in current["choices"]
                     ]
                 properties[component._id].update(current)
         return self._config
+
+    def current_choices(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """(component, choices) of every menu with a button that looks for files anew."""
+        for component in self.blocks.values():
+            arguments = getattr(component, "refreshed_args", None)
+            if not callable(arguments) or not isinstance(component, gr.Dropdown):
+                continue
+            try:
+                yield component, {name: value for name, value in arguments().items() if name == "choices"}
+            except Exception as e:  # it may be an extension's
+                errors.display(e, f"looking up the choices of {component.elem_id}")
 
     @config.setter
     def config(self, value: dict[str, Any]) -> None:
@@ -183,10 +196,14 @@ def create_tabs(page: Page, interfaces: Sequence[Interface]) -> None:
 
 
 def create_audio_notification() -> None:
-    """The sound that is played when pictures are done, if there is a file of that name."""
-    path = os.path.join(script_path, "notification.mp3")
-    if os.path.exists(path) and opts.notification_audio:
-        gr.Audio(interactive=False, value=path, elem_id="audio_notification", visible=False)
+    """The sound that is played when pictures are done, if the user has put one into the data folder or beside the
+    program.
+    """
+    paths = (os.path.join(folder, "notification.mp3") for folder in (data_path, script_path))
+    path = next(filter(os.path.isfile, paths), None)
+    if path is not None and opts.notification_audio:  # gr.Audio fetches nothing while it is hidden
+        address = html.escape(ui_gradio_extensions.webpath(path))
+        gr.HTML(f'<audio src="{address}" preload="auto"></audio>', elem_id="audio_notification", visible=False)
 
 
 def gr_show(visible: bool = True) -> dict[str, Any]:

@@ -320,6 +320,8 @@ def create_refresh_button(
     refreshed_args: the properties to set, or a function that returns them after `refresh_method` has run.
     """
     components = refresh_component if isinstance(refresh_component, list) else [refresh_component]
+    for component in components:
+        component.refreshed_args = refreshed_args  # for a page that is loaded later, see ui.PageBlocks
     label = next((component.label for component in components if getattr(component, "label", None)), None)
 
     def refresh() -> Any:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from modules import sd_models, shared, ui_extra_networks_html, ui_extra_networks_page
+from modules import checkpoints, sd_models, shared, ui_extra_networks_html, ui_extra_networks_page
 from modules.ui_extra_networks_checkpoints_user_metadata import CheckpointUserMetadataEditor
 
 
@@ -14,14 +14,6 @@ def card_name(checkpoint: sd_models.CheckpointInfo) -> str:
     """The file's name, or its path below the folder when another file has that name."""
     is_known_by_it = sd_models.checkpoint_aliases.get(checkpoint.name_for_extra) is checkpoint
     return checkpoint.name_for_extra if is_known_by_it else checkpoint.name
-
-
-def companion_stem(checkpoint: sd_models.CheckpointInfo) -> str:
-    """Path, without extension, of a checkpoint's preview and description: beside it, but for the one that comes with
-    the program in the user's folder.
-    """
-    path = os.path.join(sd_models.model_path, checkpoint.name) if checkpoint.is_embedded else checkpoint.filename
-    return os.path.splitext(path)[0]
 
 
 class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
@@ -38,8 +30,9 @@ class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
         checkpoint = sd_models.checkpoint_aliases.get(name)
         if checkpoint is None:
             return None
-        path = companion_stem(checkpoint)
-        search_terms = [self.search_terms_from_path(checkpoint.filename)]
+        companion = checkpoints.companion_of(checkpoint.filename)
+        path = os.path.splitext(companion)[0]
+        search_terms = [self.search_terms_from_path(companion)]
         if checkpoint.sha256:
             search_terms.append(checkpoint.sha256)
         return {
@@ -60,6 +53,9 @@ class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
             item = self.create_item(title, index)
             if item is not None:
                 yield item
+
+    def companion_of(self, item: dict[str, Any]) -> str | None:
+        return checkpoints.companion_of(item["filename"])
 
     def allowed_directories_for_previews(self) -> list[str]:
         return [path for path in (shared.cmd_opts.ckpt_dir, sd_models.model_path) if path]

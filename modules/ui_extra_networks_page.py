@@ -109,6 +109,10 @@ class ExtraNetworksPage:
         """
         raise NotImplementedError
 
+    def companion_of(self, item: dict[str, Any]) -> str | None:
+        """The path that what the user writes about an item is named after; its ending does not matter."""
+        return item.get("filename")
+
     def allowed_directories_for_previews(self) -> list[str]:
         """Folders whose pictures the browser may see; the models lie in them."""
         return []
@@ -120,7 +124,8 @@ class ExtraNetworksPage:
 
     def read_user_metadata(self, item: dict[str, Any], use_cache: bool = True) -> None:
         """Adds to an item what the user has written about it; use_cache: trust what was listed of the folders."""
-        metadata = extra_networks.get_user_metadata(item.get("filename"), lister=self.lister if use_cache else None)
+        lister = self.lister if use_cache else None
+        metadata = extra_networks.get_user_metadata(self.companion_of(item), lister=lister)
         if metadata.get("description") is not None:
             item["description"] = metadata["description"]
         item["user_metadata"] = metadata

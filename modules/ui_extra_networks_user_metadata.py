@@ -172,7 +172,7 @@ class UserMetadataEditor:
 
     def write_user_metadata(self, name: str, metadata: dict[str, Any]) -> None:
         """Writes the JSON file beside an item's file."""
-        path = os.path.splitext(self.get_item(name)["filename"])[0] + ".json"
+        path = os.path.splitext(self.page.companion_of(self.get_item(name)))[0] + ".json"
         try:
             util.write_text_atomically(path, json.dumps(metadata, indent=4, ensure_ascii=False))
         except OSError as e:

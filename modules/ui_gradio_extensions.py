@@ -54,7 +54,7 @@ def css_html() -> str:
         for path in sheets
         if os.path.isfile(path)
     ]
-    return "\n".join([*links, f"<style>{background_css()}{gallery_height_css()}</style>", ""])
+    return "\n".join([*links, f"<style>{background_css()}{gallery_height_css()}{viewer_css()}</style>", ""])
 
 
 def background_css() -> str:
@@ -72,6 +72,12 @@ def gallery_height_css() -> str:
     if not re.fullmatch(r"[\w.%()+*/ ,-]+", height):
         return ""
     return f".gradio-container.gradio-container {{ --gallery-height: {height}{'px' if height.isdigit() else ''}; }}"
+
+
+def viewer_css() -> str:
+    """How much the viewer's buttons, and the bar they stand on, cover of the picture."""
+    icons, toolbar = (getattr(shared.opts, f"sd_webui_modal_lightbox_{part}_opacity") for part in ("icon", "toolbar"))
+    return f"#lightboxModal {{ --lightbox-icon-opacity: {icons:g}; --lightbox-toolbar-opacity: {toolbar:g}; }}"
 
 
 def reload_javascript() -> None:

@@ -88,6 +88,16 @@ def page_of(app: FastAPI) -> gradio.routes.App | None:
     return next((inner for inner in mounted if isinstance(inner, gradio.routes.App)), None)
 
 
+def keep_logins(old: FastAPI, new: FastAPI) -> None:
+    """Has who is logged in stay so when the page is built anew, unless the user or the password is no longer valid."""
+    before, after = page_of(old), page_of(new)
+    if before is None or after is None or not isinstance(after.auth, dict):
+        return
+    still_valid = {user for user, password in (before.auth or {}).items() if after.auth.get(user) == password}
+    after.cookie_id = before.cookie_id
+    after.tokens = {token: user for token, user in before.tokens.items() if user in still_valid}
+
+
 def basic_login(header: str) -> tuple[str, str] | None:
     """User and password of an Authorization header."""
     scheme, _, encoded = header.partition(" ")

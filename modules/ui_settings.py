@@ -62,11 +62,21 @@ def widget_arguments(info: OptionInfo) -> dict[str, Any]:
 
 
 def current_value(key: str) -> Any:
-    """The user's value of a setting; until a checkpoint has been chosen, the one that will be loaded first."""
+    """The user's value of a setting; that of the checkpoint as its menu has it."""
     value = opts.data.get(key, opts.data_labels[key].default)
-    if key == "sd_model_checkpoint" and value is None and sd_models.checkpoints_list:
-        return sd_models.select_checkpoint().title
-    return value
+    return checkpoint_in_menu(value) if key == "sd_model_checkpoint" else value
+
+
+def checkpoint_in_menu(name: str | None) -> str | None:
+    """What the menu calls a checkpoint, which the setting may name by its title of before its hash was known; the one
+    that will be loaded first if none has been chosen.
+    """
+    info = sd_models.checkpoint_aliases.get(name)
+    if name is None and sd_models.checkpoints_list:
+        info = sd_models.select_checkpoint()
+    if info is None:
+        return name
+    return info.short_title if opts.sd_checkpoint_dropdown_use_short else info.title
 
 
 def get_value_for_setting(key: str) -> Any:
@@ -258,10 +268,9 @@ class UiSettings:
             info = opts.data_labels[key]
             if info.do_not_save:
                 continue
-            properties = {"value": current_value(key)}
             if callable(info.component_args):
-                properties |= {name: value for name, value in widget_arguments(info).items() if name == "choices"}
-            yield component, properties
+                yield component, {k: v for k, v in widget_arguments(info).items() if k == "choices"}
+            yield component, {"value": current_value(key)}
 
     def connect_quicksetting(self, key: str, info: OptionInfo) -> None:
         """Stores a quick setting as soon as the user has finished changing it."""
@@ -391,6 +400,6 @@ def licenses_html() -> str:
             f"<tr><td>{html.escape(name)} {html.escape(info['Version'])}</td><td>{html.escape(licence[:80])}</td></tr>"
         )
     return (
-        f"<h2>This program</h2><pre>{own}</pre><h2>Packages it uses</h2>"
+        f"<h2>This program</h2><pre tabindex='0'>{own}</pre><h2>Packages it uses</h2>"
         f"<table><thead><tr><th>Package</th><th>Licence</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )

@@ -271,6 +271,7 @@ def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer
     script.parent.mkdir(parents=True)
     script.write_text(EXTENSION, encoding="utf8")
     shutil.copy(ROOT / "test" / "golden" / "inputs" / "styles.csv", data_dir / "styles.csv")
+    (data_dir / "notification.mp3").write_bytes(b"ID3")
     server = PageServer(data_dir)
     try:
         server.wait()

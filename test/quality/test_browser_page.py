@@ -51,6 +51,25 @@ def test_viewer_turns_over_zooms_and_closes(site):
     assert not viewer.is_visible()
 
 
+def test_a_sound_tells_that_pictures_are_done(site):
+    page = site.page
+    assert page.evaluate("fetch(document.querySelector('#audio_notification audio').src).then((it) => it.ok)")
+    page.evaluate(
+        """() => {
+            window.volumes = [];
+            HTMLMediaElement.prototype.play = function () {
+                window.volumes.push(this.volume);
+                return Promise.resolve();
+            };
+        }"""
+    )
+    page.evaluate("() => { opts.notification_volume = 40; }")
+    site.small()
+    site.generate()
+    page.wait_for_function("window.volumes.length > 0")
+    assert page.evaluate("window.volumes") == [0.4]
+
+
 def test_a_dropped_picture_fills_the_prompt_and_paste_the_rest(site, picture_file):
     site.transfer_file("#txt2img_prompt textarea", picture_file, "drop")
     site.page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('Steps: 9')")
@@ -148,6 +167,14 @@ def test_a_phone_needs_no_sideways_scrolling(phone, tab):
     phone.page.wait_for_timeout(300)
     wide = phone.page.evaluate("document.documentElement.scrollWidth")
     assert wide <= PHONE["width"]
+
+
+def test_a_phone_shows_the_list_of_settings(phone):
+    phone.show("settings")
+    buttons = phone.page.locator("#settings .tab-nav > button[role=tab]")
+    places = [buttons.nth(i).bounding_box() for i in range(2)]
+    assert all(place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"] for place in places)
+    assert places[0]["y"] < places[1]["y"]
 
 
 def test_on_a_phone_controls_and_results_stand_below_each_other(phone):

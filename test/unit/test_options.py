@@ -169,6 +169,10 @@ class TestSet:
             opts.set("nonsense", 1)
         assert opts.set("nonsense", None) is False
 
+    def test_a_default_that_no_file_has_named_yet_is_no_change(self, opts, tmp_path):
+        opts.load(str(tmp_path / "there is none.json"))
+        assert opts.set("number", opts.get_default("number")) is False and opts.data == {}
+
     def test_the_api_cannot_set_what_is_closed_to_it(self, opts):
         assert opts.set("secret", "x", is_api=True) is False
         assert opts.set("secret", "x") is True

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from modules import shared, ui
+from modules import sd_models, shared, ui
 from modules.ui import Interface
 
 
@@ -51,6 +51,17 @@ def test_page_shows_the_settings_of_now(page, monkeypatch):
     assert all(len(choice) == 2 for choice in choices) and ("None", "None") in [tuple(choice) for choice in choices]
 
 
+def test_page_lists_the_checkpoints_of_now(page, monkeypatch, caplog):
+    monkeypatch.setattr(sd_models, "checkpoint_tiles", lambda use_short=False: ["later [0123456789]"])
+    broken = next(block for block in page.blocks.values() if block.elem_id == "modelmerger_bake_in_vae")
+    monkeypatch.setattr(broken, "refreshed_args", lambda: 1 / 0)
+    title = ("later [0123456789]", "later [0123456789]")
+    assert properties(page, "modelmerger_primary_model_name")["choices"] == [title]
+    assert title in properties(page, "hr_checkpoint")["choices"]
+    assert ("None", "None") in properties(page, "modelmerger_bake_in_vae")["choices"]
+    assert "modelmerger_bake_in_vae" in caplog.text
+
+
 def test_tab_of_an_extension(app, monkeypatch):
     with gr.Blocks() as blocks:
         gr.Textbox(label="Mine", elem_id="mine_text")
@@ -60,14 +71,23 @@ def test_tab_of_an_extension(app, monkeypatch):
     assert page.ui_loadsave.ui_settings["mine/Mine/value"] == ""
 
 
-def test_sound_is_played_if_there_is_one(program, tmp_path, monkeypatch):
-    monkeypatch.setattr(ui, "script_path", str(tmp_path))
+@pytest.mark.parametrize("place", ["data_path", "script_path"])
+def test_sound_is_played_if_there_is_one(program, tmp_path, monkeypatch, place):
+    for name in ("data_path", "script_path"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(ui, name, str(tmp_path / name))
+    sound = tmp_path / place / "notification.mp3"
     with gr.Blocks() as blocks:
         ui.create_audio_notification()
         assert not blocks.blocks
-        (tmp_path / "notification.mp3").write_bytes(b"ID3")
+        sound.write_bytes(b"ID3")
+        monkeypatch.setitem(shared.opts.data, "notification_audio", False)
         ui.create_audio_notification()
-    assert [block.elem_id for block in blocks.blocks.values()][-1] == "audio_notification"
+        assert not blocks.blocks
+        monkeypatch.setitem(shared.opts.data, "notification_audio", True)
+        ui.create_audio_notification()
+    made = list(blocks.blocks.values())[-1]
+    assert made.elem_id == "audio_notification" and f'<audio src="file={sound}' in made.value
 
 
 def test_footer_names_versions():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modules import checkpoints, sd_hijack, sd_models, shared, ui_extra_networks
+from modules import checkpoints, sd_hijack, sd_models, sd_vae, shared, ui_extra_networks
 from modules.ui_extra_networks_checkpoints import ExtraNetworksPageCheckpoints
 from modules.ui_extra_networks_hypernets import ExtraNetworksPageHypernetworks
 from modules.ui_extra_networks_page import path_is_parent
@@ -51,6 +51,26 @@ class TestCheckpoints:
         assert set(two_of_a_name) <= files
         for name, item in page.items.items():
             assert page.create_item(name)["filename"] == item["filename"]
+
+    def test_notes_on_the_embedded_one_are_kept_with_the_users_files(self, app, monkeypatch):
+        page = ExtraNetworksPageCheckpoints()
+        page.create_html("txt2img")
+        editor = page.create_user_metadata_editor(None, "txt2img")
+        notes = os.path.join(sd_models.model_path, "demo-emoji.json")
+        assert not os.path.exists(notes)
+        editor.save_user_metadata("demo-emoji", "small", "", "some.vae.pt")
+        try:
+            monkeypatch.setitem(sd_vae.vae_dict, "some.vae.pt", "/some.vae.pt")
+            assert sd_vae.resolve_vae(checkpoints.embedded_checkpoint).vae == "/some.vae.pt"
+            page.create_html("txt2img")
+            assert page.items["demo-emoji"]["description"] == "small"
+        finally:
+            os.unlink(notes)
+
+    def test_a_search_for_its_name_finds_the_embedded_one(self, app):
+        page = ExtraNetworksPageCheckpoints()
+        page.create_html("txt2img")
+        assert "demo-emoji" in " ".join(page.items["demo-emoji"]["search_terms"])
 
     def test_preview_of_the_embedded_one_can_be_seen(self, app):
         page = ExtraNetworksPageCheckpoints()

@@ -238,3 +238,30 @@ def test_only_uploaded_files_are_values_of_components(flags, tmp_path):
     assert "not uploaded" in read(str(secret)).text and 'secret"' not in read(str(secret)).text
     [uploaded] = client.post("/gradio_api/upload", files={"files": ("a.txt", b"mine")}).json()
     assert read(uploaded).json()["data"] == ["mine"]
+
+
+class TestLoginsOutliveAReload:
+    def logged_in(self, client):
+        return client.get("/extension/files").status_code == 200
+
+    def rebuilt(self, client, auth):
+        """A client with the same cookies, of a page built anew for these users."""
+        app = make_app(auth=auth)
+        ui_security.keep_logins(client.app, app)
+        return TestClient(app, cookies=client.cookies)
+
+    @pytest.fixture
+    def client(self, closed_client):
+        assert closed_client.post("/login", data={"username": "ann", "password": "p:w"}).status_code == 200
+        assert self.logged_in(closed_client)
+        return closed_client
+
+    def test_same_user(self, client):
+        assert self.logged_in(self.rebuilt(client, [("bob", "x"), ("ann", "p:w")]))
+
+    @pytest.mark.parametrize("auth", [[("bob", "x")], [("ann", "changed")]])
+    def test_not_of_who_may_no_longer_log_in(self, client, auth):
+        assert not self.logged_in(self.rebuilt(client, auth))
+
+    def test_page_without_logins(self, client):
+        assert self.logged_in(self.rebuilt(client, None))

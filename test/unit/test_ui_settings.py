@@ -109,6 +109,17 @@ def test_checkpoint_shown_before_one_was_chosen(stored, monkeypatch):
     assert ui_settings.current_value("sd_model_checkpoint") == "first"
 
 
+@pytest.mark.parametrize(("use_short", "shown"), [(False, "a/b.safetensors [01]"), (True, "b [01]")])
+def test_checkpoint_is_shown_as_its_menu_has_it(stored, monkeypatch, use_short, shown):
+    info = SimpleNamespace(title="a/b.safetensors [01]", short_title="b [01]")
+    monkeypatch.setitem(sd_models.checkpoint_aliases, "a/b.safetensors", info)
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoint_dropdown_use_short", use_short)
+    monkeypatch.setitem(shared.opts.data, "sd_model_checkpoint", "a/b.safetensors")
+    assert ui_settings.current_value("sd_model_checkpoint") == shown
+    monkeypatch.setitem(shared.opts.data, "sd_model_checkpoint", "gone")
+    assert ui_settings.current_value("sd_model_checkpoint") == "gone"
+
+
 def test_report_is_checked(program):
     assert ui_settings.check_sysinfo(None) == ""
     report = sysinfo.get()
