@@ -308,7 +308,8 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
-        repaired = [ftfy.fix_text(text) for text in texts]
+        # The tokenizer's own lower case, character by character, knows no final sigma.
+        repaired = [ftfy.fix_text(text).lower() for text in texts]
         return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
 
     def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -154,6 +154,7 @@ def test_clip_token_ids(clip):
 
 def test_clip_repairs_text_before_it_is_cut(clip):
     assert clip.tokenize(["don’t ＣＡＴ"]) == clip.tokenize(["don't cat"])
+    assert clip.tokenize(["ΣΑΣ"]) == clip.tokenize(["σας"])
 
 
 def test_clip_encodes_to_the_last_layer(clip):
