@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from modules import shared
 from modules.errors import InvalidInput
 
@@ -18,10 +20,10 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
     that are hidden, restricted, or closed to the API are left as they are. With restore_afterwards False the values
     become the user's, in memory, and stay.
 
-    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value that
-    is no number where the setting is one.
+    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value the
+    setting cannot have (`checked_value`).
     """
-    allowed = {key: _checked(key, value) for key, value in (overrides or {}).items() if _may_override(key)}
+    allowed = {key: checked_value(key, value) for key, value in (overrides or {}).items() if _may_override(key)}
     if not restore_afterwards:
         for key, value in allowed.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
@@ -49,12 +51,19 @@ def _may_override(key: str) -> bool:
         raise InvalidInput(f"override_settings: {e}", key) from e
 
 
-def _checked(key: str, value: Any) -> Any:
-    """The value of an override. Numbers may come as text."""
-    default = shared.opts.get_default(key)
-    if isinstance(default, bool) or not isinstance(default, int | float) or isinstance(value, int | float):
+KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+"""Types of settings that are checked, and how a message calls them."""
+
+
+def checked_value(key: str, value: Any) -> Any:
+    """A value from a request for a setting. Numbers and switches may come as text, texts as numbers; null is taken.
+
+    Raises InvalidInput for a value of another kind, which no job could work with.
+    """
+    kind = type(shared.opts.get_default(key))
+    if kind not in KINDS or value is None or (kind is not str and isinstance(value, int | float)):
         return value
     try:
-        return type(default)(value)
-    except (TypeError, ValueError) as e:
-        raise InvalidInput(f"override_settings: {key} is {value!r}, but must be a number", key) from e
+        return TypeAdapter(kind, config={"coerce_numbers_to_str": True}).validate_python(value)
+    except ValidationError as e:
+        raise InvalidInput(f"the setting {key} is {value!r}, but must be {KINDS[kind]}", key) from e

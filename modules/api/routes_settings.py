@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
-from modules import sd_models, shared
+from modules import runtime_utils, sd_models, shared
 from modules.api import models
 from modules.errors import InvalidInput, NotFound
 
@@ -44,7 +44,7 @@ def apply_setting(key: str, value: Any) -> None:
             return
         raise InvalidInput(f"there is no setting {key!r}; /sdapi/v1/options lists them", field=key)
     try:
-        shared.opts.set(key, value, is_api=True)
+        shared.opts.set(key, runtime_utils.checked_value(key, value), is_api=True)
     except AssertionError as e:
         raise InvalidInput(f"the setting {key!r} is frozen by a command line flag", field=key) from e
 

@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from modules import shared
 from test.quality import golden
 
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 1}
@@ -114,6 +115,41 @@ def test_image_of_a_batch_equals_the_single_run_with_its_seed(client):
     (single,) = golden.pictures_of(txt2img(client, seed=2, steps=3).json())
     assert golden.pixel_problem(batch[1], single) is None
     assert golden.pixel_problem(batch[0], single) is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "sent", "stored"),
+    [
+        ("CLIP_stop_at_last_layers", "2", 2),
+        ("grid_save", "false", False),
+        ("grid_save", 0, 0),
+        ("hide_samplers", ["PLMS"], ["PLMS"]),
+        ("samples_filename_pattern", 5, "5"),
+        ("sd_vae", None, None),
+    ],
+)
+def test_settings_get_the_type_they_have(client, setting, sent, stored):
+    before = client.get("/sdapi/v1/options").json()[setting]
+    try:
+        assert client.post("/sdapi/v1/options", json={setting: sent}).status_code == 200
+        value = shared.opts.data[setting]
+        assert (value, type(value)) == (stored, type(stored))
+        assert client.get("/sdapi/v1/options").json()[setting] == stored
+    finally:
+        client.post("/sdapi/v1/options", json={setting: before})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"CLIP_stop_at_last_layers": "two"}, {"quicksettings_list": "x"}, {"grid_save": "maybe"}, {"font": ["a"]}],
+    ids=str,
+)
+def test_setting_of_another_type_is_refused(client, change):
+    response = client.post("/sdapi/v1/options", json=change)
+    assert response.status_code == 422
+    assert response.json()["field"] in change
+    assert client.get("/sdapi/v1/options").status_code == 200
+    assert txt2img(client, override_settings=change).status_code == 422
 
 
 def test_unknown_option_names_itself(client):
