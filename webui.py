@@ -183,7 +183,7 @@ def wants_browser() -> bool:
 
 def open_tunnels(running: server.Server) -> None:
     """Open the public addresses --share and --ngrok ask for; without one the local address still works."""
-    from modules import errors, ngrok
+    from modules import ngrok
 
     def share() -> None:
         import secrets
@@ -198,5 +198,10 @@ def open_tunnels(running: server.Server) -> None:
 
     tunnels: dict[str, Any] = {"--share": cmd_opts.share and share, "--ngrok": cmd_opts.ngrok and ngrok_tunnel}
     for flag, open_tunnel in tunnels.items():
-        if open_tunnel:
-            errors.run(open_tunnel, flag)
+        if not open_tunnel:
+            continue
+        try:
+            open_tunnel()
+        except Exception as e:  # the network, or a package, whose exceptions are of many kinds
+            causes = ": ".join(str(error).rstrip(".") for error in (e, e.__cause__) if error)
+            logger.error("%s gives no public address: %s. The local address works.", flag, causes)

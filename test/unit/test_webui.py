@@ -85,14 +85,17 @@ def test_tunnel_that_fails_leaves_the_local_address(flags, monkeypatch, listener
     networking = pytest.importorskip("gradio.networking")
 
     def refuse(*args):
-        raise RuntimeError("Could not get share link from Gradio API Server.")
+        raise RuntimeError("Could not get share link from Gradio API Server.") from OSError("Name not known")
 
     monkeypatch.setattr(networking, "setup_tunnel", refuse)
     monkeypatch.setattr(ngrok, "connect", lambda token, port, options: f"https://{token}.example.org:{port}")
     flags(share=True, ngrok="me", nowebui=True)
     running = server.Server(listener)
     webui.announce(running)
-    assert "Could not get share link" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "--share gives no public address: Could not get share link from Gradio API Server: Name not known. "
+        "The local address works."
+    ]
     printed = capsys.readouterr().out.splitlines()
     assert printed[1:] == [
         f"ngrok tunnel: https://me.example.org:{running.port}",
