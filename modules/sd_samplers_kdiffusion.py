@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modules import devices, sampling, sd_samplers_common, sd_samplers_extra, sd_schedulers
+from modules import devices, errors, sampling, sd_samplers_common, sd_samplers_extra, sd_schedulers
 from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 from modules.shared import opts
@@ -119,6 +119,12 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             sigmas = scheduler.function(n=steps, **self._scheduler_arguments(p, scheduler), device=devices.cpu)
         if discard:
             sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
+        if not torch.isfinite(sigmas).all():
+            raise errors.InvalidInput(
+                "The noise levels of the schedule are no numbers: put its settings (sigma_max, rho, beta_dist_alpha, "
+                "beta_dist_beta) back, and use_downcasted_alpha_bar or Zero Terminal SNR off, which overflow together",
+                "scheduler",
+            )
         return sigmas.cpu()
 
     def _scheduler(self, p: Any) -> sd_schedulers.Scheduler | None:
@@ -142,6 +148,8 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             arguments["sigma_min"] = recorded["Schedule min sigma"] = settings.sigma_min
         if settings.sigma_max not in (0, table_max):
             arguments["sigma_max"] = recorded["Schedule max sigma"] = settings.sigma_max
+        if min(arguments.values()) <= 0:
+            raise errors.InvalidInput("The settings sigma_min and sigma_max cannot be negative", "sigma_min")
         if scheduler.default_rho != -1 and settings.rho not in (0, scheduler.default_rho):
             arguments["rho"] = recorded["Schedule rho"] = settings.rho
         if scheduler.need_inner_model:

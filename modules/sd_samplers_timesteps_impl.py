@@ -7,7 +7,12 @@ from typing import Any
 from torch import Tensor
 
 from modules import sampling
+from modules.errors import InvalidInput
 from modules.sampling.steps import Callback, ExtraArgs, NoiseSampler
+from modules.sampling.unipc import SKIP_TYPES, VARIANTS
+
+UNIPC_CHOICES = {"uni_pc_variant": VARIANTS, "uni_pc_skip_type": SKIP_TYPES}
+"""Setting -> the values that UniPC knows."""
 
 
 def alphas_cumprod_of(model: Any) -> Tensor:
@@ -69,8 +74,12 @@ def unipc(
     disable: bool | None = None,
     is_img2img: bool = False,
 ) -> Tensor:
-    """UniPC with the variant, spacing and order of the settings."""
+    """UniPC with the variant, spacing and order of the settings. Raises InvalidInput for those it does not know."""
     settings = model.sampler.settings
+    for name, choices in UNIPC_CHOICES.items():
+        value = getattr(settings, name)
+        if value not in choices:
+            raise InvalidInput(f"The setting {name} is {value!r}, but must be one of {', '.join(choices)}", name)
     return sampling.sample_unipc(
         model,
         x,
@@ -81,7 +90,7 @@ def unipc(
         alphas_cumprod=alphas_cumprod_of(model),
         variant=settings.uni_pc_variant,
         skip_type=settings.uni_pc_skip_type,
-        order=settings.uni_pc_order,
+        order=max(settings.uni_pc_order, 1),
         lower_order_final=settings.uni_pc_lower_order_final,
         is_img2img=is_img2img,
     )

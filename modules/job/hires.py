@@ -160,12 +160,11 @@ def count_second_pass(p: StableDiffusionProcessingTxt2Img) -> None:
 
 
 def start_from_image(p: StableDiffusionProcessingTxt2Img) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """(latent, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass; the one that the upscaler
-    does not need is None.
+    """(latents, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass of every picture of the
+    batch; the ones that the upscaler does not need are None.
     """
-    pixels = torch.from_numpy(
-        np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)[None]
-    )
+    image = np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)
+    pixels = torch.from_numpy(image[None].repeat(len(p.seeds), axis=0))
     if p.latent_scale_mode is None:
         return None, pixels * 2.0 - 1.0
     return encode(p, pixels), None

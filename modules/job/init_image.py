@@ -205,6 +205,8 @@ def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) 
         batch = prepared.arrays[0][None].repeat(p.batch_size, axis=0)
         repeat = p.batch_size
     elif 1 < count <= p.batch_size:
+        if len({array.shape for array in prepared.arrays}) > 1:
+            raise InvalidInput("init_images differ in size, which resize_mode 3 cannot take", field="resize_mode")
         p.batch_size = count
         batch = np.array(prepared.arrays)
         repeat = 1

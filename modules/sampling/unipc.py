@@ -45,6 +45,9 @@ class VPSchedule:
         return float(np.interp(log_alpha, self.log_alphas[::-1], self.times[::-1]))
 
 
+SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
+
+
 def spaced_times(schedule: VPSchedule, skip_type: str, start: float, end: float, n: int) -> list[float]:
     """n + 1 falling times: even in t ("time_uniform"), in √t ("time_quadratic") or in λ ("logSNR")."""
     if skip_type == "logSNR":

@@ -197,9 +197,9 @@ def test_copies_before_the_second_pass(txt2img, data_dir):
 
 def test_picture_in_place_of_the_first_pass(txt2img):
     for upscaler in ("Latent", "Lanczos"):
-        given = txt2img(**HIRES | {"hr_upscaler": upscaler}, firstpass_image=FACE, width=64, height=64)
-        assert given.images[0].size == (96, 96)
-        assert given.pixels != txt2img(**HIRES | {"hr_upscaler": upscaler}).pixels
+        given = txt2img(**HIRES | {"hr_upscaler": upscaler}, firstpass_image=FACE, width=64, height=64, batch_size=2)
+        assert [image.size for image in given.images] == [(96, 96), (96, 96)]
+        assert given.pixels[0] != txt2img(**HIRES | {"hr_upscaler": upscaler}).pixels[0]
 
 
 def test_prompt_lists_of_an_extension(txt2img, monkeypatch):

@@ -13,6 +13,7 @@ from test.quality import golden
 
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 1}
 FACE = golden.resolved("@file:inputs/face128.png")
+WIDE = golden.resolved("@file:inputs/face160x96.png")
 
 
 def txt2img(client, **fields):
@@ -56,6 +57,14 @@ def test_is_taken(client, fields):
         ({"override_settings": {"no_such_setting": 1}}, 422, "no_such_setting"),
         ({"override_settings": {"CLIP_stop_at_last_layers": 99}}, 422, "CLIP_stop_at_last_layers"),
         ({"override_settings": {"samples_format": "exe"}, "save_images": True}, 422, "samples_format"),
+        ({"override_settings": {"sigma_min": -1.0}, "scheduler": "Karras"}, 422, "sigma_min"),
+        ({"override_settings": {"beta_dist_alpha": 0.0}, "scheduler": "Beta"}, 422, "scheduler"),
+        (
+            {"override_settings": {"use_downcasted_alpha_bar": True, "sd_noise_schedule": "Zero Terminal SNR"}},
+            422,
+            "scheduler",
+        ),
+        ({"override_settings": {"uni_pc_variant": "bh3"}, "sampler_name": "UniPC"}, 422, "uni_pc_variant"),
         ({"firstpass_image": "not base64!", "enable_hr": True, "denoising_strength": 0.5}, 422, "image"),
     ],
     ids=str,
@@ -79,9 +88,10 @@ def test_is_refused_by_name_and_the_server_goes_on(client, fields, status, field
         ({"init_images": ["http://127.0.0.1:9/x.png"]}, 403),
         ({"init_images": [FACE], "denoising_strength": -0.5}, 422),
         ({"init_images": [FACE, FACE, FACE]}, 422),
+        ({"init_images": [FACE, WIDE], "batch_size": 2, "resize_mode": 3}, 422),
         ({"init_images": [FACE], "mask": "nonsense"}, 422),
     ],
-    ids=["none", "null", "nonsense", "local address", "strength", "too many", "mask"],
+    ids=["none", "null", "nonsense", "local address", "strength", "too many", "of two sizes", "mask"],
 )
 def test_img2img_refusals(client, fields, status):
     response = client.post("/sdapi/v1/img2img", json=SMALL | fields)
