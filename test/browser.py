@@ -265,7 +265,6 @@ class Site:
 @pytest.fixture(scope="session")
 def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
     """The program, started once, with an extension that reads p.runtime_context."""
-    find_browser()
     data_dir = tmp_path_factory.mktemp("page")
     script = data_dir / "extensions" / "reads-context" / "scripts" / "reads_context.py"
     script.parent.mkdir(parents=True)
