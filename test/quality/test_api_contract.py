@@ -50,6 +50,60 @@ def test_request_fields_and_defaults(schema, path):
             assert ours["properties"][field].get("default") == row["default"], field
 
 
+JSON_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "object": "object",
+    "dict": "object",
+    "list": "array",
+    "list[str]": "array",
+    "list[FileData]": "array",
+    "Literal[0, 1]": "integer",
+}
+
+
+def types_of(schema, field):
+    """What JSON types the description of a field allows."""
+    if "anyOf" in field:
+        return set().union(*(types_of(schema, choice) for choice in field["anyOf"]))
+    return {resolved(schema, field)["type"]}
+
+
+def resolved(schema, field):
+    return schema["components"]["schemas"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+
+
+@pytest.mark.parametrize("path", [path for path in REQUEST_MODELS if path.startswith("/sdapi")])
+def test_request_types(schema, path):
+    body = schema["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    ours = resolved(schema, body)["properties"]
+    theirs = {
+        row["name"]: {JSON_TYPES[row["type"]]} | ({"null"} if row.get("nullable") else set())
+        for row in REQUEST_MODELS[path]["fields"]
+    }
+    assert {name: types_of(schema, field) for name, field in ours.items()} == theirs
+
+
+RESPONSES = [
+    row
+    for row in API["endpoints"]
+    if row["path"].startswith("/sdapi")
+    and row["path"] not in NOT_YET
+    and isinstance(row["response"], dict)
+    and isinstance(row["response"].get("fields"), list)
+]
+
+
+@pytest.mark.parametrize("row", RESPONSES, ids=lambda row: row["path"])
+def test_answer_fields(schema, row):
+    answer = schema["paths"][row["path"]][row["method"].lower()]["responses"]["200"]["content"]["application/json"]
+    shape = answer["schema"]["items"] if "list_of" in row["response"] else answer["schema"]
+    fields = resolved(schema, shape)["properties"]
+    assert set(fields) == {field["name"] for field in row["response"]["fields"]}
+
+
 def test_docs_page_is_served(client):
     assert client.get("/docs").status_code == 200
 
