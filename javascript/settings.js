@@ -27,11 +27,11 @@
         setShowAll(true);
     }
 
+    /** Shows the page whose button is chosen; by its place, as two sections of settings may have one id. */
     function settingsShowOneTab() {
-        const chosen = gradioApp().querySelector("#settings .tab-nav > button.selected");
-        for (const page of pages()) {
-            page.style.display = `${page.id}-button` === chosen?.id ? "flex" : "none";
-        }
+        const buttons = [...gradioApp().querySelectorAll("#settings .tab-nav > button[role=tab]")];
+        const chosen = buttons.findIndex((button) => button.classList.contains("selected"));
+        pages().forEach((page, i) => page.style.setProperty("display", i === chosen ? "flex" : "none"));
         setShowAll(false);
     }
 
@@ -40,11 +40,15 @@
         return gradioApp().querySelectorAll("#settings [id^=column_settings_] > .form > *, #settings [id^=column_settings_] > :not(.form)");
     }
 
+    /** What a row is found by: what it says, and the names of its settings in files and the API. */
+    function termsOf(row) {
+        const ids = [row, ...row.querySelectorAll("[id^=setting_]")].map((element) => element.id.replace(/^setting_/, ""));
+        return [row.textContent, ...ids].join("\n").toLowerCase();
+    }
+
     function search(text) {
         const wanted = text.trim().toLowerCase();
-        for (const row of rows()) {
-            row.classList.toggle("settings-not-found", !row.textContent.toLowerCase().includes(wanted));
-        }
+        for (const row of rows()) row.classList.toggle("settings-not-found", !termsOf(row).includes(wanted));
         if (wanted) settingsShowAllTabs();
         else settingsShowOneTab();
     }

@@ -145,8 +145,70 @@ def test_searching_settings_shows_what_matches(site):
     page.wait_for_function("!document.getElementById('setting_samples_save')?.offsetParent")
     search.fill("notification.mp3")
     page.wait_for_function("document.getElementById('setting_notification_audio').offsetParent")
+    search.fill("sd_webui_modal_lightbox_icon")
+    page.wait_for_function("document.getElementById('setting_sd_webui_modal_lightbox_icon_opacity').offsetParent")
+    assert not page.locator("#setting_notification_audio").is_visible()
     search.fill("")
-    page.wait_for_function("!document.getElementById('setting_notification_audio').offsetParent")
+    page.wait_for_function("!document.getElementById('setting_sd_webui_modal_lightbox_icon_opacity').offsetParent")
+
+
+def test_each_section_of_settings_is_shown_alone(site):
+    site.show("settings")
+    shown = site.page.evaluate(
+        """async () => {
+            const shown = [];
+            for (const button of document.querySelectorAll("#settings .tab-nav > button[role=tab]")) {
+                button.click();
+                await new Promise((resolve) => setTimeout(resolve, 50));
+                const pages = [...document.querySelectorAll("#settings > .tabitem")];
+                shown.push([button.innerText, pages.filter((page) => page.offsetParent).length]);
+            }
+            return shown;
+        }"""
+    )
+    assert len(shown) > 20 and [name for name, count in shown if count != 1] == []
+
+
+WEIGHTS = [
+    ("red ap|ple, car", "Control+ArrowUp", "red (<apple>:1.1), car"),
+    ("red (ap|ple:1.1), car", "Control+ArrowDown", "red <apple>, car"),
+    ("((ap|ple)), car", "Control+ArrowUp", "(<apple>:1.3), car"),
+    ("[ap|ple] car", "Control+ArrowDown", "(<apple>:0.8) car"),
+    ("[cat:d|og:0.5]", "Control+ArrowUp", "[(<cat:dog>:1.1):0.5]"),
+    ("(x:-0.1|)", "Control+ArrowDown", "(<x>:-0.2)"),
+    ("(a (b|:1.2) c:1.3)", "Control+ArrowUp", "(a (<b>:1.3) c:1.3)"),
+    ("a, b|b, c", "Alt+ArrowLeft", "< bb>,a, c"),
+    ("a|, b", "Alt+ArrowLeft", "a|, b"),
+]
+
+
+@pytest.mark.parametrize(("before", "key", "after"), WEIGHTS)
+def test_keys_change_weights_and_order(site, before, key, after):
+    """`|` is the caret, `< >` the selection."""
+    site.page.evaluate("() => { opts.keyedit_precision_attention = 0.1; }")
+    caret = before.index("|")
+    site.prompt().fill(before.replace("|", ""))
+    site.prompt().evaluate("(field, at) => field.setSelectionRange(at, at)", caret)
+    site.page.keyboard.press(key)
+    text, start, end = site.prompt().evaluate("field => [field.value, field.selectionStart, field.selectionEnd]")
+    marked = f"<{text[start:end]}>" if end > start else "|"
+    assert text[:start] + marked + text[end:] == after
+
+
+def test_escape_stops_a_job_and_its_key_starts_another(site):
+    page = site.page
+    page.evaluate("() => { window.localStorage.removeItem('txt2img_task_id'); }")
+    site.small(steps=150, size=256)
+    site.prompt().focus()
+    before = site.sources()
+    for _ in range(2):  # pressed again, it stops the job that runs and starts the next
+        task = page.evaluate("localStorage.getItem('txt2img_task_id')")
+        page.keyboard.press("Control+Enter")
+        page.wait_for_function("before => (localStorage.getItem('txt2img_task_id') ?? before) !== before", arg=task)
+    page.wait_for_function("document.getElementById('txt2img_interrupt').style.display === 'block'")
+    page.wait_for_function("document.querySelector('.progressDiv .progress')?.dataset.text?.includes('%')")
+    page.keyboard.press("Escape")
+    site.wait_for_result("txt2img", before)
 
 
 def test_translations_are_shown(site):
