@@ -77,13 +77,14 @@ router = APIRouter(prefix="/sd_extra_networks", tags=["page"])
 @router.get("/thumb", summary="Preview picture of an extra network")
 def fetch_file(filename: str = "") -> FileResponse:
     """Sends a picture from the folders of the pages. Whatever else is asked for is not there: no answer tells whether
-    a file outside of them exists.
+    a file outside of them exists. A link may lead elsewhere, as users link folders of models, but only to a picture.
     """
-    extension = os.path.splitext(filename)[1].lower().lstrip(".")
-    is_allowed = extension in allowed_preview_extensions() and any(path_is_parent(x, filename) for x in allowed_dirs)
-    if not is_allowed or not os.path.isfile(filename):
+    real = os.path.realpath(filename)
+    extensions = {os.path.splitext(path)[1].lower().lstrip(".") for path in (filename, real)}
+    is_allowed = extensions.issubset(allowed_preview_extensions())
+    if not is_allowed or not any(path_is_parent(x, filename) for x in allowed_dirs) or not os.path.isfile(real):
         raise HTTPException(status_code=404, detail="File not found")
-    return FileResponse(os.path.abspath(filename))
+    return FileResponse(real)
 
 
 @router.get("/cover-images", summary="Picture inside the file of an extra network")

@@ -275,6 +275,15 @@ class TestPreviews:
         assert response.status_code == 404
         assert response.json()["detail"] == "File not found"
 
+    @pytest.mark.parametrize(("target", "status"), [("elsewhere/one.png", 200), ("elsewhere/key.pem", 404)])
+    def test_thumb_follows_links_to_pictures(self, page, folder, client, target, status):
+        (folder.parent / "elsewhere").mkdir()
+        Image.new("RGB", (4, 4)).save(folder.parent / "elsewhere" / "one.png")
+        (folder.parent / "elsewhere" / "key.pem").write_text("secret")
+        (folder / "one.png").symlink_to(folder.parent / target)
+        response = client.get("/sd_extra_networks/thumb", params={"filename": f"{folder}/one.png"})
+        assert response.status_code == status
+
     def test_embedded_preview(self, page):
         metadata = {"ssmd_cover_images": "[]"}
         assert page.find_embedded_preview("", "a b", metadata) == (
