@@ -243,3 +243,15 @@ def test_on_a_phone_controls_and_results_stand_below_each_other(phone):
     settings, results = (phone.page.locator(f"#txt2img_{part}").bounding_box() for part in ("settings", "results"))
     assert settings["width"] > 300 and results["width"] > 300
     assert settings["x"] == results["x"] and abs(settings["y"] - results["y"]) > 100
+
+
+def test_on_a_phone_generate_stands_above_the_results(site):
+    site.page.set_viewport_size(PHONE)
+    site.page.wait_for_selector("#txt2img_results > #txt2img_generate_box")
+    site.small()
+    site.generate()
+    site.page.click("#txt2img_checkpoints-button")
+    site.page.wait_for_selector("#txt2img_generate", state="visible")
+    site.page.click("#txt2img_extra_tabs > .tab-nav > button >> nth=0")
+    site.page.set_viewport_size(DESKTOP)
+    site.page.wait_for_selector("#txt2img_actions_column > #txt2img_generate_box")
