@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from PIL import ImageColor
 from pydantic import TypeAdapter, ValidationError
 
 from modules import shared
@@ -23,7 +24,7 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
     Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value the
     setting cannot have (`checked_value`).
     """
-    allowed = {key: checked_value(key, value) for key, value in (overrides or {}).items() if _may_override(key)}
+    allowed = {key: checked_value(key, value) for key, value in (overrides or {}).items() if _may_override(key, value)}
     if not restore_afterwards:
         for key, value in allowed.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
@@ -39,8 +40,10 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
             shared.state.overlay = outer_overlay
 
 
-def _may_override(key: str) -> bool:
+def _may_override(key: str, value: Any) -> bool:
     info = shared.opts.data_labels.get(key)
+    if info is None and value is None:
+        return False
     if info is None:
         raise InvalidInput(f"override_settings: there is no setting {key!r}; GET /sdapi/v1/options lists all", key)
     try:
@@ -64,6 +67,12 @@ def checked_value(key: str, value: Any) -> Any:
     if kind not in KINDS or value is None or (kind is not str and isinstance(value, int | float)):
         return value
     try:
-        return TypeAdapter(kind, config={"coerce_numbers_to_str": True}).validate_python(value)
+        value = TypeAdapter(kind, config={"coerce_numbers_to_str": True}).validate_python(value)
     except ValidationError as e:
         raise InvalidInput(f"the setting {key} is {value!r}, but must be {KINDS[kind]}", key) from e
+    if shared.opts.data_labels[key].component == "FormColorPicker":
+        try:
+            ImageColor.getrgb(value)
+        except ValueError as e:
+            raise InvalidInput(f"the setting {key} is {value!r}, but must be a colour like #ff8800", key) from e
+    return value

@@ -6,6 +6,7 @@ property of a component whose constructor takes keyword arguments.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 import gradio as gr
@@ -79,6 +80,13 @@ class FormColorPicker(FormComponent, gr.ColorPicker):
 
     def get_block_name(self) -> str:
         return "colorpicker"
+
+    def preprocess(self, payload: str | None) -> str | None:
+        """The colour as #rrggbb: Gradio's picker sends rgba() with fractions, which nothing else reads."""
+        if payload is None or not payload.startswith("rgb"):
+            return payload
+        red, green, blue = (round(float(channel)) for channel in re.findall(r"[\d.]+", payload)[:3])
+        return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 class DropdownMulti(FormComponent, gr.Dropdown):

@@ -151,7 +151,13 @@ def test_settings_get_the_type_they_have(client, setting, sent, stored):
 
 @pytest.mark.parametrize(
     "change",
-    [{"CLIP_stop_at_last_layers": "two"}, {"quicksettings_list": "x"}, {"grid_save": "maybe"}, {"font": ["a"]}],
+    [
+        {"CLIP_stop_at_last_layers": "two"},
+        {"quicksettings_list": "x"},
+        {"grid_save": "maybe"},
+        {"font": ["a"]},
+        {"grid_background_color": "zz"},
+    ],
     ids=str,
 )
 def test_setting_of_another_type_is_refused(client, change):

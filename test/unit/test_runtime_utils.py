@@ -50,6 +50,11 @@ def test_an_unknown_setting_is_named():
     assert caught.value.field == "nonsense"
 
 
+def test_an_unknown_setting_without_a_value_is_passed_over():
+    with temporary_opts({"nonsense": None, "eta_ddim": 0.5}):
+        assert shared.opts.eta_ddim == 0.5
+
+
 def test_what_the_api_may_not_change_is_skipped(monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True)
     overrides = {"api_useragent": "x", "outdir_samples": "/x", "profiling_explanation": "x", "eta_ddim": 0.5}

@@ -45,6 +45,19 @@ def test_dropdowns_are_what_their_names_say():
     assert editable.allow_custom_value and editable.value == "own"
 
 
+@pytest.mark.parametrize(
+    ("sent", "colour"),
+    [
+        ("rgba(204.85, 81.2, 0, 1)", "#cd5100"),
+        ("rgb(1, 2, 3)", "#010203"),
+        ("#ff8800", "#ff8800"),
+        (None, None),
+    ],
+)
+def test_picked_colour_is_hexadecimal(sent, colour):
+    assert ui_components.FormColorPicker().preprocess(sent) == colour
+
+
 def test_input_accordion_is_a_hidden_checkbox_and_an_accordion():
     with gr.Blocks() as page:
         with InputAccordion(True, label="Upscale", elem_id="up") as accordion:
