@@ -198,7 +198,7 @@ def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = Non
     return image_ops.compose_grid(images, rows, columns, opts.grid_background_color)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def preview(latent: torch.Tensor) -> Image.Image:
     """Live preview of the latents (B, C, h, w) of the running job: all of them or, by setting, the first."""
     return samples_to_image_grid(latent) if shared.opts.show_progress_grid else sample_to_image(latent)

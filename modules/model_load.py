@@ -262,13 +262,8 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
 
 
 @torch.no_grad()
-@torch.inference_mode(False)
 def materialize(network: Network, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-    """Fills a network with its weights.
-
-    They never need gradients. Made outside inference mode even when a job loads them, so that training can use the
-    network later.
-    """
+    """Fills a network with its weights, which never need gradients."""
     module = network.module
     while network.weights:
         name, tensor = network.weights.popitem()

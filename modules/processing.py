@@ -788,7 +788,7 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
         p.scripts.process(p)
 
     result = output.JobOutput()
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode: extensions turn gradients on again inside
         try:
             with model_patches.kept("tiling", lambda model: model_patches.circular_padding(model, p.tiling)):
                 run_batches(p, result)

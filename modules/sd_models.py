@@ -156,7 +156,6 @@ def check_fp8(model: Any) -> bool:
     return wanted and devices.device.type != "mps"
 
 
-@torch.inference_mode(False)
 def load_model(
     checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: weights.StateDict | None = None
 ) -> WebuiSdModel:
@@ -251,7 +250,6 @@ def use_own_unet() -> None:
         sd_unet.apply_unet("None")
 
 
-@torch.inference_mode(False)
 def reload_model_weights(
     sd_model: WebuiSdModel | None = None, info: CheckpointInfo | None = None, forced_reload: bool = False
 ) -> WebuiSdModel:

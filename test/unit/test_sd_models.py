@@ -55,7 +55,7 @@ def folder(files, monkeypatch):
     monkeypatch.undo()
     sd_models.list_models()
     shared.opts.data.clear()
-    shared.opts.data.update(stored, sd_model_checkpoint=None)
+    shared.opts.data.update(stored, sd_model_checkpoint=EMBEDDED)
     keep_only_current()
     sd_models.reload_model_weights()
 

@@ -1,0 +1,146 @@
+"""From prompts to conditioning: what is encoded, when, and what models see beside the text."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from PIL import Image
+
+from modules import processing, prompt_parser, shared
+from modules.job import conds
+
+
+@pytest.mark.parametrize(("sampler", "steps"), [("Euler", 20), ("Heun", 40), ("DPM++ SDE", 40), (None, 20)])
+def test_second_order_samplers_call_the_model_twice_a_step(program, sampler, steps):
+    assert conds.total_steps(sampler, 20) == steps
+
+
+@pytest.fixture
+def job(sd_model):
+    """A small job whose prompts are encoded without the memory of other tests."""
+    p = processing.StableDiffusionProcessingTxt2Img(prompt="apple", width=64, height=64, steps=4, sampler_name="Heun")
+    p.prompts, p.negative_prompts = ["apple"], ["pear"]
+    p.cached_c, p.cached_uc = [None, None], [None, None]
+    return p
+
+
+def count_encodings(monkeypatch):
+    encoded = []
+    encode = prompt_parser.get_learned_conditioning
+
+    def counted(model, prompts, *args, **kwargs):
+        encoded.append(list(prompts))
+        return encode(model, prompts, *args, **kwargs)
+
+    monkeypatch.setattr(prompt_parser, "get_learned_conditioning", counted)
+    return encoded
+
+
+def test_the_negative_prompt_is_encoded_first(job, monkeypatch):
+    encoded = count_encodings(monkeypatch)
+    conds.encode_first_pass(job)
+    assert encoded == [["pear"], ["apple"]]
+    assert (job.step_multiplier, job.firstpass_steps) == (2, 8)
+
+
+def test_the_same_prompts_are_encoded_once(job, monkeypatch):
+    conds.encode_first_pass(job)
+    first = job.c, job.uc
+    encoded = count_encodings(monkeypatch)
+    conds.encode_first_pass(job)
+    assert encoded == [] and (job.c, job.uc) == first
+    job.prompts = ["plum"]
+    conds.encode_first_pass(job)
+    assert encoded == [["plum"]]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("CLIP_stop_at_last_layers", 2), ("emphasis", "Ignore"), ("sdxl_crop_top", 8), ("use_old_scheduling", True)],
+)
+def test_settings_that_change_the_text_forget_it(job, monkeypatch, setting, value):
+    conds.encode_first_pass(job)
+    monkeypatch.setitem(shared.opts.data, setting, value)
+    encoded = count_encodings(monkeypatch)
+    conds.encode_first_pass(job)
+    assert encoded == [["pear"], ["apple"]]
+
+
+def test_old_editing_timelines_are_told_only_where_they_differ(job, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "use_old_scheduling", True)
+    conds.encode_first_pass(job)
+    assert "Old prompt editing timelines" not in job.extra_generation_params
+    # 1.0 is the whole run now, and was step 1 once.
+    job.prompts = ["[apple:pear:1.0]"]
+    conds.encode_first_pass(job)
+    assert job.extra_generation_params["Old prompt editing timelines"] is True
+
+
+def test_the_mask_stands_before_the_latent():
+    latent = torch.rand(2, 4, 3, 5)
+    joined = conds.with_mask_channel(latent, 1.0)
+    assert joined.shape == (2, 5, 3, 5)
+    assert torch.equal(joined[:, 1:], latent) and joined[:, 0].eq(1).all()
+    mask = torch.rand(1, 1, 3, 5)
+    assert torch.equal(conds.with_mask_channel(latent, mask)[:, 0], mask[:, 0].expand(2, -1, -1))
+
+
+def test_models_without_image_conditioning_get_a_placeholder(sd_model):
+    latent = torch.rand(2, 4, 8, 8)
+    given = conds.text_only_conditioning(sd_model, latent, 64, 64)
+    assert given.shape == (2, 5, 1, 1) and not given.any()
+
+
+class Encoder:
+    """An inpainting model as far as its conditioning goes: encodes to the mean of 8x8 pixels."""
+
+    cond_stage_key = "txt"
+    is_sdxl_inpaint = False
+    dtype = torch.float32
+    model = SimpleNamespace(conditioning_key="hybrid")
+
+    def encode_first_stage(self, pixels, generator=None):
+        return torch.nn.functional.avg_pool2d(pixels, 8)
+
+    def get_first_stage_encoding(self, encoded):
+        return encoded
+
+
+@pytest.fixture
+def inpainting():
+    return SimpleNamespace(sd_model=Encoder(), is_using_inpainting_conditioning=False)
+
+
+def test_inpainting_models_see_the_picture_without_its_masked_part(inpainting):
+    pixels = torch.ones(1, 3, 16, 16)
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (0, 0, 8, 16))
+    given = conds.image_conditioning(inpainting, pixels, torch.zeros(1, 4, 2, 2), mask)
+    assert inpainting.is_using_inpainting_conditioning
+    assert given[0, 0].tolist() == [[1, 0], [1, 0]]
+    assert given[0, 1].tolist() == [[0, 1], [0, 1]]
+
+
+def test_the_mask_weight_lets_some_of_it_through(inpainting):
+    inpainting.inpainting_mask_weight = 0.25
+    given = conds.image_conditioning(inpainting, torch.ones(1, 3, 16, 16), torch.zeros(1, 4, 2, 2))
+    assert given[0, 0].eq(1).all()
+    assert torch.allclose(given[0, 1:], torch.tensor(0.75))
+
+
+def test_soft_masks_stay_soft_only_when_asked(inpainting):
+    soft = Image.new("L", (16, 16), 153)
+    given = [
+        conds.image_conditioning(inpainting, torch.ones(1, 3, 16, 16), torch.zeros(1, 4, 2, 2), soft, rounded)[0, 0]
+        for rounded in (True, False)
+    ]
+    assert given[0].eq(1).all()
+    assert torch.allclose(given[1], torch.tensor(0.6))
+
+
+def test_edit_models_see_the_mode_of_the_picture():
+    pixels = torch.rand(1, 3, 16, 16)
+    model = SimpleNamespace(encode_first_stage=lambda pixels: SimpleNamespace(mode=lambda: pixels * 2))
+    assert torch.equal(conds.edit_conditioning(model, pixels), pixels * 2)
+    model.cond_stage_key = "edit"
+    assert not conds.text_only_conditioning(model, torch.ones(1, 4, 2, 2), 16, 16).any()
