@@ -18,7 +18,9 @@ from modules.shared_cmd_options import cmd_opts
 
 
 class NansException(errors.WebuiError):
-    """A model produced values that are not numbers."""
+    """A model produced values that are not numbers: it can't carry out this request, with this precision."""
+
+    http_status = 422
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from modules.errors import InvalidInput
 SANE = 1_000_000
 """Largest amount of a number that has no range of its own; far beyond any use, but no overflow either."""
 
+ANY_NUMBER = (-SANE, SANE)
+
 RANGES: dict[str, tuple[int, int | str]] = {
     "width": (8, "api_max_size"),
     "height": (8, "api_max_size"),
@@ -53,17 +55,21 @@ def replace_nulls(request: BaseModel) -> None:
 
 
 def check(request: BaseModel) -> None:
-    """Raises InvalidInput, naming field and range, for the first number out of range."""
+    """Raises InvalidInput, naming field and range, for the first number out of range. What only the hires pass reads
+    may be anything without one.
+    """
+    has_hires_pass = getattr(request, "enable_hr", True)
     for name in type(request).model_fields:
         value = getattr(request, name)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            _check_number(name, value)
+            is_read = has_hires_pass or not name.startswith(("hr_", "denoising_strength"))
+            _check_number(name, value, RANGES.get(name, ANY_NUMBER) if is_read else ANY_NUMBER)
     if getattr(request, "enable_hr", False):
         _check_hires_size(request)
 
 
-def _check_number(field: str, value: float) -> None:
-    low, high = RANGES.get(field, (-SANE, SANE))
+def _check_number(field: str, value: float, limits: tuple[int, int | str]) -> None:
+    low, high = limits
     largest = getattr(shared.opts, high) if isinstance(high, str) else high
     if math.isfinite(value) and low <= value <= largest:
         return

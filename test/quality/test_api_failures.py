@@ -106,7 +106,7 @@ def test_nans_are_an_error_that_names_the_part(client, txt2img, monkeypatch, nan
     nan_from(method)
     response = post(client, override_settings={"auto_vae_precision": False})
     monkeypatch.undo()
-    assert response.status_code == 500
+    assert response.status_code == 422
     body = response.json()
     assert body["error"] == "NansException" and part in body["detail"] and "--disable-nan-check" in body["detail"]
     assert_idle(client)
@@ -141,5 +141,5 @@ def test_hires_pass_finds_nans_too(client, monkeypatch, nan_from):
     nan_from("decode_first_stage")
     response = post(client, enable_hr=True, hr_scale=1.5, denoising_strength=0.5, hr_upscaler="Lanczos")
     monkeypatch.undo()
-    assert response.status_code == 500 and "VAE" in response.json()["detail"]
+    assert response.status_code == 422 and "VAE" in response.json()["detail"]
     assert_idle(client)

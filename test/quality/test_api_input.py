@@ -34,6 +34,7 @@ def txt2img(client, **fields):
         {"cfg_scale": "5"},
         {"sampler_name": "no such sampler"},
         {"override_settings": {"outdir_samples": "/somewhere/else"}},
+        {"denoising_strength": -0.5, "hr_scale": -1, "hr_second_pass_steps": -3, "hr_resize_x": -8},
     ],
     ids=str,
 )
