@@ -94,6 +94,7 @@ def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
     """
     if p.image_mask is None:
         return MaskPlan()
+    p.overlay_images = p.paste_to = p.mask = p.nmask = None  # a batch runs the same p for each of its pictures
     mask = image_ops.create_binary_mask(p.image_mask, round=p.mask_round)
     params = p.extra_generation_params
     if p.inpainting_mask_invert:

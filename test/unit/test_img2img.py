@@ -235,6 +235,26 @@ def test_batch_with_masks(values, folder, tmp_path):
     assert len(json.loads(info)["infotexts"]) == 2, "a single mask holds for all"
 
 
+def test_batch_forgets_the_mask_of_the_picture_before(values, tmp_path):
+    """A picture whose mask is empty is made anew as a whole."""
+    square = picture("black")
+    square.paste("white", (16, 16, 48, 48))
+    files = {
+        "both/a.png": picture("red"),
+        "both/b.png": picture("green"),
+        "only b/b.png": picture("green"),
+        "masks/a.png": square,
+        "masks/b.png": picture("black"),
+    }
+    for name, image in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        image.save(tmp_path / name)
+    masked = {"img2img_batch_inpaint_mask_dir": str(tmp_path / "masks"), "inpaint_full_res": 1}
+    both, *_ = run(batch(values, tmp_path / "both", **masked))
+    alone, *_ = run(batch(values, tmp_path / "only b", **masked))
+    assert both[1].tobytes() == alone[0].tobytes()
+
+
 def test_batch_stops_when_interrupted(values, folder, monkeypatch):
     seen = []
 
