@@ -281,7 +281,7 @@ def _uses_emphasis(prompt: str) -> bool:
     return any(weight != 1.0 for _, weight in prompt_parser.parse_prompt_attention(prompt))
 
 
-def _setting_names() -> list[tuple[str, str]]:
+def settings_in_infotext() -> list[tuple[str, str]]:
     """Return the pairs (infotext key, setting) in the order of the settings, then those of extensions."""
     own = [(info.infotext, key) for key, info in shared.opts.data_labels.items() if info.infotext]
     return own + infotext_to_setting_name_mapping
@@ -295,7 +295,11 @@ def create_override_settings_dict(text_pairs: Iterable[str]) -> dict[str, Any]:
         if not colon:
             raise errors.InvalidInput(f"{pair!r} is not of the form 'Key: value'", field="override_settings_texts")
         values[key] = value.strip()
-    return {setting: shared.opts.cast_value(setting, values[key]) for key, setting in _setting_names() if key in values}
+    return {
+        setting: shared.opts.cast_value(setting, values[key])
+        for key, setting in settings_in_infotext()
+        if key in values
+    }
 
 
 def get_override_settings(
@@ -307,7 +311,7 @@ def get_override_settings(
     """
     skipped = set(skip_fields or ())
     found = []
-    for key, setting in _setting_names():
+    for key, setting in settings_in_infotext():
         value = params.get(key)
         if key in skipped or value is None:
             continue
@@ -396,7 +400,7 @@ def as_type_of(component: gr.components.Component, value: Any) -> Any:
 def infotext_names() -> list[str]:
     """Return every infotext key that belongs to a setting or to a field."""
     fields = [field for tab in paste_fields.values() for field in tab["fields"] or []]
-    names = [key for key, _ in _setting_names()] + [field.label for field in fields if field.label]
+    names = [key for key, _ in settings_in_infotext()] + [field.label for field in fields if field.label]
     return list(dict.fromkeys(names))
 
 

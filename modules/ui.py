@@ -92,7 +92,7 @@ class PageBlocks(gr.Blocks):
     def config(self) -> dict[str, Any]:
         if self.settings is not None and self._config:
             properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
-            for component, current in (*self.current_choices(), *self.settings.current_properties()):
+            for component, current in (*self.current_choices(), *self.settings.current_properties(self)):
                 if "choices" in current:
                     current["choices"] = [
                         choice if isinstance(choice, tuple) else (choice, choice) for choice in current["choices"]

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from importlib import metadata
 from typing import Any
 
@@ -96,15 +97,11 @@ def create_setting_component(key: str, is_quicksettings: bool = False) -> Any:
         return gr.HTML(info.default, elem_id=elem_id, elem_classes=["settings-note"])
     arguments = {"label": info.label, "value": current_value(key), "elem_id": elem_id, "interactive": True}
     arguments |= widget_arguments(info)
-    if info.refresh is None:
-        return widget(**arguments)
-    if is_quicksettings:
+    with FormRow() if info.refresh is not None and not is_quicksettings else nullcontext():
         component = widget(**arguments)
-        ui_common.create_refresh_button(component, info.refresh, lambda: widget_arguments(info), f"refresh_{key}")
-        return component
-    with FormRow():
-        component = widget(**arguments)
-        ui_common.create_refresh_button(component, info.refresh, lambda: widget_arguments(info), f"refresh_{key}")
+        component.setting_key = key  # see current_properties
+        if info.refresh is not None:
+            ui_common.create_refresh_button(component, info.refresh, lambda: widget_arguments(info), f"refresh_{key}")
     return component
 
 
@@ -261,12 +258,13 @@ class UiSettings:
             self.connect_quicksetting(key, info)
         self.connect_checkpoint_button()
 
-    def current_properties(self) -> Iterator[tuple[Any, dict[str, Any]]]:
+    def current_properties(self, page: gr.Blocks) -> Iterator[tuple[Any, dict[str, Any]]]:
         """(component, properties) of everything on the page that shows settings, as it has to be now."""
         yield self.text_settings, {"value": opts.dumpjson()}
-        for key, component in self.component_dict.items():
-            info = opts.data_labels[key]
-            if info.do_not_save:
+        for component in page.blocks.values():
+            key = getattr(component, "setting_key", None)
+            info = opts.data_labels.get(key)
+            if info is None or info.do_not_save:
                 continue
             if callable(info.component_args):
                 yield component, {k: v for k, v in widget_arguments(info).items() if k == "choices"}

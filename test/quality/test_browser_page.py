@@ -169,6 +169,20 @@ def test_each_section_of_settings_is_shown_alone(site):
     assert len(shown) > 20 and [name for name, count in shown if count != 1] == []
 
 
+def test_brackets_that_do_not_match_are_marked(site):
+    counter = site.page.locator("#txt2img_token_counter")
+    site.prompt().fill("(a [b, {c}}")
+    site.page.wait_for_selector("#txt2img_token_counter.error")
+    assert counter.get_attribute("title").splitlines() == [
+        "(...) - 1 not closed",
+        "[...] - 1 not closed",
+        "{...} - 1 not opened",
+    ]
+    site.prompt().fill("(a [b], {c})")
+    site.page.wait_for_selector("#txt2img_token_counter:not(.error)")
+    assert counter.get_attribute("title") == ""
+
+
 WEIGHTS = [
     ("red ap|ple, car", "Control+ArrowUp", "red (<apple>:1.1), car"),
     ("red (ap|ple:1.1), car", "Control+ArrowDown", "red <apple>, car"),
