@@ -150,6 +150,14 @@ def test_latent_mask_of_its_own(img2img):
     img2img(**MASKED | {"inpainting_fill": 0}, latent_mask=other)  # of another size than the result
 
 
+def test_soft_inpainting_of_a_stretched_latent_owes_nothing_to_the_job_before(img2img):
+    soft = MASKED | {"alwayson_scripts": {"Soft inpainting": {"args": [True, 1, 0.5, 4, 0, 0.5, 2]}}}
+    stretched = soft | {"resize_mode": 3, "init_images": [encoded(Image.new("RGB", (160, 96), "green"))]}
+    first = img2img(**stretched)
+    img2img(**soft)
+    assert img2img(**stretched).pixels == first.pixels != img2img(**stretched | {"alwayson_scripts": {}}).pixels
+
+
 def test_returned_masks(img2img):
     overrides = {"return_mask": True, "return_mask_composite": True}
     result = img2img(**MASKED, width=128, height=128, override_settings=overrides)

@@ -100,6 +100,7 @@ class Script(scripts.Script):
         return [enabled, *sliders]
 
     def process(self, p: StableDiffusionProcessing, enabled: bool, *values: float) -> None:
+        self.masks_for_overlay = self.overlay_images = []
         if not enabled or not has_mask(p):
             return
         p.mask_round = False
@@ -160,7 +161,9 @@ def picture_mask(p: StableDiffusionProcessing, cells: np.ndarray, size: tuple[in
     mask = Image.fromarray((cells * 255).astype(np.uint8))
     mask = images.resize_image(2, mask, p.width, p.height).convert("L")
     mask = mask.filter(ImageFilter.GaussianBlur(radius=BLUR_RADIUS))
-    return mask if p.paste_to is None else image_ops.uncrop(mask, size, p.paste_to).convert("L")
+    if p.paste_to is None:
+        return mask if mask.size == size else images.resize_image(2, mask, *size).convert("L")
+    return image_ops.uncrop(mask, size, p.paste_to).convert("L")
 
 
 def cut_overlay(picture: Image.Image, mask: Image.Image) -> Image.Image:
