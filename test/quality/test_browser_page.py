@@ -172,14 +172,14 @@ def test_each_section_of_settings_is_shown_alone(site):
 def test_brackets_that_do_not_match_are_marked(site):
     counter = site.page.locator("#txt2img_token_counter")
     site.prompt().fill("(a [b, {c}}")
-    site.page.wait_for_selector("#txt2img_token_counter.error")
+    site.page.wait_for_selector("#txt2img_token_counter.error", state="attached")
     assert counter.get_attribute("title").splitlines() == [
         "(...) - 1 not closed",
         "[...] - 1 not closed",
         "{...} - 1 not opened",
     ]
     site.prompt().fill("(a [b], {c})")
-    site.page.wait_for_selector("#txt2img_token_counter:not(.error)")
+    site.page.wait_for_selector("#txt2img_token_counter:not(.error)", state="attached")
     assert counter.get_attribute("title") == ""
 
 
