@@ -6,8 +6,6 @@ from test.quality import golden
 
 KNOWN_DIFFERENCES = {
     "i2i_color_correction": "one pixel off by 5: 8-bit LAB enlarges a difference of one level",
-    "script_xyz_steps_cfg": "24 pixels of the legend: current Pillow blends glyphs that touch differently",
-    "script_prompt_matrix_negative": "one pixel of the legend: the same",
 }
 """Case -> why it can't be equal; each is a row of docs/compatibility.md."""
 

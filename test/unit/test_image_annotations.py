@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from modules import image_annotations
 from modules.image_annotations import AnnotationStyle, GridAnnotation
@@ -56,6 +56,32 @@ def test_long_texts_wrap_and_then_shrink():
     right_half = np.asarray(image.crop((64, 0, 128, image.height - 64)).convert("L"))
     assert right_half.min() < 250
     assert right_half[:, 0].min() == 255 and right_half[:, -1].min() == 255
+
+
+STEPS_4 = (
+    (0, 141, 128, 57, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 27, 161, 0),
+    (0, 150, 170, 23, 0, 117, 116, 141, 101, 94, 0, 134, 127, 0, 0, 0, 101, 116, 0),
+    (4, 22, 116, 84, 0, 165, 130, 116, 0, 119, 0, 90, 95, 0, 0, 26, 129, 172, 24),
+    (1, 134, 129, 72, 0, 125, 98, 146, 108, 94, 5, 138, 134, 0, 0, 0, 0, 116, 0),
+    (0, 0, 0, 0, 0, 0, 0, 116, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
+)
+"""Ink of "Steps: 4", 5 pixels high, as Pillow 9.5.0 drew it."""
+
+
+def test_glyphs_that_touch_are_no_darker_than_each():
+    canvas = Image.new("L", (40, 20), 255)
+    font = STYLE.get_font(5)
+    image_annotations._draw_line(ImageDraw.Draw(canvas), (20.5, 10.0), "Steps: 4", font, "#000000")
+    drawn = 255 - np.asarray(canvas.crop((12, 8, 31, 13)), dtype=int)
+    assert abs(drawn - np.array(STEPS_4)).max() <= 2
+
+
+def test_text_of_separate_glyphs_and_ligatures_is_as_pillow_draws_it():
+    ours, theirs = (Image.new("RGB", (200, 60), "white") for _ in range(2))
+    font = STYLE.get_font(30)
+    image_annotations._draw_line(ImageDraw.Draw(ours), (100.25, 30.5), "fi H i H", font, "#800000")
+    ImageDraw.Draw(theirs).text((100.25, 30.5), "fi H i H", font=font, fill="#800000", anchor="mm")
+    assert abs(np.asarray(ours, dtype=int) - np.asarray(theirs)).max() <= 1
 
 
 def test_wrong_number_of_texts_is_an_error():
