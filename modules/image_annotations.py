@@ -10,10 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 STRIKE_WIDTH = 4
+
+LOW_DOTS_SIZE = 8
+"""Up to this font size the dots of i and j touch the stem, as in the FreeType of v1.10.1; today's moves them up."""
+
+DOTLESS = str.maketrans("ij", "\u0131\u0237")
 
 
 class GridAnnotation:
@@ -109,6 +115,8 @@ def _lay_out(texts: Sequence[GridAnnotation], allowed_width: int, font: Font) ->
     lines = [GridAnnotation(line, text.is_active) for text in texts for line in _wrap(text.text, allowed_width, font)]
     for line in lines:
         left, top, right, bottom = draw.multiline_textbbox((0, 0), line.text, font=font)
+        if font.size <= LOW_DOTS_SIZE:
+            top = min(top + 1, draw.multiline_textbbox((0, 0), line.text.translate(DOTLESS), font=font)[1])
         line.size = (right - left, bottom - top)
     return _TextBlock(lines, allowed_width)
 
@@ -166,8 +174,20 @@ def _draw_line(draw: ImageDraw.ImageDraw, centre: tuple[float, float], text: str
             steps.pop()
         before, darkest = steps[-1]
         glyph = (drawn - before) * 255 / np.maximum(255 - before, 1)
+        if text[end - 1] in "ij" and font.size <= LOW_DOTS_SIZE:
+            _lower_dot(glyph)
         steps.append((drawn, np.maximum(darkest, np.minimum(glyph, 255))))
     draw.bitmap((left, top), Image.fromarray(steps[-1][1].round().astype(np.uint8)), fill=color)
+
+
+def _lower_dot(glyph: NDArray[np.float32]) -> None:
+    """Moves what is above the first empty row of a glyph (height, width) into that row, in place."""
+    rows = np.flatnonzero(glyph.any(axis=1))
+    gaps = np.flatnonzero(np.diff(rows) > 1)
+    if gaps.size:
+        top, dot_end = rows[0], rows[gaps[0]] + 1
+        glyph[top + 1 : dot_end + 1] = glyph[top:dot_end].copy()
+        glyph[top] = 0
 
 
 def _fitting_font(

@@ -76,6 +76,21 @@ def test_glyphs_that_touch_are_no_darker_than_each():
     assert abs(drawn - np.array(STEPS_4)).max() <= 2
 
 
+def test_dots_of_small_letters_touch_the_stem():
+    canvas = Image.new("L", (10, 20), 255)
+    image_annotations._draw_line(ImageDraw.Draw(canvas), (5.0, 10.0), "i", STYLE.get_font(5), "#000000")
+    ink = (255 - np.asarray(canvas, dtype=int)).max(axis=1)
+    assert list(ink[ink > 0]) == [56, 116, 116, 116]
+    assert np.ptp(np.flatnonzero(ink)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "height"), [("Denoising: 0.3", 137), ("in", 136), ("Seed: 3", 136), ("xs", 135), ("j", 137)]
+)
+def test_dots_take_no_room_of_their_own(text, height):
+    assert draw(texts(text, ""), texts("", "")).height == height
+
+
 def test_text_of_separate_glyphs_and_ligatures_is_as_pillow_draws_it():
     ours, theirs = (Image.new("RGB", (200, 60), "white") for _ in range(2))
     font = STYLE.get_font(30)
