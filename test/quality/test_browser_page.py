@@ -5,6 +5,19 @@ from PIL import Image, PngImagePlugin
 
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+GLOBALS = """
+gradioApp onUiLoaded onUiUpdate updateInput opts get_uiCurrentTab get_uiCurrentTabContent switch_to_img2img
+switch_to_txt2img selected_gallery_index create_submit_args randomId requestProgress inputAccordionChecked
+switch_to_img2img_tab titles args_to_array getTranslation onAfterUiUpdate showSubmitButtons activePromptTextarea
+gradio_config onUiTabChange onOptionsChanged onOptionsAvailable selectCheckpoint submit_img2img
+appendContextMenuOption removeContextMenuOption attachGalleryListeners dimensionChange extraNetworksEditUserMetadata
+get_img2img_tab_index get_tab_index ignore_ids_for_localization img2img_gallery localRemove localSet localGet
+localization modalSaveImage rememberGallerySelection setRandomSeed setupExtraNetworksForTab submit
+switchWidthHeight switch_to_extras txt2img_gallery uiElementIsVisible uiUpdateCallbacks popup popupId closePopup
+globalPopup extraNetworksRegisterPromptForTab cardClicked submit_extras recalculate_prompts_txt2img checkBrackets
+"""
+"""Names of the page that scripts of extensions use."""
+
 INFOTEXT = "yellow sun\nNegative prompt: blue\nSteps: 9, Sampler: Euler, CFG scale: 5.5, Seed: 99, Size: 128x64"
 
 
@@ -23,6 +36,10 @@ def phone(site):
     site.page.set_viewport_size(PHONE)
     yield site
     site.page.set_viewport_size(DESKTOP)
+
+
+def test_what_scripts_of_extensions_call_is_there(site):
+    assert site.page.evaluate("names => names.filter((name) => window[name] === undefined)", GLOBALS.split()) == []
 
 
 def test_viewer_turns_over_zooms_and_closes(site):
