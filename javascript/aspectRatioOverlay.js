@@ -3,18 +3,39 @@
 {
     const SECONDS_SHOWN = 2;
 
-    /** What shows the picture of each mode; those with a canvas draw it centred, as large as fits. */
+    /** What shows the picture of each mode. */
     const PICTURES = ["#img2img_image img", "#img2img_sketch canvas", "#img2maskimg canvas", "#inpaint_sketch canvas"];
 
-    let currentWidth = null;
-    let currentHeight = null;
+    /** Canvases leave this many pixels free around a picture, and enlarge it no further than this. */
+    const CANVAS_BORDER = 30;
+    const CANVAS_MAX_ZOOM = 10;
+
     let arFrameTimeout = null;
 
-    /** The largest box of a shape that fits centred into another box. */
-    function fitted(box, width, height) {
-        const scale = Math.min(box.width / width, box.height / height);
+    /** The largest box of a shape that fits centred into another box, without enlarging it more than so many times. */
+    function fitted(box, width, height, maxScale = Infinity) {
+        const scale = Math.min(box.width / width, box.height / height, maxScale);
         const size = {width: width * scale, height: height * scale};
         return {...size, left: box.left + (box.width - size.width) / 2, top: box.top + (box.height - size.height) / 2};
+    }
+
+    /** The box that a picture fills of the element that shows it, on the page. */
+    function pictureBox(shown, width, height) {
+        const {left, top, width: boxWidth, height: boxHeight} = shown.getBoundingClientRect();
+        const border = shown.tagName === "CANVAS" ? CANVAS_BORDER : 0;
+        const inner = {
+            left: left + window.scrollX + border,
+            top: top + window.scrollY + border,
+            width: boxWidth - 2 * border,
+            height: boxHeight - 2 * border,
+        };
+        return fitted(inner, width, height, border ? CANVAS_MAX_ZOOM : Infinity);
+    }
+
+    /** Whether a canvas has been zoomed in or out: no script can tell where it shows the picture then. */
+    function isZoomed(shown, scale) {
+        const percent = shown.closest(".gradio-imageeditor")?.querySelector(".zoom-number > span")?.textContent;
+        return percent !== undefined && Math.abs(parseInt(percent) - scale * 100) > 1;
     }
 
     function frame() {
@@ -31,17 +52,18 @@
         frame().style.display = "none";
     }
 
-    /** Notes a new width or height, and shows its shape for a while. */
+    /** Shows the shape that a new width or height makes for a while. */
     function dimensionChange(e, is_width, is_height) {
-        if (is_width) currentWidth = Number(e.target.value);
-        if (is_height) currentHeight = Number(e.target.value);
+        const field = (side) => gradioApp().querySelector(`#img2img_${side} input`);
+        const newWidth = Number((is_width ? e.target : field("width")).value);
+        const newHeight = Number((is_height ? e.target : field("height")).value);
         const selector = PICTURES[get_tab_index("mode_img2img")];
         const shown = selector && gradioApp().querySelector(selector);
         const [width, height] = sourceSize();
-        if (!shown?.offsetParent || !width || !currentWidth || !currentHeight) return;
-        const {left, top, width: boxWidth, height: boxHeight} = shown.getBoundingClientRect();
-        const page = {left: left + window.scrollX, top: top + window.scrollY, width: boxWidth, height: boxHeight};
-        const box = fitted(fitted(page, width, height), currentWidth, currentHeight);
+        if (!shown?.offsetParent || !width || !newWidth || !newHeight) return;
+        const picture = pictureBox(shown, width, height);
+        if (isZoomed(shown, picture.width / width)) return;
+        const box = fitted(picture, newWidth, newHeight);
         for (const [name, value] of Object.entries(box)) frame().style[name] = `${value}px`;
         frame().style.display = "block";
         clearTimeout(arFrameTimeout);
@@ -51,9 +73,6 @@
     onUiLoaded(() => {
         for (const [id, isWidth] of [["img2img_width", true], ["img2img_height", false]]) {
             for (const input of gradioApp().querySelectorAll(`#${id} input`)) {
-                const value = Number(input.value);
-                if (isWidth) currentWidth = value;
-                else currentHeight = value;
                 input.addEventListener("input", (event) => dimensionChange(event, isWidth, !isWidth));
             }
         }
