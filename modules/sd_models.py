@@ -204,6 +204,7 @@ def load_prepared(prepared: model_load.PreparedModel, info: CheckpointInfo, time
     model.sd_model_hash = info.shorthash
     model.used_config = prepared.config
     model.fp8 = fp8
+    apply_alpha_schedule_override(model)
     with model_data.shown_to_loader(model):
         lowvram.apply(model)
         sd_vae.reload_vae_weights(model)
@@ -284,6 +285,7 @@ def switch_to(model: WebuiSdModel, info: CheckpointInfo) -> WebuiSdModel:
     send_idle_to_cpu(but=model)
     send_model_to_device(model)
     devices.fp8 = model.fp8
+    apply_alpha_schedule_override(model)
     sd_vae.reload_vae_weights(model)
     sd_hijack.model_hijack.hijack(model)
     model_data.set_sd_model(model)

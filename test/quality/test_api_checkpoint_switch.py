@@ -3,7 +3,7 @@
 import pytest
 
 from modules import model_patches, scripts, sd_models, shared
-from test.quality.api_jobs import distance
+from test.quality.api_jobs import FACE, distance
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6, "hr_upscaler": "Latent"}
 
@@ -151,6 +151,15 @@ def test_refiner_in_the_passes_the_setting_names(txt2img, second_checkpoint, set
     )
     assert refined.pixels == expected.pixels
     assert refined.fields.get("Hires refiner") == (None if setting == "second pass" else setting)
+
+
+@pytest.mark.parametrize("kept_models", [1, 2])
+def test_noise_schedule_of_the_settings_goes_along(txt2img, on_second, second_checkpoint, monkeypatch, kept_models):
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", kept_models)
+    zero_snr = {"override_settings": {"sd_noise_schedule": "Zero Terminal SNR"}}
+    second_pass = HIRES | {"firstpass_image": FACE} | zero_snr
+    on_second()
+    assert txt2img(**second_pass, hr_checkpoint_name=second_checkpoint).pixels == on_second(**second_pass).pixels
 
 
 def test_override_of_the_checkpoint_holds_for_one_job(txt2img, on_second):
