@@ -171,7 +171,8 @@ def process_batch(
 def batch_paths(input: str | Sequence[Any]) -> list[str]:
     """Files of a batch: pictures below a directory in natural order, or those of a list of paths or uploads."""
     if isinstance(input, str):
-        return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES))
+        include_hidden = shared.opts.list_hidden_files
+        return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES, include_hidden=include_hidden))
     return [os.path.abspath(getattr(file, "name", file)) for file in input]
 
 

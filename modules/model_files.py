@@ -64,7 +64,8 @@ def load_models(
     """
     found: dict[str, None] = {}
     for place in dict.fromkeys(filter(None, [command_path, model_path])):
-        for path in util.walk_files(place, allowed_extensions=ext_filter):
+        include_hidden = shared.opts.list_hidden_files
+        for path in util.walk_files(place, allowed_extensions=ext_filter, include_hidden=include_hidden):
             if os.path.islink(path) and not os.path.exists(path):
                 logger.warning("Skipping broken symbolic link %s", path)
             elif not (ext_blacklist and path.endswith(tuple(ext_blacklist))):

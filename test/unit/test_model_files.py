@@ -64,6 +64,14 @@ def test_models_are_found_by_ending_in_both_folders(tmp_path, caplog):
     assert "broken symbolic link" in caplog.text
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_hidden_folders_are_a_setting(tmp_path, monkeypatch, is_listed):
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "model.pth").touch()
+    monkeypatch.setitem(shared.opts.data, "list_hidden_files", is_listed)
+    assert bool(model_files.load_models(str(tmp_path), ext_filter=[".pth"])) == is_listed
+
+
 def test_without_files_there_is_the_url_or_its_download(tmp_path, download):
     url = "https://example.com/m.pth"
     assert model_files.load_models(str(tmp_path)) == []
