@@ -155,8 +155,9 @@ def replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
 def find_files() -> Iterator[str]:
     """Checkpoint files in the checkpoint folder and --ckpt-dir, each once, VAE files left out."""
     seen: set[str] = set()
-    for folder in dict.fromkeys([model_path, shared.cmd_opts.ckpt_dir]):
-        for filename in util.walk_files(folder, allowed_extensions=CHECKPOINT_EXTENSIONS) if folder else ():
+    for folder in filter(None, dict.fromkeys([model_path, shared.cmd_opts.ckpt_dir])):
+        include_hidden = shared.opts.list_hidden_files
+        for filename in util.walk_files(folder, CHECKPOINT_EXTENSIONS, include_hidden=include_hidden):
             if filename.lower().endswith(VAE_ENDINGS) or filename in seen:
                 continue
             if not os.path.exists(filename):
@@ -184,6 +185,17 @@ def scan() -> None:
     for filename in sorted(find_files(), key=str.lower):
         CheckpointInfo(filename).register()
     register_embedded()
+    accept_configured_title()
+
+
+def accept_configured_title() -> None:
+    """Lets the configured title name a file whose hash is not known here yet: settings brought along from elsewhere
+    have the hash in it.
+    """
+    title = shared.opts.data.get("sd_model_checkpoint") or ""
+    info = checkpoint_aliases.get(re_strip_checksum.sub("", title))
+    if info is not None and info.sha256 is None:
+        checkpoint_aliases.setdefault(title, info)
 
 
 def register_embedded() -> None:

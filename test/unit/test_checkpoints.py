@@ -40,6 +40,14 @@ def test_users_checkpoints_come_first(folder):
     assert checkpoints.first().name == os.path.join("sub", "model.safetensors")
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_hidden_folders_are_a_setting(folder, monkeypatch, is_listed):
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "secret.ckpt").write_bytes(b"not really")
+    monkeypatch.setitem(shared.opts.data, "list_hidden_files", is_listed)
+    assert any("secret" in path for path in checkpoints.find_files()) == is_listed
+
+
 def test_broken_links_are_left_out(folder):
     (folder / "link.ckpt").symlink_to(folder / "gone.ckpt")
     checkpoints.scan()
@@ -66,6 +74,19 @@ def test_ckpt_flag_without_its_file_is_reported(folder, monkeypatch, caplog):
     monkeypatch.setattr(shared.cmd_opts, "ckpt", str(folder / "gone.ckpt"))
     checkpoints.scan()
     assert "gone.ckpt" in caplog.text
+
+
+def test_configured_title_brings_a_hash_that_is_not_known_here(folder, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "sd_model_checkpoint", "Zoo.ckpt [0123456789]")
+    checkpoints.scan()
+    assert checkpoint_aliases["Zoo.ckpt [0123456789]"] is checkpoint_aliases["Zoo.ckpt"]
+
+
+def test_configured_title_of_another_content_is_not_taken(folder, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "sd_model_checkpoint", "Zoo.ckpt [0123456789]")
+    monkeypatch.setattr(hashes, "sha256_from_cache", lambda *args, **kwargs: SHA256)
+    checkpoints.scan()
+    assert "Zoo.ckpt [0123456789]" not in checkpoint_aliases
 
 
 def test_names_of_a_file(folder):
