@@ -54,18 +54,29 @@ def _may_override(key: str, value: Any) -> bool:
         raise InvalidInput(f"override_settings: {e}", key) from e
 
 
-KINDS = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+KINDS = {int: "a number", float: "a number", str: "a text", list: "a list"}
 """Types of settings that are checked, and how a message calls them."""
 
 
+NO = ("false", "off", "no", "f", "n", "0")
+"""Words for a switch that is off."""
+
+
 def checked_value(key: str, value: Any) -> Any:
-    """A value from a request for a setting. Numbers and switches may come as text, texts as numbers; null is taken.
+    """A value from a request for a setting. Numbers may come as text, texts as numbers, a list of one as its element,
+    and a switch as anything that Python finds true or false, or a word for it; null is taken.
 
     Raises InvalidInput for a value of another kind, which no job could work with.
     """
     kind = type(shared.opts.get_default(key))
-    if kind not in KINDS or value is None or (kind is not str and isinstance(value, int | float)):
+    if value is None or (kind is not str and isinstance(value, int | float)):
         return value
+    if kind is bool:
+        return bool(value) and str(value).lower() not in NO
+    if kind not in KINDS:
+        return value
+    if kind is list and isinstance(value, str):
+        return [value] if value else []
     try:
         value = TypeAdapter(kind, config={"coerce_numbers_to_str": True}).validate_python(value)
     except ValidationError as e:
