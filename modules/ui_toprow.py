@@ -113,7 +113,7 @@ class Toprow:
                     placeholder=f"Negative prompt\n({KEYS_HINT})",
                     elem_classes=["prompt"],
                 )
-        self.prompt_img.change(
+        self.prompt_img.upload(
             fn=images.image_data,
             inputs=[self.prompt_img],
             outputs=[self.prompt, self.prompt_img],

@@ -185,3 +185,29 @@ def test_the_shape_of_the_picture_to_come_lies_over_the_picture(site, picture, m
         assert abs(shape["width"] - width * times) < 1 and abs(shape["height"] - height * times) < 1
         assert abs(shape["x"] + shape["width"] / 2 - left - shown_width / 2) < 1
         assert abs(shape["y"] + shape["height"] / 2 - top - shown_height / 2) < 1
+
+
+def test_files_dropped_on_the_prompt_are_read_one_after_the_other(site, picture, tmp_path):
+    """The field they go through is emptied in between, which is nothing to read."""
+    site.show("img2img")
+    text = tmp_path / "words.txt"
+    for words in ("one apple", "two apples"):
+        text.write_text(words)
+        site.transfer_file("#img2img_prompt textarea", text, "drop")
+        site.page.wait_for_function(
+            "words => document.querySelector('#img2img_prompt textarea').value === words", arg=words
+        )
+    site.transfer_file("#img2img_prompt textarea", picture, "drop")
+    site.page.wait_for_function("document.querySelector('#img2img_prompt textarea').value === ''")
+    assert "Traceback" not in site.server.log() and site.page.locator(".toast-body").count() == 0
+
+
+@pytest.mark.parametrize("mode", ["img2img", "inpaint"])
+def test_a_pasted_picture_takes_the_place_of_the_one_there_is(site, tmp_path, mode):
+    site.show("img2img")
+    site.page.locator("#mode_img2img > .tab-nav > button").nth(MODES.index(mode)).click()
+    for size in ((40, 24), (24, 40)):
+        path = tmp_path / "pasted.png"
+        Image.new("RGB", size, "teal").save(path)
+        site.transfer_file("body", path, "paste")
+        site.page.wait_for_function("([w, h]) => String(window.sourceSize()) === `${w},${h}`", arg=size)
