@@ -519,6 +519,9 @@ class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
             # In the batch before, a refiner took the sampler along to its own model.
             self.sampler = sd_samplers.create_sampler(self.sampler_name, self.sd_model)
         noise = self.rng.next()
+        if len(noise) < len(self.init_latent):  # the last prompts of a list need not fill their batch
+            self.init_latent = self.init_latent[: len(noise)]
+            self.image_conditioning = self.image_conditioning[: len(noise)]
         if self.initial_noise_multiplier != 1.0:
             self.extra_generation_params["Noise multiplier"] = self.initial_noise_multiplier
             noise *= self.initial_noise_multiplier

@@ -198,6 +198,14 @@ def test_several_pictures_make_the_batch(img2img):
     assert len(fewer.images) == 2
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_last_prompts_of_a_list_need_not_fill_their_batch(img2img, soft):
+    script = {"script_name": "Prompt matrix", "script_args": [False, False, "positive", "comma", 0]}
+    fields = MASKED | {"alwayson_scripts": {"Soft inpainting": {"args": [soft, 1, 0.5, 4, 0, 0.5, 2]}}}
+    pictures = img2img(prompt="red|apple|green", batch_size=3, **script, **fields).images
+    assert distance(pictures[-1], img2img(prompt="red, apple, green", **fields).images[0]) < 0.1
+
+
 def test_strength_steps(img2img):
     """steps * strength, or exactly `steps` with the setting."""
     assert img2img(steps=10, denoising_strength=0.3).fields["Steps"] == "10"

@@ -153,7 +153,8 @@ def original_pictures(p: StableDiffusionProcessing) -> list[Image.Image]:
         if p.paste_to is None and p.resize_mode != RESIZE_LATENT:
             picture = images.resize_image(p.resize_mode, picture, p.width, p.height)
         pictures.append(picture.convert("RGBA"))
-    return pictures * p.batch_size if len(pictures) == 1 else pictures
+    count = len(p.init_latent)
+    return pictures * count if len(pictures) == 1 else pictures[:count]
 
 
 def picture_mask(p: StableDiffusionProcessing, cells: np.ndarray, size: tuple[int, int]) -> Image.Image:
