@@ -19,9 +19,11 @@ Source = str | Callable[[dict[str, Any]], Any]
 
 
 def has_hires_pass(params: dict[str, Any]) -> bool:
-    """A picture was made with a hires pass if its infotext has one of the pass's keys."""
+    """Any denoising strength asks for a hires pass, as in v1.10.1: the parser adds a "Hires resize-1" of 0 where the
+    text has none, and its presence counts. Clients rely on the pictures; the page reads its values instead.
+    """
     keys = ("Hires upscale", "Hires upscaler", "Hires resize-1")
-    return "Denoising strength" in params and any(params.get(key) for key in keys)
+    return "Denoising strength" in params and any(key in params for key in keys)
 
 
 def unless_same(read: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:

@@ -214,3 +214,9 @@ def test_prompt_lists_of_an_extension(txt2img, monkeypatch):
     assert [text.split("\n")[0] for text in both.infotexts] == ["red apple", "green pear"]
     assert "Hires prompt" not in fields_of(both.infotexts[0])
     assert fields_of(both.infotexts[1])["Hires prompt"] == "blue plum"
+
+
+@pytest.mark.parametrize(("keys", "size"), [("", (64, 64)), (", Denoising strength: 0.5", (128, 128))])
+def test_an_infotext_with_a_denoising_strength_asks_for_the_pass(txt2img, keys, size):
+    text = f"red apple\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64{keys}"
+    assert txt2img(infotext=text).images[0].size == size
