@@ -18,7 +18,6 @@
     const WHEEL_NOTCH = 100;
     const ZOOM_STEP = 1.2;
     const BRUSH_STEP = 0.05;
-    const BRUSH_SHOWN_MS = 1000;
 
     /** How far a wheel that counts in lines has to turn for the image editor to add 100 % to its zoom. */
     const EDITOR_ZOOM = 2000;
@@ -32,7 +31,7 @@
     /** The canvas whose picture follows the pointer, and the button of the tool to go back to. */
     let moving = null;
 
-    let brushTimer = null;
+    let brushTurn = Promise.resolve();
 
     /** A modifier, or a letter for what is not done with the wheel. */
     function isValidHotkey(key, wheel) {
@@ -84,20 +83,26 @@
         canvas.classList.toggle("canvas-fullscreen");
     }
 
-    /** Moves the slider for the size of the brush or eraser by steps, and shows it for a moment. */
-    async function resizeBrush(canvas, steps) {
+    /** Moves the slider for the size of the brush or eraser by steps: it has to be opened, and nothing can be drawn then. */
+    async function moveBrushSlider(canvas, steps) {
         if (!canvas.querySelector(`${SELECTED_TOOL}:not(:first-child)`)) return; // the first isn't one to draw with
-        const slider = () => canvas.querySelector(".size_picker input[type=range]");
-        if (!slider()) {
-            canvas.querySelector(".toolbar-wrap .half-container.right > button:last-of-type")?.click();
-            await nextFrame();
-        }
-        const input = slider();
-        if (!input) return;
-        input.value = String(Number(input.value) + steps * BRUSH_STEP * Number(input.max));
-        updateInput(input);
-        clearTimeout(brushTimer);
-        brushTimer = setTimeout(() => document.body.dispatchEvent(new MouseEvent("mousedown")), BRUSH_SHOWN_MS);
+        canvas.querySelector(".toolbar-wrap .half-container.right > button:last-of-type")?.click();
+        await nextFrame();
+        const slider = canvas.querySelector(".size_picker input[type=range]");
+        if (!slider) return;
+        slider.value = String(Number(slider.value) + steps * BRUSH_STEP * Number(slider.max));
+        updateInput(slider);
+        document.body.dispatchEvent(new MouseEvent("mousedown"));
+        await nextFrame();
+    }
+
+    /** Changes the brush, out of sight, once earlier changes are done. */
+    async function resizeBrush(canvas, steps) {
+        canvas.classList.add("canvas-sizing");
+        const turn = brushTurn.then(() => moveBrushSlider(canvas, steps));
+        brushTurn = turn;
+        await turn;
+        if (turn === brushTurn) canvas.classList.remove("canvas-sizing");
     }
 
     function sendPointer(canvas, type) {
@@ -145,16 +150,12 @@
         });
     }
 
-    function isTextField(element) {
-        return element?.matches?.("textarea, input:not([type=range], [type=checkbox], [type=radio]), [contenteditable]");
-    }
-
     function onKeyDown(event) {
         const canvas = hoveredCanvas();
         const setting = canvas && settingOf(event);
         const isLetter = hotkeys[setting]?.length === 1;
         if (!setting || (isLetter && (event.ctrlKey || event.altKey || event.metaKey))) return;
-        if (isTextField(event.target)) {
+        if (event.target.matches?.("textarea, input:not([type=range], [type=checkbox], [type=radio]), [contenteditable]")) {
             if (!opts.canvas_blur_prompt) return;
             event.target.blur();
         }
@@ -195,6 +196,7 @@
         const tooltip = document.createElement("div");
         tooltip.className = "canvas-tooltip";
         tooltip.tabIndex = 0;
+        tooltip.setAttribute("role", "note");
         tooltip.setAttribute("aria-label", "Canvas keys");
         tooltip.append("i", list);
         return tooltip;

@@ -164,7 +164,8 @@ def create_batch_tab(form: Form) -> None:
 def create_batch_directories(form: Form) -> None:
     gr.HTML(
         "<p class='text-hint'>Every picture below a folder on the computer where the server runs. Without an output "
-        "folder results are saved as usual. With masks only pictures that have one of the same name are worked on.</p>"
+        "folder results are saved as usual. A single mask is for all pictures; of several, each is for the picture of "
+        "its name, and pictures without one are left out.</p>"
     )
     labels = {
         "input_dir": "Input directory",
