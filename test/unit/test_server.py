@@ -1,4 +1,5 @@
 import json
+import socket
 import threading
 import urllib.request
 from contextlib import asynccontextmanager
@@ -149,3 +150,12 @@ def test_server_that_cannot_start_says_so(tmp_path):
 def test_exchange_before_the_start_is_a_mistake():
     with pytest.raises(AssertionError):
         server.Gate().exchange(None)
+
+
+def test_answers_do_not_wait_for_the_clients_ack():
+    with (
+        server.open_socket("127.0.0.1", 27960, 50) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
