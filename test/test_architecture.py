@@ -210,3 +210,37 @@ def test_no_global_statement_and_no_star_import(name):
     for node in ast.walk(syntax_tree(name)):
         assert not isinstance(node, ast.Global), f"{name}, line {node.lineno}: global"
         assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*"), f"{name}, line {node.lineno}: *"
+
+
+# Reads of settings by engine and job outside of `from_opts`; this number only ever falls.
+MOST_SETTINGS_READS = 187
+
+
+def settings_reads(tree: ast.Module) -> list[str]:
+    """Settings that code reads anywhere but in a `from_opts`, which makes the frozen values that a stage takes."""
+    doors = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "from_opts"]
+    inside = {id(node) for door in doors for node in ast.walk(door)}
+    return [
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Load)
+        and id(node) not in inside
+        and ast.unparse(node.value) in ("opts", "shared.opts")
+    ]
+
+
+def test_engine_and_job_read_settings_at_one_door():
+    paths = [*SOURCES.values(), *sorted((ROOT / "extensions-builtin").rglob("*.py"))]
+    trees = {path: ast.parse(path.read_text(encoding="utf8")) for path in paths}
+    reads = {
+        str(path.relative_to(ROOT)): found
+        for path, tree in trees.items()
+        if (ast.get_docstring(tree) or "").startswith(("engine:", "job:")) and (found := settings_reads(tree))
+    }
+    assert sum(map(len, reads.values())) <= MOST_SETTINGS_READS, reads
+
+
+def test_a_read_inside_from_opts_is_none_outside():
+    code = "def from_opts(cls, opts):\n    return opts.inside\nx = shared.opts.outside\nopts.written = options.free"
+    assert settings_reads(ast.parse(code)) == ["outside"]
