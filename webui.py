@@ -108,9 +108,11 @@ def create_app() -> FastAPI:
     app.root_path = root_path() or ""
     documentation.install(app)
     ui_security.install(app)
-    script_callbacks.before_ui_callback()
-    startup_timer.record("scripts before_ui_callback")
-    if not cmd_opts.nowebui:
+    if cmd_opts.nowebui:
+        create_controls()
+    else:
+        script_callbacks.before_ui_callback()
+        startup_timer.record("scripts before_ui_callback")
         shared.demo = create_page(app)
         ui_extra_networks.add_pages_to_demo(app)
 
@@ -127,6 +129,19 @@ def create_app() -> FastAPI:
         script_callbacks.app_started_callback(shared.demo, app)
     move_mounts_to_end(app)
     return app
+
+
+def create_controls() -> None:
+    """Runs what extensions hang on the building of a page, where none is built: settings, controls of scripts, order of
+    callbacks.
+    """
+    from modules import script_callbacks, script_ui
+
+    script_callbacks.ui_settings_callback()
+    script_ui.ensure_controls()
+    script_callbacks.add_order_settings()
+    script_callbacks.before_ui_callback()
+    startup_timer.record("create controls")
 
 
 def create_page(app: FastAPI) -> gr.Blocks:

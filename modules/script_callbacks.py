@@ -261,6 +261,13 @@ def callbacks_order_settings() -> dict[str, OptionInfo]:
     return options_section(("callbacks", "Callbacks", "system"), settings)
 
 
+def add_order_settings() -> None:
+    """Defines the settings of `callbacks_order_settings`, and sorts all settings as their pages show them."""
+    for key, info in shared_items.callbacks_order_settings().items():
+        shared.opts.add_option(key, info)
+    shared.opts.reorder()
+
+
 shared_items.register("callbacks_order_settings", lambda: callbacks_order_settings().items())
 
 

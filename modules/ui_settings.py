@@ -19,7 +19,6 @@ from modules import (
     scripts,
     sd_models,
     shared,
-    shared_items,
     sysinfo,
     timer,
     ui_common,
@@ -166,9 +165,7 @@ class UiSettings:
             name: i for i, name in enumerate(opts.quicksettings_list) if name != "quicksettings"
         }
         shared.settings_components = self.component_dict
-        for key, info in shared_items.callbacks_order_settings().items():
-            opts.add_option(key, info)
-        opts.reorder()
+        script_callbacks.add_order_settings()
 
         with gr.Blocks(analytics_enabled=False) as settings_interface:
             with gr.Row(elem_id="settings_top_row"):

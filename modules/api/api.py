@@ -33,12 +33,11 @@ ROUTERS = (
     routes_generate,
     routes_images,
     routes_progress,
-    routes_settings,
     routes_lists,
     routes_models,
     routes_training,
 )
-"""One module per area, each with a `router`."""
+"""One module per area, each with a `router`; the router of the settings is made when the API is."""
 
 
 class Api:
@@ -56,6 +55,7 @@ class Api:
         self.router = APIRouter(strict_content_type=False)
         for module in ROUTERS:
             self.router.include_router(module.router, dependencies=self.dependencies)
+        self.router.include_router(routes_settings.settings_router(), dependencies=self.dependencies)
         if shared.cmd_opts.api_server_stop:
             self.router.include_router(routes_server.router, dependencies=self.dependencies)
         app.include_router(self.router)

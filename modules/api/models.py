@@ -310,17 +310,25 @@ class ExtensionItem(BaseModel):
     enabled: bool
 
 
+ANSWERED_TYPES = {bool: bool, int: float, float: float, str: str, list: list, dict: dict}
+"""Type of a setting's default > type its value is answered as."""
+
+
 def _response_type(default: Any) -> Any:
-    """Type a value with this default is answered as: integers as floats, falsy defaults as whatever they are."""
-    if not default:
-        return Any
-    return float if isinstance(default, int) and not isinstance(default, bool) else type(default)
+    """Type a value with this default is answered as: falsy defaults, and those that JSON does not know, as they are."""
+    return ANSWERED_TYPES[type(default)] | None if default and type(default) in ANSWERED_TYPES else Any
 
 
 def options_model() -> type[BaseModel]:
-    """The answer of GET /options: one nullable field per registered setting."""
+    """The answer of GET /options: one nullable field per registered setting, those of extensions included.
+
+    Keys may begin with an underscore, names of fields may not: the key is the field's alias.
+    """
     fields = {
-        key: (_response_type(info.default) | None if info.default else Any, Field(default=info.default))
+        f"setting{key}" if key.startswith("_") else key: (
+            _response_type(info.default),
+            Field(default=info.default, alias=key),
+        )
         for key, info in opts.data_labels.items()
     }
     return create_model("Options", __config__=ConfigDict(protected_namespaces=()), **fields)

@@ -15,7 +15,20 @@ router = APIRouter(tags=["settings"])
 DERIVED_FLAGS = ("webui_is_non_local", "disable_extension_access")
 
 
-@router.get("/sdapi/v1/options", response_model=models.options_model(), summary="All settings")
+def settings_router() -> APIRouter:
+    """Returns the routes with GET /options for the settings there are now, so that those of extensions are answered."""
+    made = APIRouter()
+    made.add_api_route(
+        "/sdapi/v1/options",
+        get_config,
+        response_model=models.options_model(),
+        tags=router.tags,
+        summary="All settings",
+    )
+    made.include_router(router)
+    return made
+
+
 def get_config() -> dict[str, Any]:
     """The user's settings; what a running job overrides for itself does not show here."""
     return {key: shared.opts.data.get(key, info.default) for key, info in shared.opts.data_labels.items()}

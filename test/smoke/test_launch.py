@@ -174,6 +174,59 @@ def test_reload_keeps_the_server(start):
     assert program.process.wait(timeout=60) == 0
 
 
+EXTENSION = """
+import gradio as gr
+from modules import script_callbacks, scripts, shared
+from modules.options import OptionInfo
+
+def add_settings():
+    print("hook ui_settings")
+    shared.opts.add_option("my_weight", OptionInfo(0.5, "Weight", section=("mine", "Mine")))
+
+class Mine(scripts.Script):
+    def title(self):
+        return "Mine"
+
+    def show(self, is_img2img):
+        return False if is_img2img else scripts.AlwaysVisible
+
+    def ui(self, is_img2img):
+        print(f"hook ui, weight {shared.opts.my_weight}")
+        return [gr.Checkbox(label="Mine")]
+
+script_callbacks.on_ui_settings(add_settings)
+script_callbacks.on_before_ui(lambda: print("hook before_ui"))
+script_callbacks.on_app_started(lambda demo, app: print("hook app_started"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "order"),
+    [
+        ([], ["before_ui", "ui_settings", "ui, weight 0.5", "app_started"]),
+        (["--nowebui"], ["ui_settings", "ui, weight 0.5", "before_ui", "app_started"]),
+    ],
+    ids=["page", "nowebui"],
+)
+def test_setting_of_an_extension_is_there_with_a_page_and_without(start, tmp_path, flags, order):
+    script = tmp_path / "data" / "extensions" / "mine" / "scripts" / "mine.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(EXTENSION, encoding="utf8")
+    program = start(*flags, "--skip-load-model-at-start", code=COMMANDED)
+    program.wait_for_line("Running on local URL")
+    assert [line for line in program.lines if line.startswith("hook ")] == [f"hook {name}" for name in order]
+    options = json.loads(program.request("/sdapi/v1/options"))
+    assert options["my_weight"] == 0.5 and "prioritized_callbacks_ui_settings" in options
+    program.request("/sdapi/v1/options", {"my_weight": 0.75})
+
+    script.write_text(EXTENSION.replace("my_weight", "my_height").replace("0.5", "1.5"), encoding="utf8")
+    program.command("restart")
+    program.wait_for_line("Running on local URL")
+    reloaded = json.loads(program.request("/sdapi/v1/options"))
+    assert reloaded["my_height"] == 1.5
+    assert "hook ui, weight 1.5" in program.lines
+
+
 def test_port_in_use_is_said_in_one_line(start):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         program = start("--port", str(listener.getsockname()[1]))

@@ -15,6 +15,7 @@ from modules.api import api as rest_api
 from modules.api import auth, lax
 from modules.call_queue import queue_lock
 from modules.errors import InvalidInput, NotFound
+from modules.options import OptionInfo
 
 FLAGS = {"api_auth": None, "api_log": False, "api_server_stop": False}
 FLAGS |= {"cors_allow_origins": None, "cors_allow_origins_regex": None}
@@ -174,3 +175,24 @@ def test_unknown_paths_keep_the_frameworks_answer(served):
 )
 def test_lax_types(convert, value, expected):
     assert convert(value) == expected
+
+
+def test_settings_that_extensions_have_added_are_answered(served, monkeypatch):
+    added = {"my_weight": OptionInfo(2, "Weight"), "_mine": OptionInfo("", "Name"), "my_set": OptionInfo({1}, "Set")}
+    for key, info in added.items():
+        monkeypatch.setitem(shared.opts.data_labels, key, info)
+    monkeypatch.setitem(shared.opts.data, "my_set", None)
+    client = served()
+    answer = client.get("/sdapi/v1/options").json()
+    assert {key: answer[key] for key in added} == {"my_weight": 2.0, "_mine": "", "my_set": None}
+
+    fields = client.get("/openapi.json").json()["components"]["schemas"]["Options"]["properties"]
+    assert fields["my_weight"]["anyOf"] == [{"type": "number"}, {"type": "null"}]
+    assert "anyOf" not in fields["_mine"]
+
+
+def test_settings_are_those_of_the_moment_the_api_was_made(served, monkeypatch):
+    before = served()
+    monkeypatch.setitem(shared.opts.data_labels, "my_weight", OptionInfo(2, "Weight"))
+    assert "my_weight" not in before.get("/sdapi/v1/options").json()
+    assert "my_weight" in served().get("/sdapi/v1/options").json()
