@@ -4,7 +4,9 @@ pictures are encoded.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
@@ -82,8 +84,21 @@ def answer(request: BaseModel, processed: processing.Processed, parameters: dict
     }
 
 
-def txt2img(request: BaseModel) -> dict[str, Any]:
-    """Carries out a txt2img request."""
+@dataclass(frozen=True)
+class Generation:
+    """A request that has been checked: what is to run as a job, and how its result becomes the answer."""
+
+    name: str
+    """What `state.job` shows while it runs."""
+    task_id: str
+    work: Callable[[], processing.Processed]
+    """Runs the job; the caller holds the device meanwhile."""
+    answer: Callable[[processing.Processed], dict[str, Any]]
+    """Makes the body of the response."""
+
+
+def prepare_txt2img(request: BaseModel) -> Generation:
+    """Checks a txt2img request and decodes its images."""
     runner = scripts.scripts_txt2img
     args, script = prepare(request, "txt2img", runner)
     arguments = processing_arguments(request)
@@ -92,19 +107,21 @@ def txt2img(request: BaseModel) -> dict[str, Any]:
             "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
         )
 
+    def work() -> processing.Processed:
+        """Runs the request on the current model."""
+        with closing(processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **arguments)) as p:
+            p.outpath_samples = shared.opts.outdir_txt2img_samples
+            p.outpath_grids = shared.opts.outdir_txt2img_grids
+            return run_job(p, runner, args, script)
+
     task_id = request.force_task_id or progress.create_task_id("txt2img")
-    with (
-        call_queue.gpu_job("scripts_txt2img", task_id),
-        closing(processing.StableDiffusionProcessingTxt2Img(sd_model=shared.sd_model, **arguments)) as p,
-    ):
-        p.outpath_samples = shared.opts.outdir_txt2img_samples
-        p.outpath_grids = shared.opts.outdir_txt2img_grids
-        processed = run_job(p, runner, args, script)
-    return answer(request, processed, request.model_dump())
+    return Generation(
+        "scripts_txt2img", task_id, work, lambda processed: answer(request, processed, request.model_dump())
+    )
 
 
-def img2img(request: BaseModel) -> dict[str, Any]:
-    """Carries out an img2img request."""
+def prepare_img2img(request: BaseModel) -> Generation:
+    """Checks an img2img request and decodes its images."""
     if request.init_images is None:
         raise NotFound("Init image not found", field="init_images")
     runner = scripts.scripts_img2img
@@ -112,15 +129,26 @@ def img2img(request: BaseModel) -> dict[str, Any]:
     arguments = processing_arguments(request)
     arguments["init_images"] = [decode_base64_to_image(text) for text in request.init_images]
 
+    def work() -> processing.Processed:
+        """Runs the request on the current model."""
+        with closing(processing.StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **arguments)) as p:
+            p.outpath_samples = shared.opts.outdir_img2img_samples
+            p.outpath_grids = shared.opts.outdir_img2img_grids
+            return run_job(p, runner, args, script)
+
+    def body(processed: processing.Processed) -> dict[str, Any]:
+        """Answers with the images that were sent only if `include_init_images` asks for them."""
+        parameters = request.model_dump()
+        if not request.include_init_images:
+            parameters |= {"init_images": None, "mask": None}
+        return answer(request, processed, parameters)
+
     task_id = request.force_task_id or progress.create_task_id("img2img")
-    with (
-        call_queue.gpu_job("scripts_img2img", task_id),
-        closing(processing.StableDiffusionProcessingImg2Img(sd_model=shared.sd_model, **arguments)) as p,
-    ):
-        p.outpath_samples = shared.opts.outdir_img2img_samples
-        p.outpath_grids = shared.opts.outdir_img2img_grids
-        processed = run_job(p, runner, args, script)
-    parameters = request.model_dump()
-    if not request.include_init_images:
-        parameters |= {"init_images": None, "mask": None}
-    return answer(request, processed, parameters)
+    return Generation("scripts_img2img", task_id, work, body)
+
+
+def carry_out(generation: Generation) -> dict[str, Any]:
+    """Runs a checked request as a job of its own and makes the answer."""
+    with call_queue.gpu_job(generation.name, generation.task_id):
+        processed = generation.work()
+    return generation.answer(processed)

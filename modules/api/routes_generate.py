@@ -11,9 +11,9 @@ router = APIRouter(tags=["generate"])
 
 @router.post("/sdapi/v1/txt2img", response_model=models.TextToImageResponse, summary="Make pictures from a prompt")
 def text2imgapi(txt2imgreq: models.StableDiffusionTxt2ImgProcessingAPI) -> dict:
-    return generate.txt2img(txt2imgreq)
+    return generate.carry_out(generate.prepare_txt2img(txt2imgreq))
 
 
 @router.post("/sdapi/v1/img2img", response_model=models.ImageToImageResponse, summary="Make pictures from pictures")
 def img2imgapi(img2imgreq: models.StableDiffusionImg2ImgProcessingAPI) -> dict:
-    return generate.img2img(img2imgreq)
+    return generate.carry_out(generate.prepare_img2img(img2imgreq))
