@@ -10,25 +10,28 @@ import pytest
 
 from modules import hooks, script_callbacks
 from modules.shared_cmd_options import cmd_opts
+from test.ours import without_ours
 
 FACTS = json.loads((Path(__file__).parent.parent / "data" / "callbacks.json").read_text(encoding="utf8"))
 
 
 def test_the_table_has_every_callback():
     facts = [(fact["category"], fact["name"]) for fact in FACTS["registrars"]]
-    assert [(spec.category, spec.registrar) for spec in hooks.CALLBACK_HOOKS.values()] == facts
+    rows = without_ours("callbacks", hooks.CALLBACK_HOOKS)
+    assert [(name, hooks.CALLBACK_HOOKS[name].registrar) for name in rows] == facts
+    assert all(spec.category == name for name, spec in hooks.CALLBACK_HOOKS.items())
 
 
 def test_the_table_has_every_hook_of_scripts():
     no_hooks = {"title", "ui", "show", "run", "describe", "elem_id", "on_before_component", "on_after_component"}
     facts = {fact["name"] for fact in FACTS["script_class"]["methods"]} - no_hooks
-    assert set(hooks.SCRIPT_HOOKS) == facts
+    assert set(without_ours("script_hooks", hooks.SCRIPT_HOOKS)) == facts
     assert all(spec.category == f"script_{name}" for name, spec in hooks.SCRIPT_HOOKS.items())
 
 
 def test_callbacks_that_undo_are_called_in_reverse():
     reverse = {category for category, spec in hooks.CALLBACK_HOOKS.items() if spec.is_reversed}
-    assert reverse == {"script_unloaded", "before_ui"}
+    assert set(without_ours("callbacks", reverse)) == {"script_unloaded", "before_ui"}
 
 
 @pytest.mark.parametrize("name", [fact for fact in FACTS["param_objects"] if fact != "ScriptCallback"])

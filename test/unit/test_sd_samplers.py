@@ -8,6 +8,7 @@ import pytest
 from modules import errors, sd_samplers, sd_samplers_common, shared, shared_items
 from modules.sd_samplers_common import SamplerData
 from modules.sd_samplers_kdiffusion import KDiffusionSampler
+from test.ours import without_ours
 from test.unit.sampler_jobs import PromptModel
 
 DATA = Path(__file__).parents[1] / "data"
@@ -16,7 +17,8 @@ NAMES = json.loads((DATA / "misc_vectors.json").read_text(encoding="utf8"))["sam
 
 
 def test_all_samplers_stand_in_the_order_of_the_menu():
-    assert [x.name for x in sd_samplers.all_samplers] == [row["name"] for row in TABLE]
+    names = [x.name for x in sd_samplers.all_samplers]
+    assert without_ours("samplers", names) == [row["name"] for row in TABLE]
     assert sd_samplers.samplers == sd_samplers.samplers_for_img2img == sd_samplers.all_samplers
     assert shared_items.list_samplers() == sd_samplers.all_samplers
 

@@ -11,6 +11,7 @@ from modules.options import categories
 from modules.paths_internal import data_path
 from modules.settings import saving, widgets
 from modules.shared_options import restricted_opts
+from test.ours import without_ours
 
 FACTS = json.loads((Path(__file__).parent.parent / "data" / "options.json").read_text(encoding="utf8"))
 ROWS = settings.all_options()
@@ -24,13 +25,6 @@ def test_all_settings_are_there_in_the_order_of_their_pages():
     for section, keys in expected.items():
         rows = [key for key, info in ROWS.items() if info.section == section and not info.do_not_save]
         assert [key for key in rows if key in keys] == keys
-
-
-def test_what_is_ours_alone_is_about_the_limits_of_the_api():
-    known = {option["key"] for option in FACTS["options"]} | {
-        note["key"] for note in FACTS["notes"]["option_html_notes"]
-    }
-    assert all(key.startswith("api_max_") for key in ROWS if key not in known)
 
 
 @pytest.mark.parametrize("option", [pytest.param(option, id=option["key"]) for option in FACTS["options"]])
@@ -81,7 +75,7 @@ def test_categories_are_registered_in_order():
 
 
 def test_restricted_settings():
-    assert restricted_opts == set(FACTS["notes"]["restricted_set"])
+    assert set(without_ours("settings", restricted_opts)) == set(FACTS["notes"]["restricted_set"])
 
 
 def test_settings_with_hints_link_to_the_table_of_all_settings():
