@@ -11,7 +11,7 @@ import os
 import numpy as np
 import torch
 
-from modules import devices, errors, face_restoration_utils, model_files, shared
+from modules import devices, errors, face_restoration_utils, shared, upscaler_files
 
 model_url = "https://github.com/sczhou/CodeFormer/releases/download/v0.1.0/codeformer.pth"
 model_download_name = "codeformer-v0.1.0.pth"
@@ -28,12 +28,12 @@ class FaceRestorerCodeFormer(face_restoration_utils.CommonFaceRestoration):
         return devices.device_codeformer
 
     def load_net(self) -> torch.nn.Module:
-        if not model_files.has_extra_architectures():
+        if not upscaler_files.has_extra_architectures():
             raise errors.NotSupported(
                 "CodeFormer needs the package spandrel-extra-arches: pip install spandrel-extra-arches"
             )
         for path in self.model_files():
-            return model_files.load_spandrel_model(
+            return upscaler_files.load_spandrel_model(
                 path, device=self.get_device(), expected_architecture="CodeFormer"
             ).model
         raise errors.NotFound(f"no CodeFormer model is in {self.model_path}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from modules import devices, errors, face_restoration, model_files, shared, torchvision_ops
+from modules import devices, errors, face_restoration, shared, torchvision_ops, upscaler_files
 
 if TYPE_CHECKING:
     from facexlib.utils.face_restoration_helper import FaceRestoreHelper
@@ -154,7 +154,7 @@ class CommonFaceRestoration(face_restoration.FaceRestoration):
 
     def model_files(self) -> list[str]:
         """Return the model files in the restorer's folder, downloading the model if there is none."""
-        return model_files.load_models(
+        return upscaler_files.load_models(
             model_path=self.model_path,
             model_url=self.model_url,
             command_path=self.model_path,

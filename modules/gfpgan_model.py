@@ -7,7 +7,7 @@ import os
 import numpy as np
 import torch
 
-from modules import devices, errors, face_restoration_utils, model_files, shared
+from modules import devices, errors, face_restoration_utils, shared, upscaler_files
 
 model_url = "https://github.com/TencentARC/GFPGAN/releases/download/v1.3.0/GFPGANv1.4.pth"
 model_download_name = "GFPGANv1.4.pth"
@@ -26,7 +26,7 @@ class FaceRestorerGFPGAN(face_restoration_utils.CommonFaceRestoration):
     def load_net(self) -> torch.nn.Module:
         for path in self.model_files():
             if "GFPGAN" in os.path.basename(path):
-                return model_files.load_spandrel_model(
+                return upscaler_files.load_spandrel_model(
                     path, device=self.get_device(), expected_architecture="GFPGAN"
                 ).model
         raise errors.NotFound(f"no GFPGAN model is in {self.model_path}")

@@ -56,4 +56,4 @@ def upscaler_classes(base: type[Upscaler]) -> Iterator[type[Upscaler]]:
         yield from upscaler_classes(cls)
 
 
-from modules.model_files import friendly_name, load_file_from_url, load_models, load_spandrel_model  # noqa: E402, F401  # A1111 names
+from modules.upscaler_files import friendly_name, load_file_from_url, load_models, load_spandrel_model  # noqa: E402, F401  # A1111 names

@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 
-from modules import errors, model_files, paths
+from modules import errors, paths, upscaler_files
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def get(folder: str, url: str) -> str:
             f"{os.path.join(directory, os.path.basename(url))} is not there and HF_HUB_OFFLINE forbids to download it: "
             f"get it from {url}"
         )
-    return model_files.load_file_from_url(url, model_dir=directory)
+    return upscaler_files.load_file_from_url(url, model_dir=directory)
 
 
 def is_offline() -> bool:

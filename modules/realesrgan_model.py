@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from modules import model_files, shared_items
+from modules import shared_items, upscaler_files
 from modules.shared import cmd_opts, opts
 from modules.upscaler import Upscaler, UpscalerData
 from modules.upscaler_utils import SpandrelUpscaler, upscale_with_model
@@ -30,9 +30,9 @@ class UpscalerRealESRGAN(SpandrelUpscaler):
     def __init__(self, path: str | None = None):
         self.user_path = path
         super().__init__()
-        local = {model_files.friendly_name(file): file for file in self.find_models(ext_filter=[".pth"])}
+        local = {upscaler_files.friendly_name(file): file for file in self.find_models(ext_filter=[".pth"])}
         for data in get_realesrgan_models(self):
-            data.local_data_path = local.get(model_files.friendly_name(data.data_path), data.data_path)
+            data.local_data_path = local.get(upscaler_files.friendly_name(data.data_path), data.data_path)
             if data.name in opts.realesrgan_enabled_models:
                 self.scalers.append(data)
 
@@ -41,7 +41,7 @@ class UpscalerRealESRGAN(SpandrelUpscaler):
         local = next((data.local_data_path for data in self.scalers if data.data_path == path), path)
         if not local.startswith("http"):
             return local
-        return model_files.load_file_from_url(local, model_dir=self.model_download_path or self.model_path)
+        return upscaler_files.load_file_from_url(local, model_dir=self.model_download_path or self.model_path)
 
     def prefers_half(self) -> bool:
         return not cmd_opts.no_half and not cmd_opts.upcast_sampling

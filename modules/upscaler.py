@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from modules import devices, model_files, shared
+from modules import devices, shared, upscaler_files
 
 LANCZOS = Image.Resampling.LANCZOS
 NEAREST = Image.Resampling.NEAREST
@@ -92,7 +92,7 @@ class Upscaler:
 
     def find_models(self, ext_filter: list[str] | None = None) -> list[str]:
         """Return the model files of this upscaler, or `model_url` if there are none."""
-        return model_files.load_models(
+        return upscaler_files.load_models(
             model_path=self.model_path,
             model_url=self.model_url,
             command_path=self.user_path,

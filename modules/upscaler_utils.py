@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from modules import devices, errors, image_ops, model_files, shared
+from modules import devices, errors, image_ops, shared, upscaler_files
 from modules.image_ops import Grid
 from modules.upscaler import Upscaler, UpscalerData
 
@@ -37,7 +37,7 @@ class SpandrelUpscaler(Upscaler):
 
     def load_model(self, path: str) -> Any:
         """Return the network of the file or URL path; a URL is downloaded once."""
-        return model_files.load_spandrel_model(
+        return upscaler_files.load_spandrel_model(
             self.local_file(path),
             device=devices.get_device_for(self.device_task),
             prefer_half=self.prefers_half(),
@@ -48,9 +48,9 @@ class SpandrelUpscaler(Upscaler):
         """Return path, downloaded under the name of its entry if it is a URL, so that the entry keeps its name."""
         if not path.startswith("http"):
             return path
-        name = next((data.name for data in self.scalers if data.data_path == path), model_files.friendly_name(path))
+        name = next((data.name for data in self.scalers if data.data_path == path), upscaler_files.friendly_name(path))
         extension = os.path.splitext(path)[1]
-        return model_files.load_file_from_url(
+        return upscaler_files.load_file_from_url(
             path, model_dir=self.model_download_path or self.model_path, file_name=f"{name}{extension}"
         )
 
@@ -71,7 +71,7 @@ class SpandrelUpscaler(Upscaler):
     def add_found_models(self, ext_filter: list[str], scale: int | None = 4) -> None:
         """Fill `scalers` with the model files; without one the downloadable model is listed under `model_name`."""
         for path in self.find_models(ext_filter=ext_filter):
-            name = self.model_name if path.startswith("http") else model_files.friendly_name(path)
+            name = self.model_name if path.startswith("http") else upscaler_files.friendly_name(path)
             self.scalers.append(UpscalerData(name, path, self, scale))
 
 

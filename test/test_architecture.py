@@ -48,7 +48,7 @@ LAYERS = {
         modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
         modules.rng modules.images modules.image_* modules.extra_networks modules.extra_networks_*
         modules.textual_inversion modules.textual_inversion.* modules.hypernetworks modules.hypernetworks.*
-        modules.upscaler modules.upscaler_utils modules.model_files modules.modelloader modules.face_restoration
+        modules.upscaler modules.upscaler_utils modules.upscaler_files modules.modelloader modules.face_restoration
         modules.face_restoration_utils modules.interrogate modules.deepbooru modules.*_model modules.preview_files
         modules.torchvision_ops modules.weights
         """,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from modules import model_files, shared
+from modules import shared, upscaler_files
 
 GREEN = "#0F0"
 BLUE = "#00F"
@@ -59,7 +59,7 @@ class Settings:
 
 def download_and_cache_models() -> str:
     """Return the path of the face detector, downloading it if need be; raises NotFound if that fails."""
-    return model_files.load_file_from_url(
+    return upscaler_files.load_file_from_url(
         model_url, model_dir=model_dir_opencv, file_name=os.path.basename(model_file_path)
     )
 

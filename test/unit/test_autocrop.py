@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules import model_files
+from modules import upscaler_files
 from modules.textual_inversion import autocrop
 from modules.textual_inversion.autocrop import PointOfInterest, Settings
 
@@ -111,5 +111,5 @@ def test_debug_picture_is_shown_if_asked(monkeypatch):
 
 
 def test_face_detector_is_a_download(monkeypatch):
-    monkeypatch.setattr(model_files, "load_file_from_url", lambda url, model_dir, file_name: (model_dir, file_name))
+    monkeypatch.setattr(upscaler_files, "load_file_from_url", lambda url, model_dir, file_name: (model_dir, file_name))
     assert autocrop.download_and_cache_models()[1] == "face_detection_yunet.onnx"

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from modules import codeformer_model, face_restoration_utils, gfpgan_model, model_files, shared
+from modules import codeformer_model, face_restoration_utils, gfpgan_model, shared, upscaler_files
 from modules.errors import NotFound, NotSupported
 
 PICTURE = np.zeros((8, 8, 3), dtype=np.uint8)
@@ -49,7 +49,7 @@ def test_gfpgan_restores(on_one_face, monkeypatch):
     restorer = gfpgan_model.FaceRestorerGFPGAN("folder")
     monkeypatch.setattr(restorer, "model_files", lambda: ["/m/detection.pth", "/m/GFPGANv1.4.pth"])
     monkeypatch.setattr(
-        model_files, "load_spandrel_model", lambda path, **kwargs: Loaded() if "GFPGAN" in path else None
+        upscaler_files, "load_spandrel_model", lambda path, **kwargs: Loaded() if "GFPGAN" in path else None
     )
     monkeypatch.setattr(restorer, "send_model_to", lambda device: None)
     assert (restorer.restore(PICTURE) == 255).all()
@@ -66,9 +66,9 @@ def test_gfpgan_without_a_model_file(monkeypatch):
 
 def test_codeformer_restores_with_a_weight(on_one_face, monkeypatch):
     restorer = codeformer_model.FaceRestorerCodeFormer("folder")
-    monkeypatch.setattr(model_files, "has_extra_architectures", lambda: True)
+    monkeypatch.setattr(upscaler_files, "has_extra_architectures", lambda: True)
     monkeypatch.setattr(restorer, "model_files", lambda: ["/m/codeformer.pth"])
-    monkeypatch.setattr(model_files, "load_spandrel_model", lambda path, **kwargs: Loaded())
+    monkeypatch.setattr(upscaler_files, "load_spandrel_model", lambda path, **kwargs: Loaded())
     monkeypatch.setattr(restorer, "send_model_to", lambda device: None)
     with shared.opts.overlay({"code_former_weight": 0.75}):
         restorer.restore(PICTURE)
@@ -79,10 +79,10 @@ def test_codeformer_restores_with_a_weight(on_one_face, monkeypatch):
 
 def test_codeformer_names_its_package_and_its_folder(monkeypatch):
     restorer = codeformer_model.FaceRestorerCodeFormer("folder")
-    monkeypatch.setattr(model_files, "has_extra_architectures", lambda: False)
+    monkeypatch.setattr(upscaler_files, "has_extra_architectures", lambda: False)
     with pytest.raises(NotSupported, match="pip install spandrel-extra-arches"):
         restorer.load_net()
-    monkeypatch.setattr(model_files, "has_extra_architectures", lambda: True)
+    monkeypatch.setattr(upscaler_files, "has_extra_architectures", lambda: True)
     monkeypatch.setattr(restorer, "model_files", lambda: [])
     with pytest.raises(NotFound, match="no CodeFormer model is in folder"):
         restorer.load_net()

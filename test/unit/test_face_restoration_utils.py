@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from modules import devices, face_restoration_utils, model_files, shared, torchvision_ops
+from modules import devices, face_restoration_utils, shared, torchvision_ops, upscaler_files
 from modules.errors import NotFound, NotSupported
 from modules.face_restoration_utils import CommonFaceRestoration
 
@@ -171,7 +171,7 @@ def test_missing_face_finder_leaves_the_picture(picture, monkeypatch):
 def test_model_files_are_looked_for_in_its_folder(monkeypatch):
     restorer = Inverter("/models/here")
     restorer.model_url, restorer.model_download_name = "https://example.com/m.pth", "m.pth"
-    monkeypatch.setattr(model_files, "load_models", lambda **kwargs: [kwargs["model_path"], kwargs["download_name"]])
+    monkeypatch.setattr(upscaler_files, "load_models", lambda **kwargs: [kwargs["model_path"], kwargs["download_name"]])
     assert restorer.model_files() == ["/models/here", "m.pth"]
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from modules import errors, model_files, paths, preview_files, sd_models, sd_vae_approx, shared
+from modules import errors, paths, preview_files, sd_models, sd_vae_approx, shared, upscaler_files
 from modules.model_families import SD1
 from modules.sd_vae_approx import VAEApprox
 
@@ -67,7 +67,7 @@ def test_missing_file_is_fetched_in_the_background(models, monkeypatch):
         fetched.append((url, model_dir))
         raise errors.NotFound("no network")
 
-    monkeypatch.setattr(model_files, "load_file_from_url", download)
+    monkeypatch.setattr(upscaler_files, "load_file_from_url", download)
     started = []
     monkeypatch.setattr(preview_files.threading.Thread, "start", lambda thread: started.append(thread))
     assert preview_files.find_or_fetch("VAE-approx", URL) is None

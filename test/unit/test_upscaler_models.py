@@ -8,12 +8,12 @@ from modules import (
     devices,
     esrgan_model,
     hat_model,
-    model_files,
     realesrgan_model,
     scunet_model,
     shared,
     shared_items,
     swinir_model,
+    upscaler_files,
 )
 from test.unit import tiny_upscalers
 
@@ -53,9 +53,9 @@ def test_network_enlarges(models, cls, network, file, size):
 @pytest.mark.parametrize("cls", dict.fromkeys(case[0] for case in CASES))
 def test_model_that_cannot_be_had_leaves_the_picture(models, cls, caplog, monkeypatch):
     def fail(url, **kwargs):
-        raise model_files.NotFound(f"cannot download {url}")
+        raise upscaler_files.NotFound(f"cannot download {url}")
 
-    monkeypatch.setattr(model_files, "load_file_from_url", fail)
+    monkeypatch.setattr(upscaler_files, "load_file_from_url", fail)
     upscaler = cls(None)
     path = upscaler.scalers[0].data_path if upscaler.scalers else "gone.pth"
     assert upscaler.do_upscale(IMAGE, path) is IMAGE
@@ -66,7 +66,7 @@ def test_download_keeps_the_name_of_its_entry(models, monkeypatch):
     def fetch(url, *, model_dir, file_name):
         return str(tiny_upscalers.save(tiny_upscalers.esrgan, models / model_dir / file_name))
 
-    monkeypatch.setattr(model_files, "load_file_from_url", fetch)
+    monkeypatch.setattr(upscaler_files, "load_file_from_url", fetch)
     upscaler = esrgan_model.UpscalerESRGAN(None)
     assert [data.name for data in upscaler.scalers] == ["ESRGAN_4x"]
     assert upscaler.do_upscale(IMAGE, upscaler.model_url).size == (80, 96)
@@ -80,7 +80,7 @@ def test_missing_real_esrgan_model_is_downloaded_under_its_own_name(models, monk
         asked.append((url, model_dir))
         return str(tiny_upscalers.save(tiny_upscalers.esrgan, models / "d.pth"))
 
-    monkeypatch.setattr(model_files, "load_file_from_url", fetch)
+    monkeypatch.setattr(upscaler_files, "load_file_from_url", fetch)
     upscaler = realesrgan_model.UpscalerRealESRGAN(None)
     data = upscaler.scalers[0]
     upscaler.do_upscale(IMAGE, data.data_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from modules import model_files
+from modules import upscaler_files
 
 
 def esrgan(scale=4):
@@ -63,7 +63,7 @@ def hat():
 
 def save(build, path: Path, seed: int = 0) -> Path:
     """Write the weights of build(), drawn from seed, to path."""
-    model_files.has_extra_architectures()  # makes spandrel importable
+    upscaler_files.has_extra_architectures()  # makes spandrel importable
     torch.manual_seed(seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(build().state_dict(), path)

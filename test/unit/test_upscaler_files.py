@@ -4,7 +4,7 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from modules import model_files, shared
+from modules import shared, upscaler_files
 from modules.errors import ModelLoadError, NotFound
 from test.unit import tiny_upscalers
 
@@ -25,16 +25,16 @@ def download(monkeypatch):
 
 def test_file_is_downloaded_once(tmp_path, download):
     url = "https://example.com/a/model.pth?download=1"
-    path = model_files.load_file_from_url(url, model_dir=str(tmp_path / "new"), hash_prefix="ab")
+    path = upscaler_files.load_file_from_url(url, model_dir=str(tmp_path / "new"), hash_prefix="ab")
     assert path == str(tmp_path / "new" / "model.pth")
-    assert model_files.load_file_from_url(url, model_dir=str(tmp_path / "new")) == path
+    assert upscaler_files.load_file_from_url(url, model_dir=str(tmp_path / "new")) == path
     assert download == [(url, "ab")]
-    assert model_files.load_file_from_url(url, model_dir=str(tmp_path), file_name="b.pth") == str(tmp_path / "b.pth")
+    assert upscaler_files.load_file_from_url(url, model_dir=str(tmp_path), file_name="b.pth") == str(tmp_path / "b.pth")
 
 
 def test_hub_address_can_be_replaced(tmp_path, download, monkeypatch):
     monkeypatch.setattr(shared, "hf_endpoint", "https://mirror.example")
-    model_files.load_file_from_url("https://huggingface.co/x/y.pth", model_dir=str(tmp_path))
+    upscaler_files.load_file_from_url("https://huggingface.co/x/y.pth", model_dir=str(tmp_path))
     assert download == [("https://mirror.example/x/y.pth", None)]
 
 
@@ -45,7 +45,7 @@ def test_failed_download_says_where_the_file_belongs(tmp_path, monkeypatch, erro
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
     with pytest.raises(NotFound, match=r"cannot download .*model\.pth.*put the file at"):
-        model_files.load_file_from_url("https://example.com/model.pth", model_dir=str(tmp_path))
+        upscaler_files.load_file_from_url("https://example.com/model.pth", model_dir=str(tmp_path))
 
 
 def test_models_are_found_by_ending_in_both_folders(tmp_path, caplog):
@@ -53,7 +53,7 @@ def test_models_are_found_by_ending_in_both_folders(tmp_path, caplog):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     os.symlink(tmp_path / "gone.pth", tmp_path / "own" / "link.pth")
-    found = model_files.load_models(
+    found = upscaler_files.load_models(
         str(tmp_path / "common"),
         model_url="https://example.com/m.pth",
         command_path=str(tmp_path / "own"),
@@ -69,30 +69,30 @@ def test_hidden_folders_are_a_setting(tmp_path, monkeypatch, is_listed):
     (tmp_path / ".hidden").mkdir()
     (tmp_path / ".hidden" / "model.pth").touch()
     monkeypatch.setitem(shared.opts.data, "list_hidden_files", is_listed)
-    assert bool(model_files.load_models(str(tmp_path), ext_filter=[".pth"])) == is_listed
+    assert bool(upscaler_files.load_models(str(tmp_path), ext_filter=[".pth"])) == is_listed
 
 
 def test_without_files_there_is_the_url_or_its_download(tmp_path, download):
     url = "https://example.com/m.pth"
-    assert model_files.load_models(str(tmp_path)) == []
-    assert model_files.load_models(str(tmp_path), model_url=url) == [url]
+    assert upscaler_files.load_models(str(tmp_path)) == []
+    assert upscaler_files.load_models(str(tmp_path), model_url=url) == [url]
     path = str(tmp_path / "named.pth")
-    assert model_files.load_models(str(tmp_path), model_url=url, download_name="named.pth") == [path]
-    assert model_files.load_models(str(tmp_path), model_url=url, command_path=str(tmp_path)) == [path]
+    assert upscaler_files.load_models(str(tmp_path), model_url=url, download_name="named.pth") == [path]
+    assert upscaler_files.load_models(str(tmp_path), model_url=url, command_path=str(tmp_path)) == [path]
 
 
 def test_friendly_names():
-    assert model_files.friendly_name("/models/ESRGAN/4x-Ultra.v2.pth") == "4x-Ultra.v2"
-    assert model_files.friendly_name("https://example.com/a/m.pth?x=1") == "m"
+    assert upscaler_files.friendly_name("/models/ESRGAN/4x-Ultra.v2.pth") == "4x-Ultra.v2"
+    assert upscaler_files.friendly_name("https://example.com/a/m.pth?x=1") == "m"
 
 
 def test_network_is_loaded_ready_to_run(tmp_path, caplog):
     path = tiny_upscalers.save(tiny_upscalers.compact, tmp_path / "c.pth")
-    model = model_files.load_spandrel_model(path, device="cpu", dtype=torch.float64, expected_architecture="ESRGAN")
+    model = upscaler_files.load_spandrel_model(path, device="cpu", dtype=torch.float64, expected_architecture="ESRGAN")
     assert not model.model.training
     assert next(model.model.parameters()).dtype == torch.float64
     assert "is RealESRGAN Compact, not ESRGAN" in caplog.text
-    half = model_files.load_spandrel_model(path, device="cpu", prefer_half=True)
+    half = upscaler_files.load_spandrel_model(path, device="cpu", prefer_half=True)
     assert next(half.model.parameters()).dtype == torch.float16
 
 
@@ -101,6 +101,6 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     for name in ("text.pth", "other.pth"):
         with pytest.raises(ModelLoadError, match="cannot be loaded as a model"):
-            model_files.load_spandrel_model(tmp_path / name, device="cpu")
+            upscaler_files.load_spandrel_model(tmp_path / name, device="cpu")
     with pytest.raises(NotFound):
-        model_files.load_spandrel_model(tmp_path / "gone.pth", device="cpu")
+        upscaler_files.load_spandrel_model(tmp_path / "gone.pth", device="cpu")
