@@ -1,7 +1,8 @@
 """state: which device and precision each part of the program computes with, and the torch calls that depend on them.
 
-Reads the command line, no settings. The variables are set once, at import; loading a model changes dtype_unet,
-unet_needs_upcast, dtype_vae and fp8.
+Reads the command line, no settings. The variables are set once, at import, and hold what the flags choose; `fp8` alone
+follows the current model. What a loaded model computes in may differ, as a VAE that overflowed is wider than dtype_vae:
+its `placement` says it, and is what the engine asks. The names here are for extensions and for networks of other kinds.
 """
 
 from __future__ import annotations
@@ -209,5 +210,6 @@ dtype_inference: torch.dtype = chosen.dtype_inference
 unet_needs_upcast: bool = cmd_opts.upcast_sampling and dtype_unet == torch.float16
 force_fp16: bool = cmd_opts.precision == "half"
 fp8: bool = False
+"""Whether the weights of the current model are stored in 8 bits."""
 
 enable_tf32()

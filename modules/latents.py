@@ -65,14 +65,14 @@ def rough_pixels(sample: torch.Tensor, method: int, model: WebuiSdModel | None) 
 def run_small(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
     """Result of a small network, on its own device and in its own type."""
     with torch.no_grad(), devices.without_autocast():
-        return network(x.to(devices.device, devices.dtype))
+        weight = next(network.parameters())
+        return network(x.to(weight.device, weight.dtype))
 
 
 def decode_full(model: WebuiSdModel, latent: torch.Tensor) -> torch.Tensor:
     """Pixels by the VAE; in tiles if the device has no memory for the whole."""
-    z = latent.to(model.first_stage_model.dtype)
     with torch.no_grad(), devices.without_autocast():
-        return in_tiles_if_needed(model, "decode", lambda: model.decode_first_stage(z))
+        return in_tiles_if_needed(model, "decode", lambda: model.decode_first_stage(latent))
 
 
 def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
@@ -105,11 +105,11 @@ def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.T
 def decode_first_stage(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
     """Pixels in -1..1 of latents (B, C, h, w), by the decoder the setting sd_vae_decode_method names."""
     method = approximation_indexes.get(shared.opts.sd_vae_decode_method, FULL)
-    return samples_to_images_tensor(x.to(devices.dtype_vae), method, model)
+    return samples_to_images_tensor(x.to(model.placement.dtype_vae), method, model)
 
 
 def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
-    """As decode_first_stage; a picture that is not numbers is decoded again in a wider type, which the VAE then keeps.
+    """As decode_first_stage; an image that is not numbers is decoded again in a wider type, which this VAE then keeps.
 
     The settings auto_vae_precision_bfloat16 and auto_vae_precision allow bfloat16 and float32. Raises NansException if
     neither is allowed or of use.
@@ -119,11 +119,11 @@ def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
         devices.test_for_nans(pixels, "vae")
         return pixels
     except devices.NansException:
-        wider = wider_vae_dtype()
-        if wider is None or devices.dtype_vae == wider:
+        narrow, wider = model.placement.dtype_vae, wider_vae_dtype()
+        if wider is None or narrow == wider:
             raise
     errors.print_error_explanation(
-        f"The VAE produced no numbers in {devices.dtype_vae}. The picture is decoded again in {wider}, and so are all\n"
+        f"The VAE produced no numbers in {narrow}. The picture is decoded again in {wider}, and so are all\n"
         "that follow. The settings auto_vae_precision and auto_vae_precision_bfloat16 turn this off; --no-half-vae\n"
         "has the VAE in float32 from the start."
     )
@@ -141,8 +141,7 @@ def wider_vae_dtype() -> torch.dtype | None:
 
 
 def set_vae_dtype(model: WebuiSdModel, dtype: torch.dtype) -> None:
-    """Converts the VAE, and those that are loaded later, to another type."""
-    devices.dtype_vae = dtype
+    """Converts the VAE of a model to another type; other models and VAEs keep theirs."""
     model.first_stage_model.to(dtype)
 
 

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import (
-    devices,
     model_families,
     sd_hijack_clip,
     sd_hijack_optimizations,
     sd_hijack_unet,
     sd_models_config,
-    shared,
     torchvision_ops,
     weights,
 )
 from modules.errors import ModelLoadError
 from modules.model_families import shapes
 from modules.paths_internal import embedded_dir
+from modules.placement import Placement
 from modules.sd_models_types import WebuiSdModel
 
 if TYPE_CHECKING:
@@ -84,33 +83,6 @@ class PreparedModel:
     @property
     def is_sdxl(self) -> bool:
         return self.family.architecture == "sdxl"
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where and in which types weights go.
-
-    dtype: of U-Net and text encoder, dtype_vae: of the VAE. fp8: store the former two in 8 bits. channels_last: the
-    channels of a pixel lie together in memory, which some convolutions like.
-    """
-
-    device: torch.device
-    dtype: torch.dtype
-    dtype_vae: torch.dtype
-    fp8: bool = False
-    channels_last: bool = False
-
-    @classmethod
-    def from_flags(cls, device: torch.device, fp8: bool = False) -> Placement:
-        """On this device, in the types the command line asks for."""
-        is_half_cuda = devices.device.type == "cuda" and devices.dtype == torch.float16
-        return cls(
-            device=device,
-            dtype=devices.dtype,
-            dtype_vae=devices.dtype_vae,
-            fp8=fp8,
-            channels_last=shared.cmd_opts.opt_channelslast or is_half_cuda,
-        )
 
 
 def prepare(
@@ -243,14 +215,14 @@ def alphas_cumprod_of(tensors: StateDict, schedule: model_families.NoiseSchedule
 def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
     """Copies the weights to their device and type, one at a time; `prepared` is used up."""
     unet = materialize(prepared.unet, placement.device, placement.dtype)
-    text_encoder = materialize(prepared.text_encoder, placement.device, placement.dtype)
+    text_encoder = materialize(prepared.text_encoder, placement.device, placement.dtype_text)
     vae = materialize(prepared.vae, placement.device, placement.dtype_vae)
     if placement.channels_last:
         unet.to(memory_format=torch.channels_last)
         vae.to(memory_format=torch.channels_last)
     if placement.fp8:
-        for network in (unet, text_encoder):
-            store_in_fp8(network, placement.dtype)
+        store_in_fp8(unet, placement.dtype)
+        store_in_fp8(text_encoder, placement.dtype_text)
     return WebuiSdModel(
         family=prepared.family,
         unet=unet,
@@ -258,6 +230,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         cond_stage_model=text_encoder,
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device),
         parameterization=prepared.parameterization,
+        placement=placement,
     ).eval()
 
 

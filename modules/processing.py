@@ -916,7 +916,7 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         state.job = f"Batch {n + 1} out of {p.n_iter}"
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
 
-    with devices.without_autocast() if devices.unet_needs_upcast else devices.autocast():
+    with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
         samples = p.sample(
             conditioning=p.c,
             unconditional_conditioning=p.uc,

@@ -33,6 +33,7 @@ from modules import (
     weights,
 )
 from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_list
+from modules.placement import Placement
 from modules.sd_models_types import WebuiSdModel
 from modules.timer import Timer
 
@@ -194,16 +195,14 @@ def load_prepared(prepared: model_load.PreparedModel, info: CheckpointInfo, time
     """Puts the weights of a checked file in place and everything that belongs to a model around them."""
     fp8 = check_fp8(prepared)
     devices.fp8 = fp8
-    devices.dtype_vae = devices.chosen.dtype_vae
     device = devices.cpu if lowvram.is_needed(prepared) else devices.device
-    model = model_load.build(prepared, model_load.Placement.from_flags(device, fp8))
+    model = model_load.build(prepared, Placement.from_flags(device, fp8))
     timer.record("load weights")
 
     model.sd_checkpoint_info = info
     model.sd_model_checkpoint = model.filename = info.filename
     model.sd_model_hash = info.shorthash
     model.used_config = prepared.config
-    model.fp8 = fp8
     apply_alpha_schedule_override(model)
     with model_data.shown_to_loader(model):
         lowvram.apply(model)

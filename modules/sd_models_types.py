@@ -6,12 +6,13 @@ Computes with what it was given; which file that is and where the parts are move
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from modules import devices, model_families, sd_unet
+from modules.placement import Placement
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -85,8 +86,8 @@ class WebuiSdModel(torch.nn.Module):
 
     family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
     alphas_cumprod: (timesteps,) share of the picture's variance left at each timestep, as the running job wants it;
-    alphas_cumprod_original: as trained. lowvram: its parts take turns on the device. fp8: its
-    weights are stored in 8 bits.
+    alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
+    the device.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class WebuiSdModel(torch.nn.Module):
         cond_stage_model: TextConditionalModel,
         alphas_cumprod: torch.Tensor,
         parameterization: str,
+        placement: Placement,
     ):
         super().__init__()
         self.family = family
@@ -107,9 +109,9 @@ class WebuiSdModel(torch.nn.Module):
         self.parameterization = parameterization
         self.alphas_cumprod = alphas_cumprod
         self.alphas_cumprod_original = alphas_cumprod
+        self.loaded_as = placement
 
         self.lowvram: bool = False
-        self.fp8: bool = False
         self.sd_checkpoint_info: CheckpointInfo | None = None
         self.sd_model_checkpoint: str | None = None
         self.sd_model_hash: str | None = None
@@ -165,7 +167,20 @@ class WebuiSdModel(torch.nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The type the U-Net computes in."""
-        return devices.dtype_unet
+        return self.loaded_as.dtype
+
+    @property
+    def fp8(self) -> bool:
+        """Whether the weights of U-Net and text encoders are stored in 8 bits."""
+        return self.loaded_as.fp8
+
+    @property
+    def placement(self) -> Placement:
+        """Where and in which types it computes now.
+
+        The VAE's type is asked of the VAE: it changes when the VAE overflows or is replaced, and extensions convert it.
+        """
+        return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
 
     def get_learned_conditioning(self, texts: Sequence[str]) -> torch.Tensor:
         """Encodes texts: (B, 77 * chunks, width)."""
@@ -188,12 +203,16 @@ class WebuiSdModel(torch.nn.Module):
             return self.model(x.to(dtype), t.to(dtype), **parts).to(x.dtype)
 
     def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w)."""
-        return self.first_stage_model.decode(self.family.latent_format.to_vae(z), return_dict=False)[0]
+        """Pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w). Both are in the VAE's type."""
+        z = self.family.latent_format.to_vae(z.to(self.first_stage_model.dtype))
+        return self.first_stage_model.decode(z, return_dict=False)[0]
 
     def encode_first_stage(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Posterior:
-        """What the VAE makes of pixels (B, 3, H, W) in -1..1. generator: of the noise when the result is sampled."""
-        posterior = self.first_stage_model.encode(x, return_dict=False)[0]
+        """What the VAE makes of pixels (B, 3, H, W) in -1..1, in its own type.
+
+        generator: of the noise when the result is sampled.
+        """
+        posterior = self.first_stage_model.encode(x.to(self.first_stage_model.dtype), return_dict=False)[0]
         return Posterior(posterior.mean, posterior.std, generator)
 
     def get_first_stage_encoding(self, encoder_posterior: Posterior | torch.Tensor) -> torch.Tensor:

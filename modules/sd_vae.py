@@ -25,9 +25,11 @@ from modules import (
     weights,
 )
 from modules.errors import ModelLoadError
+from modules.placement import Placement
 from modules.sd_models_types import LoadedVae, WebuiSdModel
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import AutoencoderKL
 
 logger = logging.getLogger(__name__)
@@ -166,17 +168,16 @@ def load_vae(model: WebuiSdModel, vae_file: str | None = None, vae_source: str =
     if not os.path.isfile(vae_file):
         raise ModelLoadError(f"the VAE {vae_file} ({vae_source}) is not there")
     logger.info("Loading VAE weights %s: %s", vae_source, vae_file)
-    vae = model_load.load_vae(vae_file, model.latent_channels, placement(model))
+    vae = model_load.load_vae(vae_file, model.latent_channels, Placement.from_flags(device_of_vae(model)))
     replaced = put_in(model, vae)
     model.loaded_vae = LoadedVae(vae_file, own=model.loaded_vae.own or replaced.to(devices.cpu))
 
 
 def restore_base_vae(model: WebuiSdModel) -> None:
-    """Gives a model the VAE of its checkpoint back."""
+    """Gives a model the VAE of its checkpoint back, in the type it had."""
     own = model.loaded_vae.own
     if own is not None:
-        target = placement(model)
-        put_in(model, own.to(target.device, target.dtype_vae))
+        put_in(model, own.to(device_of_vae(model)))
     model.loaded_vae = LoadedVae()
 
 
@@ -189,9 +190,9 @@ def put_in(model: WebuiSdModel, vae: AutoencoderKL) -> AutoencoderKL:
     return replaced
 
 
-def placement(model: WebuiSdModel) -> model_load.Placement:
-    """Where the VAE of a model goes."""
-    return model_load.Placement.from_flags(devices.cpu if model.lowvram else model.device)
+def device_of_vae(model: WebuiSdModel) -> torch.device:
+    """Returns where the VAE of a model goes: main memory where it waits for its turn."""
+    return devices.cpu if model.lowvram else model.device
 
 
 def reload_vae_weights(sd_model: WebuiSdModel | None = None, vae_file: Any = unspecified) -> WebuiSdModel:

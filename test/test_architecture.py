@@ -45,7 +45,8 @@ LAYERS = {
         modules.xyz_plot
         """,
     "engine": """
-        modules.checkpoints modules.model_load modules.model_patches modules.sd_* modules.latents modules.lowvram
+        modules.checkpoints modules.model_load modules.model_patches modules.placement modules.sd_* modules.latents
+        modules.lowvram
         modules.rng modules.images modules.image_* modules.extra_networks modules.extra_networks_*
         modules.textual_inversion modules.textual_inversion.* modules.hypernetworks modules.hypernetworks.*
         modules.upscaler modules.upscaler_utils modules.upscaler_files modules.modelloader modules.face_restoration

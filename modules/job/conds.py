@@ -151,7 +151,9 @@ def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, heig
     if sd_model.cond_stage_key == "edit":
         return torch.zeros_like(latent)
     if takes_masked_image(sd_model):
-        grey = torch.full((latent.shape[0], 3, height, width), 0.5, dtype=devices.dtype_vae, device=latent.device)
+        grey = torch.full(
+            (latent.shape[0], 3, height, width), 0.5, dtype=sd_model.placement.dtype_vae, device=latent.device
+        )
         encoded = latents.images_tensor_to_samples(
             grey,
             latents.approximation_indexes.get(shared.opts.sd_vae_encode_method),
@@ -192,9 +194,7 @@ def inpainting_conditioning(
     mask = mask.to(device=pixels.device, dtype=pixels.dtype)
     weight = getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
     blanked = torch.lerp(pixels, pixels * (1.0 - mask), weight)
-    encoded = p.sd_model.get_first_stage_encoding(
-        p.sd_model.encode_first_stage(blanked.to(devices.dtype_vae), generator=generator)
-    )
+    encoded = p.sd_model.get_first_stage_encoding(p.sd_model.encode_first_stage(blanked, generator=generator))
     return with_mask_channel(encoded, F.interpolate(mask, size=latent.shape[-2:])).to(
         device=shared.device, dtype=p.sd_model.dtype
     )
@@ -214,11 +214,11 @@ def image_conditioning(
     sd_model = p.sd_model
     pixels = pixels.to(shared.device)
     if sd_model.cond_stage_key == "edit":
-        return p.edit_image_conditioning(devices.cond_cast_float(pixels))
+        return p.edit_image_conditioning(sd_model.placement.upcast(pixels))
     if takes_masked_image(sd_model):
         return inpainting_conditioning(
             p,
-            devices.cond_cast_float(pixels),
+            sd_model.placement.upcast(pixels),
             latent,
             image_mask,
             sd_model.is_sdxl_inpaint or round_image_mask,

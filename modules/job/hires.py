@@ -177,7 +177,7 @@ def encode(p: StableDiffusionProcessingTxt2Img, pixels: torch.Tensor) -> torch.T
         p.extra_generation_params["VAE Encoder"] = method
     posterior = rng.posterior_generator(p.seeds[-1])
     return latents.images_tensor_to_samples(
-        pixels.to(shared.device, devices.dtype_vae),
+        pixels.to(shared.device, p.sd_model.placement.dtype_vae),
         latents.approximation_indexes.get(method),
         p.sd_model,
         generator=posterior,
@@ -212,7 +212,8 @@ def upscale_pixels(
         upscaled.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
     pixels = torch.from_numpy(np.array(upscaled))
     samples = encode(p, pixels)
-    return samples, p.img2img_image_conditioning(pixels.to(shared.device, devices.dtype_vae), samples)
+    pixels = pixels.to(shared.device, p.sd_model.placement.dtype_vae)
+    return samples, p.img2img_image_conditioning(pixels, samples)
 
 
 def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torch.Tensor:

@@ -67,7 +67,7 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     prepared = prepare_images(p, plan, latent_mask)
     batch = fit_to_batch(p, prepared)
 
-    pixels = torch.from_numpy(batch).to(shared.device, dtype=devices.dtype_vae)
+    pixels = torch.from_numpy(batch).to(shared.device, dtype=p.sd_model.placement.dtype_vae)
     if opts.sd_vae_encode_method != "Full":
         p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
     # Runs of one p, as scripts make them, share a generator: it was last seeded for the picture made before.
@@ -234,8 +234,8 @@ def mask_latent(
     if p.mask_round:
         cells = np.around(cells)
     nmask = np.tile(cells[None], (channels, 1, 1))
-    p.mask = torch.asarray(1.0 - nmask).to(shared.device).type(devices.dtype)
-    p.nmask = torch.asarray(nmask).to(shared.device).type(devices.dtype)
+    p.mask = torch.asarray(1.0 - nmask).to(shared.device, p.sd_model.dtype)
+    p.nmask = torch.asarray(nmask).to(shared.device, p.sd_model.dtype)
 
     if p.inpainting_fill == LATENT_NOISE:
         noise = create_noise(p.init_latent.shape[1:], all_seeds[: p.init_latent.shape[0]])

@@ -122,18 +122,18 @@ def test_nans_pass_without_the_check(txt2img, monkeypatch, nan_from):
 def test_vae_that_overflows_is_widened_and_stays_so(client, txt2img, monkeypatch, nan_from):
     """Nothing here is narrower than float32, so the wider type is the one with more range per bit."""
     nan_from("decode_first_stage", while_vae_is=(torch.float32,))
-    before = devices.dtype_vae
     vae = shared.sd_model.first_stage_model
+    before = vae.dtype
     weights = {name: weight.clone() for name, weight in vae.state_dict().items()}
     try:
         wide = {"auto_vae_precision_bfloat16": True}
         first, second = txt2img(override_settings=wide), txt2img(override_settings=wide)
-        assert devices.dtype_vae == vae.dtype == torch.bfloat16
+        assert shared.sd_model.placement.dtype_vae == vae.dtype == torch.bfloat16
+        assert devices.dtype_vae == before
         assert first.pixels == second.pixels
         monkeypatch.undo()
         assert api_jobs.distance(first.images[0], txt2img().images[0]) < 3
     finally:
-        devices.dtype_vae = before
         vae.to(before).load_state_dict(weights)  # the narrow type has rounded them
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from modules import processing, prompt_parser, shared
 from modules.job import conds
+from modules.placement import Placement
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("Euler", 20), ("Heun", 40), ("DPM++ SDE", 40), (None, 20)])
@@ -97,6 +98,7 @@ class Encoder:
     cond_stage_key = "txt"
     is_sdxl_inpaint = False
     dtype = torch.float32
+    placement = Placement.from_flags(torch.device("cpu"))
     model = SimpleNamespace(conditioning_key="hybrid")
 
     def encode_first_stage(self, pixels, generator=None):

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from modules import checkpoints, lowvram, model_load, sd_hijack, shared
+from modules.placement import Placement
 
 
 @pytest.fixture
 def model():
     prepared = model_load.prepare(checkpoints.embedded_checkpoint, {})
     cpu = torch.device("cpu")
-    return model_load.build(prepared, model_load.Placement(cpu, torch.float32, torch.float32))
+    return model_load.build(prepared, Placement(cpu, *[torch.float32] * 3))
 
 
 def run(model):
@@ -69,9 +70,7 @@ def test_a_replaced_part_takes_over_the_turns(model):
     old = model.first_stage_model
     with torch.no_grad():
         old.decode(torch.zeros(1, 4, 2, 2))
-    new = model_load.load_vae(
-        checkpoints.embedded_checkpoint, 4, model_load.Placement(torch.device("cpu"), torch.float32, torch.float32)
-    )
+    new = model_load.load_vae(checkpoints.embedded_checkpoint, 4, model.placement)
     lowvram.replace_part(model, old, new)
     group = lowvram.groups[model]
     assert group.active is None

@@ -2,16 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
-from modules import checkpoints, devices, model_load, weights
+from modules import checkpoints, model_load, weights
 from modules.errors import ModelLoadError
-from modules.model_load import Placement
+from modules.placement import Placement
 from test.unit.checkpoint_files import embedded_weights, sd15_unet, vae_weights, with_input_channels, write_checkpoint
 
-CPU = Placement(torch.device("cpu"), torch.float32, torch.float32)
+CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = "model.diffusion_model."
 TEXT = "cond_stage_model.transformer."
 
@@ -207,17 +208,18 @@ def test_schedule_where_the_file_has_none(tmp_path):
 
 
 def test_types_and_memory_format(inputs):
-    placement = Placement(torch.device("cpu"), torch.bfloat16, torch.float32, channels_last=True)
+    placement = Placement(torch.device("cpu"), torch.bfloat16, torch.float32, torch.float16, channels_last=True)
     made = load(checkpoints.embedded_checkpoint, placement=placement)
     weight = made.model.diffusion_model.conv_in.weight
     assert weight.dtype == torch.bfloat16
     assert weight.is_contiguous(memory_format=torch.channels_last)
-    assert made.cond_stage_model.wrapped.transformer.text_model.final_layer_norm.weight.dtype == torch.bfloat16
+    assert made.cond_stage_model.wrapped.transformer.text_model.final_layer_norm.weight.dtype == torch.float16
     assert made.first_stage_model.dtype == torch.float32
+    assert made.placement == placement
 
 
 def test_fp8_stores_in_8_bits_and_computes_in_more(model, inputs):
-    made = load(checkpoints.embedded_checkpoint, placement=Placement(CPU.device, CPU.dtype, CPU.dtype_vae, fp8=True))
+    made = load(checkpoints.embedded_checkpoint, placement=replace(CPU, fp8=True))
     block = made.model.diffusion_model.down_blocks[0].attentions[0].transformer_blocks[0]
     assert block.attn1.to_q.weight.dtype == torch.float8_e4m3fn
     assert block.norm1.weight.dtype == torch.float32
@@ -225,14 +227,6 @@ def test_fp8_stores_in_8_bits_and_computes_in_more(model, inputs):
     with torch.no_grad():
         rough, exact = made.apply_model(*inputs), model.apply_model(*inputs)
     assert 0 < (rough - exact).abs().max() < 1
-
-
-def test_placement_from_flags(monkeypatch):
-    placement = Placement.from_flags(devices.device)
-    assert (placement.dtype, placement.dtype_vae, placement.channels_last) == (torch.float32, torch.float32, False)
-    monkeypatch.setattr(devices, "device", torch.device("cuda"))
-    monkeypatch.setattr(devices, "dtype", torch.float16)
-    assert Placement.from_flags(devices.device, fp8=True).channels_last
 
 
 def test_vae_of_its_own_file_and_of_a_checkpoint(tmp_path, model):

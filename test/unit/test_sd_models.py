@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ import torch
 from modules import (
     checkpoints,
     devices,
+    latents,
     model_load,
     script_callbacks,
     sd_hijack,
@@ -306,9 +308,46 @@ def test_fp8_setting_loads_the_model_anew(folder, monkeypatch):
     with shared.opts.overlay({"fp8_storage": "Enable"}):
         stored = sd_models.reload_model_weights()
     assert stored is not model
-    assert devices.fp8
-    sd_models.reload_model_weights()
-    assert not devices.fp8
+    assert devices.fp8 and stored.placement.fp8
+    own = sd_models.reload_model_weights()
+    assert not devices.fp8 and not own.placement.fp8
+
+
+@pytest.fixture
+def half_vaes(monkeypatch):
+    """VAEs are loaded in float16, as on a graphics card."""
+    monkeypatch.setattr(devices, "chosen", replace(devices.chosen, dtype_vae=torch.float16))
+
+
+@torch.no_grad()
+def decoded(model):
+    """One image, after whatever saves a job whose VAE overflows."""
+    return latents.decode_checked(model, torch.zeros(1, 4, 2, 2))
+
+
+@torch.no_grad()
+def overflow(model):
+    """Makes the decoder of a model exceed float16, but not float32."""
+    for parameter in model.first_stage_model.decoder.conv_in.parameters():
+        parameter.mul_(3e4)
+
+
+def test_vae_that_overflows_is_widened_in_its_own_model_only(folder, half_vaes, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", 2)
+    first = sd_models.reload_model_weights(forced_reload=True)
+    second = choose("bright")
+    overflow(second)
+    assert torch.isfinite(decoded(second)).all()
+    assert (first.placement.dtype_vae, second.placement.dtype_vae) == (torch.float16, torch.float32)
+
+    assert choose("demo-emoji") is first
+    assert decoded(first).dtype == first.placement.dtype_vae == torch.float16
+    assert choose("bright") is second
+    assert decoded(second).dtype == second.placement.dtype_vae == torch.float32
+    assert devices.dtype_vae == torch.float32, "the flags of the tests"
+
+    again = sd_models.reload_model_weights(forced_reload=True)
+    assert again.placement.dtype_vae == torch.float16, "the same checkpoint, loaded anew"
 
 
 def test_fp8_by_kind_of_model():

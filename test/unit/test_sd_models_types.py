@@ -1,9 +1,11 @@
 """The object behind shared.sd_model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from modules import devices, sd_models, shared
+from modules import sd_models, shared
 from modules.sd_models_types import Posterior
 
 
@@ -39,13 +41,34 @@ def test_half_precision_rounds_timesteps(model, monkeypatch):
             seen.update(x=x.dtype, t=t, context=context.dtype)
             return (x,)
 
-    monkeypatch.setattr(devices, "dtype_unet", torch.float16)
+    monkeypatch.setattr(model, "loaded_as", replace(model.loaded_as, dtype=torch.float16))
     monkeypatch.setitem(model.model._modules, "diffusion_model", Unet())
     x = torch.ones(1, 4, 8, 8)
     out = model.apply_model(x, torch.tensor([900.26]), torch.ones(1, 77, 128))
     assert out.dtype == torch.float32
     assert seen["x"] == seen["context"] == torch.float16
     assert seen["t"].item() == 900.5
+
+
+def test_placement_follows_the_vae(model):
+    """Extensions convert the VAE by themselves, and go on giving it what devices.dtype_vae says."""
+    vae = model.first_stage_model
+    kept = {name: weight.clone() for name, weight in vae.state_dict().items()}
+    try:
+        vae.to(torch.bfloat16)
+        assert model.placement == replace(model.loaded_as, dtype_vae=torch.bfloat16)
+        assert (model.placement.dtype, model.placement.dtype_text) == (torch.float32, torch.float32)
+        with torch.no_grad():
+            assert model.decode_first_stage(torch.zeros(1, 4, 2, 2)).dtype == torch.bfloat16
+            assert model.encode_first_stage(torch.zeros(1, 3, 16, 16)).mean.dtype == torch.bfloat16
+    finally:
+        vae.to(model.loaded_as.dtype_vae).load_state_dict(kept)
+
+
+def test_storage_in_8_bits_is_known(model, monkeypatch):
+    assert not model.fp8
+    monkeypatch.setattr(model, "loaded_as", replace(model.loaded_as, fp8=True))
+    assert model.fp8 and model.placement.fp8
 
 
 def test_posterior_is_drawn_from_a_generator():

@@ -2,12 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from modules import hashes, sd_models, sd_vae, shared, shared_items
+from modules import devices, hashes, latents, sd_models, sd_vae, shared, shared_items
 from modules.errors import ModelLoadError
 from test.unit.checkpoint_files import vae_weights
 
@@ -134,6 +135,20 @@ def test_two_files_in_a_row_keep_the_checkpoints_own(folder, model, clean, tmp_p
     assert model.loaded_vae.own is own
     sd_vae.reload_vae_weights(model, None)
     assert model.first_stage_model is own
+
+
+def test_another_vae_starts_from_the_flags_choice_and_the_own_comes_back_as_it_was(folder, model, clean, monkeypatch):
+    own = model.first_stage_model
+    kept = {name: weight.clone() for name, weight in own.state_dict().items()}
+    monkeypatch.setattr(devices, "chosen", replace(devices.chosen, dtype_vae=torch.float16))
+    try:
+        latents.set_vae_dtype(model, torch.bfloat16)
+        sd_vae.load_vae(model, str(folder / "darker.safetensors"))
+        assert model.placement.dtype_vae == torch.float16
+        sd_vae.load_vae(model, None)
+        assert model.placement.dtype_vae == own.dtype == torch.bfloat16
+    finally:
+        own.to(torch.float32).load_state_dict(kept)
 
 
 def test_broken_file_leaves_the_vae(folder, model, clean, tmp_path):
