@@ -35,6 +35,7 @@ from modules import (
     version,
 )
 from modules.job import conds, decode, generation_params, hires, init_image, output
+from modules.job.request import Img2ImgFields, RequestFields, Txt2ImgFields
 from modules.opts_snapshot import OptsSnapshot, create_opts_snapshot
 from modules.prompt_seed_prep import prepare_prompt_seed_state
 from modules.runtime_context import RuntimeContext
@@ -51,59 +52,15 @@ opt_f = 8
 
 
 @dataclass(repr=False)
-class StableDiffusionProcessing:
-    """One request: what is asked for (constructor arguments), and what the run works out (fields without one).
+class StableDiffusionProcessing(RequestFields):
+    """One run of a request: what is asked for (`RequestFields`, the constructor's arguments), and what the run works
+    out.
 
-    Hooks may change any of it. The fields and their order are those of the REST API; "None resolves to a setting" means
-    that the value is taken from the settings when the run starts. `opts_snapshot` and `runtime_context` are None until
-    a run has begun.
+    Hooks may change any of it. `opts_snapshot` and `runtime_context` are None until a run has begun.
     """
 
-    sd_model: object = None
-    outpath_samples: str = None
-    outpath_grids: str = None
-    prompt: str = ""
-    prompt_for_display: str = None
-    negative_prompt: str = ""
-    styles: list[str] = None
-    seed: int = -1
-    subseed: int = -1
-    subseed_strength: float = 0
-    seed_resize_from_h: int = -1
-    seed_resize_from_w: int = -1
-    seed_enable_extras: bool = True
-    sampler_name: str = None
-    scheduler: str = None
-    batch_size: int = 1
-    n_iter: int = 1
-    steps: int = 50
-    cfg_scale: float = 7.0
-    width: int = 512
-    height: int = 512
-    restore_faces: bool = None
-    tiling: bool = None
-    do_not_save_samples: bool = False
-    do_not_save_grid: bool = False
-    extra_generation_params: dict[str, Any] = None
-    overlay_images: list = None
-    eta: float = None
-    do_not_reload_embeddings: bool = False
-    denoising_strength: float = None
-    ddim_discretize: str = None
-    s_min_uncond: float = None
-    s_churn: float = None
-    s_tmax: float = None
-    s_tmin: float = None
-    s_noise: float = None
-    override_settings: dict[str, Any] = None
-    override_settings_restore_afterwards: bool = True
-    sampler_index: int = None
-    refiner_checkpoint: str = None
-    refiner_switch_at: float = None
     token_merging_ratio = 0
     token_merging_ratio_hr = 0
-    disable_extra_networks: bool = False
-    firstpass_image: Image.Image = None
 
     scripts_value: scripts.ScriptRunner = field(default=None, init=False)
     script_args_value: list = field(default=None, init=False)
@@ -312,24 +269,8 @@ StableDiffusionProcessing.sd_model = _model_property()
 
 
 @dataclass(repr=False)
-class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
+class StableDiffusionProcessingTxt2Img(Txt2ImgFields, StableDiffusionProcessing):
     """A request that starts from noise, with the hires pass as its second half."""
-
-    enable_hr: bool = False
-    denoising_strength: float = 0.75
-    firstphase_width: int = 0
-    firstphase_height: int = 0
-    hr_scale: float = 2.0
-    hr_upscaler: str = None
-    hr_second_pass_steps: int = 0
-    hr_resize_x: int = 0
-    hr_resize_y: int = 0
-    hr_checkpoint_name: str = None
-    hr_sampler_name: str = None
-    hr_scheduler: str = None
-    hr_prompt: str = ""
-    hr_negative_prompt: str = ""
-    force_task_id: str = None
 
     cached_hr_uc: ClassVar[list] = [None, None]
     cached_hr_c: ClassVar[list] = [None, None]
@@ -474,25 +415,8 @@ class StableDiffusionProcessingTxt2Img(StableDiffusionProcessing):
 
 
 @dataclass(repr=False)
-class StableDiffusionProcessingImg2Img(StableDiffusionProcessing):
+class StableDiffusionProcessingImg2Img(Img2ImgFields, StableDiffusionProcessing):
     """A request that starts from a picture, or makes a masked part of one anew."""
-
-    init_images: list = None
-    resize_mode: int = 0
-    denoising_strength: float = 0.75
-    image_cfg_scale: float = None
-    mask: Any = None
-    mask_blur_x: int = 4
-    mask_blur_y: int = 4
-    mask_blur: int = None
-    mask_round: bool = True
-    inpainting_fill: int = 0
-    inpaint_full_res: bool = True
-    inpaint_full_res_padding: int = 0
-    inpainting_mask_invert: int = 0
-    initial_noise_multiplier: float = None
-    latent_mask: Image.Image = None
-    force_task_id: str = None
 
     image_mask: Any = field(default=None, init=False)
 

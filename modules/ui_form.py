@@ -17,6 +17,7 @@ from typing import Any
 import gradio as gr
 
 from modules import infotext_utils
+from modules.job.request import RequestFields, facts
 
 PasteTarget = str | Callable[[dict[str, Any]], Any]
 """Infotext key, or a function of all parsed keys that gives the value or an update; None leaves the control as it is.
@@ -68,12 +69,14 @@ class PasteRule:
 class Form:
     """The controls of one tab.
 
-    `form.add("steps", gr.Slider(...), paste="Steps")` declares one and returns it; `form["steps"]` finds it again.
-    `parts` holds components that belong to the form but are not sent, such as previews of a value.
+    `form.add("steps", gr.Slider(...), paste="Steps")` declares one and returns it; `form["steps"]` finds it again. The
+    control of a request field is filled from the key that the field is declared with. `parts` holds components that
+    belong to the form but are not sent, such as previews of a value.
     """
 
-    def __init__(self, tabname: str, values_type: type):
+    def __init__(self, tabname: str, values_type: type, fields_type: type[RequestFields] = RequestFields):
         self.tabname = tabname
+        self.infotext_keys: dict[str, str] = facts(fields_type, "infotext")
         self.names = [field.name for field in fields(values_type)][:-1]
         self.controls: dict[str, gr.components.Component] = {}
         self.parts: dict[str, Any] = {}
@@ -81,12 +84,13 @@ class Form:
         self.paste_rules: list[PasteRule] = []
 
     def add(self, name: str, component: Any, paste: PasteTarget | None = None, *, api: str | None = None) -> Any:
-        """Declares a control that is sent as `name`; `paste` says what fills it, `api` the request field if not
-        `name`.
+        """Declares a control that is sent as `name`; `paste` says what fills it if not the key of the request field of
+        that name, `api` the request field if not `name`.
         """
         if name not in self.names:
             raise KeyError(f"{self.tabname}: {name} is not among the values of the tab")
         self.controls[name] = component
+        paste = paste if paste is not None else self.infotext_keys.get(name)
         if paste is not None:
             self.add_paste(component, paste, api=api or name)
         return component

@@ -104,8 +104,8 @@ def create_settings(form: Form, toprow: Toprow, runner: scripts.ScriptRunner, se
                 sections[category](form)
             if category != "accordions":
                 runner.setup_ui_for_section(category)
-    form.add("prompt", toprow.prompt, paste="Prompt")
-    form.add("negative_prompt", toprow.negative_prompt, paste="Negative prompt")
+    form.add("prompt", toprow.prompt)
+    form.add("negative_prompt", toprow.negative_prompt)
     form.add("prompt_styles", toprow.ui_styles.dropdown, paste=pasted_styles, api="styles")
 
 
@@ -145,7 +145,7 @@ def add_batch_controls(form: Form) -> None:
         "n_iter", gr.Slider(minimum=1, step=1, label="Batch count", value=1, maximum=100, elem_id=f"{tab}_batch_count")
     )
     batch_size = gr.Slider(minimum=1, maximum=8, step=1, label="Batch size", value=1, elem_id=f"{tab}_batch_size")
-    form.add("batch_size", batch_size, paste="Batch size")
+    form.add("batch_size", batch_size)
 
 
 def add_batch_column(form: Form) -> None:
@@ -166,8 +166,8 @@ def add_size_sliders(form: Form) -> None:
     tab = form.tabname
     width = gr.Slider(minimum=64, maximum=2048, step=8, label="Width", value=512, elem_id=f"{tab}_width")
     height = gr.Slider(minimum=64, maximum=2048, step=8, label="Height", value=512, elem_id=f"{tab}_height")
-    form.add("width", width, paste="Size-1")
-    form.add("height", height, paste="Size-2")
+    form.add("width", width)
+    form.add("height", height)
 
 
 def add_swap_button(form: Form) -> None:
@@ -180,7 +180,7 @@ def add_cfg_slider(form: Form) -> None:
     cfg_scale = gr.Slider(
         minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id=f"{form.tabname}_cfg_scale"
     )
-    form.add("cfg_scale", cfg_scale, paste="CFG scale")
+    form.add("cfg_scale", cfg_scale)
 
 
 def add_checkboxes(form: Form) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from modules import img2img as img2img_job
 from modules import scripts, sd_models, shared, ui_interrogate
+from modules.job.request import Img2ImgFields
 from modules.ui_canvas import InpaintSketchCanvas, MaskCanvas, SketchCanvas
 from modules.ui_components import FormGroup, FormHTML, FormRow, ToolButton
 from modules.ui_form import Form
@@ -70,7 +71,7 @@ def image_cfg_scale_visibility() -> Any:
 
 def create_ui() -> GenerationTab:
     """Builds the tab in blocks of its own, to be rendered into the page."""
-    form = Form("img2img", img2img_job.Img2ImgValues)
+    form = Form("img2img", img2img_job.Img2ImgValues, Img2ImgFields)
     return create_tab(Img2ImgTab, form, scripts.scripts_img2img, SECTIONS)
 
 
@@ -265,7 +266,7 @@ def create_denoising(form: Form) -> None:
         value=0.75,
         elem_id="img2img_denoising_strength",
     )
-    form.add("denoising_strength", strength, paste="Denoising strength")
+    form.add("denoising_strength", strength)
 
 
 def create_cfg(form: Form) -> None:
@@ -280,7 +281,7 @@ def create_cfg(form: Form) -> None:
             elem_id="img2img_image_cfg_scale",
             visible=False,
         )
-    form.add("image_cfg_scale", image_cfg_scale, paste="Image CFG scale")
+    form.add("image_cfg_scale", image_cfg_scale)
 
 
 def create_inpaint_controls(form: Form) -> None:
@@ -317,10 +318,10 @@ def create_inpaint_controls(form: Form) -> None:
                     elem_id="img2img_inpaint_full_res_padding",
                 )
     form.parts["inpaint_controls"] = group
-    form.add("mask_blur", blur, paste="Mask blur")
+    form.add("mask_blur", blur)
     form.add("mask_alpha", alpha)
-    form.add("inpaint_full_res", area, paste="Inpaint area")
-    form.add("inpaint_full_res_padding", padding, paste="Masked area padding")
+    form.add("inpaint_full_res", area)
+    form.add("inpaint_full_res_padding", padding)
 
 
 def create_inpaint_radios(form: Form) -> None:
@@ -340,8 +341,8 @@ def create_inpaint_radios(form: Form) -> None:
             type="index",
             elem_id="img2img_inpainting_fill",
         )
-    form.add("inpainting_mask_invert", mode, paste="Mask mode")
-    form.add("inpainting_fill", fill, paste="Masked content")
+    form.add("inpainting_mask_invert", mode)
+    form.add("inpainting_fill", fill)
 
 
 IMAGE_TABS: tuple[tuple[str, str, str, Section], ...] = (

@@ -10,6 +10,7 @@ import gradio as gr
 
 from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules import txt2img as txt2img_job
+from modules.job.request import Txt2ImgFields
 from modules.processing import StableDiffusionProcessingTxt2Img
 from modules.ui_common import create_refresh_button
 from modules.ui_components import FormHTML, FormRow, InputAccordion
@@ -47,7 +48,7 @@ class Txt2ImgTab(GenerationTab):
 
 def create_ui() -> GenerationTab:
     """Builds the tab in blocks of its own, to be rendered into the page."""
-    form = Form("txt2img", txt2img_job.Txt2ImgValues)
+    form = Form("txt2img", txt2img_job.Txt2ImgValues, Txt2ImgFields)
     return create_tab(Txt2ImgTab, form, scripts.scripts_txt2img, SECTIONS)
 
 
@@ -106,9 +107,9 @@ def create_hires_pass_row(form: Form) -> None:
             value=0.7,
             elem_id="txt2img_denoising_strength",
         )
-    form.add("hr_upscaler", upscaler, paste="Hires upscaler")
-    form.add("hr_second_pass_steps", steps, paste="Hires steps")
-    form.add("denoising_strength", denoising_strength, paste="Denoising strength")
+    form.add("hr_upscaler", upscaler)
+    form.add("hr_second_pass_steps", steps)
+    form.add("denoising_strength", denoising_strength)
 
 
 def create_hires_size_row(form: Form) -> None:
@@ -116,8 +117,8 @@ def create_hires_size_row(form: Form) -> None:
         scale = gr.Slider(
             minimum=1.0, maximum=4.0, step=0.05, label="Upscale by", value=2.0, elem_id="txt2img_hr_scale"
         )
-        form.add("hr_scale", scale, paste="Hires upscale")
-        for name, label, key in (("x", "width", "Hires resize-1"), ("y", "height", "Hires resize-2")):
+        form.add("hr_scale", scale)
+        for name, label in (("x", "width"), ("y", "height")):
             slider = gr.Slider(
                 minimum=0,
                 maximum=2048,
@@ -126,7 +127,7 @@ def create_hires_size_row(form: Form) -> None:
                 value=0,
                 elem_id=f"txt2img_hr_resize_{name}",
             )
-            form.add(f"hr_resize_{name}", slider, paste=key)
+            form.add(f"hr_resize_{name}", slider)
 
 
 def create_hires_sampler_row(form: Form) -> None:
@@ -151,7 +152,7 @@ def create_hires_sampler_row(form: Form) -> None:
             choices=["Use same scheduler", *(schedule.label for schedule in sd_schedulers.schedulers)],
             value="Use same scheduler",
         )
-    form.add("hr_checkpoint_name", checkpoint, paste="Hires checkpoint")
+    form.add("hr_checkpoint_name", checkpoint)
     form.add("hr_sampler_name", sampler, paste=sd_samplers.get_hr_sampler_from_infotext)
     form.add("hr_scheduler", scheduler, paste=sd_samplers.get_hr_scheduler_from_infotext)
     form.add_paste(row, pasted_hires_sampler_row)
@@ -188,7 +189,7 @@ def create_hires_prompt_row(form: Form) -> None:
                     placeholder=f"{label}\n(empty: as in the first pass)",
                     elem_classes=["prompt"],
                 )
-            form.add(name, text, paste=label)
+            form.add(name, text)
     form.add_paste(row, pasted_hires_prompt_row)
 
 

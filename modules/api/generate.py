@@ -18,6 +18,7 @@ from modules.errors import InvalidInput, NotFound
 from modules.scripts import Script, ScriptRunner
 
 API_ONLY = (
+    "comments",
     "script_name",
     "script_args",
     "alwayson_scripts",
@@ -27,7 +28,7 @@ API_ONLY = (
     "include_init_images",
     "sampler_index",
 )
-"""Request fields that are no arguments of the processing classes."""
+"""Fields of a body that are no fields of the request; `comments` is known and has never had an effect."""
 
 
 PICTURES = ("mask", "latent_mask", "firstpass_image")

@@ -13,54 +13,43 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from modules import infotext_utils, script_ui, sd_samplers
 from modules.errors import InvalidInput
 from modules.infotext_utils import PasteField
+from modules.job.request import Txt2ImgFields, facts
 from modules.scripts import ScriptRunner
 
 Source = str | Callable[[dict[str, Any]], Any]
 
 
 def has_hires_pass(params: dict[str, Any]) -> bool:
-    """Any denoising strength asks for a hires pass, as in v1.10.1: the parser adds a "Hires resize-1" of 0 where the
-    text has none, and its presence counts. Clients rely on the pictures; the page reads its values instead.
+    """Tells whether there is one. Any denoising strength asks for it, as in v1.10.1: the parser adds a "Hires resize-1"
+    of 0 where the text has none, and its presence counts. Clients rely on that; the page reads its values instead.
     """
     keys = ("Hires upscale", "Hires upscaler", "Hires resize-1")
     return "Denoising strength" in params and any(key in params for key in keys)
 
 
 def unless_same(read: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
-    """What a menu of the hires pass shows for an infotext; its entry "Use same ..." is a field left out."""
+    """Wraps what a menu of the hires pass shows for an infotext; its entry "Use same ..." is a field left out."""
 
     def value(params: dict[str, Any]) -> Any:
+        """Returns the shown value, or None."""
         shown = read(params)
         return None if isinstance(shown, str) and shown.startswith("Use same ") else shown
 
     return value
 
 
-TXT2IMG_FIELDS: dict[str, Source] = {
-    "prompt": "Prompt",
-    "negative_prompt": "Negative prompt",
-    "cfg_scale": "CFG scale",
-    "width": "Size-1",
-    "height": "Size-2",
-    "batch_size": "Batch size",
-    "styles": "Styles array",
-    "denoising_strength": "Denoising strength",
+READERS: dict[str, Source] = {
     "enable_hr": has_hires_pass,
-    "hr_scale": "Hires upscale",
-    "hr_upscaler": "Hires upscaler",
-    "hr_second_pass_steps": "Hires steps",
-    "hr_resize_x": "Hires resize-1",
-    "hr_resize_y": "Hires resize-2",
     "hr_checkpoint_name": unless_same(lambda params: params.get("Hires checkpoint")),
     "hr_sampler_name": unless_same(sd_samplers.get_hr_sampler_from_infotext),
     "hr_scheduler": unless_same(sd_samplers.get_hr_scheduler_from_infotext),
-    "hr_prompt": "Hires prompt",
-    "hr_negative_prompt": "Hires negative prompt",
 }
-"""Request field -> infotext key, or function of all parameters."""
+"""Fields whose value is more than what stands under one key."""
 
-FIELDS: dict[str, dict[str, Source]] = {"txt2img": TXT2IMG_FIELDS, "img2img": {}}
-"""By tab; scripts (seed, sampler, refiner) bring further ones. An img2img request is never filled beyond those."""
+FIELDS: dict[str, dict[str, Source]] = {"txt2img": facts(Txt2ImgFields, "infotext") | READERS, "img2img": {}}
+"""By tab: request field -> infotext key, or function of all parameters; scripts (seed, sampler, refiner) bring further
+ones. An img2img request is never filled beyond those.
+"""
 
 
 def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> dict[int, Any]:

@@ -5,39 +5,17 @@ ones.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from pydantic import BaseModel
 
 from modules import shared
 from modules.errors import InvalidInput
-
-SANE = 1_000_000
-"""Largest amount of a number that has no range of its own; far beyond any use, but no overflow either."""
+from modules.job import hires
+from modules.job.request import SANE, Img2ImgFields, Txt2ImgFields, facts
 
 ANY_NUMBER = (-SANE, SANE)
 
-RANGES: dict[str, tuple[int, int | str]] = {
-    "width": (8, "api_max_size"),
-    "height": (8, "api_max_size"),
-    "steps": (1, "api_max_steps"),
-    "batch_size": (1, "api_max_batch_size"),
-    "n_iter": (1, "api_max_n_iter"),
-    "denoising_strength": (0, SANE),
-    "firstphase_width": (0, "api_max_size"),
-    "firstphase_height": (0, "api_max_size"),
-    "hr_scale": (0, SANE),
-    "hr_resize_x": (0, "api_max_size"),
-    "hr_resize_y": (0, "api_max_size"),
-    "hr_second_pass_steps": (0, "api_max_steps"),
-    "mask_blur": (-SANE, "api_max_size"),
-    "mask_blur_x": (-SANE, "api_max_size"),
-    "mask_blur_y": (-SANE, "api_max_size"),
-    "seed_resize_from_h": (-SANE, "api_max_size"),
-    "seed_resize_from_w": (-SANE, "api_max_size"),
-    "seed": (-(2**63), 2**64 - 1),
-    "subseed": (-(2**63), 2**64 - 1),
-}
+RANGES: dict[str, tuple[int, int | str]] = facts(Txt2ImgFields, "limits") | facts(Img2ImgFields, "limits")
 """Request field -> (smallest value, largest or the setting that holds it)."""
 
 NULL_HAS_A_MEANING = ("resize_mode", "inpainting_fill")
@@ -65,7 +43,7 @@ def check(request: BaseModel) -> None:
             is_read = has_hires_pass or not name.startswith(("hr_", "denoising_strength"))
             _check_number(name, value, RANGES.get(name, ANY_NUMBER) if is_read else ANY_NUMBER)
     if getattr(request, "enable_hr", False):
-        _check_hires_size(request)
+        hires.check_size(request, shared.opts.api_max_size)
 
 
 def _check_number(field: str, value: float, limits: tuple[int, int | str]) -> None:
@@ -75,20 +53,3 @@ def _check_number(field: str, value: float, limits: tuple[int, int | str]) -> No
         return
     hint = f" (the setting {high} changes the upper end)" if isinstance(high, str) else ""
     raise InvalidInput(f"{field} is {value}, but must be from {low} to {largest}{hint}", field=field)
-
-
-def _check_hires_size(request: Any) -> None:
-    """A size that follows from the first pass; one that is asked for has a range."""
-    if request.hr_resize_x and request.hr_resize_y:
-        return
-    if request.hr_resize_x or request.hr_resize_y:
-        scale = max(request.hr_resize_x / request.width, request.hr_resize_y / request.height)
-    else:
-        scale = request.hr_scale
-    largest = max(request.width, request.height) * scale
-    if largest > shared.opts.api_max_size:
-        raise InvalidInput(
-            f"The hires pass would be {largest:.0f} pixels long, but at most {shared.opts.api_max_size} are allowed "
-            "(the setting api_max_size changes it)",
-            field="hr_scale",
-        )

@@ -1,6 +1,6 @@
 """face: the API's request and response models.
 
-The two generation requests are built from the processing classes: a field added there is a field of the API.
+The two generation requests are built from the fields of `job.request`: one declared there is a field of the API.
 `additional_fields` adds what only the API has, and replaces what it says differently.
 """
 
@@ -13,24 +13,10 @@ from typing import Any, Literal, Optional
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from modules.api.lax import LaxDict, LaxInt, LaxStr
-from modules.processing import StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img
+from modules.job.request import Img2ImgFields, RequestFields, Txt2ImgFields, facts
 from modules.shared import opts, parser
 
-API_NOT_ALLOWED = [
-    "self",
-    "kwargs",
-    "sd_model",
-    "outpath_samples",
-    "outpath_grids",
-    "sampler_index",
-    "extra_generation_params",
-    "overlay_images",
-    "do_not_reload_embeddings",
-    "seed_enable_extras",
-    "prompt_for_display",
-    "sampler_noise_scheduler_override",
-    "ddim_discretize",
-]
+API_NOT_ALLOWED = ["self", "kwargs", *facts(RequestFields, "api"), "sampler_noise_scheduler_override"]
 """Constructor arguments of the processing classes that are no request fields."""
 
 LAX_TYPES: dict[Any, Any] = {
@@ -46,7 +32,7 @@ LAX_TYPES: dict[Any, Any] = {
 
 
 class PydanticModelGenerator:
-    """Builds a request model from a processing class."""
+    """Builds a request model from a dataclass of request fields, or a processing class."""
 
     def __init__(self, model_name: str, class_instance: type, additional_fields: list[dict[str, Any]]):
         self._model_name = model_name
@@ -71,7 +57,8 @@ class PydanticModelGenerator:
         )
 
 
-_SCRIPT_FIELDS = [
+_OWN_FIELDS = [
+    {"key": "comments", "type": LaxDict | None, "default": None},
     {"key": "sampler_index", "type": LaxStr, "default": "Euler"},
     {"key": "script_name", "type": LaxStr | None, "default": None},
     {"key": "script_args", "type": list, "default": []},
@@ -84,20 +71,20 @@ _SCRIPT_FIELDS = [
 
 StableDiffusionTxt2ImgProcessingAPI = PydanticModelGenerator(
     "StableDiffusionTxt2ImgProcessingAPI",
-    StableDiffusionProcessingTxt2Img,
-    [{"key": "denoising_strength", "type": float | None, "default": None}, *_SCRIPT_FIELDS],
+    Txt2ImgFields,
+    [{"key": "denoising_strength", "type": float | None, "default": None}, *_OWN_FIELDS],
 ).generate_model()
 
 StableDiffusionImg2ImgProcessingAPI = PydanticModelGenerator(
     "StableDiffusionImg2ImgProcessingAPI",
-    StableDiffusionProcessingImg2Img,
+    Img2ImgFields,
     [
         {"key": "init_images", "type": list | None, "default": None},
         {"key": "denoising_strength", "type": float, "default": 0.75},
         {"key": "mask", "type": LaxStr | None, "default": None},
         {"key": "mask_blur", "type": LaxInt | None, "default": None},
         {"key": "include_init_images", "type": bool, "default": False},
-        *_SCRIPT_FIELDS,
+        *_OWN_FIELDS,
     ],
 ).generate_model()
 

@@ -35,6 +35,27 @@ def old_first_pass_dimensions(width: int, height: int) -> tuple[int, int]:
     return math.ceil(scale * width / 64) * 64, math.ceil(scale * height / 64) * 64
 
 
+def check_size(request: Any, largest: int) -> None:
+    """Checks that the hires pass of a request (anything with its fields) stays within `largest` pixels a side.
+
+    Only a size that follows from the first pass is looked at; one that is asked for has a range. Raises InvalidInput.
+    """
+    target_x, target_y = request.hr_resize_x, request.hr_resize_y
+    if target_x and target_y:
+        return
+    if target_x or target_y:
+        scale = max(target_x / request.width, target_y / request.height)
+    else:
+        scale = request.hr_scale
+    longest = max(request.width, request.height) * scale
+    if longest > largest:
+        raise InvalidInput(
+            f"The hires pass would be {longest:.0f} pixels long, but at most {largest} are allowed "
+            "(the setting api_max_size changes it)",
+            field="hr_scale",
+        )
+
+
 def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
     """Fills `p.hr_upscale_to_x/y` (size before cropping) and `p.truncate_x/y` (latent cells to crop), and records the
     request in the infotext.

@@ -5,6 +5,7 @@ import gradio as gr
 import pytest
 
 from modules import infotext_utils
+from modules.job.request import Txt2ImgFields
 from modules.ui_form import Form, named_values
 
 
@@ -66,3 +67,13 @@ def test_unknown_and_missing_controls_are_named(form):
     del form.controls["steps"]
     with pytest.raises(KeyError, match="steps"):
         form.inputs()
+
+
+def test_controls_of_request_fields_are_filled_from_their_keys():
+    with gr.Blocks():
+        form = Form("tab", Values, Txt2ImgFields)
+        form.add("prompt", gr.Textbox())
+        form.add("steps", gr.Slider(value=20))
+        own = form.add("prompt", gr.Textbox(), paste="Prompt of my own")
+    targets = [(rule.target, rule.component is own) for rule in form.paste_rules]
+    assert targets == [("Prompt", False), ("Prompt of my own", True)]
