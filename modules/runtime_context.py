@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import torch
 
     from modules.opts_snapshot import OptsSnapshot
-    from modules.sd_models_types import WebuiSdModel
     from modules.shared_state import State
 
 
@@ -26,7 +25,7 @@ class RuntimeContext:
     Each run makes a new one. It holds references: making it copies and moves nothing, and copying `p` does not copy it.
     """
 
-    model: WebuiSdModel
+    model: torch.nn.Module
     """The model the run begins with, `shared.sd_model`.
 
     A refiner or a hires checkpoint makes another model current later.

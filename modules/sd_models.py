@@ -13,7 +13,7 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
@@ -36,9 +36,6 @@ from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_
 from modules.placement import Placement
 from modules.sd_models_types import WebuiSdModel
 from modules.timer import Timer
-
-if TYPE_CHECKING:
-    from modules.processing import StableDiffusionProcessing
 
 logger = logging.getLogger(__name__)
 
@@ -362,10 +359,10 @@ def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor
     return rescaled
 
 
-def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: StableDiffusionProcessing | None = None) -> None:
+def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: Any = None) -> None:
     """Sets the model's noise schedule as the settings use_downcasted_alpha_bar and sd_noise_schedule say.
 
-    It starts from the one the model was trained on; p's infotext notes it.
+    It starts from the one the model was trained on; the infotext of p, the processing object, notes it.
     """
     params = {} if p is None else p.extra_generation_params
     alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)

@@ -44,8 +44,7 @@ from modules.util import html, html_path, listfiles, natural_sort_key, walk_file
 
 if TYPE_CHECKING:
     import torch
-
-    from modules.sd_models_types import WebuiSdModel
+    from torch.nn import Module
 
 cmd_opts: argparse.Namespace = shared_cmd_options.cmd_opts
 parser: argparse.ArgumentParser = shared_cmd_options.parser
@@ -108,18 +107,18 @@ latent_upscale_modes: dict[str, dict[str, Any]] = {
 class ModelAccess:
     """How `sd_model` is read and replaced."""
 
-    get: Callable[[], WebuiSdModel | None]
-    set: Callable[[WebuiSdModel | None], object]
+    get: Callable[[], Module | None]
+    set: Callable[[Module | None], object]
 
 
-def _no_model_yet(model: WebuiSdModel | None) -> None:
+def _no_model_yet(model: Module | None) -> None:
     raise RuntimeError("shared.sd_model cannot be set before modules.sd_models is imported")
 
 
 model_access = ModelAccess(get=lambda: None, set=_no_model_yet)
 
 
-def set_model_provider(get: Callable[[], WebuiSdModel | None], set: Callable[[WebuiSdModel | None], object]) -> None:
+def set_model_provider(get: Callable[[], Module | None], set: Callable[[Module | None], object]) -> None:
     """Says where the current model is kept: get may load it, set replaces it."""
     model_access.get = get
     model_access.set = set
@@ -129,11 +128,11 @@ class Shared(types.ModuleType):
     """This module, with two attributes that are looked up where they are kept."""
 
     @property
-    def sd_model(self) -> WebuiSdModel | None:
+    def sd_model(self) -> Module | None:
         return model_access.get()
 
     @sd_model.setter
-    def sd_model(self, value: WebuiSdModel | None) -> None:
+    def sd_model(self, value: Module | None) -> None:
         model_access.set(value)
 
     @property
@@ -148,7 +147,7 @@ class Shared(types.ModuleType):
 sys.modules[__name__].__class__ = Shared
 
 if TYPE_CHECKING:
-    sd_model: WebuiSdModel
+    sd_model: Module
     device: torch.device
 
 shared_items.register("setting_keys", lambda: opts.data_labels)

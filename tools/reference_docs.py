@@ -1,10 +1,12 @@
-"""Writes docs/hooks.md and docs/settings.md from the tables of the program.
+"""Writes docs/hooks.md and docs/settings.md from the tables of the program, and modules/README.md from its docstrings.
 
     python tools/reference_docs.py
 
 The tests compare the files with what this makes.
 """
 
+import ast
+import re
 import sys
 from pathlib import Path
 
@@ -72,7 +74,44 @@ def settings_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES = {"docs/hooks.md": hooks_page, "docs/settings.md": settings_page}
+LAYERS = {
+    "root": "starts the program; may import everything",
+    "face": "the page and the API; Gradio and FastAPI live here and nowhere else",
+    "job": "one request: the processing object `p`, its hooks, the order of steps",
+    "engine": "models on devices; turns settings into arguments",
+    "state": "what every part shares",
+    "pure": "maths: values in, tensors out; reads no settings",
+    "base": "the standard library, numpy and Pillow",
+}
+
+
+def opening(path: Path) -> tuple[str, str]:
+    """(layer, first sentence) of a module's docstring, which begins with "layer: "."""
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    layer, _, text = docstring.partition("\n\n")[0].replace("\n", " ").partition(": ")
+    return layer, re.split(r"\. (?=[A-Z])", text)[0].removesuffix(".")
+
+
+def modules_page() -> str:
+    """modules/README.md"""
+    lines = [
+        "# Modules",
+        "",
+        "Every file with what it owns, by layer. A layer imports itself and those below it; `state` and `pure` do not",
+        "import each other. A file names its layer with the first word of its docstring.",
+    ]
+    files = [ROOT / "launch.py", ROOT / "webui.py", *sorted((ROOT / "modules").rglob("*.py"))]
+    openings = {path: opening(path) for path in files}
+    for layer, meaning in LAYERS.items():
+        lines += ["", f"## {layer}", "", f"{meaning[0].upper()}{meaning[1:]}.", "", "| file | owns |", "| --- | --- |"]
+        for path, (own_layer, sentence) in openings.items():
+            if own_layer == layer:
+                name = path.relative_to(ROOT).as_posix().removeprefix("modules/").removesuffix("__init__.py")
+                lines.append(f"| `{name}` | {cell(sentence).replace('<', '&lt;')} |")
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"docs/hooks.md": hooks_page, "docs/settings.md": settings_page, "modules/README.md": modules_page}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""pure: noise. Mixing the noise of two seeds, moving noise to another size, and Brownian motion for the SDE solvers.
+"""pure: mixing the noise of two seeds, moving noise to another size, and Brownian motion for the SDE solvers.
 
 Where normal numbers come from is the caller's business: a function (seed, shape) -> unit Gaussian tensor is passed in.
 """
