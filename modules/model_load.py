@@ -139,7 +139,7 @@ def prepare_unet(tensors: StateDict, found: model_families.Shapes, family: model
     from diffusers import UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
-    config = shapes.unet_config(found, family.unet_prefix, family.unet_heads)
+    config = shapes.unet_config(found, family.unet_prefix, family.unet)
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
     sd_hijack_unet.fit_decoder_to_skips(unet)
@@ -162,7 +162,7 @@ def prepare_clip(tensors: StateDict, found: model_families.Shapes, spec: model_f
     torchvision_ops.declare_missing()
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    config = CLIPTextConfig(**shapes.clip_config(found, spec.prefix, spec.head_width, spec.activation))
+    config = CLIPTextConfig(**shapes.clip_config(found, spec))
     with torch.device("meta"):
         model = CLIPTextModel(config)
     # Not among the weights: which row of the position embedding belongs to which token.

@@ -5,7 +5,7 @@ A row is everything the loader needs to know beside the weights themselves; size
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -35,16 +35,20 @@ class LatentFormat:
     approx_url: str | None = None
     taesd: str | None = None
 
+    def cells(self, width: int, height: int) -> tuple[int, int, int]:
+        """Returns the shape (channels, h, w) of the latent of an image; pixels beyond the last whole cell are cut."""
+        return self.channels, height // self.downscale, width // self.downscale
+
     def to_vae(self, latent: torch.Tensor) -> torch.Tensor:
-        """Model space -> the VAE's space."""
+        """Takes latents from model space to the VAE's space."""
         return latent / self.scale + self.shift
 
     def from_vae(self, z: torch.Tensor) -> torch.Tensor:
-        """The VAE's space -> model space."""
+        """Takes latents from the VAE's space to model space."""
         return (z - self.shift) * self.scale
 
     def to_rgb(self, latent: torch.Tensor) -> torch.Tensor:
-        """Rough picture (..., 3, h, w) in about -1..1 of latents (..., C, h, w): one linear map, no network."""
+        """Returns rough colours (..., 3, h, w), about -1..1, of latents (..., C, h, w): one linear map, no network."""
         rows = torch.tensor(self.rgb_rows, dtype=latent.dtype, device=latent.device)
         bias = torch.tensor(self.rgb_bias, dtype=latent.dtype, device=latent.device)
         return torch.einsum("...chw,cr->...rhw", latent, rows) + bias[:, None, None]
@@ -52,19 +56,64 @@ class LatentFormat:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """One text encoder of a family: where its weights are, and what their shapes cannot say.
+    """One text encoder of a family: where its weights are, who builds it, and what their shapes cannot say.
 
-    prefix: first part of its keys in the file. head_width: width of one attention head. activation: as transformers
-    names it.
+    name: what the model calls it, "clip_l". kind: its builder, a row of `modules.text_encoders.BUILDERS`. prefix: first
+    part of its keys in a checkpoint. tokenizer: folder of its vocabulary among the embedded files; encoders of one
+    tokenizer cut texts alike. head_width: of an attention head. activation: as transformers names it.
+
+    layer: which hidden state is read, counted from the last as clip skip counts: 1 is the last, 2 the one before.
+    final_norm: whether what is read goes through the norm after the last layer. pooled: whether the text is also summed
+    up in one vector. projection: whether that vector goes through a projection of the file.
+
+    embedding_key: under which name files of word vectors keep those of this encoder, None if it takes none. ignored:
+    first parts of keys below prefix that no network needs.
     """
 
+    name: str
+    kind: str
     prefix: str
+    tokenizer: str
     head_width: int = 64
     activation: str = "quick_gelu"
+    layer: int = 1
+    final_norm: bool = True
+    pooled: bool = False
+    projection: bool = False
+    embedding_key: str | None = None
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class NoiseSchedule:
+class Unet:
+    """What the shapes of a U-Net's weights cannot say.
+
+    heads: attention heads of every layer; where it is None, head_width tells how wide each is, so that wider layers
+    have more. size_embedding: channels to which each number of the size conditioning is embedded, before it joins the
+    pooled text; None where `label_emb` takes a vector as it is.
+    """
+
+    heads: int | None = None
+    head_width: int | None = None
+    size_embedding: int | None = None
+
+    def heads_of(self, channels: Sequence[int]) -> int | tuple[int, ...]:
+        """Returns the attention heads of levels of these channels: one number for all, or one a level."""
+        if self.heads is not None:
+            return self.heads
+        if self.head_width is None:
+            raise ValueError("the row of a U-Net has to name its heads, or their width")
+        return tuple(width // self.head_width for width in channels)
+
+
+class Schedule:
+    """How noise and time belong together in training. One subclass for each way to train."""
+
+    timesteps: int
+
+
+@dataclass(frozen=True)
+class NoiseSchedule(Schedule):
     """Betas of training: linear in their square roots from linear_start to linear_end."""
 
     linear_start: float = 0.00085
@@ -72,20 +121,32 @@ class NoiseSchedule:
     timesteps: int = 1000
 
     def alphas_cumprod(self) -> torch.Tensor:
-        """(timesteps,) float32, computed in double precision: share of the picture's variance left at each timestep."""
+        """Returns, (timesteps,) float32, the share of the image's variance left at each timestep.
+
+        Computed in double precision.
+        """
         start, end = self.linear_start**0.5, self.linear_end**0.5
         betas = torch.linspace(start, end, self.timesteps, dtype=torch.float64) ** 2
         return torch.cumprod(1.0 - betas, dim=0).float()
+
+
+DENOISER = "denoiser"
+VAE = "vae"
+"""Names of the two modules that every model has beside its text encoders."""
 
 
 @dataclass(frozen=True)
 class Family:
     """One row: a kind of checkpoint in its original single-file layout.
 
-    keys: shapes a file must have to be of this family. architecture: "sd1", "sd2", "sdxl" or "sd3". unet_heads:
-    attention heads of every U-Net layer. conditioning_key: how a picture joins the U-Net's input ("crossattn": not at
-    all; "hybrid": as more channels). cond_stage_key: "edit" for models that follow instructions, else "txt".
-    parameterization: what the U-Net predicts, "eps" or "v". config: the architecture file of this kind in v1.10.1.
+    A model of it is a denoiser and named modules: a VAE and text encoders. Each may also come in a file of its own; its
+    keys are those of the single-file layout, with or without its prefix.
+
+    keys: shapes a file must have to be of this family. architecture: "sd1", "sd2", "sdxl" or "sd3". unet: facts of the
+    denoiser. conditioning_key: how an image joins the U-Net's input ("crossattn": not at all; "hybrid": as more
+    channels). cond_stage_key: "edit" for models that follow instructions, else "txt". parameterization: what the U-Net
+    predicts, "eps" or "v". config: the architecture file of this kind in v1.10.1. ignored: first parts of keys that
+    many files have and no network needs.
     """
 
     name: str
@@ -94,18 +155,35 @@ class Family:
     architecture: str
     latent_format: LatentFormat
     text_encoders: tuple[TextEncoder, ...]
-    unet_heads: int
+    unet: Unet
     conditioning_key: str
     config: str
     cond_stage_key: str = "txt"
     parameterization: str = "eps"
-    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    schedule: Schedule = field(default_factory=NoiseSchedule)
     unet_prefix: str = "model.diffusion_model."
     vae_prefix: str = "first_stage_model."
+    ignored: tuple[str, ...] = ()
 
-    def matches(self, shapes: Shapes) -> bool:
-        """Whether a file with these shapes is of this family."""
-        return all(key in shapes and fits(shapes[key], pattern) for key, pattern in self.keys.items())
+    @property
+    def prefixes(self) -> dict[str, str]:
+        """Name of each module -> first part of its keys in a checkpoint."""
+        encoders = {encoder.name: encoder.prefix for encoder in self.text_encoders}
+        return {DENOISER: self.unet_prefix, VAE: self.vae_prefix, **encoders}
+
+    def matches(self, shapes: Shapes, without: Collection[str] = ()) -> bool:
+        """Whether a file with these shapes is of this family; `without`: apart from the modules of these names."""
+        left_out = tuple(self.prefixes[name] for name in without)
+        return all(
+            key in shapes and fits(shapes[key], pattern)
+            for key, pattern in self.keys.items()
+            if not key.startswith(left_out)
+        )
+
+    def is_ignored(self, key: str) -> bool:
+        """Whether a weight of a file is one that no network needs."""
+        below = tuple(encoder.prefix + part for encoder in self.text_encoders for part in encoder.ignored)
+        return key.startswith((*self.ignored, *below))
 
 
 def fits(shape: tuple[int, ...], pattern: ShapePattern) -> bool:

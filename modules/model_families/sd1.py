@@ -1,6 +1,6 @@
 """pure: Stable Diffusion 1, its inpainting variant and InstructPix2Pix: one network with different input channels.
 
-Inpainting adds a mask and a masked latent (4 + 1 + 4 channels), InstructPix2Pix the latent of the picture to edit
+Inpainting adds a mask and a masked latent (4 + 1 + 4 channels), InstructPix2Pix the latent of the image to edit
 (4 + 4).
 """
 
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder
+from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder, Unet
 
 INPUT_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
-TEXT_ENCODER = "cond_stage_model.transformer.text_model."
-TOKEN_EMBEDDING = f"{TEXT_ENCODER}embeddings.token_embedding.weight"
+TOKEN_EMBEDDING = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
 ANY_TOKEN_EMBEDDING: ShapePattern = (None, None)
 
 SD1_LATENTS = LatentFormat(
@@ -25,19 +24,46 @@ SD1_LATENTS = LatentFormat(
     taesd="taesd",
 )
 
+CLIP_L = TextEncoder(
+    name="clip_l",
+    kind="clip",
+    prefix="cond_stage_model.transformer.",
+    tokenizer="clip-tokenizer",
+    embedding_key="clip_l",
+    # The rest of CLIP: its half for images, and where the halves meet.
+    ignored=("text_model.embeddings.position_ids", "text_projection", "logit_scale", "vision_model.", "visual_proj"),
+)
+
+IGNORED = (
+    "alphas_cumprod",
+    "betas",
+    "cond_stage_model.logit_scale",
+    "first_stage_model.loss.",
+    "first_stage_model.model_ema.",
+    "log_one_minus_alphas_cumprod",
+    "logvar",
+    "loss.",
+    "lvlb_weights",
+    "model_ema.",
+    "posterior_",
+    "sqrt_",
+)
+"""First parts of keys that the training leaves behind."""
+
 
 def row(name: str, title: str, input_channels: int, conditioning_key: str, config: str, **more: str) -> Family:
-    """A family with SD1's networks whose U-Net takes this many channels."""
+    """Returns a family with SD1's networks whose U-Net takes this many channels."""
     return Family(
         name=name,
         title=title,
         keys={INPUT_CONVOLUTION: (None, input_channels, 3, 3), TOKEN_EMBEDDING: ANY_TOKEN_EMBEDDING},
         architecture="sd1",
         latent_format=SD1_LATENTS,
-        text_encoders=(TextEncoder(prefix=TEXT_ENCODER),),
-        unet_heads=8,
+        text_encoders=(CLIP_L,),
+        unet=Unet(heads=8),
         conditioning_key=conditioning_key,
         config=config,
+        ignored=IGNORED,
         **more,
     )
 
@@ -49,7 +75,7 @@ INSTRUCT_PIX2PIX = row(
 )
 
 # The checkpoint that comes with the program: SD1 throughout, but with a VAE of its own, on which the previews made for
-# SD1 show other colours. Its linear map is a least squares fit on pictures it draws.
+# SD1 show other colours. Its linear map is a least squares fit on images it draws.
 SD1_TINY = replace(
     SD1,
     name="sd1-tiny",

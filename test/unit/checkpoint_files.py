@@ -1,6 +1,7 @@
 """Checkpoint files for tests, made from the embedded one by changing its weights."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -47,72 +48,143 @@ def vae_weights() -> dict[str, torch.Tensor]:
     return {k.removeprefix(prefix): v.contiguous() for k, v in embedded_weights().items() if k.startswith(prefix)}
 
 
-def sd15_unet(widths: tuple[int, ...] = (32, 64, 128, 128), text: int = 128) -> dict[str, torch.Tensor]:
-    """Random weights of a U-Net laid out as Stable Diffusion 1.5's, with other widths: four levels, no attention in the
-    last.
+@dataclass(frozen=True)
+class UnetLayout:
+    """A U-Net in the original layout: channels of its levels, and transformer blocks after each residual one.
+
+    encoder, decoder: per level, the decoder's coarsest first. middle: 0 for a middle of one residual block. label:
+    width of the vector that joins the timestep. linear: projections of attention layers are no convolutions.
     """
-    weights: dict[str, torch.Tensor] = {}
-    time = 4 * widths[0]
 
-    def add(name: str, *shape: int, bias: bool = True) -> None:
-        weights[f"model.diffusion_model.{name}.weight"] = torch.randn(shape) * 0.05
+    widths: tuple[int, ...]
+    encoder: tuple[tuple[int, ...], ...]
+    decoder: tuple[tuple[int, ...], ...]
+    middle: int
+    text: int = 128
+    label: int | None = None
+    linear: bool = False
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Random weights."""
+        writer = UnetWriter(self)
+        writer.write()
+        return writer.weights
+
+
+SD15 = UnetLayout(
+    widths=(32, 64, 128, 128),
+    encoder=((1, 1), (1, 1), (1, 1), (0, 0)),
+    decoder=((0, 0, 0), (1, 1, 1), (1, 1, 1), (1, 1, 1)),
+    middle=1,
+)
+"""As Stable Diffusion 1.5, with other widths: four levels, no attention in the last."""
+
+SDXL = UnetLayout(
+    widths=(32, 64, 128),
+    encoder=((0, 0), (2, 2), (3, 3)),
+    decoder=((3, 3, 3), (2, 2, 2), (0, 0, 0)),
+    middle=3,
+    text=96,
+    label=20 + 6 * 8,
+    linear=True,
+)
+"""As Stable Diffusion XL, smaller: deeper where it is coarser, and a vector of pooled text and sizes."""
+
+SSD = UnetLayout(
+    widths=(32, 64, 128),
+    encoder=((0, 0), (2, 2), (3, 3)),
+    decoder=((3, 3, 5), (2, 1, 1), (0, 0, 0)),
+    middle=0,
+    text=96,
+    label=20 + 6 * 8,
+    linear=True,
+)
+"""As SSD-1B, smaller: Stable Diffusion XL with transformer blocks taken out here and there, in the middle all."""
+
+
+class UnetWriter:
+    """Fills `weights` with those of a layout, under their keys in a checkpoint."""
+
+    def __init__(self, layout: UnetLayout):
+        self.layout = layout
+        self.time = 4 * layout.widths[0]
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, *shape: int, bias: bool = True) -> None:
+        self.weights[f"model.diffusion_model.{name}.weight"] = torch.randn(shape) * 0.05
         if bias:
-            weights[f"model.diffusion_model.{name}.bias"] = torch.zeros(shape[0])
+            self.weights[f"model.diffusion_model.{name}.bias"] = torch.zeros(shape[0])
 
-    def resnet(name: str, before: int, after: int) -> None:
-        add(f"{name}.in_layers.0", before)
-        add(f"{name}.in_layers.2", after, before, 3, 3)
-        add(f"{name}.emb_layers.1", after, time)
-        add(f"{name}.out_layers.0", after)
-        add(f"{name}.out_layers.3", after, after, 3, 3)
+    def resnet(self, name: str, before: int, after: int) -> None:
+        self.add(f"{name}.in_layers.0", before)
+        self.add(f"{name}.in_layers.2", after, before, 3, 3)
+        self.add(f"{name}.emb_layers.1", after, self.time)
+        self.add(f"{name}.out_layers.0", after)
+        self.add(f"{name}.out_layers.3", after, after, 3, 3)
         if before != after:
-            add(f"{name}.skip_connection", after, before, 1, 1)
+            self.add(f"{name}.skip_connection", after, before, 1, 1)
 
-    def transformer(name: str, width: int) -> None:
-        add(f"{name}.norm", width)
-        add(f"{name}.proj_in", width, width, 1, 1)
-        add(f"{name}.proj_out", width, width, 1, 1)
-        block = f"{name}.transformer_blocks.0"
-        for attention, context in (("attn1", width), ("attn2", text)):
-            add(f"{block}.{attention}.to_q", width, width, bias=False)
-            add(f"{block}.{attention}.to_k", width, context, bias=False)
-            add(f"{block}.{attention}.to_v", width, context, bias=False)
-            add(f"{block}.{attention}.to_out.0", width, width)
-        add(f"{block}.ff.net.0.proj", 8 * width, width)
-        add(f"{block}.ff.net.2", width, 4 * width)
-        for i in (1, 2, 3):
-            add(f"{block}.norm{i}", width)
+    def transformer(self, name: str, width: int, depth: int) -> None:
+        if not depth:
+            return
+        kernel = () if self.layout.linear else (1, 1)
+        self.add(f"{name}.norm", width)
+        self.add(f"{name}.proj_in", width, width, *kernel)
+        self.add(f"{name}.proj_out", width, width, *kernel)
+        for n in range(depth):
+            block = f"{name}.transformer_blocks.{n}"
+            for attention, context in (("attn1", width), ("attn2", self.layout.text)):
+                self.add(f"{block}.{attention}.to_q", width, width, bias=False)
+                self.add(f"{block}.{attention}.to_k", width, context, bias=False)
+                self.add(f"{block}.{attention}.to_v", width, context, bias=False)
+                self.add(f"{block}.{attention}.to_out.0", width, width)
+            self.add(f"{block}.ff.net.0.proj", 8 * width, width)
+            self.add(f"{block}.ff.net.2", width, 4 * width)
+            for i in (1, 2, 3):
+                self.add(f"{block}.norm{i}", width)
 
-    add("time_embed.0", time, widths[0])
-    add("time_embed.2", time, time)
-    add("input_blocks.0.0", widths[0], 4, 3, 3)
-    width, block, last = widths[0], 1, len(widths) - 1
-    skips = [width]
-    for level, after in enumerate(widths):
-        for _ in range(2):
-            resnet(f"input_blocks.{block}.0", width, after)
-            if level != last:
-                transformer(f"input_blocks.{block}.1", after)
-            width = after
-            skips.append(width)
-            block += 1
-        if level != last:
-            add(f"input_blocks.{block}.0.op", width, width, 3, 3)
-            skips.append(width)
-            block += 1
-    resnet("middle_block.0", width, width)
-    transformer("middle_block.1", width)
-    resnet("middle_block.2", width, width)
-    block = 0
-    for level in reversed(range(len(widths))):
-        for i in range(3):
-            resnet(f"output_blocks.{block}.0", width + skips.pop(), widths[level])
-            width = widths[level]
-            if level != last:
-                transformer(f"output_blocks.{block}.1", width)
-            if i == 2 and level:
-                add(f"output_blocks.{block}.{1 if level == last else 2}.conv", width, width, 3, 3)
-            block += 1
-    add("out.0", width)
-    add("out.2", 4, width, 3, 3)
-    return weights
+    def write(self) -> None:
+        widths = self.layout.widths
+        self.add("time_embed.0", self.time, widths[0])
+        self.add("time_embed.2", self.time, self.time)
+        if self.layout.label:
+            self.add("label_emb.0.0", self.time, self.layout.label)
+            self.add("label_emb.0.2", self.time, self.time)
+        self.add("input_blocks.0.0", widths[0], 4, 3, 3)
+        skips = self.write_encoder()
+        self.resnet("middle_block.0", widths[-1], widths[-1])
+        if self.layout.middle:
+            self.transformer("middle_block.1", widths[-1], self.layout.middle)
+            self.resnet("middle_block.2", widths[-1], widths[-1])
+        self.write_decoder(skips)
+        self.add("out.0", widths[0])
+        self.add("out.2", 4, widths[0], 3, 3)
+
+    def write_encoder(self) -> list[int]:
+        """Channels of the maps that the decoder is joined to."""
+        width, block = self.layout.widths[0], 1
+        skips = [width]
+        for level, (after, depths) in enumerate(zip(self.layout.widths, self.layout.encoder, strict=True)):
+            for depth in depths:
+                self.resnet(f"input_blocks.{block}.0", width, after)
+                self.transformer(f"input_blocks.{block}.1", after, depth)
+                width = after
+                skips.append(width)
+                block += 1
+            if level != len(self.layout.widths) - 1:
+                self.add(f"input_blocks.{block}.0.op", width, width, 3, 3)
+                skips.append(width)
+                block += 1
+        return skips
+
+    def write_decoder(self, skips: list[int]) -> None:
+        width, block = self.layout.widths[-1], 0
+        levels = list(zip(reversed(self.layout.widths), self.layout.decoder, strict=True))
+        for level, (after, depths) in enumerate(levels):
+            for i, depth in enumerate(depths):
+                self.resnet(f"output_blocks.{block}.0", width + skips.pop(), after)
+                self.transformer(f"output_blocks.{block}.1", after, depth)
+                width = after
+                if i == len(depths) - 1 and level != len(levels) - 1:
+                    self.add(f"output_blocks.{block}.{2 if depth else 1}.conv", width, width, 3, 3)
+                block += 1

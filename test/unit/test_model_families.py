@@ -1,10 +1,12 @@
 """The table of model families, latent formats and noise schedules."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from modules import model_families, weights
-from modules.model_families import LatentFormat, NoiseSchedule
+from modules.model_families import SD1, LatentFormat, NoiseSchedule, Unet
 from modules.model_families.base import fits
 from test.unit.checkpoint_files import INPUT_CONVOLUTION, embedded_weights
 
@@ -53,6 +55,33 @@ def test_latents_scale_to_the_vae_and_back():
     z = torch.tensor([1.25])
     assert scaled.from_vae(z) == 0.5
     assert scaled.to_vae(scaled.from_vae(z)) == z
+
+
+def test_latent_has_whole_cells():
+    latent_format = LatentFormat(channels=4, scale=1.0, shift=0.0, downscale=8, rgb_rows=())
+    assert latent_format.cells(512, 768) == (4, 96, 64)
+    assert latent_format.cells(519, 7) == (4, 0, 64)
+    assert dataclasses.replace(latent_format, channels=16, downscale=16).cells(512, 768) == (16, 48, 32)
+
+
+def test_heads_are_counted_or_measured():
+    assert Unet(heads=8).heads_of((320, 640, 1280)) == 8
+    assert Unet(head_width=64).heads_of((320, 640, 1280)) == (5, 10, 20)
+    with pytest.raises(ValueError, match="has to name its heads"):
+        Unet().heads_of((320,))
+
+
+def test_modules_of_a_family_are_told_by_their_prefixes():
+    assert list(SD1.prefixes) == ["denoiser", "vae", "clip_l"]
+    assert SD1.matches({INPUT_CONVOLUTION: (320, 4, 3, 3)}, without=["vae", "clip_l"])
+    assert not SD1.matches({INPUT_CONVOLUTION: (320, 4, 3, 3)}, without=["vae"])
+    assert SD1.matches({TOKENS: (49408, 768)}, without=["denoiser"])
+
+
+def test_weights_that_no_network_needs():
+    ignored = ["model_ema.decay", "alphas_cumprod", "cond_stage_model.transformer.text_model.embeddings.position_ids"]
+    assert all(SD1.is_ignored(key) for key in ignored)
+    assert not SD1.is_ignored(TOKENS) and not SD1.is_ignored(INPUT_CONVOLUTION)
 
 
 def test_linear_map_adds_up_channels():

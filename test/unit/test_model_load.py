@@ -10,7 +10,7 @@ import torch
 from modules import checkpoints, model_load, weights
 from modules.errors import ModelLoadError
 from modules.placement import Placement
-from test.unit.checkpoint_files import embedded_weights, sd15_unet, vae_weights, with_input_channels, write_checkpoint
+from test.unit.checkpoint_files import SD15, embedded_weights, vae_weights, with_input_channels, write_checkpoint
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = "model.diffusion_model."
@@ -114,7 +114,7 @@ def test_layout_of_sd15(tmp_path, caplog, inputs):
     def replace_unet(stored):
         for key in [key for key in stored if key.startswith(UNET)]:
             del stored[key]
-        stored.update(sd15_unet())
+        stored.update(SD15.weights())
 
     made = load(write_checkpoint(tmp_path / "sd15.safetensors", replace_unet))
     assert not caplog.records
