@@ -1,4 +1,4 @@
-"""engine: pictures to latents and back, exactly by the checkpoint's VAE or roughly for previews; and what saves a job
+"""engine: pixels to latents and back, exactly by the checkpoint's VAE or roughly for previews; and what saves a job
 whose VAE overflows or does not fit.
 
 Pixels are (B, 3, H, W), in 0..1 on their way in and -1..1 on their way out, as the VAE sees them. Registers itself as
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +18,9 @@ from PIL import Image
 
 from modules import devices, errors, image_ops, lowvram, sd_vae_approx, sd_vae_taesd, shared
 from modules.sd_models_types import WebuiSdModel
+
+if TYPE_CHECKING:
+    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -30,55 +35,110 @@ approximation_indexes: dict[str, int] = {
 """Values of show_progress_type, sd_vae_decode_method and sd_vae_encode_method -> numbers the functions here take."""
 
 
-def preview_method() -> int:
-    """How previews are drawn: as the setting says, but not by a VAE that would have to be moved to the device."""
-    method = approximation_indexes.get(shared.opts.show_progress_type, FULL)
-    if method == FULL and lowvram.is_enabled(shared.sd_model) and not shared.opts.live_preview_allow_lowvram_full:
-        return APPROX_NN
-    return method
+@dataclass(frozen=True)
+class LatentSettings:
+    """How latents become pixels and pixels latents in a job. The names are those of the options."""
+
+    auto_vae_precision: bool
+    auto_vae_precision_bfloat16: bool
+    sd_vae_decode_method: str
+    sd_vae_encode_method: str
+
+    @classmethod
+    def from_opts(cls, options: Options) -> LatentSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def decoder(self) -> int:
+        """Number of the decoder."""
+        return approximation_indexes.get(self.sd_vae_decode_method, FULL)
+
+    @property
+    def encoder(self) -> int:
+        """Number of the encoder."""
+        return approximation_indexes.get(self.sd_vae_encode_method, FULL)
+
+    @property
+    def wider_vae_dtype(self) -> torch.dtype | None:
+        """The type that a VAE may be switched to when it overflows."""
+        if self.auto_vae_precision_bfloat16:
+            return torch.bfloat16
+        return torch.float32 if self.auto_vae_precision else None
+
+
+@dataclass(frozen=True)
+class PreviewSettings:
+    """How live previews are drawn. The names are those of the options."""
+
+    grid_background_color: str
+    grid_prevent_empty_spots: bool
+    live_preview_allow_lowvram_full: bool
+    live_preview_fast_interrupt: bool
+    n_rows: int
+    show_progress_grid: bool
+    show_progress_type: str
+
+    @classmethod
+    def from_opts(cls, options: Options) -> PreviewSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    def method(self, model: WebuiSdModel) -> int:
+        """Returns the number of the decoder for a model: not its VAE if that would have to be moved to the device."""
+        method = approximation_indexes.get(self.show_progress_type, FULL)
+        if method == FULL and lowvram.is_enabled(model) and not self.live_preview_allow_lowvram_full:
+            return APPROX_NN
+        return method
 
 
 def samples_to_images_tensor(
     sample: torch.Tensor, approximation: int | None = None, model: WebuiSdModel | None = None
 ) -> torch.Tensor:
-    """Pixels in -1..1 of latents (B, C, h, w). Only the full VAE and TAESD give the full size.
+    """Returns pixels in -1..1 of latents (B, C, h, w). Only the full VAE and TAESD give the full size.
 
     approximation: see approximation_indexes; None draws as previews are drawn, and so does everything after an
-    interrupt under the setting live_preview_fast_interrupt. Raises NotFound if TAESD is asked for and not there.
+    interrupt under the setting live_preview_fast_interrupt. model: whose latents they are, by default the current one.
+    Raises NotFound if TAESD is asked for and not there.
     """
-    if approximation is None or (shared.state.interrupted and shared.opts.live_preview_fast_interrupt):
-        return rough_pixels(sample, preview_method(), model)
+    model = model or shared.sd_model
+    previews = PreviewSettings.from_opts(shared.opts)
+    if approximation is None or (shared.state.interrupted and previews.live_preview_fast_interrupt):
+        return rough_pixels(sample, previews.method(model), model)
     if approximation == TAESD:
-        return run_small(sd_vae_taesd.decoder_model(), sample)
+        return run_small(sd_vae_taesd.decoder_model(sd_model=model), sample)
     return rough_pixels(sample, approximation, model)
 
 
-def rough_pixels(sample: torch.Tensor, method: int, model: WebuiSdModel | None) -> torch.Tensor:
-    """As samples_to_images_tensor; where a small network has no weights, by the linear map."""
+def rough_pixels(sample: torch.Tensor, method: int, model: WebuiSdModel) -> torch.Tensor:
+    """Returns what samples_to_images_tensor does; where a small network has no weights, by the linear map."""
     if method == FULL:
-        return decode_full(model or shared.sd_model, sample)
-    network = {APPROX_NN: sd_vae_approx.model, TAESD: lambda: sd_vae_taesd.decoder_model(wait=False)}.get(method)
-    found = network() if network else None
-    return sd_vae_approx.cheap_approximation(sample) if found is None else run_small(found, sample)
+        return decode_full(model, sample)
+    network = None
+    if method == APPROX_NN:
+        network = sd_vae_approx.model(model)
+    elif method == TAESD:
+        network = sd_vae_taesd.decoder_model(wait=False, sd_model=model)
+    return sd_vae_approx.cheap_approximation(sample, model) if network is None else run_small(network, sample)
 
 
 def run_small(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Result of a small network, on its own device and in its own type."""
+    """Returns the result of a small network, on its own device and in its own type."""
+    weight = next(network.parameters())
     with torch.no_grad(), devices.without_autocast():
-        weight = next(network.parameters())
         return network(x.to(weight.device, weight.dtype))
 
 
 def decode_full(model: WebuiSdModel, latent: torch.Tensor) -> torch.Tensor:
-    """Pixels by the VAE; in tiles if the device has no memory for the whole."""
+    """Returns pixels by the VAE; in tiles if the device has no memory for the whole."""
     with torch.no_grad(), devices.without_autocast():
         return in_tiles_if_needed(model, "decode", lambda: model.decode_first_stage(latent))
 
 
 def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """Result of a call of the VAE; when memory runs out, of the same call in tiles of 512 pixels with soft seams.
+    """Returns the result of a call of the VAE; when memory runs out, of the same call in tiles.
 
-    Raises OutOfMemory if that does not fit either.
+    Tiles have 512 pixels a side and soft seams. Raises OutOfMemory if that does not fit either.
     """
     try:
         return run()
@@ -103,23 +163,23 @@ def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.T
 
 
 def decode_first_stage(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
-    """Pixels in -1..1 of latents (B, C, h, w), by the decoder the setting sd_vae_decode_method names."""
-    method = approximation_indexes.get(shared.opts.sd_vae_decode_method, FULL)
+    """Returns pixels in -1..1 of latents (B, C, h, w), by the decoder that the setting sd_vae_decode_method names."""
+    method = LatentSettings.from_opts(shared.opts).decoder
     return samples_to_images_tensor(x.to(model.placement.dtype_vae), method, model)
 
 
 def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
-    """As decode_first_stage; an image that is not numbers is decoded again in a wider type, which this VAE then keeps.
+    """Returns pixels as decode_first_stage does; what is not numbers is decoded again in a wider type.
 
-    The settings auto_vae_precision_bfloat16 and auto_vae_precision allow bfloat16 and float32. Raises NansException if
-    neither is allowed or of use.
+    The VAE keeps that type. The settings auto_vae_precision_bfloat16 and auto_vae_precision allow bfloat16 and float32.
+    Raises NansException if neither is allowed or of use.
     """
     pixels = decode_first_stage(model, x)
     try:
         devices.test_for_nans(pixels, "vae")
         return pixels
     except devices.NansException:
-        narrow, wider = model.placement.dtype_vae, wider_vae_dtype()
+        narrow, wider = model.placement.dtype_vae, LatentSettings.from_opts(shared.opts).wider_vae_dtype
         if wider is None or narrow == wider:
             raise
     errors.print_error_explanation(
@@ -133,13 +193,6 @@ def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
     return pixels
 
 
-def wider_vae_dtype() -> torch.dtype | None:
-    """The type the settings allow a VAE that overflows to be switched to."""
-    if shared.opts.auto_vae_precision_bfloat16:
-        return torch.bfloat16
-    return torch.float32 if shared.opts.auto_vae_precision else None
-
-
 def set_vae_dtype(model: WebuiSdModel, dtype: torch.dtype) -> None:
     """Converts the VAE of a model to another type; other models and VAEs keep theirs."""
     model.first_stage_model.to(dtype)
@@ -151,22 +204,23 @@ def images_tensor_to_samples(
     model: WebuiSdModel | None = None,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Latents (B, C, h, w) of pixels (B, 3, H, W) in 0..1, one picture after the other.
+    """Returns latents (B, C, h, w) of pixels (B, 3, H, W) in 0..1, made one after the other.
 
-    approximation: see approximation_indexes; None is what the setting sd_vae_encode_method names. generator: gives the
-    noise of the posterior, a CPU generator; torch's global one by default. Raises NotFound for TAESD without weights.
+    approximation: see approximation_indexes; None is what the setting sd_vae_encode_method names. model: whose latents
+    are wanted, by default the current one. generator: gives the noise of the posterior, a CPU generator; torch's global
+    one by default. Raises NotFound for TAESD without weights.
     """
-    if approximation is None:
-        approximation = approximation_indexes.get(shared.opts.sd_vae_encode_method, FULL)
-    if approximation == TAESD:
-        return run_small(sd_vae_taesd.encoder_model(), image * 2 - 1)
     model = model or shared.sd_model
-    pixels = image.to(shared.device, model.first_stage_model.dtype) * 2 - 1
+    if approximation is None:
+        approximation = LatentSettings.from_opts(shared.opts).encoder
+    if approximation == TAESD:
+        return run_small(sd_vae_taesd.encoder_model(sd_model=model), image * 2 - 1)
+    pixels = image.to(shared.device, model.placement.dtype_vae) * 2 - 1
     return torch.cat([encode_one(model, one, generator) for one in pixels.split(1)])
 
 
 def encode_one(model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if the device has no memory for the whole."""
+    """Returns the latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if there is no memory for the whole."""
     with torch.no_grad(), devices.without_autocast():
         return in_tiles_if_needed(
             model,
@@ -175,32 +229,39 @@ def encode_one(model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Gener
         )
 
 
-def single_sample_to_image(sample: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    """Picture of one latent (C, h, w). approximation: as in samples_to_images_tensor."""
-    pixels = samples_to_images_tensor(sample[None], approximation)[0].float()
+def single_sample_to_image(
+    sample: torch.Tensor, approximation: int | None = None, model: WebuiSdModel | None = None
+) -> Image.Image:
+    """Returns the image of one latent (C, h, w). approximation, model: as in samples_to_images_tensor."""
+    pixels = samples_to_images_tensor(sample[None], approximation, model)[0].float()
     values = torch.clamp(pixels * 0.5 + 0.5, min=0.0, max=1.0) * 255.0
     return Image.fromarray(values.movedim(0, 2).cpu().numpy().astype(np.uint8))
 
 
-def sample_to_image(samples: torch.Tensor, index: int = 0, approximation: int | None = None) -> Image.Image:
-    """Picture of one of a batch of latents (B, C, h, w)."""
-    return single_sample_to_image(samples[index], approximation)
+def sample_to_image(
+    samples: torch.Tensor, index: int = 0, approximation: int | None = None, model: WebuiSdModel | None = None
+) -> Image.Image:
+    """Returns the image of one of a batch of latents (B, C, h, w)."""
+    return single_sample_to_image(samples[index], approximation, model)
 
 
-def samples_to_image_grid(samples: torch.Tensor, approximation: int | None = None) -> Image.Image:
-    """Pictures of a batch of latents (B, C, h, w), side by side."""
-    images = [single_sample_to_image(sample, approximation) for sample in samples]
-    opts = shared.opts
+def samples_to_image_grid(
+    samples: torch.Tensor, approximation: int | None = None, model: WebuiSdModel | None = None
+) -> Image.Image:
+    """Returns the images of a batch of latents (B, C, h, w), side by side."""
+    images = [single_sample_to_image(sample, approximation, model) for sample in samples]
+    settings = PreviewSettings.from_opts(shared.opts)
     rows, columns = image_ops.grid_shape(
-        len(images), 1, None, n_rows=opts.n_rows, prevent_empty_spots=opts.grid_prevent_empty_spots
+        len(images), 1, None, n_rows=settings.n_rows, prevent_empty_spots=settings.grid_prevent_empty_spots
     )
-    return image_ops.compose_grid(images, rows, columns, opts.grid_background_color)
+    return image_ops.compose_grid(images, rows, columns, settings.grid_background_color)
 
 
 @torch.no_grad()
 def preview(latent: torch.Tensor) -> Image.Image:
-    """Live preview of the latents (B, C, h, w) of the running job: all of them or, by setting, the first."""
-    return samples_to_image_grid(latent) if shared.opts.show_progress_grid else sample_to_image(latent)
+    """Draws the live preview of the latents (B, C, h, w) of the running job: all of them or, by setting, the first."""
+    as_grid = PreviewSettings.from_opts(shared.opts).show_progress_grid
+    return samples_to_image_grid(latent) if as_grid else sample_to_image(latent)
 
 
 shared.state.set_preview_provider(preview)

@@ -1,14 +1,18 @@
-"""engine: rough pictures of latents: a small convolutional network, and a linear map that needs no weights."""
+"""engine: rough images of latents: a small convolutional network, and a linear map that needs no weights."""
 
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from modules import devices, preview_files, safe, shared
+
+if TYPE_CHECKING:
+    from modules.sd_models_types import WebuiSdModel
 
 FOLDER = "VAE-approx"
 
@@ -19,7 +23,7 @@ sd_vae_approx_models: dict[str, VAEApprox] = {}
 
 
 class VAEApprox(nn.Module):
-    """Eight convolutions from latents to a picture of a quarter of the full width and height."""
+    """Eight convolutions from latents to pixels, a quarter of the full width and height."""
 
     def __init__(self, latent_channels: int = 4):
         super().__init__()
@@ -29,7 +33,7 @@ class VAEApprox(nn.Module):
             self.add_module(f"conv{i + 1}", nn.Conv2d(widths[i], widths[i + 1], kernel))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents (B, C, h, w) -> (B, 3, 2h, 2w) in about -1..1. The padding is what the eight kernels eat."""
+        """Returns pixels (B, 3, 2h, 2w) in about -1..1 of latents (B, C, h, w). The kernels eat the padding."""
         x = F.interpolate(x, size=(x.shape[2] * 2, x.shape[3] * 2))
         x = F.pad(x, (11, 11, 11, 11))
         for conv in self.children():
@@ -37,9 +41,9 @@ class VAEApprox(nn.Module):
         return x
 
 
-def model() -> VAEApprox | None:
-    """The network for latents of the current checkpoint; None while its weights are not there."""
-    latent_format = shared.sd_model.family.latent_format
+def model(sd_model: WebuiSdModel | None = None) -> VAEApprox | None:
+    """Returns the network for latents of a model, by default the current one; None while its weights are not there."""
+    latent_format = (sd_model or shared.sd_model).family.latent_format
     if latent_format.approx_url is None:
         return None
     path = preview_files.find_or_fetch(FOLDER, latent_format.approx_url)
@@ -52,6 +56,9 @@ def model() -> VAEApprox | None:
     return sd_vae_approx_models[path]
 
 
-def cheap_approximation(sample: torch.Tensor) -> torch.Tensor:
-    """Picture (..., 3, h, w) in about -1..1 of latents (..., C, h, w) of the current checkpoint, a pixel per cell."""
-    return shared.sd_model.family.latent_format.to_rgb(sample)
+def cheap_approximation(sample: torch.Tensor, sd_model: WebuiSdModel | None = None) -> torch.Tensor:
+    """Returns pixels (..., 3, h, w) in about -1..1 of latents (..., C, h, w), one per cell.
+
+    sd_model: whose latents they are, by default the current one.
+    """
+    return (sd_model or shared.sd_model).family.latent_format.to_rgb(sample)

@@ -14,7 +14,8 @@ from modules import devices, errors, preview_files, safe, shared, torchvision_op
 if TYPE_CHECKING:
     from diffusers.models.autoencoders.vae import DecoderTiny, EncoderTiny
 
-    from modules.model_families import LatentFormat
+    from modules.model_families import Family, LatentFormat
+    from modules.sd_models_types import WebuiSdModel
 
 FOLDER = "VAE-taesd"
 BASE_URL = "https://github.com/madebyollin/taesd/raw/main/"
@@ -23,29 +24,29 @@ sd_vae_taesd_models: dict[str, nn.Module] = {}
 """Path of the weights -> the network."""
 
 
-def decoder_model(wait: bool = True) -> DecoderTiny | None:
-    """The decoder for the current checkpoint: latents (B, C, h, w) in model space -> pixels (B, 3, 8h, 8w) in -1..1.
+def decoder_model(wait: bool = True, sd_model: WebuiSdModel | None = None) -> DecoderTiny | None:
+    """Returns the network from latents (B, C, h, w) of a model to pixels (B, 3, 8h, 8w) in -1..1.
 
     wait: download weights that are missing, and raise NotFound if that fails; else return None until they are there.
+    sd_model: by default the current one.
     """
-    return load("decoder", wait)
+    return load("decoder", wait, (sd_model or shared.sd_model).family)
 
 
-def encoder_model(wait: bool = True) -> EncoderTiny | None:
-    """The encoder for the current checkpoint: pixels (B, 3, H, W) in -1..1 -> latents in model space.
+def encoder_model(wait: bool = True, sd_model: WebuiSdModel | None = None) -> EncoderTiny | None:
+    """Returns the network from pixels (B, 3, H, W) in -1..1 to latents of a model.
 
-    wait: as in decoder_model.
+    wait, sd_model: as in decoder_model.
     """
-    return load("encoder", wait)
+    return load("encoder", wait, (sd_model or shared.sd_model).family)
 
 
-def load(part: str, wait: bool) -> nn.Module | None:
-    latent_format = shared.sd_model.family.latent_format
+def load(part: str, wait: bool, family: Family) -> nn.Module | None:
+    """Returns one half of a family's autoencoder, the same each time. wait: as in decoder_model."""
+    latent_format = family.latent_format
     if latent_format.taesd is None:
         if wait:
-            raise errors.NotFound(
-                f"there is no TAESD for {shared.sd_model.family.title}: choose Full", "sd_vae_decode_method"
-            )
+            raise errors.NotFound(f"there is no TAESD for {family.title}: choose Full", "sd_vae_decode_method")
         return None
     url = f"{BASE_URL}{latent_format.taesd}_{part}.pth"
     path = preview_files.get(FOLDER, url) if wait else preview_files.find_or_fetch(FOLDER, url)
@@ -57,7 +58,7 @@ def load(part: str, wait: bool) -> nn.Module | None:
 
 
 def build(part: str, path: str, latent_format: LatentFormat) -> nn.Module:
-    """One half of the autoencoder.
+    """Returns one half of the autoencoder. Raises ModelLoadError for a file that holds another network.
 
     The files number the layers; diffusers has no layer 0 in the decoder, where the files have one without weights.
     """

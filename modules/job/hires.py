@@ -253,7 +253,7 @@ def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: in
     if not p.save_samples() or not options.save_images_before_highres_fix:
         return
     if not isinstance(image, Image.Image):
-        image = latents.sample_to_image(image, index, approximation=0)
+        image = latents.sample_to_image(image, index, approximation=0, model=p.sd_model)
     images.save_image(
         image,
         p.outpath_samples,

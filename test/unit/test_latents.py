@@ -1,10 +1,13 @@
-"""Pictures to latents and back."""
+"""Pixels to latents and back."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from modules import devices, errors, latents, sd_models, shared
+from modules.model_families import SD1
 
 
 @pytest.fixture(scope="module")
@@ -72,39 +75,75 @@ def test_fast_interrupt_decodes_as_previews(model, latent, monkeypatch):
 
 def test_full_previews_need_leave_where_parts_take_turns(model, monkeypatch):
     monkeypatch.setattr(model, "lowvram", True)
+
+    def method():
+        return latents.PreviewSettings.from_opts(shared.opts).method(model)
+
     with setting(show_progress_type="Full"):
-        assert latents.preview_method() == latents.APPROX_NN
+        assert method() == latents.APPROX_NN
     with setting(show_progress_type="Full", live_preview_allow_lowvram_full=True):
-        assert latents.preview_method() == latents.FULL
+        assert method() == latents.FULL
 
 
-def test_encoding_draws_one_picture_after_the_other(model):
-    pictures = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(1))
-    both = latents.images_tensor_to_samples(pictures, 0, model, generator=torch.Generator().manual_seed(9))
+class OtherFormat:
+    """A model whose latents have two channels, and are drawn as red and green."""
+
+    lowvram = False
+    rows = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+    family = replace(SD1, latent_format=replace(SD1.latent_format, channels=2, rgb_rows=rows, taesd=None))
+
+
+def test_latents_are_drawn_as_those_of_the_model_they_are_of(model):
+    latent = torch.tensor([0.5, -1.0]).view(1, 2, 1, 1)
+    with setting(show_progress_type="Approx cheap"):
+        red, green, blue = latents.samples_to_images_tensor(latent, model=OtherFormat()).flatten().tolist()
+        assert red - green == 1.5
+        assert blue == SD1.latent_format.rgb_bias[2]
+        image = latents.sample_to_image(latent, model=OtherFormat())
+        assert image.getpixel((0, 0))[:2] == tuple(int(255 * (x + 1) / 2) for x in (red, green))
+        assert latents.samples_to_image_grid(latent.repeat(2, 1, 1, 1), model=OtherFormat()).size == (2, 1)
+        with pytest.raises(RuntimeError):
+            latents.sample_to_image(latent)  # the current model has four channels
+    for convert in (latents.samples_to_images_tensor, latents.images_tensor_to_samples):
+        with pytest.raises(errors.NotFound, match="TAESD"):
+            convert(latent, latents.TAESD, OtherFormat())
+
+
+@pytest.mark.parametrize("name", ["Full", "Approx NN", "Approx cheap", "TAESD", "of an extension"])
+def test_settings_name_decoder_and_encoder(name):
+    with setting(sd_vae_decode_method=name, sd_vae_encode_method="TAESD"):
+        settings = latents.LatentSettings.from_opts(shared.opts)
+    assert settings.decoder == latents.approximation_indexes.get(name, latents.FULL)
+    assert settings.encoder == latents.TAESD
+
+
+def test_encoding_draws_one_image_after_the_other(model):
+    pixels = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(1))
+    both = latents.images_tensor_to_samples(pixels, 0, model, generator=torch.Generator().manual_seed(9))
     generator = torch.Generator().manual_seed(9)
-    singles = [latents.images_tensor_to_samples(picture[None], 0, model, generator=generator) for picture in pictures]
+    singles = [latents.images_tensor_to_samples(one, 0, model, generator=generator) for one in pixels.split(1)]
     assert torch.equal(both, torch.cat(singles))
     assert both.shape == (2, 4, 3, 5)
 
 
 def test_encoding_uses_the_setting_and_torchs_generator(model):
-    pictures = torch.rand(1, 3, 16, 16)
+    pixels = torch.rand(1, 3, 16, 16)
     torch.manual_seed(3)
-    first = latents.images_tensor_to_samples(pictures)
+    first = latents.images_tensor_to_samples(pixels)
     torch.manual_seed(3)
-    assert torch.equal(latents.images_tensor_to_samples(pictures, 0, model), first)
+    assert torch.equal(latents.images_tensor_to_samples(pixels, 0, model), first)
     with setting(sd_vae_encode_method="TAESD"), pytest.raises(errors.NotFound):
-        latents.images_tensor_to_samples(pictures)
+        latents.images_tensor_to_samples(pixels)
 
 
-def test_pictures_are_clamped_and_truncated(model, latent):
+def test_images_are_clamped_and_truncated(model, latent):
     with torch.no_grad():
         pixels = model.decode_first_stage(latent[:1])[0]
     expected = (torch.clamp(pixels / 2 + 0.5, 0, 1) * 255).numpy().transpose(1, 2, 0).astype(np.uint8)
     assert np.array_equal(np.array(latents.sample_to_image(latent, 0, approximation=0)), expected)
 
 
-def test_preview_is_a_grid_or_the_first_picture(model, latent):
+def test_preview_is_a_grid_or_the_first_image(model, latent):
     with setting(show_progress_type="Approx cheap", show_progress_grid=True):
         assert latents.preview(latent).size == (16, 8)
     with setting(show_progress_type="Approx cheap", show_progress_grid=False):
@@ -131,7 +170,7 @@ def overflow(model):
 @pytest.mark.parametrize(
     ("settings", "dtype"), [({}, torch.float32), ({"auto_vae_precision_bfloat16": True}, torch.bfloat16)]
 )
-def test_picture_of_nans_is_decoded_again_in_a_wider_type(model, latent, restored, caplog, settings, dtype):
+def test_image_of_nans_is_decoded_again_in_a_wider_type(model, latent, restored, caplog, settings, dtype):
     overflow(model)
     assert torch.isnan(latents.decode_first_stage(model, latent)).any()
     with setting(**settings):
@@ -168,7 +207,7 @@ class Hungry:
         return self.forward(x, *args)
 
 
-def test_picture_too_large_for_the_memory_is_decoded_in_tiles(model, monkeypatch, caplog):
+def test_image_too_large_for_the_memory_is_decoded_in_tiles(model, monkeypatch, caplog):
     hungry = Hungry(model.first_stage_model.decoder, cells=64)
     monkeypatch.setattr(model.first_stage_model.decoder, "forward", hungry)
     pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))
