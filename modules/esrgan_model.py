@@ -6,11 +6,14 @@ from typing import Any
 
 from PIL import Image
 
-from modules.shared import opts
+from modules import shared
+from modules.upscaler import UpscalerSettings
 from modules.upscaler_utils import SpandrelUpscaler, upscale_with_model
 
 
 class UpscalerESRGAN(SpandrelUpscaler):
+    """The model files of the folder ESRGAN, or one that can be downloaded."""
+
     name = "ESRGAN"
     model_name = "ESRGAN_4x"
     model_url = "https://github.com/cszn/KAIR/releases/download/v1.0/ESRGAN.pth"
@@ -21,10 +24,8 @@ class UpscalerESRGAN(SpandrelUpscaler):
         super().__init__()
         self.add_found_models([".pt", ".pth", ".safetensors"])
 
-    def apply(self, model: Any, img: Image.Image) -> Image.Image:
-        return esrgan_upscale(model, img)
-
 
 def esrgan_upscale(model: Any, img: Image.Image) -> Image.Image:
-    """Return img as the network enlarges it, with the tile settings of ESRGAN."""
-    return upscale_with_model(model, img, tile_size=opts.ESRGAN_tile, tile_overlap=opts.ESRGAN_tile_overlap)
+    """Returns img as the network enlarges it, with the tile settings of ESRGAN."""
+    tiles = UpscalerSettings.from_opts(shared.opts).tiles("ESRGAN")
+    return upscale_with_model(model, img, tile_size=tiles.size, tile_overlap=tiles.overlap)

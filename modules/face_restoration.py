@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from modules import shared
 
+if TYPE_CHECKING:
+    from modules.options import Options
+
+
+@dataclass(frozen=True)
+class FaceRestorationSettings:
+    """What face restorers take from the settings. The names are those of the options."""
+
+    code_former_weight: float
+    face_restoration_model: str | None
+    face_restoration_unload: bool
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> FaceRestorationSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(opts, field.name) for field in fields(cls)})
+
 
 class FaceRestoration:
-    """Makes the faces in a picture better. Registered ones are listed in `shared.face_restorers`."""
+    """What makes the faces in an image better. Registered ones are listed in `shared.face_restorers`."""
 
     def name(self) -> str:
+        """Returns the name that the setting face_restoration_model chooses it by."""
         return "None"
 
     def restore(self, np_image: np.ndarray) -> np.ndarray:
-        """Return the picture (H, W, 3), RGB, uint8, with restored faces; unchanged if the restorer cannot work."""
+        """Returns the image (H, W, 3), RGB, uint8, with restored faces; unchanged if the restorer cannot work."""
         return np_image
 
 
 def restore_faces(np_image: np.ndarray) -> np.ndarray:
-    """Return the picture (H, W, 3), RGB, uint8, restored as the setting face_restoration_model says."""
-    chosen = shared.opts.face_restoration_model
+    """Returns the image (H, W, 3), RGB, uint8, restored as the setting face_restoration_model says."""
+    chosen = FaceRestorationSettings.from_opts(shared.opts).face_restoration_model
     for restorer in shared.face_restorers:
         if chosen is None or restorer.name() == chosen:
             return restorer.restore(np_image)

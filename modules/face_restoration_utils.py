@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from modules import devices, errors, face_restoration, shared, torchvision_ops, upscaler_files
+from modules.face_restoration import FaceRestorationSettings
 
 if TYPE_CHECKING:
     from facexlib.utils.face_restoration_helper import FaceRestoreHelper
@@ -22,24 +23,24 @@ logger = logging.getLogger(__name__)
 RestoreFace = Callable[[torch.Tensor], torch.Tensor]
 
 FACE_SIZE = 512  # pixels of the square that networks work on
-DETECTION_SIZE = 640  # short side of the picture that faces are looked for in
+DETECTION_SIZE = 640  # short side of the image that faces are looked for in
 MIN_EYE_DISTANCE = 5  # pixels; smaller faces are left alone
 
 
 def bgr_image_to_rgb_tensor(img: np.ndarray) -> torch.Tensor:
-    """Return a BGR image (H, W, 3) in 0..1 as an RGB tensor (3, H, W), float32."""
+    """Returns a BGR image (H, W, 3) in 0..1 as an RGB tensor (3, H, W), float32."""
     return torch.from_numpy(np.ascontiguousarray(img[:, :, ::-1].transpose(2, 0, 1), dtype=np.float32))
 
 
 def rgb_tensor_to_bgr_image(tensor: torch.Tensor, *, min_max: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-    """Return an RGB tensor (3, H, W) or (1, 3, H, W) as a BGR image (H, W, 3); min_max becomes 0..1."""
+    """Returns an RGB tensor (3, H, W) or (1, 3, H, W) as a BGR image (H, W, 3); min_max becomes 0..1."""
     low, high = min_max
     pixels = tensor.squeeze(0).float().detach().cpu().clamp(low, high)
     return ((pixels - low) / (high - low)).numpy().transpose(1, 2, 0)[:, :, ::-1]
 
 
 def create_face_helper(device: torch.device, weights_dir: str | None = None) -> FaceRestoreHelper:
-    """Return facexlib's finder and aligner of faces; its weights are looked for in weights_dir, and downloaded there.
+    """Returns facexlib's finder and aligner of faces; its weights are looked for in weights_dir, and downloaded there.
 
     Raises NotSupported without the package facexlib.
     """
@@ -63,14 +64,14 @@ def create_face_helper(device: torch.device, weights_dir: str | None = None) -> 
 
 @functools.cache
 def _supply_nms() -> None:
-    """Give torchvision the operator that facexlib calls, where its own ones do not fit the installed torch."""
+    """Gives torchvision the operator that facexlib calls, where its own ones do not fit the installed torch."""
     operators = torchvision_ops.declare_missing()
     if operators is not None:
         operators.impl("nms", non_maximum_suppression, "CompositeExplicitAutograd")
 
 
 def non_maximum_suppression(boxes: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """Return the indexes of the boxes (n, 4: x1, y1, x2, y2) to keep, best score first.
+    """Returns the indexes of the boxes (n, 4: x1, y1, x2, y2) to keep, best score first.
 
     A box goes when its intersection over union with a better one that stays exceeds iou_threshold.
     """
@@ -90,7 +91,7 @@ def non_maximum_suppression(boxes: torch.Tensor, scores: torch.Tensor, iou_thres
 def restore_with_face_helper(
     np_image: np.ndarray, face_helper: FaceRestoreHelper, restore_face: RestoreFace
 ) -> np.ndarray:
-    """Return the picture (H, W, 3), RGB, uint8, with every face that the helper finds replaced by restore_face's.
+    """Returns the image (H, W, 3), RGB, uint8, with every face that the helper finds replaced by restore_face's.
 
     restore_face: aligned faces (1, 3, 512, 512), RGB in -1..1, to restored ones of the same shape and range. A face
     for which there is no memory stays as it is.
@@ -113,7 +114,7 @@ def restore_with_face_helper(
 
 
 def _restore_crop(face: np.ndarray, device: torch.device, restore_face: RestoreFace) -> np.ndarray:
-    """Return an aligned face (512, 512, 3), BGR, 0..255, restored, uint8."""
+    """Returns an aligned face (512, 512, 3), BGR, 0..255, restored, uint8."""
     aligned = bgr_image_to_rgb_tensor(face / 255.0) * 2 - 1
     try:
         with torch.inference_mode():
@@ -142,18 +143,19 @@ class CommonFaceRestoration(face_restoration.FaceRestoration):
 
     @cached_property
     def face_helper(self) -> FaceRestoreHelper:
+        """The finder and aligner of faces, made when first needed."""
         return create_face_helper(self.get_device(), os.path.join(shared.models_path, "GFPGAN"))
 
     def get_device(self) -> torch.device:
-        """Return the device that the network runs on."""
+        """Returns the device that the network runs on."""
         raise NotImplementedError
 
     def load_net(self) -> torch.nn.Module:
-        """Return the network; raises one of our errors if that cannot be done."""
+        """Returns the network; raises one of our errors if that cannot be done."""
         raise NotImplementedError
 
     def model_files(self) -> list[str]:
-        """Return the model files in the restorer's folder, downloading the model if there is none."""
+        """Returns the model files in the restorer's folder, downloading the model if there is none."""
         return upscaler_files.load_models(
             model_path=self.model_path,
             model_url=self.model_url,
@@ -163,7 +165,7 @@ class CommonFaceRestoration(face_restoration.FaceRestoration):
         )
 
     def send_model_to(self, device: torch.device) -> None:
-        """Move the network and the face finder's networks to a device."""
+        """Moves the network and the face finder's networks to a device."""
         if self.net is not None:
             self.net.to(device)
         if "face_helper" in self.__dict__:
@@ -171,7 +173,7 @@ class CommonFaceRestoration(face_restoration.FaceRestoration):
             self.face_helper.face_parse.to(device)
 
     def restore_with_helper(self, np_image: np.ndarray, restore_face: RestoreFace) -> np.ndarray:
-        """Return the picture with its faces restored, or as it is, with a word in the log, if something is missing."""
+        """Returns the image with its faces restored, or as it is, with a word in the log, if something is missing."""
         try:
             if self.net is None:
                 self.net = self.load_net()
@@ -183,5 +185,5 @@ class CommonFaceRestoration(face_restoration.FaceRestoration):
             self.send_model_to(self.get_device())
             return restore_with_face_helper(np_image, face_helper, restore_face)
         finally:
-            if shared.opts.face_restoration_unload:
+            if FaceRestorationSettings.from_opts(shared.opts).face_restoration_unload:
                 self.send_model_to(devices.cpu)

@@ -14,16 +14,21 @@ model_download_name = "GFPGANv1.4.pth"
 
 
 class FaceRestorerGFPGAN(face_restoration_utils.CommonFaceRestoration):
+    """GFPGAN, on every face of an image."""
+
     model_url = model_url
     model_download_name = model_download_name
 
     def name(self) -> str:
+        """Returns its name in the settings."""
         return "GFPGAN"
 
     def get_device(self) -> torch.device:
+        """Returns the device that the network runs on."""
         return devices.device_gfpgan
 
     def load_net(self) -> torch.nn.Module:
+        """Returns the network of the model file; raises NotFound without one."""
         for path in self.model_files():
             if "GFPGAN" in os.path.basename(path):
                 return upscaler_files.load_spandrel_model(
@@ -32,6 +37,8 @@ class FaceRestorerGFPGAN(face_restoration_utils.CommonFaceRestoration):
         raise errors.NotFound(f"no GFPGAN model is in {self.model_path}")
 
     def restore(self, np_image: np.ndarray) -> np.ndarray:
+        """Returns the image (H, W, 3), RGB, uint8, with its faces restored; as it is without a model."""
+
         def restore_face(face: torch.Tensor) -> torch.Tensor:
             return self.net(face, return_rgb=False)[0]
 
@@ -42,12 +49,12 @@ gfpgan_face_restorer = FaceRestorerGFPGAN(os.path.join(shared.models_path, "GFPG
 
 
 def gfpgan_fix_faces(np_image: np.ndarray) -> np.ndarray:
-    """Return the picture (H, W, 3), RGB, uint8, with its faces restored."""
+    """Returns the image (H, W, 3), RGB, uint8, with its faces restored."""
     return gfpgan_face_restorer.restore(np_image)
 
 
 def setup_model(dirname: str) -> None:
-    """Offer the restorer; its model is in the folder dirname."""
+    """Offers the restorer; its model is in the folder dirname."""
     gfpgan_face_restorer.model_path = dirname
     if gfpgan_face_restorer not in shared.face_restorers:
         shared.face_restorers.append(gfpgan_face_restorer)

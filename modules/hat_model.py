@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from PIL import Image
-
-from modules.shared import opts
-from modules.upscaler_utils import SpandrelUpscaler, upscale_with_model
+from modules.upscaler_utils import SpandrelUpscaler
 
 
 class UpscalerHAT(SpandrelUpscaler):
+    """The model files of the folder HAT, in tiles as the ESRGAN settings say."""
+
     name = "HAT"
     architecture = "HAT"
 
@@ -18,6 +15,3 @@ class UpscalerHAT(SpandrelUpscaler):
         self.user_path = dirname
         super().__init__()
         self.add_found_models([".pt", ".pth", ".safetensors"])
-
-    def apply(self, model: Any, img: Image.Image) -> Image.Image:
-        return upscale_with_model(model, img, tile_size=opts.ESRGAN_tile, tile_overlap=opts.ESRGAN_tile_overlap)

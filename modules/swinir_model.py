@@ -1,18 +1,19 @@
-"""engine: the SwinIR upscaler. Its last model stays loaded, because loading takes longer than a small picture."""
+"""engine: the SwinIR upscaler. Its last model stays loaded, because loading takes longer than a small image."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from PIL import Image
 
-from modules import devices
-from modules.shared import opts
-from modules.upscaler_utils import SpandrelUpscaler, upscale_2
+from modules import devices, shared
+from modules.upscaler import UpscalerSettings
+from modules.upscaler_utils import SpandrelUpscaler
 
 
 class UpscalerSwinIR(SpandrelUpscaler):
+    """The model files of the folder SwinIR, or one that can be downloaded."""
+
     name = "SwinIR"
     model_name = "SwinIR 4x"
     model_url = (
@@ -21,6 +22,8 @@ class UpscalerSwinIR(SpandrelUpscaler):
     )
     architecture = "SwinIR"
     device_task = "swinir"
+    tile_settings = "SWIN"
+    averages_overlaps = True
 
     def __init__(self, dirname: str | None = None):
         self.user_path = dirname
@@ -29,23 +32,15 @@ class UpscalerSwinIR(SpandrelUpscaler):
         self._loaded: tuple[str, bool, Any] | None = None
 
     def prefers_half(self) -> bool:
+        """Returns whether the diffusion model runs in float16 too."""
         return devices.dtype == torch.float16
 
     def load_model(self, path: str) -> Any:
-        is_compiled = opts.SWIN_torch_compile
+        """Returns the network of a file or URL, compiled if the settings say so; the last one is kept."""
+        is_compiled = UpscalerSettings.from_opts(shared.opts).SWIN_torch_compile
         if self._loaded is None or self._loaded[:2] != (path, is_compiled):
             model = super().load_model(path)
             if is_compiled:
                 model.model.compile()
             self._loaded = (path, is_compiled, model)
         return self._loaded[2]
-
-    def apply(self, model: Any, img: Image.Image) -> Image.Image:
-        return upscale_2(
-            img,
-            model,
-            tile_size=opts.SWIN_tile,
-            tile_overlap=opts.SWIN_tile_overlap,
-            scale=model.scale,
-            desc="SwinIR",
-        )

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
 from modules import devices, shared, upscaler_files
+
+if TYPE_CHECKING:
+    from modules.options import Options
 
 LANCZOS = Image.Resampling.LANCZOS
 NEAREST = Image.Resampling.NEAREST
@@ -19,8 +23,42 @@ NEAREST = Image.Resampling.NEAREST
 MAX_PASSES = 3
 
 
+class Tiles(NamedTuple):
+    """Tiles that a network takes one after the other, in pixels of the source. size 0: the whole image at once."""
+
+    size: int
+    overlap: int
+
+
+@dataclass(frozen=True)
+class UpscalerSettings:
+    """What upscalers take from the settings. The names are those of the options."""
+
+    DAT_tile: int
+    DAT_tile_overlap: int
+    ESRGAN_tile: int
+    ESRGAN_tile_overlap: int
+    SCUNET_tile: int
+    SCUNET_tile_overlap: int
+    SWIN_tile: int
+    SWIN_tile_overlap: int
+    SWIN_torch_compile: bool
+    dat_enabled_models: tuple[str, ...]
+    enable_upscale_progressbar: bool
+    realesrgan_enabled_models: tuple[str, ...]
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> UpscalerSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(opts, field.name) for field in fields(cls)})
+
+    def tiles(self, prefix: str) -> Tiles:
+        """Returns the tiles of the settings <prefix>_tile and <prefix>_tile_overlap."""
+        return Tiles(getattr(self, f"{prefix}_tile"), getattr(self, f"{prefix}_tile_overlap"))
+
+
 class Upscaler:
-    """A way to enlarge pictures, with one entry in `scalers` per model it offers.
+    """A way to enlarge images, with one entry in `scalers` per model it offers.
 
     name: also the folder of its models. model_path: that folder. user_path: another folder given on the command line.
     model_download_path: where downloads go. scale: factor of the call being served.
@@ -39,8 +77,7 @@ class Upscaler:
 
     def __init__(self, create_dirs: bool = False):
         self.device = devices.device_esrgan
-        self.tile_size = shared.opts.ESRGAN_tile
-        self.tile_pad = shared.opts.ESRGAN_tile_overlap
+        self.tile_size, self.tile_pad = UpscalerSettings.from_opts(shared.opts).tiles("ESRGAN")
         self.half = not shared.cmd_opts.no_half
         self.scale: float = 1
         self.img: Image.Image | None = None
@@ -60,11 +97,11 @@ class Upscaler:
 
     @abstractmethod
     def do_upscale(self, img: Image.Image, selected_model: str | None) -> Image.Image:
-        """Return img enlarged once, by the model's own factor."""
+        """Returns img enlarged once, by the model's own factor."""
         return img
 
     def upscale(self, img: Image.Image, scale: float, selected_model: str | None = None) -> Image.Image:
-        """Return img enlarged by scale, its sides rounded down to multiples of 8.
+        """Returns img enlarged by scale, its sides rounded down to multiples of 8.
 
         selected_model: `data_path` of an entry of `scalers`. Models that enlarge less are applied repeatedly, ones that
         enlarge more are scaled down. After an interrupt the rest of the way is plain resizing.
@@ -88,10 +125,10 @@ class Upscaler:
 
     @abstractmethod
     def load_model(self, path: str) -> Any:
-        """Return the model at path, ready for do_upscale."""
+        """Returns the model at path, ready for do_upscale."""
 
     def find_models(self, ext_filter: list[str] | None = None) -> list[str]:
-        """Return the model files of this upscaler, or `model_url` if there are none."""
+        """Returns the model files of this upscaler, or `model_url` if there are none."""
         return upscaler_files.load_models(
             model_path=self.model_path,
             model_url=self.model_url,
@@ -132,7 +169,7 @@ class UpscalerData:
 
 
 class UpscalerNone(Upscaler):
-    """Leaves the picture as it is."""
+    """An upscaler that leaves the image as it is."""
 
     name = "None"
 
@@ -141,14 +178,15 @@ class UpscalerNone(Upscaler):
         self.scalers = [UpscalerData("None", None, self)]
 
     def load_model(self, path: str) -> None:
-        pass
+        """Does nothing: there is no model."""
 
     def do_upscale(self, img: Image.Image, selected_model: str | None = None) -> Image.Image:
+        """Returns img itself."""
         return img
 
 
 class UpscalerResize(Upscaler):
-    """Enlarges by interpolation."""
+    """An upscaler that interpolates. resample: how."""
 
     resample: Image.Resampling
 
@@ -157,17 +195,22 @@ class UpscalerResize(Upscaler):
         self.scalers = [UpscalerData(self.name, None, self)]
 
     def load_model(self, path: str) -> None:
-        pass
+        """Does nothing: there is no model."""
 
     def do_upscale(self, img: Image.Image, selected_model: str | None = None) -> Image.Image:
+        """Returns img enlarged by the factor of the call."""
         return img.resize((int(img.width * self.scale), int(img.height * self.scale)), resample=self.resample)
 
 
 class UpscalerLanczos(UpscalerResize):
+    """Smooth interpolation."""
+
     name = "Lanczos"
     resample = LANCZOS
 
 
 class UpscalerNearest(UpscalerResize):
+    """Each pixel becomes a square."""
+
     name = "Nearest"
     resample = NEAREST

@@ -1,4 +1,4 @@
-"""engine: pictures through upscaler networks, whole or in overlapping tiles.
+"""engine: images through upscaler networks, whole or in overlapping tiles.
 
 Networks take and give BGR tensors (B, 3, H, W) in 0..1.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from modules import devices, errors, image_ops, shared, upscaler_files
 from modules.image_ops import Grid
-from modules.upscaler import Upscaler, UpscalerData
+from modules.upscaler import Upscaler, UpscalerData, UpscalerSettings
 
 Model = Callable[[torch.Tensor], torch.Tensor]
 
@@ -26,17 +25,22 @@ Model = Callable[[torch.Tensor], torch.Tensor]
 class SpandrelUpscaler(Upscaler):
     """An upscaler whose models are files that spandrel reads.
 
-    Subclasses say how a network is applied (`apply`). A model that cannot be loaded leaves the picture as it is.
+    architecture: what they are expected to be. device_task: which device flag counts. tile_settings: the settings
+    <tile_settings>_tile and _tile_overlap say how an image is cut. averages_overlaps: its tiles are averaged where they
+    overlap, instead of fading into each other. A model that cannot be loaded leaves it as it is.
     """
 
     architecture: ClassVar[str | None] = None
     device_task: ClassVar[str] = "esrgan"
+    tile_settings: ClassVar[str] = "ESRGAN"
+    averages_overlaps: ClassVar[bool] = False
 
     def prefers_half(self) -> bool:
+        """Returns whether float16 is used where the architecture works with it."""
         return False
 
     def load_model(self, path: str) -> Any:
-        """Return the network of the file or URL path; a URL is downloaded once."""
+        """Returns the network of the file or URL path; a URL is downloaded once."""
         return upscaler_files.load_spandrel_model(
             self.local_file(path),
             device=devices.get_device_for(self.device_task),
@@ -45,7 +49,7 @@ class SpandrelUpscaler(Upscaler):
         )
 
     def local_file(self, path: str) -> str:
-        """Return path, downloaded under the name of its entry if it is a URL, so that the entry keeps its name."""
+        """Returns path, downloaded under the name of its entry if it is a URL, so that the entry keeps its name."""
         if not path.startswith("http"):
             return path
         name = next((data.name for data in self.scalers if data.data_path == path), upscaler_files.friendly_name(path))
@@ -54,11 +58,17 @@ class SpandrelUpscaler(Upscaler):
             path, model_dir=self.model_download_path or self.model_path, file_name=f"{name}{extension}"
         )
 
-    @abstractmethod
     def apply(self, model: Any, img: Image.Image) -> Image.Image:
-        """Return img as the network enlarges it."""
+        """Returns img as the network enlarges it, in tiles."""
+        tiles = UpscalerSettings.from_opts(shared.opts).tiles(self.tile_settings)
+        if self.averages_overlaps:
+            return upscale_2(
+                img, model, tile_size=tiles.size, tile_overlap=tiles.overlap, scale=model.scale, desc=self.name
+            )
+        return upscale_with_model(model, img, tile_size=tiles.size, tile_overlap=tiles.overlap)
 
     def do_upscale(self, img: Image.Image, selected_model: str) -> Image.Image:
+        """Returns img enlarged once by a model, or itself, with a report, if the model cannot be loaded."""
         try:
             model = self.load_model(selected_model)
         except errors.WebuiError:
@@ -69,25 +79,25 @@ class SpandrelUpscaler(Upscaler):
         return upscaled
 
     def add_found_models(self, ext_filter: list[str], scale: int | None = 4) -> None:
-        """Fill `scalers` with the model files; without one the downloadable model is listed under `model_name`."""
+        """Fills `scalers` with the model files; without one the downloadable model is listed under `model_name`."""
         for path in self.find_models(ext_filter=ext_filter):
             name = self.model_name if path.startswith("http") else upscaler_files.friendly_name(path)
             self.scalers.append(UpscalerData(name, path, self, scale))
 
 
 def parameter_of(model: Any) -> torch.Tensor:
-    """Return a weight of a network or model descriptor, which tells its device and dtype."""
+    """Returns a weight of a network or model descriptor, which tells its device and dtype."""
     return next(getattr(model, "model", model).parameters())
 
 
 def pil_image_to_torch_bgr(img: Image.Image) -> torch.Tensor:
-    """Return an image as a BGR tensor (3, H, W) in 0..1, float64."""
+    """Returns an image as a BGR tensor (3, H, W) in 0..1, float64."""
     pixels = np.array(img.convert("RGB"))[:, :, ::-1]
     return torch.from_numpy(np.ascontiguousarray(np.transpose(pixels, (2, 0, 1))) / 255)
 
 
 def torch_bgr_to_pil_image(tensor: torch.Tensor) -> Image.Image:
-    """Return a BGR tensor (3, H, W) or (1, 3, H, W) in 0..1 as an RGB image; values outside are clipped."""
+    """Returns a BGR tensor (3, H, W) or (1, 3, H, W) in 0..1 as an RGB image; values outside are clipped."""
     if tensor.ndim == 4:
         if tensor.shape[0] != 1:
             raise ValueError(f"{tensor.shape} does not describe a BCHW tensor of one image")
@@ -99,11 +109,17 @@ def torch_bgr_to_pil_image(tensor: torch.Tensor) -> Image.Image:
 
 
 def upscale_pil_patch(model: Any, img: Image.Image) -> Image.Image:
-    """Return img as the network enlarges it, in one piece."""
+    """Returns img as the network enlarges it, in one piece."""
     weight = parameter_of(model)
     with torch.inference_mode():
         tensor = pil_image_to_torch_bgr(img).unsqueeze(0).to(device=weight.device, dtype=weight.dtype)
         return torch_bgr_to_pil_image(model(tensor))
+
+
+def progress_bar(desc: str, iterable: Iterable[Any] | None = None, total: int | None = None) -> tqdm:
+    """Returns a progress bar over the tiles of an image; it shows nothing if the settings say so."""
+    is_shown = UpscalerSettings.from_opts(shared.opts).enable_upscale_progressbar
+    return tqdm(iterable, desc=desc, total=total, disable=not is_shown)
 
 
 def upscale_with_model(
@@ -114,7 +130,7 @@ def upscale_with_model(
     tile_overlap: int = 0,
     desc: str = "tiled upscale",
 ) -> Image.Image:
-    """Return img as the network enlarges it, in tiles that fade into each other; an interrupt returns img itself.
+    """Returns img as the network enlarges it, in tiles that fade into each other; an interrupt returns img itself.
 
     tile_size, tile_overlap: pixels of img; tile_size 0 takes it whole. desc: title of the progress bar.
     """
@@ -125,7 +141,7 @@ def upscale_with_model(
     factor = 1
     rows = []
     tile_count = sum(len(row) for _, _, row in grid.tiles)
-    with tqdm(total=tile_count, desc=desc, disable=not shared.opts.enable_upscale_progressbar) as progress:
+    with progress_bar(desc, total=tile_count) as progress:
         for y, height, row in grid.tiles:
             tiles = []
             for x, width, tile in row:
@@ -159,9 +175,9 @@ def tiled_upscale_2(
     device: torch.device,
     desc: str = "Tiled upscale",
 ) -> torch.Tensor | None:
-    """Enlarge img (1, 3, H, W) by scale in tiles whose overlaps are averaged; None after an interrupt.
+    """Returns img (1, 3, H, W) enlarged by scale in tiles whose overlaps are averaged; None after an interrupt.
 
-    tile_size 0 takes the picture whole.
+    tile_size 0 takes the image whole.
     """
     _, channels, height, width = img.shape
     tile_height, tile_width = (height, width) if tile_size == 0 else [min(tile_size, height, width)] * 2
@@ -170,7 +186,7 @@ def tiled_upscale_2(
     )
     total = torch.zeros((1, channels, height * scale, width * scale), dtype=img.dtype, device=device)
     covered = torch.zeros_like(total)
-    for y, x in tqdm(starts, desc=desc, disable=not shared.opts.enable_upscale_progressbar):
+    for y, x in progress_bar(desc, starts):
         if shared.state.interrupted or shared.state.skipped:
             return None
         part = model(img[..., y : y + tile_height, x : x + tile_width].to(device))
@@ -194,7 +210,7 @@ def upscale_2(
     scale: int,
     desc: str,
 ) -> Image.Image:
-    """Return img enlarged by scale, in tiles whose overlaps are averaged; an interrupt returns img itself."""
+    """Returns img enlarged by scale, in tiles whose overlaps are averaged; an interrupt returns img itself."""
     weight = parameter_of(model)
     with torch.inference_mode():
         enlarged = tiled_upscale_2(

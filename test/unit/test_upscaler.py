@@ -1,8 +1,18 @@
+from dataclasses import FrozenInstanceError
+
 import pytest
 from PIL import Image
 
 from modules import shared
-from modules.upscaler import Upscaler, UpscalerData, UpscalerLanczos, UpscalerNearest, UpscalerNone
+from modules.upscaler import (
+    Tiles,
+    Upscaler,
+    UpscalerData,
+    UpscalerLanczos,
+    UpscalerNearest,
+    UpscalerNone,
+    UpscalerSettings,
+)
 
 IMAGE = Image.new("RGB", (30, 20))
 
@@ -78,3 +88,13 @@ def test_data_describes_itself():
     data = UpscalerData("n", "p", UpscalerNone(), 2)
     assert repr(data) == "<UpscalerData name=n path=p scale=2>"
     assert data.local_data_path == "p"
+
+
+def test_settings_are_read_when_they_are_asked_for_and_frozen():
+    with shared.opts.overlay({"DAT_tile": 48, "DAT_tile_overlap": 4, "dat_enabled_models": ["DAT x2"]}):
+        read = UpscalerSettings.from_opts(shared.opts)
+    assert read.tiles("DAT") == Tiles(size=48, overlap=4)
+    assert read.dat_enabled_models == ["DAT x2"]
+    assert UpscalerSettings.from_opts(shared.opts).tiles("DAT") == (192, 8)
+    with pytest.raises(FrozenInstanceError):
+        read.DAT_tile = 0
