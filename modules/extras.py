@@ -1,31 +1,20 @@
-"""job: what the tabs PNG Info and Checkpoint Merger do: show what a picture says, merge checkpoints into a file."""
+"""face: the handlers of the tabs PNG Info and Checkpoint Merger: what an image says, and a merge with its message."""
 
 from __future__ import annotations
 
 import html
-import json
-import logging
-import os
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import safetensors.torch
-import torch
+import gradio as gr
 from PIL import Image
 
-from modules import errors, images, infotext, merge, sd_models, sd_models_config, sd_vae, shared
-from modules.checkpoints import CheckpointInfo
-from modules.merge import MergeResult, Method
-
-logger = logging.getLogger(__name__)
-
-CONFIG_OF_ANY, CONFIG_OF_B, CONFIG_OF_C, NO_CONFIG = range(4)
+from modules import errors, images, merge, sd_models, shared
+from modules.job import checkpoint_merge
+from modules.ui_common import plaintext_to_html
 
 
 def run_pnginfo(image: Image.Image | None) -> tuple[str, str | None, str]:
-    """Return "", the infotext of a picture, and all that its file says as HTML."""
+    """Returns "", the infotext of an image, and all that its file says as HTML."""
     if image is None:
         return "", "", ""
     geninfo, items = images.read_info_from_image(image)
@@ -33,35 +22,10 @@ def run_pnginfo(image: Image.Image | None) -> tuple[str, str | None, str]:
     if not said:
         return "", geninfo, "<div><p>Nothing found in the image.</p></div>"
     entries = (
-        f'<div class="infotext"><p><b>{html.escape(str(key))}</b></p>{infotext.to_html(str(text))}</div>'
+        f'<div class="infotext"><p><b>{html.escape(str(key))}</b></p>{plaintext_to_html(str(text))}</div>'
         for key, text in said.items()
     )
     return "", geninfo, "\n".join(entries)
-
-
-@dataclass(frozen=True)
-class MergeRequest:
-    """What to merge, and how.
-
-    models: the checkpoints A, B, C; those that the method needs. multiplier: share of B, or of B - C. as_half: save in
-    float16. custom_name: of the file, without extension. checkpoint_format: its extension. config_source: which model's
-    architecture file is copied (0 the first that has one, 1 B's, 2 C's, 3 none). bake_in_vae: name of a VAE file, or
-    "None". discard_weights: regular expression of weights to leave out. metadata_json: further metadata of the file.
-    """
-
-    models: tuple[CheckpointInfo, CheckpointInfo | None, CheckpointInfo | None]
-    method: Method
-    multiplier: float
-    as_half: bool
-    custom_name: str
-    checkpoint_format: str
-    config_source: int
-    bake_in_vae: str
-    discard_weights: str
-    save_metadata: bool
-    add_merge_recipe: bool
-    copy_metadata_fields: bool
-    metadata_json: str
 
 
 def run_modelmerger(
@@ -82,7 +46,7 @@ def run_modelmerger(
     copy_metadata_fields: bool,
     metadata_json: str,
 ) -> list[Any]:
-    """Merge checkpoints into a new file, and return updates of the tab's four model lists and a message.
+    """Merges checkpoints into a new file, and returns updates of the tab's four model lists and a message.
 
     A request that cannot be carried out changes nothing; the message says why.
     """
@@ -90,8 +54,8 @@ def run_modelmerger(
         method = merge.METHODS.get(interp_method)
         if method is None:
             raise errors.InvalidInput(f"unknown interpolation method {interp_method!r}", field="interp_method")
-        request = MergeRequest(
-            find_models(method, primary_model_name, secondary_model_name, tertiary_model_name),
+        request = checkpoint_merge.MergeRequest(
+            checkpoint_merge.find_models(method, primary_model_name, secondary_model_name, tertiary_model_name),
             method,
             float(multiplier),
             save_as_half,
@@ -105,185 +69,16 @@ def run_modelmerger(
             copy_metadata_fields,
             metadata_json,
         )
-        path = merge_checkpoints(request)
+        path = checkpoint_merge.merge_checkpoints(request)
     except errors.WebuiError as e:
         message = f"Failed: {e}"
         shared.state.textinfo = message
-        return [*[images.NO_CHANGE] * 4, message]
+        return [*[gr.update()] * 4, message]
 
-    titles = sd_models.checkpoint_tiles()
-    update = {"__type__": "update", "choices": [(title, title) for title in titles]}
-    return [*[dict(update) for _ in range(4)], f"Checkpoint saved to {path}"]
-
-
-def find_models(method: Method, *names: str) -> tuple[CheckpointInfo, CheckpointInfo | None, CheckpointInfo | None]:
-    """Return the checkpoints A, B, C of these titles; None for those the method does not need."""
-    roles = ("primary", "secondary", "tertiary")
-    found: list[CheckpointInfo | None] = [None] * 3
-    for index in range(method.models):
-        name = names[index]
-        if not name:
-            raise errors.InvalidInput(f"{method.name} needs a {roles[index]} model", field=f"{roles[index]}_model_name")
-        found[index] = find_model(name)
-        if found[index] is None:
-            raise errors.NotFound(f"no checkpoint is called {name!r}", field=f"{roles[index]}_model_name")
-    return tuple(found)
+    choices = [(title, title) for title in sd_models.checkpoint_tiles()]
+    return [*[gr.update(choices=choices) for _ in range(4)], f"Checkpoint saved to {path}"]
 
 
-def find_model(name: str) -> CheckpointInfo | None:
-    """Return the checkpoint of a title, also of one from before its hash was known."""
-    return sd_models.checkpoints_list.get(name) or sd_models.checkpoint_aliases.get(name)
-
-
-def merge_checkpoints(request: MergeRequest) -> str:
-    """Carry out a merge and return the path of the new file, which is listed with its hash."""
-    shared.state.job_count = request.method.models - 1
-    custom_metadata = parse_metadata(request.metadata_json) if request.save_metadata else {}
-    result = merge_models(request)
-
-    if request.bake_in_vae in sd_vae.vae_dict:
-        shared.state.textinfo = "Baking in VAE"
-        vae = sd_vae.load_vae_dict(sd_vae.vae_dict[request.bake_in_vae], map_location="cpu")
-        merge.bake_in_vae(result.state_dict, vae, request.as_half)
-    if request.as_half and request.method.interpolate is None:
-        merge.halve(result.state_dict)
-    merge.discard(result.state_dict, request.discard_weights)
-
-    shared.state.textinfo = "Saving"
-    metadata = file_metadata(request, result, custom_metadata) if request.save_metadata else {}
-    path = save_checkpoint(result, output_path(request, result), metadata)
-    sd_models.list_models()
-    for info in list(sd_models.checkpoints_list.values()):
-        if info.filename == path:
-            info.calculate_shorthash()
-    create_config(path, request.config_source, *request.models)
-    shared.state.textinfo = "Checkpoint saved"
-    return path
-
-
-def merge_models(request: MergeRequest) -> MergeResult:
-    """Return the merged weights, on the CPU."""
-    model_a, model_b, model_c = request.models
-    b: Mapping[str, torch.Tensor] | None = None
-    if model_b is not None:
-        shared.state.textinfo = "Loading B"
-        b = sd_models.read_state_dict(model_b.filename, map_location="cpu")
-    if model_c is not None:
-        shared.state.textinfo = "Loading C"
-        c = sd_models.read_state_dict(model_c.filename, map_location="cpu")
-        shared.state.textinfo = "Merging B and C"
-        b = merge.differences(b, c)
-        del c
-        shared.state.nextjob()
-
-    shared.state.textinfo = f"Loading {model_a.filename}..."
-    a = sd_models.read_state_dict(model_a.filename, map_location="cpu")
-    if b is None:
-        return MergeResult(a)
-    shared.state.textinfo = "Merging A and B"
-    return merge.merge(a, b, request.method.interpolate, request.multiplier, request.as_half, show_progress)
-
-
-def show_progress(done: int, total: int) -> None:
-    shared.state.sampling_step, shared.state.sampling_steps = done, total
-
-
-def output_path(request: MergeRequest, result: MergeResult) -> str:
-    """Return where the merged file goes; raises InvalidInput for a name that leads out of the checkpoint folder."""
-    names = tuple(model.model_name if model else "" for model in request.models)
-    name = merge.file_name(request.method, names, request.multiplier, result, request.custom_name)
-    folder = os.path.abspath(shared.cmd_opts.ckpt_dir or sd_models.model_path)
-    path = os.path.abspath(os.path.join(folder, f"{name}.{request.checkpoint_format}"))
-    if os.path.commonpath([folder, path]) != folder:
-        raise errors.InvalidInput(f"{request.custom_name!r} is not a name inside {folder}", field="custom_name")
-    return path
-
-
-def save_checkpoint(result: MergeResult, path: str, metadata: Mapping[str, str]) -> str:
-    """Write the weights to path, whole or not at all, and return path."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.tmp"
-    try:
-        if path.endswith(".safetensors"):
-            safetensors.torch.save_file(result.state_dict, temporary, metadata=dict(metadata) or None)
-        else:
-            torch.save(result.state_dict, temporary)
-        os.replace(temporary, path)
-    except OSError as e:
-        raise errors.WebuiError(f"cannot save {path}: {e.strerror or e}") from e
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-    return path
-
-
-def create_config(
-    ckpt_result: str,
-    config_source: int,
-    a: CheckpointInfo | None,
-    b: CheckpointInfo | None,
-    c: CheckpointInfo | None,
-) -> None:
-    """Copy the architecture file that lies beside the chosen model to the new checkpoint."""
-    sources = {CONFIG_OF_ANY: (a, b, c), CONFIG_OF_B: (b,), CONFIG_OF_C: (c,)}.get(config_source, ())
-    configs = [sd_models_config.find_checkpoint_config_near_filename(info) for info in sources]
-    for config in filter(None, configs):
-        copy = os.path.splitext(ckpt_result)[0] + ".yaml"
-        logger.info("Copying config: %s -> %s", config, copy)
-        shutil.copyfile(config, copy)
-        return
-
-
-def parse_metadata(metadata_json: str) -> dict[str, Any]:
-    """Return the metadata that a text of JSON stands for, none for an empty one."""
-    if not metadata_json.strip():
-        return {}
-    try:
-        metadata = json.loads(metadata_json)
-    except ValueError as e:
-        raise errors.InvalidInput(f"the metadata is not valid JSON: {e}", field="metadata_json") from e
-    if not isinstance(metadata, dict):
-        raise errors.InvalidInput("the metadata is not a JSON object", field="metadata_json")
-    return metadata
-
-
-def file_metadata(request: MergeRequest, result: MergeResult, custom: Mapping[str, Any]) -> dict[str, str]:
-    """Return the metadata of the merged file: that of its sources, the given one, and how it was made, as asked for."""
-    metadata: dict[str, Any] = {}
-    if request.copy_metadata_fields:
-        for model in filter(None, request.models):
-            metadata |= model.metadata
-    metadata |= custom
-    metadata["format"] = "pt"
-    if request.add_merge_recipe:
-        metadata |= merge.recipe(
-            tuple(_ingredient(model) if model else None for model in request.models),
-            result,
-            interp_method=request.method.name,
-            multiplier=request.multiplier,
-            save_as_half=request.as_half,
-            custom_name=request.custom_name,
-            config_source=request.config_source,
-            bake_in_vae=request.bake_in_vae,
-            discard_weights=request.discard_weights,
-        )
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in metadata.items()}
-
-
-def _ingredient(model: CheckpointInfo) -> merge.Ingredient:
-    model.calculate_shorthash()
-    return merge.Ingredient(model.sha256, model.name, model.hash, model.metadata)
-
-
-def read_metadata(primary_model_name: str, secondary_model_name: str, tertiary_model_name: str) -> str:
-    """Return the metadata of checkpoints, later ones over earlier ones, as JSON."""
-    metadata: dict[str, Any] = {}
-    for name in (primary_model_name, secondary_model_name, tertiary_model_name):
-        info = find_model(name)
-        if info is not None:
-            metadata |= info.metadata
-    return json.dumps(metadata, indent=4, ensure_ascii=False)
-
-
+from modules.job.checkpoint_merge import create_config, read_metadata  # noqa: E402, F401  # A1111 names
 from modules.merge import SKIPPED_KEYS as checkpoint_dict_skip_on_merge  # noqa: E402, F401  # A1111 names
 from modules.merge import to_half  # noqa: E402, F401

@@ -1,6 +1,6 @@
-"""base: picture files: which formats keep which text, and writing that leaves a whole file or none.
+"""base: image files: which formats keep which text, and writing that leaves a whole file or none.
 
-Knows no settings and no numbering: `images` decides what is written where.
+Knows no numbering: `images` decides what is written where.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -40,16 +40,24 @@ BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
 
 @dataclass(frozen=True)
-class EncodingSettings:
-    """How pictures are encoded. quality 1..100 for the lossy formats; embed_infotext: whether files carry texts."""
+class EncoderSettings:
+    """How images are encoded. The names are those of the options.
 
-    quality: int = 80
+    enable_pnginfo: whether files carry texts. jpeg_quality: 1..100, of all lossy formats.
+    """
+
+    enable_pnginfo: bool = True
+    jpeg_quality: int = 80
     webp_lossless: bool = False
-    embed_infotext: bool = True
+
+    @classmethod
+    def from_opts(cls, options: Any) -> EncoderSettings:
+        """Returns what the settings, or the snapshot of a job, say about the encoding."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 def pillow_format(extension: str) -> str:
-    """Return Pillow's name of the format that an extension (".png") stands for; raises InvalidInput without one."""
+    """Returns Pillow's name of the format that an extension (".png") stands for; raises InvalidInput without one."""
     known = Image.registered_extensions()
     name = known.get(extension.lower())
     if name is None or name not in Image.SAVE:
@@ -62,7 +70,7 @@ def pillow_format(extension: str) -> str:
 
 
 def fitting_extension(image: Image.Image, extension: str) -> str:
-    """Return extension, or "png" where the picture is larger than that format allows."""
+    """Returns extension, or "png" where the image is larger than that format allows."""
     longest = max(image.size)
     too_large = (extension in ("jpg", "jpeg") and longest > MAX_JPEG_SIDE) or (
         extension == "webp" and longest > MAX_WEBP_SIDE
@@ -74,18 +82,18 @@ def encode_image(
     image: Image.Image,
     file: Any,
     extension: str,
-    settings: EncodingSettings,
+    settings: EncoderSettings,
     infotext: str | None = None,
     texts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write image to a file object in the format of extension (".png"), with its infotext where the format keeps one.
+    """Writes image to a file object in the format of extension (".png"), with its infotext where the format keeps one.
 
     texts: all chunks of a PNG, the infotext among them under its own name.
     """
     name = pillow_format(extension)
-    infotext = infotext if settings.embed_infotext else None
+    infotext = infotext if settings.enable_pnginfo else None
     if name == "PNG":
-        image.save(file, format=name, pnginfo=png_texts(texts or {}) if settings.embed_infotext else None)
+        image.save(file, format=name, pnginfo=png_texts(texts or {}) if settings.enable_pnginfo else None)
     elif name == "GIF":
         image.save(file, format=name, **({"comment": infotext} if infotext is not None else {}))
     elif name in ("JPEG", "WEBP", "AVIF"):
@@ -94,13 +102,13 @@ def encode_image(
             logger.warning("The infotext is too long for a JPEG file (%d bytes) and is left out of it", len(exif))
             exif = b""
         lossless = {"lossless": settings.webp_lossless} if name == "WEBP" else {}
-        with_exif_mode(image, name).save(file, format=name, quality=settings.quality, exif=exif, **lossless)
+        with_exif_mode(image, name).save(file, format=name, quality=settings.jpeg_quality, exif=exif, **lossless)
     else:
-        image.save(file, format=name, quality=settings.quality)
+        image.save(file, format=name, quality=settings.jpeg_quality)
 
 
 def png_texts(texts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
-    """Return the text chunks of a PNG file."""
+    """Returns the text chunks of a PNG file."""
     info = PngImagePlugin.PngInfo()
     for key, value in texts.items():
         info.add_text(key, str(value))
@@ -108,7 +116,7 @@ def png_texts(texts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
 
 
 def with_exif_mode(image: Image.Image, format_name: str) -> Image.Image:
-    """Return image in a mode that the format can hold; JPEG and WebP pictures lose their transparency."""
+    """Returns image in a mode that the format can hold; JPEG and WebP images lose their transparency."""
     if format_name == "AVIF":
         return image
     if image.mode == "I;16":
@@ -118,14 +126,14 @@ def with_exif_mode(image: Image.Image, format_name: str) -> Image.Image:
 
 
 def infotext_exif(infotext: str) -> bytes:
-    """Return an EXIF block whose user comment is the infotext."""
+    """Returns an EXIF block whose user comment is the infotext."""
     exif = Image.Exif()
     exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf_16_be")
     return exif.tobytes()
 
 
 def user_comment(exif_block: bytes) -> str:
-    """Return the user comment of an EXIF block, empty if it has none or is damaged."""
+    """Returns the user comment of an EXIF block, empty if it has none or is damaged."""
     exif = Image.Exif()
     try:
         exif.load(exif_block)
@@ -142,13 +150,13 @@ def user_comment(exif_block: bytes) -> str:
 
 
 def cut_name(name: str, extension: str) -> str:
-    """Return a file name, without its extension, short enough for file systems to take both; characters stay whole."""
+    """Returns a file name, without its extension, short enough for file systems to take both; characters stay whole."""
     room = MAX_NAME_BYTES - max(4, len(extension.encode()))
     return name.encode("utf8", errors="ignore")[:room].decode("utf8", errors="ignore")
 
 
 def claim(path: str) -> bool:
-    """Create the empty file path if nothing of that name exists; False if something does. No two callers get True."""
+    """Creates the empty file path if nothing of that name exists; False if something does. No two callers get True."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except FileExistsError:
@@ -158,7 +166,7 @@ def claim(path: str) -> bool:
 
 @contextmanager
 def atomic_file(path: str) -> Iterator[Any]:
-    """Give a binary file that becomes path when the block ends, and leaves nothing of itself when the block fails.
+    """Yields a binary file that becomes path when the block ends, and leaves nothing of itself when the block fails.
 
     Raises InvalidInput if path cannot be a file name, WebuiError if the disk is full or cannot be written to.
     """
@@ -178,7 +186,7 @@ def atomic_file(path: str) -> Iterator[Any]:
 
 @contextmanager
 def translated_errors(path: str) -> Iterator[None]:
-    """Turn what the operating system says about path into an error of ours that tells what to do."""
+    """Turns what the operating system says about path into an error of ours that tells what to do."""
     try:
         yield
     except OSError as e:

@@ -1,4 +1,4 @@
-"""engine: saving and reading pictures, and the picture operations of `image_ops` with the program's settings filled in.
+"""engine: saving and reading images, and the image operations of `image_ops` with the program's settings filled in.
 
 The settings of a job's files come from its snapshot (`p.opts_snapshot`), so one job writes all its files alike.
 """
@@ -10,16 +10,17 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from PIL import Image, ImageFont, UnidentifiedImageError
+from PIL import Image, ImageFont
 
 from modules import errors, image_annotations, image_ops, infotext, script_callbacks, sd_samplers, shared
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
-    EncodingSettings,
+    EncoderSettings,
     atomic_file,
     encode_image,
     fitting_extension,
@@ -62,36 +63,93 @@ IGNORED_INFO_KEYS = {
     "photoshop",
 }
 
-MAX_TEXT_FILE = 10000  # characters of a text dropped on a prompt
-NO_CHANGE = {"__type__": "update"}  # what a handler returns to leave a component of the page as it is
-
-# Formats a picture can be sent in.
-ENCODERS = frozenset({"png", "jpg", "jpeg", "webp", "avif", "gif"})
-
 NOVELAI_ENSD = 31337
 NOVELAI_CLIP_SKIP = 2
 
 
+@dataclass(frozen=True)
+class GridSettings:
+    """How grids are laid out and lettered. The names are those of the options."""
+
+    font: str
+    grid_background_color: str
+    grid_prevent_empty_spots: bool
+    grid_text_active_color: str
+    grid_text_inactive_color: str
+    n_rows: int
+
+    @classmethod
+    def from_opts(cls, options: Any) -> GridSettings:
+        """Returns what the settings, or the snapshot of a job, say about grids."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class SaveSettings:
+    """Where images are saved, under which name and with which files beside them. The names are those of the options.
+
+    encoder: how they are encoded. img_downscale_threshold: in MiB. target_side_length: in pixels.
+    """
+
+    directories_filename_pattern: str
+    export_for_4chan: bool
+    grid_save_to_dirs: bool
+    img_downscale_threshold: float
+    samples_filename_pattern: str
+    save_images_add_number: bool
+    save_images_replace_action: str
+    save_to_dirs: bool
+    save_txt: bool
+    target_side_length: float
+    encoder: EncoderSettings
+
+    @classmethod
+    def from_opts(cls, options: Any) -> SaveSettings:
+        """Returns what the settings, or the snapshot of a job, say about saving."""
+        named = {field.name: getattr(options, field.name) for field in fields(cls) if field.name != "encoder"}
+        return cls(**named, encoder=EncoderSettings.from_opts(options))
+
+    def uses_subfolder(self, grid: bool, no_prompt: bool) -> bool:
+        """Returns whether a grid, or an image that may have a folder of its prompt, goes into a subfolder."""
+        return self.grid_save_to_dirs if grid else self.save_to_dirs and not no_prompt
+
+    def name_pattern(self) -> str:
+        """Returns the pattern of what follows the number in a name."""
+        return self.samples_filename_pattern or ("[seed]" if self.save_to_dirs else "[seed]-[prompt_spaces]")
+
+
+class SavedFiles(tuple[str, str | None]):
+    """The pair (image file, text file or None) that `save_image` returns. all: every file it wrote, these included."""
+
+    all: tuple[str, ...]
+
+    def __new__(cls, image: str, text: str | None = None, *, small_copy: str | None = None) -> SavedFiles:
+        saved = super().__new__(cls, (image, text))
+        saved.all = tuple(path for path in (image, small_copy, text) if path is not None)
+        return saved
+
+
 def get_font(fontsize: int) -> Font:
-    """Return the font for texts in pictures: the setting font, or the one that ships with the program."""
+    """Returns the font for texts in images: the setting font, or the one that ships with the program."""
+    font = GridSettings.from_opts(shared.opts).font
     try:
-        return ImageFont.truetype(shared.opts.font or roboto_ttf_file, fontsize)
+        return ImageFont.truetype(font or roboto_ttf_file, fontsize)
     except OSError:
-        logger.warning("The font %r of the setting font cannot be read; the built-in one is used", shared.opts.font)
+        logger.warning("The font %r of the setting font cannot be read; the built-in one is used", font)
         return ImageFont.truetype(roboto_ttf_file, fontsize)
 
 
 def image_grid(
     imgs: Sequence[Image.Image], batch_size: int = 1, rows: float | None = None, *, options: Any = None
 ) -> Image.Image:
-    """Return all images in one; options: settings to use for the current ones. Callbacks may change its shape."""
-    options = options or shared.opts
+    """Returns all images in one; options: settings to use for the current ones. Callbacks may change its shape."""
+    settings = GridSettings.from_opts(options or shared.opts)
     row_count, columns = image_ops.grid_shape(
-        len(imgs), batch_size, rows, n_rows=options.n_rows, prevent_empty_spots=options.grid_prevent_empty_spots
+        len(imgs), batch_size, rows, n_rows=settings.n_rows, prevent_empty_spots=settings.grid_prevent_empty_spots
     )
     params = script_callbacks.ImageGridLoopParams(imgs, columns, row_count)
     script_callbacks.image_grid_callback(params)
-    return image_ops.compose_grid(params.imgs, params.rows, params.cols, options.grid_background_color)
+    return image_ops.compose_grid(params.imgs, params.rows, params.cols, settings.grid_background_color)
 
 
 def draw_grid_annotations(
@@ -102,12 +160,13 @@ def draw_grid_annotations(
     ver_texts: Sequence[Sequence[GridAnnotation]],
     margin: int = 0,
 ) -> Image.Image:
-    """Return the grid im, of cells width x height, with texts above its columns and left of its rows."""
+    """Returns the grid im, of cells width x height, with texts above its columns and left of its rows."""
+    settings = GridSettings.from_opts(shared.opts)
     style = AnnotationStyle(
         get_font,
-        active_color=shared.opts.grid_text_active_color,
-        inactive_color=shared.opts.grid_text_inactive_color,
-        background_color=shared.opts.grid_background_color,
+        active_color=settings.grid_text_active_color,
+        inactive_color=settings.grid_text_inactive_color,
+        background_color=settings.grid_background_color,
     )
     return image_annotations.draw_grid_annotations(im, width, height, hor_texts, ver_texts, margin, style)
 
@@ -115,7 +174,7 @@ def draw_grid_annotations(
 def draw_prompt_matrix(
     im: Image.Image, width: int, height: int, all_prompts: Sequence[str], margin: int = 0
 ) -> Image.Image:
-    """Return the grid of a prompt matrix with its parts as texts; the first of all_prompts is in every picture."""
+    """Returns the grid of a prompt matrix with its parts as texts; the first of all_prompts is in every image."""
     hor_texts, ver_texts = image_annotations.prompt_matrix_texts(all_prompts[1:])
     return draw_grid_annotations(im, width, height, hor_texts, ver_texts, margin)
 
@@ -123,7 +182,7 @@ def draw_prompt_matrix(
 def resize_image(
     resize_mode: int, im: Image.Image, width: int, height: int, upscaler_name: str | None = None
 ) -> Image.Image:
-    """Bring im to width x height.
+    """Returns im at width x height.
 
     resize_mode: 0 stretches, 1 covers and cuts, 2 fits and fills the bands with the edge's colours.
     upscaler_name: what enlarges; the setting upscaler_for_img2img if not given. An unknown one counts as the first.
@@ -131,6 +190,7 @@ def resize_image(
     upscaler_name = upscaler_name or shared.opts.upscaler_for_img2img
 
     def resize(image: Image.Image, w: int, h: int) -> Image.Image:
+        """Returns image at w x h, through the upscaler where it grows."""
         if upscaler_name is None or upscaler_name == "None" or image.mode == "L":
             return image_ops.resize_lanczos(image, w, h)
         scale = max(w / image.width, h / image.height)
@@ -161,13 +221,12 @@ def save_image_with_geninfo(
     *,
     options: Any = None,
 ) -> None:
-    """Write image to filename, whole or not at all, with its infotext geninfo where the format keeps one.
+    """Writes image to filename, whole or not at all, with its infotext geninfo where the format keeps one.
 
     extension: ".png" and so on, that of filename if not given. existing_pnginfo: text chunks for a PNG, to which
     geninfo is added as pnginfo_section_name. Raises InvalidInput for an unknown format, WebuiError on a full disk.
     """
-    options = options or shared.opts
-    settings = EncodingSettings(options.jpeg_quality, options.webp_lossless, options.enable_pnginfo)
+    settings = EncoderSettings.from_opts(options or shared.opts)
     texts = dict(existing_pnginfo or {})
     if geninfo is not None:
         texts[pnginfo_section_name] = geninfo
@@ -176,14 +235,15 @@ def save_image_with_geninfo(
 
 
 def encode(image: Image.Image, image_format: str, infotext: str | None = None) -> bytes:
-    """Return the file of a picture that is sent, not saved; image_format is one of `ENCODERS`.
+    """Returns the file of an image that is sent, not saved, in a format such as "png"; it always carries its texts.
 
-    A PNG carries all texts of image.info, the other formats the infotext.
+    A PNG carries all texts of image.info, the other formats infotext, that of image.info if not given. Raises
+    InvalidInput for an unknown format.
     """
-    settings = EncodingSettings(shared.opts.jpeg_quality, shared.opts.webp_lossless)
+    settings = replace(EncoderSettings.from_opts(shared.opts), enable_pnginfo=True)
     texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
     file = io.BytesIO()
-    encode_image(image, file, f".{image_format}", settings, infotext, texts)
+    encode_image(image, file, f".{image_format}", settings, infotext or texts.get("parameters"), texts)
     return file.getvalue()
 
 
@@ -204,8 +264,8 @@ def save_image(
     forced_filename: str | None = None,
     suffix: str = "",
     save_to_dirs: bool | None = None,
-) -> tuple[str, str | None]:
-    """Save a picture under the name that the settings give it, and return its path and that of its text file, if any.
+) -> SavedFiles:
+    """Saves an image under the name that the settings give it, and returns its path and that of its text file, if any.
 
     path: output folder. basename: what the name starts with ("" for samples, "grid"). info: infotext.
     short_filename: the number alone. no_prompt: no subfolder by the settings. existing_info: further PNG chunks, to
@@ -214,16 +274,13 @@ def save_image(
     Raises InvalidInput for a pattern or format that cannot be used, WebuiError if the file cannot be written.
     """
     options = options_of(p)
+    settings = SaveSettings.from_opts(options)
     names = FilenameGenerator(p, seed, prompt, image, basename=basename)
     extension = fitting_extension(image, extension)
     pillow_format(f".{extension}")
 
-    if save_to_dirs is None:
-        save_to_dirs = options.grid_save_to_dirs if grid else options.save_to_dirs and not no_prompt
-    folder = path
-    if save_to_dirs:
-        dirname = names.apply(options.directories_filename_pattern or "[prompt_words]")
-        folder = _inside(path, dirname.lstrip(" ").rstrip("\\ /"), "directories_filename_pattern")
+    is_in_subfolder = settings.uses_subfolder(grid, no_prompt) if save_to_dirs is None else save_to_dirs
+    folder = _subfolder(path, names, settings) if is_in_subfolder else path
     with translated_errors(folder):
         os.makedirs(folder, exist_ok=True)
 
@@ -234,19 +291,13 @@ def save_image(
     with ExitStack() as reservations:
         name = forced_filename
         if name is None:
-            decoration = _decoration(names, options, short_filename, suffix)
-            name = decoration
-            if options.save_images_add_number or not decoration:
-                number = number_prefix(reservations.enter_context(reserved_number(folder, basename)), basename)
-                name = f"{number}-{decoration}" if decoration else number
+            decoration = _decoration(names, settings, short_filename, suffix)
+            name = _numbered(decoration, folder, names.basename, settings, reservations)
         fullfn = _inside(folder, f"{name}.{extension}", "samples_filename_pattern")
         params = script_callbacks.ImageSaveParams(image, p, fullfn, pnginfo)
         script_callbacks.before_image_saved_callback(params)
 
-        fullfn = shorten_filename(params.filename)
-        if options.save_images_replace_action == "Add number suffix":
-            fullfn = reservations.enter_context(unused_name(fullfn))
-        params.filename = fullfn
+        params.filename = fullfn = _free_name(params.filename, settings, reservations)
         info = params.pnginfo.get(pnginfo_section_name)
         save_image_with_geninfo(
             params.image,
@@ -258,23 +309,45 @@ def save_image(
         )
 
     image.already_saved_as = fullfn
-    if options.export_for_4chan:
-        _save_small_copy(params.image, fullfn, info, options)
-    txt_fullfn = _save_text(fullfn, info) if options.save_txt and info is not None else None
+    small_copy = _save_small_copy(params.image, fullfn, info, settings, options) if settings.export_for_4chan else None
+    txt_fullfn = _save_text(fullfn, info) if settings.save_txt and info is not None else None
     script_callbacks.image_saved_callback(params)
-    return fullfn, txt_fullfn
+    return SavedFiles(fullfn, txt_fullfn, small_copy=small_copy)
 
 
-def _decoration(names: FilenameGenerator, options: Any, short_filename: bool, suffix: str) -> str:
-    """Return what follows the number in a name."""
+def _subfolder(path: str, names: FilenameGenerator, settings: SaveSettings) -> str:
+    """Returns the subfolder of path that the pattern of the settings names."""
+    dirname = names.apply(settings.directories_filename_pattern or "[prompt_words]")
+    return _inside(path, dirname.lstrip(" ").rstrip("\\ /"), "directories_filename_pattern")
+
+
+def _decoration(names: FilenameGenerator, settings: SaveSettings, short_filename: bool, suffix: str) -> str:
+    """Returns what follows the number in a name."""
     if short_filename or names.seed is None:
         return suffix
-    pattern = options.samples_filename_pattern or ("[seed]" if options.save_to_dirs else "[seed]-[prompt_spaces]")
-    return names.apply(pattern) + suffix
+    return names.apply(settings.name_pattern()) + suffix
+
+
+def _numbered(
+    decoration: str, folder: str, basename: str | None, settings: SaveSettings, reservations: ExitStack
+) -> str:
+    """Returns a name: decoration after a number, kept for it by reservations, unless the settings want none."""
+    if decoration and not settings.save_images_add_number:
+        return decoration
+    prefix = number_prefix(reservations.enter_context(reserved_number(folder, basename)), basename)
+    return f"{prefix}-{decoration}" if decoration else prefix
+
+
+def _free_name(path: str, settings: SaveSettings, reservations: ExitStack) -> str:
+    """Returns path as file systems take it, with a suffix, kept for it, where the settings do not replace files."""
+    path = shorten_filename(path)
+    if settings.save_images_replace_action == "Add number suffix":
+        path = reservations.enter_context(unused_name(path))
+    return path
 
 
 def _inside(folder: str, name: str, setting: str) -> str:
-    """Return folder/name; raises InvalidInput if a filled pattern is no path or leads out of the folder."""
+    """Returns folder/name; raises InvalidInput if a filled pattern is no path or leads out of the folder."""
     joined = os.path.join(folder, name)
     if "\0" in name or not Path(os.path.abspath(joined)).is_relative_to(os.path.abspath(folder)):
         raise errors.InvalidInput(
@@ -283,21 +356,24 @@ def _inside(folder: str, name: str, setting: str) -> str:
     return joined
 
 
-def _save_small_copy(image: Image.Image, fullfn: str, info: str | None, options: Any) -> None:
-    """Write a .jpg beside a picture whose file or sides exceed the limits of the settings."""
-    limit = int(options.target_side_length)
+def _save_small_copy(
+    image: Image.Image, fullfn: str, info: str | None, settings: SaveSettings, options: Any
+) -> str | None:
+    """Writes a .jpg beside an image whose file or sides exceed the limits of the settings; returns its path, if any."""
+    limit = int(settings.target_side_length)
     too_large = max(image.size) > limit
     copy = f"{os.path.splitext(fullfn)[0]}.jpg"
-    if copy == fullfn or not (too_large or os.path.getsize(fullfn) > options.img_downscale_threshold * 1024 * 1024):
-        return
+    if copy == fullfn or not (too_large or os.path.getsize(fullfn) > settings.img_downscale_threshold * 1024 * 1024):
+        return None
     if too_large:
         scale = limit / max(image.size)
         image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)), LANCZOS)
     save_image_with_geninfo(image, info, copy, options=options)
+    return copy
 
 
 def _save_text(fullfn: str, info: str) -> str:
-    """Write an infotext into a .txt beside its picture."""
+    """Writes an infotext into a .txt beside its image."""
     txt_fullfn = f"{os.path.splitext(fullfn)[0]}.txt"
     with atomic_file(txt_fullfn) as file:
         file.write(f"{info}\n".encode())
@@ -305,7 +381,7 @@ def _save_text(fullfn: str, info: str) -> str:
 
 
 def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
-    """Return the infotext of an opened picture, None if it has none, and what else its file says about it."""
+    """Returns the infotext of an opened image, None if it has none, and what else its file says about it."""
     items = dict(image.info or {})
     geninfo = items.pop("parameters", None)
 
@@ -326,7 +402,7 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
 
 def _novelai_infotext(items: Mapping[str, Any], image: Image.Image) -> str | None:
-    """Return the infotext for a picture made by NovelAI, from its description and its settings in JSON."""
+    """Returns the infotext for an image made by NovelAI, from its description and its settings in JSON."""
     try:
         settings = json.loads(items["Comment"])
         sampler = sd_samplers.samplers_map.get(settings["sampler"], "Euler a")
@@ -345,28 +421,13 @@ def _novelai_infotext(items: Mapping[str, Any], image: Image.Image) -> str | Non
         return None
 
 
-def image_data(data: bytes) -> tuple[Any, None]:
-    """Return, for a file dropped on a prompt, the infotext of a picture or a short text as it is; else `NO_CHANGE`.
-
-    The None after it empties the hidden file field.
-    """
-    with suppress(UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        geninfo, _ = read_info_from_image(read(io.BytesIO(data)))
-        return geninfo, None
-    try:
-        text = data.decode("utf8")
-    except UnicodeDecodeError:
-        return NO_CHANGE, None
-    return (text if len(text) < MAX_TEXT_FILE else NO_CHANGE), None
-
-
 def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
-    """Return img as RGB; transparent parts show bgcolor."""
+    """Returns img as RGB; transparent parts show bgcolor."""
     return image_ops.flatten(img, bgcolor)
 
 
 def read(fp: str | Path | BinaryIO, **kwargs: Any) -> Image.Image:
-    """Open a picture as it is meant to be seen (`fix_image`); kwargs are those of `Image.open`.
+    """Returns an image file opened as it is meant to be seen (`fix_image`); kwargs are those of `Image.open`.
 
     Raises InvalidInput for one of more pixels than Pillow takes, which would fill the memory.
     """

@@ -1,4 +1,4 @@
-"""base: the text form of generation parameters ("infotext") that pictures carry. Strings and dicts only; no settings.
+"""base: the text form of generation parameters ("infotext") that images carry. Strings and dicts only; no settings.
 
 A text is the prompt (any number of lines), optionally "Negative prompt: ..." (likewise), and one line of "Key: value"
 pairs. `build_infotext` and `parse_infotext` are each other's inverse for all that the rules can express;
@@ -7,7 +7,6 @@ pairs. `build_infotext` and `parse_infotext` are each other's inverse for all th
 
 from __future__ import annotations
 
-import html
 import json
 import logging
 import re
@@ -24,7 +23,7 @@ re_param = re.compile(re_param_code)
 re_imagesize = re.compile(r"^(\d+)x(\d+)$")
 re_hypernet_hash = re.compile(r"\(([0-9a-f]+)\)$")
 
-# What a parser of this version understands when a picture does not say.
+# What a parser of this version understands when an image does not say.
 DEFAULT_PARAMETERS: Mapping[str, Any] = {
     "Clip skip": "1",
     "Hires resize-1": 0,
@@ -59,14 +58,14 @@ class InfotextParts(NamedTuple):
 
 
 def quote(text: Any) -> Any:
-    """Return text unchanged, or as a JSON string if it holds one of the marks comma, colon, line break."""
+    """Returns text unchanged, or as a JSON string if it holds one of the marks comma, colon, line break."""
     if not any(mark in str(text) for mark in ",\n:"):
         return text
     return json.dumps(text, ensure_ascii=False, default=str)
 
 
 def unquote(text: str) -> str:
-    """Undo `quote`; text that is not a valid JSON string is returned as it is."""
+    """Undoes `quote`; text that is not a valid JSON string is returned as it is."""
     if len(text) == 0 or text[0] != '"' or text[-1] != '"':
         return text
     try:
@@ -76,20 +75,20 @@ def unquote(text: str) -> str:
 
 
 def build_parameters(parameters: Mapping[str, Any]) -> str:
-    """Return the pairs as one line, in order; None values are left out, a key that is its own value stands alone."""
+    """Returns the pairs as one line, in order; None values are left out, a key that is its own value stands alone."""
     return ", ".join(
         key if key == value else f"{key}: {quote(value)}" for key, value in parameters.items() if value is not None
     )
 
 
 def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, Any]) -> str:
-    """Return the infotext of one picture."""
+    """Returns the infotext of one image."""
     negative = f"\n{NEGATIVE_PROMPT_MARK} {negative_prompt}" if negative_prompt else ""
     return f"{prompt}{negative}\n{build_parameters(parameters)}".strip()
 
 
 def split_infotext(text: str) -> InfotextParts:
-    """Cut an infotext into its parts; each line of the prompts loses the blanks around it."""
+    """Cuts an infotext into its parts; each line of the prompts loses the blanks around it."""
     *lines, parameters = text.strip().split("\n")
     if len(re_param.findall(parameters)) < MIN_PARAMETERS:
         lines.append(parameters)
@@ -108,7 +107,7 @@ def split_infotext(text: str) -> InfotextParts:
 
 
 def parse_parameters(line: str) -> dict[str, str]:
-    """Read a line of pairs; a value such as 512x768 becomes the keys "<key>-1" and "<key>-2", all values stay text."""
+    """Reads a line of pairs; a value such as 512x768 becomes the keys "<key>-1" and "<key>-2", all values stay text."""
     parameters: dict[str, str] = {}
     for key, raw in re_param.findall(line):
         if raw == "":
@@ -124,20 +123,20 @@ def parse_parameters(line: str) -> dict[str, str]:
 
 
 def parse_infotext(text: str) -> dict[str, Any]:
-    """Return the pairs of an infotext together with its prompts under "Prompt" and "Negative prompt"."""
+    """Returns the pairs of an infotext together with its prompts under "Prompt" and "Negative prompt"."""
     parts = split_infotext(text)
     return {**parse_parameters(parts.parameters), "Prompt": parts.prompt, "Negative prompt": parts.negative_prompt}
 
 
 def convert_legacy_hypernetwork(parameters: MutableMapping[str, Any]) -> None:
-    """Turn the pair "Hypernet" of old pictures into the network tag that replaced it, at the end of the prompt."""
+    """Turns the pair "Hypernet" of old images into the network tag that replaced it, at the end of the prompt."""
     name = parameters.get("Hypernet")
     if name is not None:
         parameters["Prompt"] += f"<hypernet:{name}:{parameters.get('Hypernet strength', '1.0')}>"
 
 
 def add_missing_parameters(parameters: MutableMapping[str, Any]) -> None:
-    """Add the keys that have a meaning when a picture does not carry them (`DEFAULT_PARAMETERS`)."""
+    """Adds the keys that have a meaning when an image does not carry them (`DEFAULT_PARAMETERS`)."""
     for key, value in DEFAULT_PARAMETERS.items():
         parameters.setdefault(key, value)
     if parameters["FP8 weight"] != "Disable":
@@ -145,12 +144,6 @@ def add_missing_parameters(parameters: MutableMapping[str, Any]) -> None:
 
 
 def drop_parameters(parameters: MutableMapping[str, Any], keys: Iterable[str]) -> None:
-    """Remove keys, those that are there."""
+    """Removes keys, those that are there."""
     for key in keys:
         parameters.pop(key, None)
-
-
-def to_html(text: str) -> str:
-    """Return text as an HTML paragraph, its lines kept."""
-    lines = "<br>\n".join(html.escape(line) for line in text.split("\n"))
-    return f"<p>{lines}</p>"

@@ -9,11 +9,12 @@ import base64
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import gradio as gr
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from modules import (
     errors,
@@ -33,6 +34,7 @@ type_of_gr_update = type(gr.update())
 
 # Fields copied from one tab to the other by a "Send to" button.
 SENT_FIELDS = ("Prompt", "Negative prompt", "Steps", "Face restoration")
+MAX_TEXT_FILE = 10000  # characters of a text dropped on a prompt
 
 Target = str | Callable[[dict[str, Any]], Any]
 
@@ -44,7 +46,7 @@ infotext_to_setting_name_mapping: list[tuple[str, str]] = []
 
 
 class ParamBinding:
-    """What a button sends: a picture, an infotext, or the fields of a tab, to the tab tabname."""
+    """What a button sends: an image, an infotext, or the fields of a tab, to the tab tabname."""
 
     def __init__(
         self,
@@ -89,13 +91,13 @@ class PasteField(tuple):
 
 
 def reset() -> None:
-    """Forget the fields and buttons of a page that is built anew."""
+    """Forgets the fields and buttons of a page that is built anew."""
     paste_fields.clear()
     registered_param_bindings.clear()
 
 
 def image_from_url_text(filedata: Any) -> Image.Image | None:
-    """Return the picture a gallery or image component gives, the first of several, or the one of a data URL.
+    """Returns the image a gallery or image component gives, the first of several, or the one of a data URL.
 
     Raises InvalidInput for a file that the page may not have: what components give comes from the browser.
     """
@@ -114,13 +116,28 @@ def image_from_url_text(filedata: Any) -> Image.Image | None:
     return images.read(filedata)
 
 
+def image_data(data: bytes) -> tuple[Any, None]:
+    """Returns what a file dropped on a prompt puts there: the infotext of an image, or a short text as it is.
+
+    Any other file changes nothing. The None after it empties the hidden file field.
+    """
+    with suppress(UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        geninfo, _ = images.read_info_from_image(images.read(io.BytesIO(data)))
+        return geninfo, None
+    try:
+        text = data.decode("utf8")
+    except UnicodeDecodeError:
+        return gr.update(), None
+    return (text if len(text) < MAX_TEXT_FILE else gr.update()), None
+
+
 def add_paste_fields(
     tabname: str,
     init_img: Any,
     fields: Iterable[PasteField | tuple[Any, Target]] | None,
     override_settings_component: Any = None,
 ) -> None:
-    """Register what a tab can receive: the component for a picture, and the fields for an infotext."""
+    """Registers what a tab can receive: the component for an image, and the fields for an infotext."""
     if fields is not None:
         fields = [field if isinstance(field, PasteField) else PasteField(*field) for field in fields]
     paste_fields[tabname] = {
@@ -131,11 +148,12 @@ def add_paste_fields(
 
 
 def create_buttons(tabs_list: Iterable[str]) -> dict[str, gr.Button]:
+    """Returns a button "Send to ..." for each of some tabs."""
     return {tab: gr.Button(f"Send to {tab}", elem_id=f"{tab}_tab") for tab in tabs_list}
 
 
 def bind_buttons(buttons: Mapping[str, gr.Button], send_image: Any, send_generate_info: Any) -> None:
-    """Register "Send to" buttons; send_generate_info is a component with an infotext, or the name of a tab."""
+    """Registers "Send to" buttons; send_generate_info is a component with an infotext, or the name of a tab."""
     for tabname, button in buttons.items():
         is_component = isinstance(send_generate_info, gr.components.Component)
         register_paste_params_button(
@@ -150,12 +168,12 @@ def bind_buttons(buttons: Mapping[str, gr.Button], send_image: Any, send_generat
 
 
 def register_paste_params_button(binding: ParamBinding) -> None:
-    """Remember a button until all tabs are built."""
+    """Remembers a button until all tabs are built."""
     registered_param_bindings.append(binding)
 
 
 def connect_paste_params_buttons() -> None:
-    """Give all registered buttons their events; one that leads to a tab the page does not have stays without."""
+    """Gives all registered buttons their events; one that leads to a tab the page does not have stays without."""
     for binding in registered_param_bindings:
         destination = paste_fields.get(binding.tabname)
         if destination is None:
@@ -177,7 +195,7 @@ def connect_paste_params_buttons() -> None:
 
 
 def _connect_image(binding: ParamBinding, destination: Mapping[str, Any]) -> None:
-    """Let a button send a picture, and its size where the destination has fields for it."""
+    """Lets a button send an image, and its size where the destination has fields for it."""
     sizes = {field.label: field.component for field in destination["fields"] or []}
     outputs = [destination["init_img"]]
     if "Size-1" in sizes:
@@ -193,7 +211,7 @@ def _connect_image(binding: ParamBinding, destination: Mapping[str, Any]) -> Non
 
 
 def _connect_fields(binding: ParamBinding, destination_fields: Sequence[PasteField]) -> None:
-    """Let a button copy the fields that its tab and the destination have in common."""
+    """Lets a button copy the fields that its tab and the destination have in common."""
     names = {*SENT_FIELDS, *(["Seed"] if shared.opts.send_seed else []), *binding.paste_field_names}
     sources = {field.label: field.component for field in paste_fields[binding.source_tabname]["fields"]}
     targets = {field.label: field.component for field in destination_fields}
@@ -207,7 +225,7 @@ def _connect_fields(binding: ParamBinding, destination_fields: Sequence[PasteFie
 
 
 def send_image_and_dimensions(x: Any) -> tuple[Image.Image | None, Any, Any]:
-    """Return a picture with its width and height; the size stays as it is without a picture or with send_size off."""
+    """Returns an image with its width and height; the size stays as it is without an image or with send_size off."""
     image = image_from_url_text(x)
     if image is None or not shared.opts.send_size:
         return image, gr.update(), gr.update()
@@ -215,7 +233,7 @@ def send_image_and_dimensions(x: Any) -> tuple[Image.Image | None, Any, Any]:
 
 
 def restore_old_hires_fix_params(res: dict[str, Any]) -> None:
-    """Turn the first pass size that old versions wrote, with Size being the result's, into today's parameters."""
+    """Turns the first pass size that old versions wrote, with Size being the result's, into today's parameters."""
     if shared.opts.use_old_hires_fix_width_height:
         width, height = int(res.get("Hires resize-1", 0)), int(res.get("Hires resize-2", 0))
         if width and height:
@@ -234,7 +252,7 @@ def restore_old_hires_fix_params(res: dict[str, Any]) -> None:
 
 
 def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return the parameters an infotext stands for, with today's names, and defaults for what it does not say.
+    """Returns the parameters an infotext stands for, with today's names, and defaults for what it does not say.
 
     skip_fields: keys to leave out, those of the setting infotext_skip_pasting if not given.
     """
@@ -253,7 +271,7 @@ def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None
 
 
 def extract_styles(res: dict[str, Any]) -> None:
-    """Take the texts of known styles out of the prompts; the setting infotext_styles says if their names are kept.
+    """Takes the texts of known styles out of the prompts; the setting infotext_styles says if their names are kept.
 
     Prompts of the hires pass have to hold the same styles, else nothing is taken out. Versions up to 1.8.0-139 wrote
     them without styles.
@@ -282,13 +300,13 @@ def _uses_emphasis(prompt: str) -> bool:
 
 
 def settings_in_infotext() -> list[tuple[str, str]]:
-    """Return the pairs (infotext key, setting) in the order of the settings, then those of extensions."""
+    """Returns the pairs (infotext key, setting) in the order of the settings, then those of extensions."""
     own = [(info.infotext, key) for key, info in shared.opts.data_labels.items() if info.infotext]
     return own + infotext_to_setting_name_mapping
 
 
 def create_override_settings_dict(text_pairs: Iterable[str]) -> dict[str, Any]:
-    """Return the settings that texts "Key: value" of the Override settings field stand for; InvalidInput for others."""
+    """Returns the settings that texts "Key: value" of the Override settings field mean; InvalidInput for others."""
     values = {}
     for pair in text_pairs:
         key, colon, value = pair.partition(":")
@@ -305,7 +323,7 @@ def create_override_settings_dict(text_pairs: Iterable[str]) -> dict[str, Any]:
 def get_override_settings(
     params: Mapping[str, Any], *, skip_fields: Iterable[str] | None = None
 ) -> list[tuple[str, str, Any]]:
-    """Return (infotext key, setting, value) for every setting that params give another value than it has.
+    """Returns (infotext key, setting, value) for every setting that params give another value than it has.
 
     skip_fields: keys to leave out.
     """
@@ -330,7 +348,7 @@ def connect_paste(
     override_settings_component: gr.components.Component | None,
     tabname: str,
 ) -> None:
-    """Let a button put the infotext in input_comp into fields; settings it names go to override_settings_component."""
+    """Lets a button put the infotext in input_comp into fields; settings it names go to override_settings_component."""
     fields = list(paste_fields)
     if override_settings_component is not None:
         handled = [target for _, target in paste_fields if isinstance(target, str)]
@@ -345,20 +363,20 @@ def connect_paste(
 
 
 def paste_settings(handled: Iterable[str], params: Mapping[str, Any]) -> Any:
-    """Return the update of the Override settings field; handled: keys that have fields of their own."""
+    """Returns the update of the Override settings field; handled: keys that have fields of their own."""
     pairs = [f"{key}: {value}" for key, _, value in get_override_settings(params, skip_fields=handled)]
     return gr.update(value=pairs, choices=pairs, visible=bool(pairs))
 
 
 def paste_values(fields: Sequence[PasteField], prompt: str) -> list[Any]:
-    """Return an update for every field, from the infotext prompt, or from the last job's if it is empty."""
+    """Returns an update for every field, from the infotext prompt, or from the last job's if it is empty."""
     params = parse_generation_parameters(prompt or last_infotext())
     script_callbacks.infotext_pasted_callback(prompt, params)
     return [paste_value(component, target, params) for component, target in fields]
 
 
 def last_infotext() -> str:
-    """Return the infotext of the last job, empty if the command line keeps it secret."""
+    """Returns the infotext of the last job, empty if the command line keeps it secret."""
     path = os.path.join(data_path, "params.txt")
     if shared.cmd_opts.hide_ui_dir_config or shared.cmd_opts.no_prompt_history or not os.path.exists(path):
         return ""
@@ -367,7 +385,7 @@ def last_infotext() -> str:
 
 
 def paste_value(component: gr.components.Component, target: Target, params: dict[str, Any]) -> Any:
-    """Return the update that gives a component its value in params; one without changes nothing."""
+    """Returns the update that gives a component its value in params; one without changes nothing."""
     if callable(target):
         try:
             value = target(params)
@@ -388,7 +406,7 @@ def paste_value(component: gr.components.Component, target: Target, params: dict
 
 
 def as_type_of(component: gr.components.Component, value: Any) -> Any:
-    """Return an infotext value as the type that the value of a component has."""
+    """Returns an infotext value as the type that the value of a component has."""
     kind = type(component.value)
     if kind is bool:
         return value != "False" and bool(value)
@@ -398,12 +416,13 @@ def as_type_of(component: gr.components.Component, value: Any) -> Any:
 
 
 def infotext_names() -> list[str]:
-    """Return every infotext key that belongs to a setting or to a field."""
+    """Returns every infotext key that belongs to a setting or to a field."""
     fields = [field for tab in paste_fields.values() for field in tab["fields"] or []]
     names = [key for key, _ in settings_in_infotext()] + [field.label for field in fields if field.label]
     return list(dict.fromkeys(names))
 
 
 shared_items.register("infotext_names", infotext_names)
+images.image_data = image_data  # A1111 name; a handler of the page has no place below it
 
 from modules.infotext import quote, re_hypernet_hash, re_imagesize, re_param, re_param_code, unquote  # noqa: E402, F401  # A1111 names

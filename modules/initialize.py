@@ -76,6 +76,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         extensions,
         extra_networks,
         extra_networks_hypernet,  # noqa: F401  # adds itself to the default networks
+        infotext_utils,  # noqa: F401  # gives `images` the drop handler that extensions find there
         initialize_util,
         localization,
         modelloader,

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import images, shared, ui_prompt_styles
+from modules import infotext_utils, shared, ui_prompt_styles
 from modules.ui_components import ToolButton
 from modules.ui_symbols import apply_style_symbol, clear_prompt_symbol, paste_symbol, restore_progress_symbol
 
@@ -114,7 +114,7 @@ class Toprow:
                     elem_classes=["prompt"],
                 )
         self.prompt_img.upload(
-            fn=images.image_data,
+            fn=infotext_utils.image_data,
             inputs=[self.prompt_img],
             outputs=[self.prompt, self.prompt_img],
             show_progress="hidden",

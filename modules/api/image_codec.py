@@ -1,4 +1,4 @@
-"""face: pictures in and out of JSON: base64, data URIs and, where the settings allow it, addresses."""
+"""face: images in and out of JSON: base64, data URIs and, where the settings allow it, addresses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from PIL import Image, UnidentifiedImageError
 
 from modules import images, shared
 from modules.errors import InvalidInput, WebuiError
-from modules.image_files import EncodingSettings, encode_image
 
 DOWNLOAD_SECONDS = 30
 
@@ -27,7 +26,7 @@ class RequestNotAllowed(WebuiError):
 
 
 def verify_url(url: str) -> bool:
-    """Whether every address the host resolves to is a public one."""
+    """Returns whether every address the host resolves to is a public one."""
     with suppress(OSError, ValueError):
         host = urlparse(url).hostname or ""
         found = {info[4][0] for info in socket.getaddrinfo(host, None)}
@@ -36,7 +35,7 @@ def verify_url(url: str) -> bool:
 
 
 def download_image(url: str) -> Image.Image:
-    """Fetches a picture from an http(s) address.
+    """Returns the image at an http(s) address.
 
     Raises RequestNotAllowed as the settings api_enable_requests and api_forbid_local_requests say, and InvalidInput
     when no picture comes.
@@ -62,7 +61,7 @@ def download_image(url: str) -> Image.Image:
 
 
 def decode_base64_to_image(encoding: str) -> Image.Image:
-    """The picture in base64 text, a data URI or, if allowed, at an address; turned upright by its EXIF data.
+    """Returns the image in base64 text, a data URI or, if allowed, at an address; turned upright by its EXIF data.
 
     Raises InvalidInput for anything else.
     """
@@ -81,24 +80,13 @@ def decode_base64_to_image(encoding: str) -> Image.Image:
 
 
 def encode_pil_to_base64(image: Image.Image | str) -> bytes | str:
-    """The picture in the format of the setting samples_format, infotext included, as base64. Text is passed through."""
+    """Returns the image in the format of the setting samples_format, infotext included, as base64; text as it is."""
     if isinstance(image, str):
         return image
-    opts = shared.opts
-    texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
-    buffer = io.BytesIO()
-    encode_image(
-        image,
-        buffer,
-        f".{opts.samples_format}",
-        EncodingSettings(opts.jpeg_quality, opts.webp_lossless),
-        infotext=texts.get("parameters"),
-        texts=texts,
-    )
-    return base64.b64encode(buffer.getvalue())
+    return base64.b64encode(images.encode(image, shared.opts.samples_format))
 
 
 def to_json_image(image: Image.Image | str) -> str:
-    """`encode_pil_to_base64` as text."""
+    """Returns what `encode_pil_to_base64` does, as text."""
     encoded = encode_pil_to_base64(image)
     return encoded if isinstance(encoded, str) else encoded.decode("ascii")

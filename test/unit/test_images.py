@@ -231,7 +231,6 @@ def test_sent_pictures_carry_their_texts(face):
     sent = opened(io.BytesIO(images.encode(face, "png", INFO)))
     assert sent.text == {"parameters": INFO, "postprocessing": "x"}
     assert images.read_info_from_image(opened(io.BytesIO(images.encode(face, "webp", INFO))))[0] == INFO
-    assert "png" in images.ENCODERS
 
 
 def test_grid_uses_settings_and_lets_callbacks_rearrange(settings, hooks):
@@ -315,13 +314,31 @@ def test_novelai_pictures_are_understood(caplog):
     assert "NovelAI" in caplog.text
 
 
-def test_dropped_files():
-    data = (GOLDEN / "with-parameters.png").read_bytes()
-    assert "Steps: " in images.image_data(data)[0]
-    assert images.image_data((GOLDEN / "face128.png").read_bytes()) == (None, None)
-    assert images.image_data("tëxt".encode()) == ("tëxt", None)
-    assert images.image_data(b"x" * 10000) == (images.NO_CHANGE, None)
-    assert images.image_data(b"\xff\xfe\x00") == (images.NO_CHANGE, None)
+def test_caller_is_told_of_every_file(face, tmp_path):
+    saved = save(face, tmp_path, with_settings(save_txt=True, target_side_length=100))
+    path, text = saved
+    assert saved == (path, text)
+    assert [os.path.basename(name) for name in saved.all] == [
+        "00000-5-a cat.png",
+        "00000-5-a cat.jpg",
+        "00000-5-a cat.txt",
+    ]
+    assert sorted(saved.all) == sorted(str(tmp_path / name) for name in names_in(tmp_path))
+    alone = save(face, tmp_path, with_settings(export_for_4chan=False))
+    assert alone[1] is None
+    assert alone.all == (alone[0],)
+
+
+def test_settings_of_saving_come_from_a_snapshot_too():
+    with shared.opts.overlay({"jpeg_quality": 7, "save_to_dirs": False, "grid_save_to_dirs": True}):
+        snapshot = create_opts_snapshot(shared.opts)
+    settings = images.SaveSettings.from_opts(snapshot)
+    assert settings.encoder.jpeg_quality == 7
+    assert settings.name_pattern() == "[seed]-[prompt_spaces]"
+    assert [settings.uses_subfolder(grid, False) for grid in (False, True)] == [False, True]
+    assert images.SaveSettings.from_opts(shared.opts).encoder == image_files.EncoderSettings()
+    assert images.SaveSettings.from_opts(shared.opts).name_pattern() == "[seed]"
+    assert not images.SaveSettings.from_opts(shared.opts).uses_subfolder(False, True)
 
 
 def test_flatten_and_read():

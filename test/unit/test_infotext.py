@@ -97,8 +97,3 @@ def test_legacy_hypernetwork_becomes_a_tag():
     parameters = {"Prompt": "p", "Hypernet": "hn"}
     infotext.convert_legacy_hypernetwork(parameters)
     assert parameters["Prompt"] == "p<hypernet:hn:1.0>"
-
-
-def test_html_is_escaped_and_keeps_lines():
-    assert infotext.to_html("a <b>\nc") == "<p>a &lt;b&gt;<br>\nc</p>"
-    assert infotext.to_html("") == "<p></p>"

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from modules import generation_parameters_copypaste, infotext_utils, script_callbacks, shared, shared_items
+from modules import generation_parameters_copypaste, images, infotext_utils, script_callbacks, shared, shared_items
 from modules.errors import InvalidInput
 from modules.infotext_utils import ParamBinding, PasteField
 from modules.styles import PromptStyle
@@ -252,3 +252,16 @@ def test_buttons_send_picture_text_fields_and_switch_tabs(fields):
 def test_old_name_is_the_same_module():
     assert generation_parameters_copypaste is infotext_utils
     assert infotext_utils.quote("a,b") == '"a,b"'
+
+
+def test_dropped_files():
+    golden = Path(__file__).parents[1] / "golden" / "inputs"
+    assert "Steps: " in infotext_utils.image_data((golden / "with-parameters.png").read_bytes())[0]
+    assert infotext_utils.image_data((golden / "face128.png").read_bytes()) == (None, None)
+    assert infotext_utils.image_data("tëxt".encode()) == ("tëxt", None)
+    assert infotext_utils.image_data(b"x" * 10000) == (NO_CHANGE, None)
+    assert infotext_utils.image_data(b"\xff\xfe\x00") == (NO_CHANGE, None)
+
+
+def test_drop_handler_has_the_name_extensions_know():
+    assert images.image_data is infotext_utils.image_data

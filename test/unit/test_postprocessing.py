@@ -205,20 +205,6 @@ def test_texts_are_left_out_when_switched_off(settings):
     assert "postprocessing" not in pictures[0].info
 
 
-@pytest.mark.parametrize(
-    ("action", "expected"),
-    [("Ignore", "new"), ("Keep", "old"), ("Prepend", "old new"), ("Append", "new old")],
-)
-def test_captions_join_as_the_setting_says(settings, tmp_path, action, expected):
-    settings(postprocessing_existing_caption_action=action)
-    path = tmp_path / "a.txt"
-    path.write_text("old\n", encoding="utf8")
-    postprocessing.save_caption(str(path), "new")
-    assert path.read_text(encoding="utf8") == expected
-    postprocessing.save_caption(str(tmp_path / "fresh.txt"), " new ")
-    assert (tmp_path / "fresh.txt").read_text(encoding="utf8") == "new"
-
-
 def test_results_of_one_picture_get_suffixes_and_captions(settings, tmp_path, monkeypatch):
     settings(outdir_samples=str(tmp_path))
 

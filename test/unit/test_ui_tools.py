@@ -6,6 +6,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from modules import extras, sd_models, shared, ui_checkpoint_merger
+from modules.job import checkpoint_merge
 
 
 @pytest.fixture
@@ -175,5 +176,5 @@ class TestMerger:
 
     def test_title_from_before_the_hash(self, app):
         info = next(iter(sd_models.checkpoints_list.values()))
-        assert extras.find_model(info.name) is info
-        assert extras.find_model("no such model") is None
+        assert checkpoint_merge.find_model(info.name) is info
+        assert checkpoint_merge.find_model("no such model") is None

@@ -1,0 +1,171 @@
+"""Merges of small checkpoints, asked for as the tab does."""
+
+import json
+import os
+
+import gradio as gr
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from modules import checkpoints, extras, sd_models, sd_vae, shared
+from modules.job import checkpoint_merge
+from modules.merge import METHODS, MergeResult
+
+WEIGHT = "model.diffusion_model.w"
+VAE_WEIGHT = "first_stage_model.w"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with three checkpoints of two weights each: 1, 3 and 2, and a VAE."""
+    monkeypatch.setattr(shared.cmd_opts, "ckpt_dir", str(tmp_path))
+    for name, value in (("a", 1.0), ("b", 3.0), ("c", 2.0)):
+        save_file(
+            {WEIGHT: torch.full((2, 2), value), VAE_WEIGHT: torch.zeros(1)},
+            tmp_path / f"{name}.safetensors",
+            metadata={"from": name, f"only {name}": "1"},
+        )
+    save_file({"w": torch.ones(1)}, tmp_path / "vae.safetensors")
+    monkeypatch.setitem(sd_vae.vae_dict, "vae.safetensors", str(tmp_path / "vae.safetensors"))
+    sd_models.list_models()
+    yield tmp_path
+    monkeypatch.undo()
+    sd_models.list_models()
+
+
+def title(name):
+    return checkpoints.find(name).title
+
+
+def merge(**changes):
+    arguments = {
+        "id_task": "task(1)",
+        "primary_model_name": title("a.safetensors"),
+        "secondary_model_name": title("b.safetensors"),
+        "tertiary_model_name": title("c.safetensors"),
+        "interp_method": "Weighted sum",
+        "multiplier": 0.25,
+        "save_as_half": False,
+        "custom_name": "merged",
+        "checkpoint_format": "safetensors",
+        "config_source": 0,
+        "bake_in_vae": "None",
+        "discard_weights": "",
+        "save_metadata": True,
+        "add_merge_recipe": True,
+        "copy_metadata_fields": True,
+        "metadata_json": "{}",
+    }
+    return extras.run_modelmerger(**arguments | changes)
+
+
+def metadata_of(path):
+    with safe_open(path, "pt") as file:
+        return file.metadata()
+
+
+@pytest.mark.parametrize(
+    ("method", "value"), [("Weighted sum", 1.5), ("Add difference", 1.25), ("No interpolation", 1.0)]
+)
+def test_methods_merge_into_a_listed_file(folder, method, value):
+    *updates, message = merge(interp_method=method)
+    path = folder / "merged.safetensors"
+    assert message == f"Checkpoint saved to {path}"
+    assert load_file(path)[WEIGHT].unique().tolist() == [value]
+    assert len(updates) == 4
+    assert title("merged.safetensors") in [choice for choice, _ in updates[0]["choices"]]
+    assert checkpoints.find("merged.safetensors").sha256
+
+
+def test_name_says_what_went_in(folder):
+    assert merge(custom_name="", checkpoint_format="ckpt")[-1].endswith("0.75(a) + 0.25(b).ckpt")
+    merged = torch.load(folder / "0.75(a) + 0.25(b).ckpt", weights_only=True)
+    assert merged[WEIGHT].unique().tolist() == [1.5]
+
+
+def test_vae_half_and_discarded_weights(folder):
+    merge(bake_in_vae="vae.safetensors", save_as_half=True)
+    weights = load_file(folder / "merged.safetensors")
+    assert weights[VAE_WEIGHT].tolist() == [1.0]
+    assert {weight.dtype for weight in weights.values()} == {torch.float16}
+    merge(interp_method="No interpolation", save_as_half=True, discard_weights="^first_stage", custom_name="second")
+    weights = load_file(folder / "second.safetensors")
+    assert list(weights) == [WEIGHT]
+    assert weights[WEIGHT].dtype == torch.float16
+
+
+def test_metadata_is_copied_added_and_tells_the_recipe(folder):
+    merge(metadata_json='{"mine": "x", "from": "me", "list": [1]}')
+    metadata = metadata_of(folder / "merged.safetensors")
+    assert metadata["only a"] == metadata["only b"] == "1"
+    assert (metadata["mine"], metadata["from"], metadata["list"], metadata["format"]) == ("x", "me", "[1]", "pt")
+    recipe = json.loads(metadata["sd_merge_recipe"])
+    assert recipe["primary_model_hash"] == checkpoints.find("a.safetensors").sha256
+    assert recipe["tertiary_model_hash"] is None
+    assert (recipe["interp_method"], recipe["multiplier"]) == ("Weighted sum", 0.25)
+    assert set(json.loads(metadata["sd_merge_models"])) == {
+        checkpoints.find(name).sha256 for name in ("a.safetensors", "b.safetensors")
+    }
+
+
+def test_no_metadata_unless_wanted(folder):
+    merge(save_metadata=False)
+    assert metadata_of(folder / "merged.safetensors") is None
+    merge(add_merge_recipe=False, copy_metadata_fields=False, metadata_json="")
+    assert metadata_of(folder / "merged.safetensors") == {"format": "pt"}
+
+
+@pytest.mark.parametrize(("source", "expected"), [(0, "of b"), (1, "of b"), (2, "of c"), (3, None)])
+def test_architecture_file_is_copied(folder, source, expected):
+    for name in ("b", "c"):
+        (folder / f"{name}.yaml").write_text(f"of {name}", encoding="utf8")
+    merge(interp_method="Add difference", config_source=source)
+    copy = folder / "merged.yaml"
+    assert (copy.read_text(encoding="utf8") if copy.exists() else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"primary_model_name": ""}, "Weighted sum needs a primary model"),
+        ({"secondary_model_name": None}, "Weighted sum needs a secondary model"),
+        ({"interp_method": "Add difference", "tertiary_model_name": ""}, "Add difference needs a tertiary model"),
+        ({"primary_model_name": "unknown"}, "no checkpoint is called 'unknown'"),
+        ({"interp_method": "Median"}, "unknown interpolation method 'Median'"),
+        ({"custom_name": "../out"}, "is not a name inside"),
+        ({"metadata_json": "{"}, "not valid JSON"),
+        ({"metadata_json": "[]"}, "not a JSON object"),
+        ({"discard_weights": "("}, "no regular expression"),
+    ],
+)
+def test_requests_that_cannot_be_met_change_nothing(folder, changes, message):
+    before = sorted(os.listdir(folder))
+    *updates, answer = merge(**changes)
+    assert answer.startswith("Failed: ") and message in answer
+    assert shared.state.textinfo == answer
+    assert updates == [gr.update()] * 4
+    assert sorted(os.listdir(folder)) == before
+
+
+def test_failed_write_leaves_no_file(folder, monkeypatch):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_merge.os, "replace", fail)
+    with pytest.raises(Exception, match="No space left"):
+        checkpoint_merge.save_checkpoint(MergeResult({"w": torch.zeros(1)}), str(folder / "x.safetensors"), {})
+    assert "x.safetensors.tmp" not in os.listdir(folder)
+
+
+def test_metadata_of_chosen_models_is_shown(folder):
+    shown = json.loads(checkpoint_merge.read_metadata(title("a.safetensors"), title("b.safetensors"), "unknown"))
+    assert shown == {"from": "b", "only a": "1", "only b": "1"}
+
+
+def test_models_not_needed_are_not_looked_for(folder):
+    assert (
+        checkpoint_merge.find_models(METHODS["No interpolation"], title("a.safetensors"), "unknown", "unknown")[1:]
+        == (None,) * 2
+    )
