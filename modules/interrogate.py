@@ -1,4 +1,4 @@
-"""engine: describing a picture in words: a BLIP caption, then the best fitting lines of word lists, chosen by CLIP.
+"""engine: describing an image in words: a BLIP caption, then the best fitting lines of word lists, chosen by CLIP.
 
 Both models are folders in Hugging Face's layout, put there by hand; until they are, an answer says so.
 """
@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from modules import devices, errors, shared, shared_items, torchvision_ops
+
+if TYPE_CHECKING:
+    from modules.options import Options
 
 blip_image_eval_size = 384
 clip_model_name = "ViT-L/14"
@@ -26,6 +30,24 @@ TEXTS_AT_ONCE = 256
 re_topn = re.compile(r"\.top(\d+)$")
 
 
+@dataclass(frozen=True)
+class InterrogateSettings:
+    """What the interrogator takes from the settings. The names are those of the options."""
+
+    interrogate_clip_dict_limit: float
+    interrogate_clip_max_length: int
+    interrogate_clip_min_length: int
+    interrogate_clip_num_beams: int
+    interrogate_clip_skip_categories: list[str]
+    interrogate_keep_models_in_memory: bool
+    interrogate_return_ranks: bool
+
+    @classmethod
+    def from_opts(cls, options: Options) -> InterrogateSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
 class Category(NamedTuple):
     """A word list: of its items, the topn best fitting ones join the description."""
 
@@ -35,7 +57,7 @@ class Category(NamedTuple):
 
 
 def category_types(content_dir: str | Path | None = None) -> list[str]:
-    """Return the names of the word lists, with their ".top<n>" where they have one."""
+    """Returns the names of the word lists, with their ".top<n>" where they have one."""
     if content_dir is None:
         if shared.interrogator is None:
             return []
@@ -44,7 +66,7 @@ def category_types(content_dir: str | Path | None = None) -> list[str]:
 
 
 def pixels_of(image: Image.Image, size: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """Return an image as the normalised tensor (1, 3, size, size) that CLIP and BLIP look at."""
+    """Returns an image as the normalised tensor (1, 3, size, size) that CLIP and BLIP look at."""
     resized = image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
     values = (np.asarray(resized, dtype=np.float32) / 255 - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
     return torch.from_numpy(values.transpose(2, 0, 1)[None]).to(device=device, dtype=dtype)
@@ -63,11 +85,15 @@ class InterrogateModels:
         self.running_on_cpu = devices.device_interrogate == devices.cpu
 
     def categories(self) -> list[Category]:
-        """Read the word lists that the setting interrogate_clip_skip_categories does not leave out."""
-        limit = int(shared.opts.interrogate_clip_dict_limit)
+        """Reads the word lists that the setting interrogate_clip_skip_categories does not leave out.
+
+        The setting interrogate_clip_dict_limit says how many lines of each; 0 is all.
+        """
+        settings = InterrogateSettings.from_opts(shared.opts)
+        limit = int(settings.interrogate_clip_dict_limit)
         found = []
         for name in category_types(self.content_dir):
-            if name in shared.opts.interrogate_clip_skip_categories:
+            if name in settings.interrogate_clip_skip_categories:
                 continue
             topn = re_topn.search(name)
             lines = (Path(self.content_dir) / f"{name}.txt").read_text(encoding="utf8").splitlines()
@@ -75,7 +101,7 @@ class InterrogateModels:
         return found
 
     def load_blip_model(self) -> Any:
-        """Return the captioning model, and keep its tokenizer."""
+        """Returns the captioning model, and keeps its tokenizer. Raises NotFound if it is not installed."""
         torchvision_ops.declare_missing()
         from transformers import BertTokenizer, BlipForConditionalGeneration
 
@@ -84,7 +110,10 @@ class InterrogateModels:
         return BlipForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
 
     def load_clip_model(self) -> Any:
-        """Return the model that compares pictures with words, and keep its tokenizer."""
+        """Returns the model that compares images with words, and keeps its tokenizer.
+
+        Raises NotFound if it is not installed.
+        """
         torchvision_ops.declare_missing()
         from transformers import CLIPModel, CLIPTokenizer
 
@@ -94,7 +123,7 @@ class InterrogateModels:
         return CLIPModel.from_pretrained(folder, local_files_only=True).eval()
 
     def load(self) -> None:
-        """Load what is not loaded yet and move it to the interrogator's device.
+        """Loads what is not loaded yet and moves it to the interrogator's device.
 
         Raises NotFound if a model is not installed.
         """
@@ -107,21 +136,26 @@ class InterrogateModels:
             model.to(device=devices.device_interrogate, dtype=self.dtype)
 
     def send_clip_to_ram(self) -> None:
-        if not shared.opts.interrogate_keep_models_in_memory and self.clip_model is not None:
+        """Moves CLIP off the device, unless the setting interrogate_keep_models_in_memory is on."""
+        if self.clip_model is not None and not self._keeps_models():
             self.clip_model = self.clip_model.to(devices.cpu)
 
     def send_blip_to_ram(self) -> None:
-        if not shared.opts.interrogate_keep_models_in_memory and self.blip_model is not None:
+        """Moves BLIP off the device, unless the setting interrogate_keep_models_in_memory is on."""
+        if self.blip_model is not None and not self._keeps_models():
             self.blip_model = self.blip_model.to(devices.cpu)
 
     def unload(self) -> None:
-        """Free the device's memory, unless the setting interrogate_keep_models_in_memory is on."""
+        """Frees the device's memory, unless the setting interrogate_keep_models_in_memory is on."""
         self.send_clip_to_ram()
         self.send_blip_to_ram()
         devices.torch_gc()
 
+    def _keeps_models(self) -> bool:
+        return InterrogateSettings.from_opts(shared.opts).interrogate_keep_models_in_memory
+
     def encode_texts(self, texts: list[str]) -> torch.Tensor:
-        """Return unit vectors (len(texts), width) of texts; longer ones are cut."""
+        """Returns unit vectors (len(texts), width) of texts; longer ones are cut."""
         parts = []
         for start in range(0, len(texts), TEXTS_AT_ONCE):
             tokens = self.clip_tokenizer(
@@ -136,33 +170,36 @@ class InterrogateModels:
         return _normalised(torch.cat(parts))
 
     def encode_image(self, image: Image.Image) -> torch.Tensor:
-        """Return the unit vector (1, width) of an image."""
+        """Returns the unit vector (1, width) of an image."""
         size = self.clip_model.config.vision_config.image_size
         pixels = pixels_of(image, size, devices.device_interrogate, self.dtype)
         return _normalised(self.clip_model.visual_projection(self.clip_model.vision_model(pixels).pooler_output))
 
     def rank(self, image_features: torch.Tensor, text_array: list[str], top_count: int = 1) -> list[tuple[str, float]]:
-        """Return the texts that fit an image best, with their share of 100: a softmax over all of text_array."""
+        """Returns the texts that fit an image best, with their share of 100: a softmax over all of text_array.
+
+        image_features: (1, width). The best comes first; not more than top_count come.
+        """
         similarity = 100.0 * image_features @ self.encode_texts(text_array).T
         shares, places = similarity.softmax(dim=-1).mean(dim=0).topk(min(top_count, len(text_array)))
         return [(text_array[place], share * 100) for place, share in zip(places.tolist(), shares.tolist(), strict=True)]
 
     def generate_caption(self, pil_image: Image.Image) -> str:
-        """Return BLIP's sentence for an image."""
-        opts = shared.opts
+        """Returns BLIP's sentence for an image; the models have to be loaded."""
+        settings = InterrogateSettings.from_opts(shared.opts)
         size = self.blip_model.config.vision_config.image_size
         with torch.inference_mode():
             tokens = self.blip_model.generate(
                 pixel_values=pixels_of(pil_image, size, devices.device_interrogate, self.dtype),
-                num_beams=opts.interrogate_clip_num_beams,
-                min_length=opts.interrogate_clip_min_length,
-                max_length=opts.interrogate_clip_max_length,
+                num_beams=settings.interrogate_clip_num_beams,
+                min_length=settings.interrogate_clip_min_length,
+                max_length=settings.interrogate_clip_max_length,
                 do_sample=False,
             )
         return self.blip_tokenizer.decode(tokens[0], skip_special_tokens=True).strip()
 
     def interrogate(self, pil_image: Image.Image) -> str:
-        """Return a description of an image: the caption, then the words, separated by commas.
+        """Returns a description of an image: the caption, then the words, separated by commas.
 
         Raises NotFound if a model is not installed.
         """
@@ -176,9 +213,10 @@ class InterrogateModels:
             self.unload()
 
     def _words(self, image_features: torch.Tensor) -> Iterator[str]:
+        with_ranks = InterrogateSettings.from_opts(shared.opts).interrogate_return_ranks
         for category in self.categories():
             for text, share in self.rank(image_features, category.items, top_count=category.topn):
-                yield f"({text}:{share / 100:.3f})" if shared.opts.interrogate_return_ranks else text
+                yield f"({text}:{share / 100:.3f})" if with_ranks else text
 
 
 def _normalised(features: torch.Tensor) -> torch.Tensor:

@@ -3,8 +3,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from modules import shared
-from modules.deepbooru import DeepDanbooru, re_special
+from modules import devices, shared
+from modules.deepbooru import DeepbooruSettings, DeepDanbooru, re_special
 from modules.errors import ModelLoadError, NotFound
 
 TAGS = ["1girl", "long_hair", "smile_(object)", "rating:safe", "sky"]
@@ -72,6 +72,33 @@ def test_tags_are_chosen_sorted_and_escaped(tagger):
 def test_settings_shape_the_text(tagger, settings, expected):
     with shared.opts.overlay(settings):
         assert tagger.tag(IMAGE) == expected
+
+
+def test_choice_of_tags():
+    probabilities = dict(zip(TAGS, (0.6, 0.9, 0.7, 0.99, 0.5), strict=True))
+    with shared.opts.overlay({"interrogate_deepbooru_score_threshold": 0.6, "deepbooru_filter_tags": "sky, long hair"}):
+        settings = DeepbooruSettings.from_opts(shared.opts)
+    assert settings.chosen(probabilities) == ["1girl", "smile_(object)"]
+    assert settings.chosen({}) == []
+    assert settings.written("long_hair", 0.25) == "(long hair:0.250)"
+
+
+@pytest.mark.parametrize(("keep", "moves"), [(False, ["meta", "cpu"]), (True, ["meta"])])
+def test_network_leaves_the_device_unless_it_is_to_be_kept(tagger, monkeypatch, keep, moves):
+    places = []
+
+    class Network:
+        tags = TAGS
+
+        def to(self, device):
+            places.append(torch.device(device).type)
+
+    tagger.model = Network()
+    monkeypatch.setattr(devices, "device_interrogate", torch.device("meta"))
+    with shared.opts.overlay({"interrogate_keep_models_in_memory": keep}):
+        tagger.start()
+        tagger.stop()
+    assert places == moves
 
 
 def test_ranks_can_be_left_out(tagger):

@@ -143,6 +143,62 @@ def test_ranks_are_shares_of_a_hundred(installed):
     assert [share for _, share in ranked] == sorted((share for _, share in ranked), reverse=True)
 
 
+def test_texts_are_unit_vectors_however_many_are_encoded_at_once(installed, monkeypatch):
+    installed.load()
+    texts = ["by Ana", "pastel", "a word " * 100, "oil"]
+    with torch.inference_mode():
+        together = installed.encode_texts(texts)
+        monkeypatch.setattr(interrogate, "TEXTS_AT_ONCE", 3)
+        parts = installed.encode_texts(texts)
+        image = installed.encode_image(IMAGE)
+    assert together.shape == (4, 8) and image.shape == (1, 8)
+    assert torch.allclose(together, parts, atol=1e-6)
+    assert torch.cat([together, image]).norm(dim=-1).tolist() == pytest.approx([1.0] * 5, abs=1e-5)
+
+
+def test_caption_alone_follows_the_settings_of_length(installed):
+    installed.load()
+    lengths = {}
+    for longest in (3, 8):
+        settings = {"interrogate_clip_min_length": 1, "interrogate_clip_max_length": longest}
+        with shared.opts.overlay(settings | {"interrogate_clip_num_beams": 1}):
+            lengths[longest] = len(installed.generate_caption(IMAGE).split())
+    assert lengths[3] < lengths[8] <= 8
+
+
+def test_models_take_the_type_of_their_device(installed, monkeypatch):
+    monkeypatch.setattr(devices, "dtype", torch.bfloat16)
+    monkeypatch.setattr(shared.cmd_opts, "no_half", False)
+    installed.load()
+    assert installed.dtype == torch.float32, "the CPU computes in float32"
+    monkeypatch.setattr(installed, "running_on_cpu", False)
+    installed.load()
+    assert {installed.dtype, installed.blip_model.dtype, installed.clip_model.dtype} == {torch.bfloat16}
+    monkeypatch.setattr(shared.cmd_opts, "no_half", True)
+    installed.load()
+    assert {installed.dtype, installed.blip_model.dtype, installed.clip_model.dtype} == {torch.float32}
+
+
+class Moved:
+    """Says where it was moved last."""
+
+    place = None
+
+    def to(self, device):
+        self.place = device
+        return self
+
+
+@pytest.mark.parametrize(("keep", "place"), [(False, devices.cpu), (True, None)])
+def test_models_leave_the_device_unless_they_are_to_be_kept(interrogator, keep, place):
+    interrogator.unload()
+    assert interrogator.blip_model is None, "nothing was loaded"
+    interrogator.blip_model, interrogator.clip_model = Moved(), Moved()
+    with shared.opts.overlay({"interrogate_keep_models_in_memory": keep}):
+        interrogator.unload()
+    assert (interrogator.blip_model.place, interrogator.clip_model.place) == (place, place)
+
+
 def test_loaded_models_are_kept(installed):
     installed.load()
     blip, clip = installed.blip_model, installed.clip_model
