@@ -70,7 +70,7 @@ def run_tests() -> int:
 
     What follows -- on the command line goes to pytest. A run of everything fails if too little is covered.
     """
-    requirements_file = os.path.join(script_path, "requirements_test.txt")
+    requirements_file = os.path.join(script_path, launch_utils.TEST_REQUIREMENTS_FILE)
     if not args.skip_prepare_environment:
         launch_utils.install_requirements(requirements_file, "requirements of the tests")
 

@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Mapping
 
 from modules import cmd_args, errors, settings_file
@@ -28,7 +29,11 @@ dir_repos = "repositories"
 default_command_live = os.environ.get("WEBUI_LAUNCH_LIVE_OUTPUT") == "1"
 
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
+REQUIREMENTS_FILE = "requirements_lock.txt"
+TEST_REQUIREMENTS_FILE = "requirements_test_lock.txt"
 TORCH_PACKAGES = ("torch", "torchvision")
+TORCH_REQUIREMENTS = ("mpmath", "networkx", "setuptools", "sympy")
+"""What nothing but torch requires: other builds of it want other versions."""
 XFORMERS_PACKAGE = "xformers==0.0.35"
 NGROK_PACKAGE = "ngrok==1.7.0"
 
@@ -200,11 +205,27 @@ def check_python_version() -> None:
 
 
 def read_requirements(requirements_file: str) -> dict[str, str | None]:
-    """Return name -> pinned version of a requirements file; None for a package of any version."""
+    """Return name -> pinned version of a requirements file; None for a package of any version.
+
+    Lines whose environment marker is for other machines do not count.
+    """
     with open(requirements_file, encoding="utf8") as file:
         lines = [line.partition("#")[0].strip() for line in file]
-    found = [re_requirement.match(line) for line in lines if line and not line.startswith("-")]
+    found = [re_requirement.match(line) for line in lines if line and not line.startswith("-") and applies_here(line)]
     return {match.group(1): match.group(2) for match in found if match is not None}
+
+
+def applies_here(requirement: str) -> bool:
+    """Says whether the environment marker of a requirement, what follows its semicolon, is true of this Python.
+
+    Nobody can say before `packaging` is installed; it is required itself, so requirements are not met without it.
+    """
+    _, _, marker = requirement.partition(";")
+    try:
+        from packaging.markers import Marker
+    except ImportError:
+        return True
+    return not marker or Marker(marker).evaluate()
 
 
 def requirements_met(requirements_file: str, ignored: Collection[str] = ()) -> bool:
@@ -243,16 +264,20 @@ def install_requirements(requirements_file: str, desc: str, ignored: Collection[
     if requirements_met(requirements_file, ignored):
         return
     if ignored:
-        pins = read_requirements(requirements_file)
-        wanted = [f"{name}=={version}" if version else name for name, version in pins.items() if name not in ignored]
-        run_pip(f"install {' '.join(wanted)}", desc, live=True)
+        with open(requirements_file, encoding="utf8") as file:
+            named = [(re_requirement.match(line), line) for line in file]
+        with tempfile.TemporaryDirectory() as folder:
+            wanted = os.path.join(folder, os.path.basename(requirements_file))
+            with open(wanted, "w", encoding="utf8") as file:
+                file.writelines(line for match, line in named if match is None or match.group(1) not in ignored)
+            run_pip(f'install -r "{wanted}"', desc, live=True)
     else:
         run_pip(f'install -r "{requirements_file}"', desc, live=True)
 
 
 def install_packages() -> None:
     """Install torch, the packages the flags ask for, and the requirements; what is there already costs nothing."""
-    requirements_file = _in_script_path(os.environ.get("REQS_FILE", "requirements_versions.txt"))
+    requirements_file = _in_script_path(os.environ.get("REQS_FILE", REQUIREMENTS_FILE))
     command = torch_command(read_requirements(requirements_file))
 
     if args.reinstall_torch or not all(map(is_installed, TORCH_PACKAGES)):
@@ -266,9 +291,8 @@ def install_packages() -> None:
         startup_timer.record("install ngrok")
 
     # A torch chosen by hand is the user's: the pins of torch say nothing about it.
-    install_requirements(
-        requirements_file, "requirements", ignored=TORCH_PACKAGES if "TORCH_COMMAND" in os.environ else ()
-    )
+    ignored = TORCH_PACKAGES + TORCH_REQUIREMENTS if "TORCH_COMMAND" in os.environ else ()
+    install_requirements(requirements_file, "requirements", ignored)
     if "torch_npu" in command:
         npu_file = _in_script_path(os.environ.get("REQS_FILE_FOR_NPU", "requirements_npu.txt"))
         install_requirements(npu_file, "requirements for NPU")

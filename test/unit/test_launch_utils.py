@@ -1,4 +1,5 @@
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,10 +198,36 @@ def test_ignored_requirements_do_not_count(tmp_path):
     assert launch_utils.requirements_met(path, ignored=["no-such-package"])
 
 
-def test_what_the_program_needs_is_pinned_and_installed():
-    path = os.path.join(paths_internal.script_path, "requirements_versions.txt")
+@pytest.mark.parametrize("name", [launch_utils.REQUIREMENTS_FILE, launch_utils.TEST_REQUIREMENTS_FILE])
+def test_what_the_program_and_its_tests_need_is_pinned_and_installed(name):
+    path = os.path.join(paths_internal.script_path, name)
     assert all(launch_utils.read_requirements(path).values())
     assert launch_utils.requirements_met(path)
+
+
+def test_requirements_for_other_machines_do_not_count(tmp_path):
+    path = requirements(
+        tmp_path,
+        "here==1 ; python_full_version >= '3.11'",
+        "twice==1; python_full_version < '3'",
+        "twice==2; python_full_version >= '3'",
+        "elsewhere==1 ; sys_platform == 'none'",
+    )
+    assert launch_utils.read_requirements(path) == {"here": "1", "twice": "2"}
+
+
+def test_markers_are_not_asked_before_there_is_what_reads_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "packaging.markers", None)
+    assert launch_utils.applies_here("elsewhere==1 ; sys_platform == 'none'")
+
+
+def test_the_lock_file_is_what_is_installed(environment, monkeypatch, commands):
+    monkeypatch.setattr(launch_utils, "requirements_met", lambda path, ignored: False)
+    launch_utils.install_packages()
+    lock = os.path.join(paths_internal.script_path, "requirements_lock.txt")
+    assert [command for command in commands if "-r" in command] == [
+        f'"{sys.executable}" -m pip install -r "{lock}" --prefer-binary'
+    ]
 
 
 @pytest.mark.parametrize(
@@ -237,14 +264,19 @@ def test_missing_packages_are_installed_torch_first(environment, tmp_path, comma
         assert part in command
 
 
-def test_torch_of_the_user_is_left_alone(environment, tmp_path, commands):
-    environment.setenv(
-        "REQS_FILE", requirements(tmp_path, "torch==0.1", "torchvision==0.2", "no-such-package==1", "other")
-    )
+def test_torch_of_the_user_is_left_alone(environment, tmp_path):
+    kept = ["# pins", "no-such-package==1", "other ; sys_platform != 'x'"]
+    path = requirements(tmp_path, *kept, "torch==0.1", "torchvision==0.2", "sympy==0.3")
+    environment.setenv("REQS_FILE", path)
     environment.setenv("TORCH_COMMAND", "pip install my_torch")
+    installed = []
+
+    def note_file(command, *args, **kwargs):
+        installed.append(Path(shlex.split(command)[2]).read_text(encoding="utf8"))
+
+    environment.setattr(launch_utils, "run_pip", note_file)
     launch_utils.install_packages()
-    (command,) = commands
-    assert "pip install no-such-package==1 other --prefer-binary" in command
+    assert [text.splitlines() for text in installed] == [kept]
 
 
 def test_npu_requirements_follow_the_torch_command(environment, tmp_path, commands):
