@@ -49,6 +49,7 @@ class FaceRestorerCodeFormer(face_restoration_utils.CommonFaceRestoration):
         weight = FaceRestorationSettings.from_opts(shared.opts).code_former_weight if w is None else w
 
         def restore_face(face: torch.Tensor) -> torch.Tensor:
+            """Returns an aligned face as the network restores it."""
             return self.net(face, weight=weight, adain=True)[0]
 
         return self.restore_with_helper(np_image, restore_face)

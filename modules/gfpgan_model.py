@@ -40,6 +40,7 @@ class FaceRestorerGFPGAN(face_restoration_utils.CommonFaceRestoration):
         """Returns the image (H, W, 3), RGB, uint8, with its faces restored; as it is without a model."""
 
         def restore_face(face: torch.Tensor) -> torch.Tensor:
+            """Returns an aligned face as the network restores it."""
             return self.net(face, return_rgb=False)[0]
 
         return self.restore_with_helper(np_image, restore_face)

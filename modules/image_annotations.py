@@ -1,4 +1,4 @@
-"""pure: texts around a grid of pictures: columns above it, rows to its left.
+"""pure: texts around a grid of images: columns above it, rows to its left.
 
 Fonts and colours come as arguments. Sizes are pixels; drawn coordinates follow Pillow.
 """
@@ -49,6 +49,7 @@ class _TextBlock:
     allowed_width: float
 
     def height(self, line_gap: int = 0) -> float:
+        """Returns the height of all lines, in pixels."""
         return sum(line.size[1] + line_gap for line in self.lines) - line_gap
 
 
@@ -61,7 +62,7 @@ def draw_grid_annotations(
     margin: int,
     style: AnnotationStyle,
 ) -> Image.Image:
-    """Return the grid image of cells width x height with a text list per column and row, cells margin apart, RGB.
+    """Returns the grid image of cells width x height with a text list per column and row, cells margin apart, RGB.
 
     Raises AssertionError if there is not one list per column and per row.
     """
@@ -98,10 +99,11 @@ def draw_grid_annotations(
 
 
 def prompt_matrix_texts(prompts: Sequence[str]) -> tuple[list[list[GridAnnotation]], list[list[GridAnnotation]]]:
-    """Return the column and row texts of all combinations of prompts; the first half varies along the columns."""
+    """Returns the column and row texts of all combinations of prompts; the first half varies along the columns."""
     half = (len(prompts) + 1) // 2
 
     def combinations(parts: Sequence[str]) -> list[list[GridAnnotation]]:
+        """Returns the texts of every choice among some parts, a line for each part."""
         return [
             [GridAnnotation(part, is_active=bool(combination & (1 << bit))) for bit, part in enumerate(parts)]
             for combination in range(1 << len(parts))
@@ -122,7 +124,7 @@ def _lay_out(texts: Sequence[GridAnnotation], allowed_width: int, font: Font) ->
 
 
 def _wrap(text: str, allowed_width: int, font: Font) -> list[str]:
-    """Break text at white space, as late as possible. Words stay whole: a too long first one follows an empty line."""
+    """Breaks text at white space, as late as possible. Words stay whole: a too long first one follows an empty line."""
     lines = [""]
     for word in text.split():
         line = f"{lines[-1]} {word}".strip()
@@ -142,7 +144,7 @@ def _draw_block(
     line_gap: int,
     style: AnnotationStyle,
 ) -> None:
-    """Draw the lines of a block one under the other, centred at x, starting at y."""
+    """Draws the lines of a block one under the other, centred at x, starting at y."""
     for line in block.lines:
         width, height = line.size
         color = style.active_color if line.is_active else style.inactive_color
@@ -155,8 +157,8 @@ def _draw_block(
 
 
 def _draw_line(draw: ImageDraw.ImageDraw, centre: tuple[float, float], text: str, font: Font, color: str) -> None:
-    """Draw a text with its middle at centre. Where glyphs touch, the darker of them counts, as in the Pillow that
-    v1.10.1 has; today's lays both over each other, which shows at the sizes that small pictures get.
+    """Draws a text with its middle at centre. Where glyphs touch, the darker of them counts, as in the Pillow that
+    v1.10.1 has; today's lays both over each other, which shows at the sizes that small images get.
     """
     bounds = draw.textbbox(centre, text, font=font, anchor="mm")
     left, top = math.floor(bounds[0]), math.floor(bounds[1])
@@ -193,7 +195,7 @@ def _lower_dot(glyph: NDArray[np.float32]) -> None:
 def _fitting_font(
     draw: ImageDraw.ImageDraw, text: str, allowed_width: float, font_size: int, style: AnnotationStyle
 ) -> Font:
-    """Return the largest font, of font_size at most, in which text is not wider than allowed."""
+    """Returns the largest font, of font_size at most, in which text is not wider than allowed."""
     font = style.get_font(font_size)
     while font_size > 1:
         left, _, right, _ = draw.multiline_textbbox((0, 0), text, font=font)

@@ -1,4 +1,4 @@
-"""engine: names of saved pictures: filename patterns, what is allowed in a name, and numbers that no two files share.
+"""engine: names of saved images: filename patterns, what is allowed in a name, and numbers that no two files share.
 
 A pattern is text with [token] groups; a token may carry arguments, as in [datetime<%Y><UTC>].
 """
@@ -39,12 +39,12 @@ NUMBERING_ATTEMPTS = 500
 
 
 def options_of(p: Any) -> Any:
-    """Return the settings that hold for files of the job p: its snapshot while it runs, else those of the program."""
+    """Returns the settings that hold for files of the job p: its snapshot while it runs, else those of the program."""
     return getattr(p, "opts_snapshot", None) or shared.opts
 
 
 def sanitize_filename_part(text: str | None, replace_spaces: bool = True) -> str | None:
-    """Return text as it may stand in a file name, cut to --filenames-max-length characters."""
+    """Returns text as it may stand in a file name, cut to --filenames-max-length characters."""
     if text is None:
         return None
     if replace_spaces:
@@ -56,7 +56,7 @@ def sanitize_filename_part(text: str | None, replace_spaces: bool = True) -> str
 
 @functools.cache
 def get_scheduler_str(sampler_name: str, scheduler_name: str) -> str:
-    """Return the schedule type for file names; Automatic becomes the sampler's own schedule where it has one."""
+    """Returns the schedule type for file names; Automatic becomes the sampler's own schedule where it has one."""
     if scheduler_name == "Automatic":
         config = sd_samplers.find_sampler_config(sampler_name)
         scheduler_name = config.options.get("scheduler", "Automatic")
@@ -65,11 +65,12 @@ def get_scheduler_str(sampler_name: str, scheduler_name: str) -> str:
 
 @functools.cache
 def get_sampler_scheduler_str(sampler_name: str, scheduler_name: str) -> str:
+    """Returns the name of a sampler followed by its schedule type, for file names."""
     return f"{sampler_name} {get_scheduler_str(sampler_name, scheduler_name)}"
 
 
 def get_sampler_scheduler(p: Any, sampler: bool) -> str | object:
-    """Return the schedule type of a job, with the sampler's name before it if sampler is true."""
+    """Returns the schedule type of a job, with the sampler's name before it if sampler is true."""
     if not hasattr(p, "scheduler") or not hasattr(p, "sampler_name"):
         return NOTHING_AND_SKIP_PREVIOUS_TEXT
     describe = get_sampler_scheduler_str if sampler else get_scheduler_str
@@ -77,9 +78,9 @@ def get_sampler_scheduler(p: Any, sampler: bool) -> str | object:
 
 
 class FilenameGenerator:
-    """Fills filename patterns for one picture of a job.
+    """Fills filename patterns for one image of a job.
 
-    p: the job, or None. seed, prompt: of this picture. image: PIL. zip: for an archive of several pictures.
+    p: the job, or None. seed, prompt: of this image. image: PIL. zip: for an archive of several images.
     replacements: the tokens; extensions may add to it. A function gets the generator and the token's arguments; text it
     returns is inserted, None leaves the token as it is.
     """
@@ -144,29 +145,32 @@ class FilenameGenerator:
         self.options = options_of(p)
 
     def styles(self) -> str | None:
+        """Returns the names of the styles, "None" without any."""
         if self.p is None:
             return None
         names = ", ".join(style for style in self.p.styles if style != "None") or "None"
         return sanitize_filename_part(names, replace_spaces=False)
 
     def batch_number(self) -> int | object:
+        """Returns the place of the image in its batch, from 1; nothing in a batch of one or a zip."""
         if self.p.batch_size == 1 or self.zip:
             return NOTHING_AND_SKIP_PREVIOUS_TEXT
         return self.p.batch_index + 1
 
     def generation_number(self) -> int | object:
+        """Returns the place of the image in its job, from 1; nothing in a job of one or a zip."""
         if (self.p.n_iter == 1 and self.p.batch_size == 1) or self.zip:
             return NOTHING_AND_SKIP_PREVIOUS_TEXT
         return self.p.iteration * self.p.batch_size + self.p.batch_index + 1
 
     def get_vae_filename(self) -> str:
-        """Return the name of the loaded VAE file up to its first dot."""
+        """Returns the name of the loaded VAE file up to its first dot."""
         if sd_vae.loaded_vae_file is None:
             return "NoneType"
         return os.path.basename(sd_vae.loaded_vae_file).lstrip(".").split(".")[0]
 
     def hasprompt(self, *args: str) -> str | None:
-        """Return, for each argument "word|default", the word where the prompt has it and else the default."""
+        """Returns, for each argument "word|default", the word where the prompt has it and else the default."""
         if self.p is None or self.prompt is None:
             return None
         lower = self.prompt.lower()
@@ -179,7 +183,7 @@ class FilenameGenerator:
         return sanitize_filename_part(found)
 
     def prompt_no_style(self) -> str | None:
-        """Return the prompt without the texts that its styles added."""
+        """Returns the prompt without the texts that its styles added."""
         if self.p is None or self.prompt is None:
             return None
         prompt = self.prompt
@@ -189,13 +193,13 @@ class FilenameGenerator:
         return sanitize_filename_part(prompt, replace_spaces=False)
 
     def prompt_words(self) -> str | None:
-        """Return the first words of the prompt, as many as directories_max_prompt_words says."""
+        """Returns the first words of the prompt, as many as directories_max_prompt_words says."""
         words = [word for word in re_nonletters.split(self.prompt or "") if word] or ["empty"]
         count = self.options.directories_max_prompt_words
         return sanitize_filename_part(" ".join(words[:count]), replace_spaces=False)
 
     def datetime(self, *args: str) -> str | None:
-        """Return the time in the format args[0] and time zone args[1]; where one makes no sense the usual is taken."""
+        """Returns the time in the format args[0] and time zone args[1]; where one makes no sense the usual is taken."""
         time_format = args[0] if args and args[0] else self.default_time_format
         try:
             zone = ZoneInfo(args[1]) if len(args) > 1 else None
@@ -209,17 +213,17 @@ class FilenameGenerator:
         return sanitize_filename_part(text, replace_spaces=False)
 
     def image_hash(self, *args: str) -> str:
-        """Return the SHA-256 of the pixels, cut to args[0] digits if given."""
+        """Returns the SHA-256 of the pixels, cut to args[0] digits if given."""
         length = int(args[0]) if args and args[0] else None
         return hashlib.sha256(self.image.tobytes()).hexdigest()[:length]
 
     def string_hash(self, text: str, *args: str) -> str:
-        """Return the SHA-256 of text, cut to args[0] (default 8) digits."""
+        """Returns the SHA-256 of text, cut to args[0] (default 8) digits."""
         length = int(args[0]) if args and args[0] else 8
         return hashlib.sha256(text.encode()).hexdigest()[:length]
 
     def apply(self, x: str) -> str:
-        """Return the pattern x with its tokens filled in; what is no token stays as it is."""
+        """Returns the pattern x with its tokens filled in; what is no token stays as it is."""
         result = ""
         end = 0
         for match in re_pattern.finditer(x):
@@ -230,7 +234,7 @@ class FilenameGenerator:
         return result + x[end:]
 
     def _replace(self, token: str) -> Any:
-        """Return what stands for a token; the bare token itself if it is unknown, failed or says None."""
+        """Returns what stands for a token; the bare token itself if it is unknown, failed or says None."""
         name, args = token, []
         while match := re_pattern_arg.match(name):
             name, arg = match.groups()
@@ -247,12 +251,12 @@ class FilenameGenerator:
 
 
 def number_prefix(number: int, basename: str | None) -> str:
-    """Return how the name of a numbered file starts."""
+    """Returns how the name of a numbered file starts."""
     return f"{basename}-{number:04}" if basename else f"{number:05}"
 
 
 def get_next_sequence_number(path: str, basename: str | None) -> int:
-    """Return the number after the highest that a file in the folder path has, 0 for none.
+    """Returns the number after the highest that a file in the folder path has, 0 for none.
 
     A number is what stands before the first "-" of a name, after "<basename>-" where there is a basename.
     """
@@ -274,7 +278,7 @@ def get_next_sequence_number(path: str, basename: str | None) -> int:
 
 @contextmanager
 def reserved_number(path: str, basename: str | None) -> Iterator[int]:
-    """Give a number that no file in the folder path has, and that nobody else is given while the block runs.
+    """Yields a number that no file in the folder path has, and that nobody else is given while the block runs.
 
     The reservation is a file of its own, "<number>.tmp", so it holds between processes. The folder is read again once
     it is made, because another process may have written a file of that number in between.
@@ -296,7 +300,7 @@ def reserved_number(path: str, basename: str | None) -> Iterator[int]:
 
 @contextmanager
 def unused_name(path: str) -> Iterator[str]:
-    """Give path, or path with -1, -2, ... before its extension: a name that no file has and nobody else is given."""
+    """Yields path, or path with -1, -2, ... before its extension: a name that no file has and nobody else is given."""
     stem, extension = os.path.splitext(path)
     candidate, suffix = path, 0
     while True:
@@ -313,7 +317,7 @@ def unused_name(path: str) -> Iterator[str]:
 
 
 def shorten_filename(path: str) -> str:
-    """Return path with its last part cut to what file systems take."""
+    """Returns path with its last part cut to what file systems take."""
     stem, extension = os.path.splitext(path)
     folder, name = os.path.split(stem)
     return os.path.join(folder, cut_name(name, extension)) + extension

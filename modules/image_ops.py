@@ -1,6 +1,6 @@
-"""pure: picture operations that need nothing but their arguments: resizing, grids, tiles, overlays and colour matching.
+"""pure: image operations that need nothing but their arguments: resizing, grids, tiles, overlays and colour matching.
 
-Pictures are PIL images. What depends on a setting is a parameter; `images` reads the settings and calls these.
+Images are PIL images. What depends on a setting is a parameter; `images` reads the settings and calls these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
 
 
 class Grid(NamedTuple):
-    """A picture cut into overlapping tiles.
+    """An image cut into overlapping tiles.
 
     tiles: rows [y, tile height, [[x, tile width, tile], ...]], top to bottom and left to right. Sizes in pixels.
     """
@@ -37,13 +37,14 @@ class Grid(NamedTuple):
 
 
 def resize_lanczos(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Returns an image at a size, by Lanczos interpolation."""
     return image.resize((width, height), resample=LANCZOS)
 
 
 def resize_image(
     resize_mode: int, image: Image.Image, width: int, height: int, resize: Resize = resize_lanczos
 ) -> Image.Image:
-    """Bring an image to width x height.
+    """Brings an image to width x height.
 
     resize_mode: 0 stretches; 1 covers the target and cuts what sticks out; 2 fits into the target and fills the empty
     bands with the colours at the edge. 1 and 2 give RGB. resize does the scaling itself.
@@ -56,7 +57,7 @@ def resize_image(
 
 
 def _scaled_sides(image: Image.Image, width: int, height: int) -> tuple[int, int]:
-    """Return the width that goes with the target height, and the height that goes with the target width."""
+    """Returns the width that goes with the target height, and the height that goes with the target width."""
     return max(image.width * height // image.height, 1), max(image.height * width // image.width, 1)
 
 
@@ -95,7 +96,7 @@ def _contain(image: Image.Image, width: int, height: int, resize: Resize) -> Ima
 
 
 def flatten(image: Image.Image, background: str) -> Image.Image:
-    """Return image as RGB; transparent parts show the background colour."""
+    """Returns image as RGB; transparent parts show the background colour."""
     if image.mode == "RGBA":
         canvas = Image.new("RGBA", image.size, background)
         canvas.paste(image, mask=image)
@@ -104,7 +105,7 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 
 def fix_png_transparency(image: Image.Image) -> Image.Image:
-    """Turn the transparent colour or palette alpha of a PNG into an alpha channel."""
+    """Turns the transparent colour or palette alpha of a PNG into an alpha channel."""
     if image.mode not in ("RGB", "P") or not isinstance(image.info.get("transparency"), bytes):
         return image
     return image.convert("RGBA")
@@ -113,7 +114,7 @@ def fix_png_transparency(image: Image.Image) -> Image.Image:
 def grid_shape(
     count: int, batch_size: int, rows: float | None = None, *, n_rows: int = -1, prevent_empty_spots: bool = False
 ) -> tuple[int, int]:
-    """Return (rows, columns) of a grid of count pictures.
+    """Returns (rows, columns) of a grid of count images.
 
     rows decides if given, else n_rows (> 0), else batch_size (n_rows 0), else the grid comes near a square (n_rows
     < 0); prevent_empty_spots makes that last choice a divisor of count.
@@ -132,7 +133,7 @@ def grid_shape(
 
 
 def compose_grid(images: Sequence[Image.Image], rows: int, columns: int, background: str) -> Image.Image:
-    """Lay images out row by row, each centred in a cell as large as the largest of them, RGB."""
+    """Lays images out row by row, each centred in a cell as large as the largest of them, RGB."""
     width = max(image.width for image in images)
     height = max(image.height for image in images)
     grid = Image.new("RGB", (columns * width, rows * height), background)
@@ -154,7 +155,7 @@ def _tile_starts(length: int, tile: int, overlap: int) -> list[int]:
 
 
 def split_grid(image: Image.Image, tile_w: int = 512, tile_h: int = 512, overlap: int = 64) -> Grid:
-    """Cut image into tiles that overlap by at least overlap pixels; the last ones are aligned to the far edges.
+    """Cuts image into tiles that overlap by at least overlap pixels; the last ones are aligned to the far edges.
 
     Raises InvalidInput if the overlap is negative, or not smaller than a tile.
     """
@@ -167,13 +168,13 @@ def split_grid(image: Image.Image, tile_w: int = 512, tile_h: int = 512, overlap
 
 
 def _blend_ramp(overlap: int, length: int) -> Image.Image:
-    """Return a mask (overlap wide, length high, mode L) that rises from 0 towards 255 along its width."""
+    """Returns a mask (overlap wide, length high, mode L) that rises from 0 towards 255 along its width."""
     ramp = np.array([index * 255 / overlap for index in range(overlap)], dtype=np.float32).astype(np.uint8)
     return Image.fromarray(ramp[None].repeat(length, axis=0))
 
 
 def combine_grid(grid: Grid) -> Image.Image:
-    """Put the tiles of a grid together, RGB; a tile fades in over its first overlap pixels."""
+    """Puts the tiles of a grid together, RGB; a tile fades in over its first overlap pixels."""
     overlap = grid.overlap
     ramp_x = _blend_ramp(overlap, grid.tile_h) if overlap else None
     ramp_y = _blend_ramp(overlap, grid.image_w).transpose(Image.Transpose.TRANSPOSE) if overlap else None
@@ -198,7 +199,7 @@ def combine_grid(grid: Grid) -> Image.Image:
 
 
 def create_binary_mask(image: Image.Image, round: bool = True) -> Image.Image:
-    """Return an inpainting mask, mode L: the alpha channel of a picture with transparency, else its grey values.
+    """Returns an inpainting mask, mode L: the alpha channel of an image with transparency, else its grey values.
 
     round: an alpha mask becomes black and white, split above 128.
     """
@@ -211,7 +212,7 @@ def create_binary_mask(image: Image.Image, round: bool = True) -> Image.Image:
 def uncrop(
     image: Image.Image, dest_size: tuple[int, int], paste_loc: PasteLocation, resize: Resize = resize_lanczos
 ) -> Image.Image:
-    """Put image, scaled to cover the box paste_loc, on a transparent canvas of dest_size, RGBA."""
+    """Puts image, scaled to cover the box paste_loc, on a transparent canvas of dest_size, RGBA."""
     x, y, width, height = paste_loc
     canvas = Image.new("RGBA", dest_size)
     canvas.paste(resize_image(1, image, width, height, resize), (x, y))
@@ -224,10 +225,10 @@ def apply_overlay(
     overlay: Image.Image | None,
     resize: Resize = resize_lanczos,
 ) -> tuple[Image.Image, Image.Image]:
-    """Lay the unmasked part of the source (overlay, with alpha) over a result.
+    """Lays the unmasked part of the source (overlay, with alpha) over a result.
 
     paste_loc: where the result belongs in the overlay, if only that part was worked on.
-    Returns the finished picture (RGB; image itself without an overlay), and the result before the overlay.
+    Returns the finished image (RGB; image itself without an overlay), and the result before the overlay.
     """
     if overlay is None:
         return image, image.copy()
@@ -240,14 +241,14 @@ def apply_overlay(
 
 
 def setup_color_correction(image: Image.Image) -> np.ndarray:
-    """Return the 8-bit LAB pixels (H, W, 3) whose colours `apply_color_correction` gives to another picture."""
+    """Returns the 8-bit LAB pixels (H, W, 3) whose colours `apply_color_correction` gives to another image."""
     import cv2
 
     return cv2.cvtColor(np.asarray(image.convert("RGB")), cv2.COLOR_RGB2LAB)
 
 
 def apply_color_correction(correction: np.ndarray, original_image: Image.Image) -> Image.Image:
-    """Return original_image with the colours that `setup_color_correction` noted and its own luminosity, RGB."""
+    """Returns original_image with the colours that `setup_color_correction` noted and its own luminosity, RGB."""
     import cv2
 
     original = np.asarray(original_image.convert("RGB"))
@@ -256,7 +257,7 @@ def apply_color_correction(correction: np.ndarray, original_image: Image.Image) 
 
 
 def match_histograms(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Map each channel of pixels (H, W, C, uint8) so that its distribution becomes that of target's channel."""
+    """Maps each channel of pixels (H, W, C, uint8) so that its distribution becomes that of target's channel."""
     matched = np.empty_like(pixels)
     for channel in range(pixels.shape[-1]):
         counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
@@ -270,7 +271,7 @@ def match_histograms(pixels: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def blend_luminosity(background: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """Return the colours of background with the luminosity of foreground; (H, W, 3), uint8.
+    """Returns the colours of background with the luminosity of foreground; (H, W, 3), uint8.
 
     The "luminosity" mode of the W3C compositing specification (https://www.w3.org/TR/compositing-1/#blendingluminosity).
     """
@@ -288,5 +289,5 @@ def blend_luminosity(background: np.ndarray, foreground: np.ndarray) -> np.ndarr
 
 
 def fix_image(image: Image.Image) -> Image.Image:
-    """Return an opened picture as it is meant to be seen: turned by its EXIF orientation, transparency as alpha."""
+    """Returns an opened image as it is meant to be seen: turned by its EXIF orientation, transparency as alpha."""
     return fix_png_transparency(ImageOps.exif_transpose(image))

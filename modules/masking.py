@@ -11,7 +11,7 @@ FILL_LAYERS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 
 
 def get_crop_region_v2(mask: Image.Image, pad: int = 0) -> CropRegion | None:
-    """Return the box around the non-black pixels of a mask, grown by pad and clipped; None for an all-black mask."""
+    """Returns the box around the non-black pixels of a mask, grown by pad and clipped; None for an all-black mask."""
     box = mask.getbbox()
     if box is None:
         return None
@@ -20,7 +20,7 @@ def get_crop_region_v2(mask: Image.Image, pad: int = 0) -> CropRegion | None:
 
 
 def get_crop_region(mask: Image.Image, pad: int = 0) -> CropRegion:
-    """Return the region of `get_crop_region_v2`; an all-black mask gives the box (width, height, 0, 0) grown by pad.
+    """Returns the region of `get_crop_region_v2`; an all-black mask gives the box (width, height, 0, 0) grown by pad.
 
     mask may be an array of pixels, as extensions pass it.
     """
@@ -34,7 +34,7 @@ def get_crop_region(mask: Image.Image, pad: int = 0) -> CropRegion:
 def expand_crop_region(
     crop_region: CropRegion, processing_width: int, processing_height: int, image_width: int, image_height: int
 ) -> CropRegion:
-    """Widen the short side of a region until it has the aspect ratio it is processed at, as far as the image allows."""
+    """Returns a region, its short side widened to the aspect ratio it is processed at, as far as the image allows."""
     x1, y1, x2, y2 = crop_region
     width, height = x2 - x1, y2 - y1
     if width / height > processing_width / processing_height:
@@ -45,7 +45,7 @@ def expand_crop_region(
 
 
 def _widen(low: int, high: int, amount: int, limit: int) -> tuple[int, int]:
-    """Return the span low..high made longer by amount, moved back inside 0..limit and cut to it."""
+    """Returns the span low..high made longer by amount, moved back inside 0..limit and cut to it."""
     low -= amount // 2
     high += amount - amount // 2
     if high >= limit:
@@ -58,7 +58,7 @@ def _widen(low: int, high: int, amount: int, limit: int) -> tuple[int, int]:
 
 
 def fill(image: Image.Image, mask: Image.Image) -> Image.Image:
-    """Return image with its masked part painted over by the blurred colours around it, RGB."""
+    """Returns image with its masked part painted over by the blurred colours around it, RGB."""
     surroundings = Image.new("RGBa", (image.width, image.height))
     surroundings.paste(image.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask.convert("L")))
 

@@ -1,4 +1,4 @@
-"""pure: growing a picture beyond its edges: the sizes, and a filling that continues its colours and textures."""
+"""pure: growing an image beyond its edges: the sizes, and a filling that continues its colours and textures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 CELL = 64
-"""Sides of a grown picture are multiples of this many pixels."""
+"""Sides of a grown image are multiples of this many pixels."""
 
 Pixels = NDArray[np.float64]
 """(H, W, 3) in 0..1."""
 
 
 def round_up(length: int) -> int:
+    """Returns the next multiple of a cell, in pixels."""
     return math.ceil(length / CELL) * CELL
 
 
@@ -31,15 +32,15 @@ class Margins:
 
     @classmethod
     def on_sides(cls, pixels: int, sides: list[str]) -> Margins:
-        """The same on each of the sides named."""
+        """Returns the same on each of the sides named."""
         return cls(**{side: pixels for side in ("left", "right", "up", "down") if side in sides})
 
     def target(self, width: int, height: int) -> tuple[int, int]:
-        """Size of a picture of this size with the margins, in whole cells."""
+        """Returns the size of an image of this size with the margins, in whole cells."""
         return round_up(width + self.left + self.right), round_up(height + self.up + self.down)
 
     def fitted(self, width: int, height: int) -> Margins:
-        """Margins in the same proportion that take a picture of this size to its target size."""
+        """Returns the margins in the same proportion that take an image of this size to its target size."""
         target_width, target_height = self.target(width, height)
         left, right = split(target_width - width, self.left, self.right)
         up, down = split(target_height - height, self.up, self.down)
@@ -47,7 +48,7 @@ class Margins:
 
 
 def split(total: int, low: int, high: int) -> tuple[int, int]:
-    """Divides pixels between two sides; a side that has none gets none, which leaves the picture at its own edge."""
+    """Divides pixels between two sides; a side that has none gets none, which leaves the image at its own edge."""
     if low > 0:
         low = low * total // (low + high)
     if high > 0:
@@ -56,7 +57,7 @@ def split(total: int, low: int, high: int) -> tuple[int, int]:
 
 
 def mask_around(size: tuple[int, int], hole: tuple[int, int, int, int], mode: str = "RGB") -> Image.Image:
-    """White, with a black rectangle (x0, y0, x1, y1), corners included, where the picture is kept, if it has a size."""
+    """Returns white, with a black rectangle (x0, y0, x1, y1), corners included, where the image is kept, if any is."""
     mask = Image.new(mode, size, "white")
     if hole[0] <= hole[2] and hole[1] <= hole[3]:
         ImageDraw.Draw(mask).rectangle(hole, fill="black")
@@ -64,26 +65,26 @@ def mask_around(size: tuple[int, int], hole: tuple[int, int, int, int], mode: st
 
 
 def spectrum(image: Pixels) -> NDArray[np.complex128]:
-    """Fourier transform of each channel, with frequency 0 in the middle."""
+    """Returns the Fourier transform of each channel, with frequency 0 in the middle."""
     axes = (0, 1)
     return np.fft.ifftshift(np.fft.fft2(np.fft.fftshift(image, axes), axes=axes, norm="ortho"), axes)
 
 
 def from_spectrum(values: NDArray[np.complex128]) -> NDArray[np.complex128]:
-    """Inverse of spectrum."""
+    """Returns the inverse of `spectrum`."""
     axes = (0, 1)
     return np.fft.ifftshift(np.fft.ifft2(np.fft.fftshift(values, axes), axes=axes, norm="ortho"), axes)
 
 
 def low_pass(height: int, width: int) -> NDArray[np.float64]:
-    """(H, W, 1): 1/((y²+1)(x²+1)), where the shorter side reaches from -1 to 1."""
+    """Returns (H, W, 1): 1/((y²+1)(x²+1)), where the shorter side reaches from -1 to 1."""
     shorter = min(height, width)
     y, x = ((2 * np.arange(side) / side - 1) * side / shorter for side in (height, width))
     return (1 / ((y[:, None] ** 2 + 1) * (x[None, :] ** 2 + 1)))[..., None]
 
 
 def match_histogram(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """values (N,) with the distribution of reference (M,): equal shares lie below equal values."""
+    """Returns values (N,) with the distribution of reference (M,): equal shares lie below equal values."""
     _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
     levels, level_counts = np.unique(reference, return_counts=True)
     shares = np.cumsum(counts) / values.size
@@ -91,7 +92,7 @@ def match_histogram(values: NDArray[np.float64], reference: NDArray[np.float64])
 
 
 def get_matched_noise(image: Pixels, mask: Pixels, noise_q: float = 1.0, color_variation: float = 0.05) -> Pixels:
-    """The image with noise where the mask is 1, which has the spectrum and the colours of what is there.
+    """Returns the image with noise where the mask is 1, which has the spectrum and the colours of what is there.
 
     noise_q: exponent of the spectrum, lower for finer detail. color_variation: 0 for grey noise, 1 for independent
     channels. Always the same for the same image.

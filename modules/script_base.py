@@ -21,7 +21,7 @@ AlwaysVisible = object()
 
 @dataclass
 class PostSampleArgs:
-    """The argument ps of post_sample: latents (B, C, h, w), or pictures a hires pass has decoded already."""
+    """The argument ps of post_sample: latents (B, C, h, w), or images a hires pass has decoded already."""
 
     samples: Tensor
 
@@ -35,7 +35,7 @@ class PostprocessImageArgs:
 
 @dataclass
 class PostProcessMaskOverlayArgs:
-    """The argument ppmo of postprocess_maskoverlay: place of the picture in its batch, mask (L) and overlay (RGBA)."""
+    """The argument ppmo of postprocess_maskoverlay: place of the image in its batch, mask (L) and overlay (RGBA)."""
 
     index: int
     mask_for_overlay: Image.Image | None
@@ -44,7 +44,7 @@ class PostProcessMaskOverlayArgs:
 
 @dataclass
 class PostprocessBatchListArgs:
-    """The argument pp of postprocess_batch_list: pictures (3, H, W) in 0..1."""
+    """The argument pp of postprocess_batch_list: images (3, H, W) in 0..1."""
 
     images: list[Tensor]
 
@@ -106,60 +106,78 @@ class Script:
     """What ui() returned."""
 
     def title(self) -> str:
-        """Name of the script in the menu and in the API."""
+        """Returns the name of the script in the menu and in the API."""
         raise NotImplementedError
 
     def ui(self, is_img2img: bool) -> list[Any] | None:
         """Makes the controls and returns them; their values become args."""
 
     def show(self, is_img2img: bool) -> Any:
-        """False: not on this tab. True: in the menu. AlwaysVisible: always on."""
+        """Returns False if it is not on this tab, True if it is in the menu, AlwaysVisible if it is always on."""
         return True
 
     def run(self, p: StableDiffusionProcessing, *args: Any) -> Processed | None:
         """Carries out a job for which the script was chosen. None: it is carried out as without the script."""
 
-    def setup(self, p: StableDiffusionProcessing, *args: Any) -> None: ...
+    def setup(self, p: StableDiffusionProcessing, *args: Any) -> None:
+        """Is called when a job was described and nothing of it has run. May change p."""
 
-    def before_process(self, p: StableDiffusionProcessing, *args: Any) -> None: ...
+    def before_process(self, p: StableDiffusionProcessing, *args: Any) -> None:
+        """Is called before override_settings are laid over the settings and the model is chosen. May change p."""
 
-    def process(self, p: StableDiffusionProcessing, *args: Any) -> None: ...
+    def process(self, p: StableDiffusionProcessing, *args: Any) -> None:
+        """Is called when seeds and prompts of all images are laid out. May change p and its lists."""
 
-    def before_process_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None: ...
+    def before_process_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None:
+        """Is called for each batch, before extra networks are read from its prompts. May change p and its lists."""
 
-    def after_extra_networks_activate(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None: ...
+    def after_extra_networks_activate(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None:
+        """Is called for each batch, after its extra networks were applied. May change the model."""
 
-    def process_before_every_sampling(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None: ...
+    def process_before_every_sampling(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None:
+        """Is called before each pass over the sampler. May change p, and x, noise, c and uc in place."""
 
-    def process_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None: ...
+    def process_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None:
+        """Is called for each batch, before its prompts are encoded. May change p and its lists."""
 
-    def postprocess_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None: ...
+    def postprocess_batch(self, p: StableDiffusionProcessing, *args: Any, **kwargs: Any) -> None:
+        """Is called with the decoded images of each batch, a tensor (B, 3, H, W) in 0..1. May change it in place."""
 
     def postprocess_batch_list(
         self, p: StableDiffusionProcessing, pp: PostprocessBatchListArgs, *args: Any, **kwargs: Any
-    ) -> None: ...
+    ) -> None:
+        """Is called with a list of the images of each batch. May change it; other lists have to stay as long."""
 
-    def on_mask_blend(self, p: StableDiffusionProcessing, mba: MaskBlendArgs, *args: Any) -> None: ...
+    def on_mask_blend(self, p: StableDiffusionProcessing, mba: MaskBlendArgs, *args: Any) -> None:
+        """Is called when inpainting blends latents: at each step, and at the end. May set mba.blended_latent."""
 
-    def post_sample(self, p: StableDiffusionProcessing, ps: PostSampleArgs, *args: Any) -> None: ...
+    def post_sample(self, p: StableDiffusionProcessing, ps: PostSampleArgs, *args: Any) -> None:
+        """Is called with the latents of each batch. May set ps.samples."""
 
-    def postprocess_image(self, p: StableDiffusionProcessing, pp: PostprocessImageArgs, *args: Any) -> None: ...
+    def postprocess_image(self, p: StableDiffusionProcessing, pp: PostprocessImageArgs, *args: Any) -> None:
+        """Is called for each image, before colour correction and overlay. May set pp.image."""
 
     def postprocess_maskoverlay(
         self, p: StableDiffusionProcessing, ppmo: PostProcessMaskOverlayArgs, *args: Any
-    ) -> None: ...
+    ) -> None:
+        """Is called for each inpainted image, before the original is laid over it. May set both images of ppmo."""
 
     def postprocess_image_after_composite(
         self, p: StableDiffusionProcessing, pp: PostprocessImageArgs, *args: Any
-    ) -> None: ...
+    ) -> None:
+        """Is called for each image, after the overlay, before it is saved. May set pp.image."""
 
-    def postprocess(self, p: StableDiffusionProcessing, processed: Processed, *args: Any) -> None: ...
+    def postprocess(self, p: StableDiffusionProcessing, processed: Processed, *args: Any) -> None:
+        """Is called when a run has ended. May change the images and texts of processed."""
 
-    def before_hr(self, p: StableDiffusionProcessing, *args: Any) -> None: ...
+    def before_hr(self, p: StableDiffusionProcessing, *args: Any) -> None:
+        """Is called before the hires pass. May change p."""
 
-    def before_component(self, component: Block, **kwargs: Any) -> None: ...
+    def before_component(self, component: Block, **kwargs: Any) -> None:
+        """Is called before a Gradio component of the tab is made. May make others."""
 
-    def after_component(self, component: Block, **kwargs: Any) -> None: ...
+    def after_component(self, component: Block, **kwargs: Any) -> None:
+        """Is called after a Gradio component of the tab was made. May make others, and attach events."""
 
     def on_before_component(self, callback: Callable[[OnComponent], object], *, elem_id: str) -> None:
         """Has callback called before the component with this id is made.
@@ -170,16 +188,16 @@ class Script:
         self.on_before_component_elem_id.append((elem_id, callback))
 
     def on_after_component(self, callback: Callable[[OnComponent], object], *, elem_id: str) -> None:
-        """As on_before_component, after the component was made."""
+        """Has callback called as `on_before_component` does, after the component was made."""
         self.on_after_component_elem_id = self.on_after_component_elem_id or []
         self.on_after_component_elem_id.append((elem_id, callback))
 
     def describe(self) -> str:
-        """A text about the script; shown nowhere."""
+        """Returns a text about the script; shown nowhere."""
         return ""
 
     def elem_id(self, item_id: str) -> str:
-        """Element id for a control: script_[<tab>_]<title>_<item_id>, with the tab where the script is on both."""
+        """Returns the element id of a control: script_[<tab>_]<title>_<item_id>; the tab is there if it is on both."""
         title = re.sub(r"[^a-z_0-9]", "", re.sub(r"\s", "_", self.title().lower()))
         return f"script_{self._tab_prefix()}{title}_{item_id}"
 
@@ -197,8 +215,9 @@ class ScriptBuiltinUI(Script):
     setup_for_ui_only = True
 
     def elem_id(self, item_id: str) -> str:
-        """Element id for a control: [<tab>_]<item_id>."""
+        """Returns the element id of a control: [<tab>_]<item_id>."""
         return f"{self._tab_prefix()}{item_id}"
 
     def show(self, is_img2img: bool) -> Any:
+        """Returns AlwaysVisible: it is a part of its form."""
         return AlwaysVisible

@@ -19,7 +19,7 @@ loaded_scripts: dict[str, ModuleType] = {}
 
 
 def load_module(path: str) -> ModuleType:
-    """Execute the Python file at path as a module of its own and return it; what it raises is passed on.
+    """Executes the Python file at path as a module of its own and returns it; what it raises is passed on.
 
     The module is called like the file, "xyz_grid.py", by which extensions find each other's, and stands in sys.modules
     under that name, because inspect, dataclasses and pickle look there for the module of a class.
@@ -44,7 +44,7 @@ def load_module(path: str) -> ModuleType:
 
 @contextmanager
 def importing_from(basedir: str) -> Iterator[None]:
-    """Let files of an extension import what lies in its folder, and `scripts.x` as what lies in its scripts/.
+    """Lets files of an extension import what lies in its folder, and `scripts.x` as what lies in its scripts/.
 
     Its folder comes first inside the block, and last afterwards, for imports inside functions.
     """
@@ -59,7 +59,7 @@ def importing_from(basedir: str) -> Iterator[None]:
 
 
 def scripts_package() -> ModuleType:
-    """Return the package `scripts`: the files in scripts/ of the program and of every extension, in one namespace.
+    """Returns the package `scripts`: the files in scripts/ of the program and of every extension, in one namespace.
 
     Made here rather than found, so that an extension whose scripts/ has an __init__.py does not hide all others.
     """
@@ -74,7 +74,7 @@ def scripts_package() -> ModuleType:
 def preload_extensions(
     extensions_dir: str, parser: ArgumentParser, extension_list: Iterable[str] | None = None
 ) -> None:
-    """Call preload(parser) of the preload.py of each extension in extensions_dir; a failing one is only reported.
+    """Calls preload(parser) of the preload.py of each extension in extensions_dir; a failing one is only reported.
 
     extension_list: names of the extensions to ask; all of the folder, sorted, if not given.
     """

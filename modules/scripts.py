@@ -58,7 +58,7 @@ loading_basedir: ContextVar[str] = ContextVar("loading_basedir", default=script_
 
 
 def basedir() -> str:
-    """Folder of the extension whose file is being loaded; at any other time that of the program."""
+    """Returns the folder of the extension whose file is being loaded; at any other time that of the program."""
     return loading_basedir.get()
 
 
@@ -115,7 +115,7 @@ SCRIPT_BASES: dict[type, list[ScriptClassData]] = {
 
 
 def list_files_with_name(filename: str) -> list[str]:
-    """Paths of the files of this name in the program's folder and in those of active extensions."""
+    """Returns the paths of the files of this name in the program's folder and in those of active extensions."""
     folders = [script_path, *(extension.path for extension in extensions.active())]
     return [path for folder in folders if os.path.isfile(path := os.path.join(folder, filename))]
 
@@ -135,16 +135,16 @@ class ControlsBuilder(Protocol):
     """Makes what a runner needs on the page."""
 
     def group(self, visible: bool) -> contextlib.AbstractContextManager[Any]:
-        """A block around the controls of a script, entered to fill it."""
+        """Returns a block around the controls of a script, entered to fill it."""
 
     def describe(self, script: Script) -> Any:
-        """The api_info of a script whose controls are made."""
+        """Returns the api_info of a script whose controls are made."""
 
     def default_arg(self, control: Any) -> Any:
-        """What the page sends for a control that nobody has touched."""
+        """Returns what the page sends for a control that nobody has touched."""
 
     def script_menu(self, titles: list[str]) -> Any:
-        """The menu of selectable scripts; its value is 0 for none, else the place in titles, counted from 1."""
+        """Returns the menu of selectable scripts; its value is 0 for none, else the place in titles, counted from 1."""
 
     def connect_script_menu(self, menu: Any, runner: ScriptRunner) -> None:
         """Has the page show the controls of the chosen script only, and choose it when an infotext is pasted."""
@@ -252,7 +252,7 @@ class ScriptRunner:
                     scripts.remove(script)
 
     def create_script_ui_inner(self, script: Script) -> None:
-        """As create_script_ui, but passes exceptions on."""
+        """Does what `create_script_ui` does, but passes exceptions on."""
         name = script.title().lower()
         controls = script.ui(script.is_img2img)
         script.controls = controls
@@ -320,14 +320,14 @@ class ScriptRunner:
         return processed
 
     def list_scripts_for_method(self, method_name: str) -> list[Script]:
-        """The scripts that have this hook: of all for hooks of components, else of the always-on ones."""
+        """Returns the scripts that have this hook: of all for hooks of components, else of the always-on ones."""
         is_component_hook = method_name in ("before_component", "after_component")
         scripts = self.scripts if is_component_hook else self.alwayson_scripts
         return [script for script in scripts if getattr(type(script), method_name) != getattr(Script, method_name)]
 
     def create_ordered_callbacks_list(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """The scripts that have a hook, as callbacks, in the order metadata.ini files and (unless switched off) the
-        setting prioritized_callbacks_script_<hook> give them.
+        """Returns the scripts that have a hook, as callbacks, in the order of metadata.ini files and, unless switched off,
+        the setting prioritized_callbacks_script_<hook>.
         """
         category = f"script_{method_name}"
         callbacks: list[ScriptCallback] = []
@@ -337,7 +337,7 @@ class ScriptRunner:
         return script_callbacks.sort_callbacks(category, callbacks, enable_user_sort=enable_user_sort)
 
     def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """As create_ordered_callbacks_list; the order is worked out anew when the number of scripts changes."""
+        """Returns what `create_ordered_callbacks_list` does, which is asked again when the number of scripts changes."""
         if not enable_user_sort:
             return self.create_ordered_callbacks_list(method_name, enable_user_sort=False)
         count = len(self.scripts) + len(self.alwayson_scripts)
@@ -348,7 +348,7 @@ class ScriptRunner:
         return callbacks
 
     def ordered_scripts(self, method_name: str) -> list[Script]:
-        """The scripts that have a hook, in the order they are called."""
+        """Returns the scripts that have a hook, in the order they are called."""
         return [callback.callback for callback in self.ordered_callbacks(method_name)]
 
     def _dispatch(self, hook: str, p: StableDiffusionProcessing, *special: Any, **kwargs: Any) -> None:
@@ -356,6 +356,7 @@ class ScriptRunner:
         values = p.script_args or ()
 
         def call(script: Script) -> None:
+            """Calls the hook of one script."""
             getattr(script, hook)(p, *special, *values[script.args_from : script.args_to], **kwargs)
 
         run_each(hook, self.ordered_callbacks(hook), call)
@@ -371,48 +372,63 @@ class ScriptRunner:
         )
 
     def before_process(self, p: StableDiffusionProcessing) -> None:
+        """Calls the hook before_process of the always-on scripts."""
         self._dispatch("before_process", p)
 
     def process(self, p: StableDiffusionProcessing) -> None:
+        """Calls the hook process of the always-on scripts."""
         self._dispatch("process", p)
 
     def process_before_every_sampling(self, p: StableDiffusionProcessing, **kwargs: Any) -> None:
+        """Calls the hook process_before_every_sampling of the always-on scripts."""
         self._dispatch("process_before_every_sampling", p, **kwargs)
 
     def before_process_batch(self, p: StableDiffusionProcessing, **kwargs: Any) -> None:
+        """Calls the hook before_process_batch of the always-on scripts."""
         self._dispatch("before_process_batch", p, **kwargs)
 
     def after_extra_networks_activate(self, p: StableDiffusionProcessing, **kwargs: Any) -> None:
+        """Calls the hook after_extra_networks_activate of the always-on scripts."""
         self._dispatch("after_extra_networks_activate", p, **kwargs)
 
     def process_batch(self, p: StableDiffusionProcessing, **kwargs: Any) -> None:
+        """Calls the hook process_batch of the always-on scripts."""
         self._dispatch("process_batch", p, **kwargs)
 
     def postprocess(self, p: StableDiffusionProcessing, processed: Processed) -> None:
+        """Calls the hook postprocess of the always-on scripts."""
         self._dispatch("postprocess", p, processed)
 
     def postprocess_batch(self, p: StableDiffusionProcessing, images: Tensor, **kwargs: Any) -> None:
+        """Calls the hook postprocess_batch of the always-on scripts."""
         self._dispatch("postprocess_batch", p, images=images, **kwargs)
 
     def postprocess_batch_list(self, p: StableDiffusionProcessing, pp: PostprocessBatchListArgs, **kwargs: Any) -> None:
+        """Calls the hook postprocess_batch_list of the always-on scripts."""
         self._dispatch("postprocess_batch_list", p, pp, **kwargs)
 
     def post_sample(self, p: StableDiffusionProcessing, ps: PostSampleArgs) -> None:
+        """Calls the hook post_sample of the always-on scripts."""
         self._dispatch("post_sample", p, ps)
 
     def on_mask_blend(self, p: StableDiffusionProcessing, mba: MaskBlendArgs) -> None:
+        """Calls the hook on_mask_blend of the always-on scripts."""
         self._dispatch("on_mask_blend", p, mba)
 
     def postprocess_image(self, p: StableDiffusionProcessing, pp: PostprocessImageArgs) -> None:
+        """Calls the hook postprocess_image of the always-on scripts."""
         self._dispatch("postprocess_image", p, pp)
 
     def postprocess_maskoverlay(self, p: StableDiffusionProcessing, ppmo: PostProcessMaskOverlayArgs) -> None:
+        """Calls the hook postprocess_maskoverlay of the always-on scripts."""
         self._dispatch("postprocess_maskoverlay", p, ppmo)
 
     def postprocess_image_after_composite(self, p: StableDiffusionProcessing, pp: PostprocessImageArgs) -> None:
+        """Calls the hook postprocess_image_after_composite of the always-on scripts."""
         self._dispatch("postprocess_image_after_composite", p, pp)
 
     def before_hr(self, p: StableDiffusionProcessing) -> None:
+        """Calls the hook before_hr of the always-on scripts."""
         self._dispatch("before_hr", p)
 
     def before_component(self, component: Block, **kwargs: Any) -> None:
@@ -425,7 +441,7 @@ class ScriptRunner:
         )
 
     def after_component(self, component: Block, **kwargs: Any) -> None:
-        """As before_component, once the component is made."""
+        """Does what `before_component` does, once the component is made."""
         self._tell_waiting("on_after_component", self.on_after_component_elem_id, component, kwargs)
         run_each(
             "after_component",
@@ -447,7 +463,7 @@ class ScriptRunner:
         run_each(hook, callbacks, lambda callback: callback(OnComponent(component)))
 
     def script(self, title: str) -> Script | None:
-        """The script with this title, in any letter case."""
+        """Returns the script with this title, in any letter case."""
         return self.title_map.get(title.lower())
 
     def reload_sources(self, cache: dict[str, ModuleType]) -> None:
@@ -466,7 +482,7 @@ class ScriptRunner:
     def set_named_arg(
         self, args: list[Any] | tuple[Any, ...], script_name: str, arg_elem_id: str, value: Any, fuzzy: bool = False
     ) -> list[Any] | tuple[Any, ...]:
-        """args with the value of one control of a script replaced; a list is changed in place.
+        """Returns args with the value of one control of a script replaced; a list is changed in place.
 
         script_name: title in lower case. arg_elem_id: the control's element id, or, if fuzzy, a part of it. Raises
         RuntimeError when there is no such script or control.
@@ -498,13 +514,13 @@ def reload_script_body_only() -> None:
 
 
 def script_sections() -> list[str]:
-    """Parts of the form that scripts stand in."""
+    """Returns the parts of the form that scripts stand in."""
     scripts = [*scripts_txt2img.scripts, *scripts_img2img.scripts]
     return list(dict.fromkeys(script.section for script in scripts if isinstance(script.section, str)))
 
 
 def script_hook_callbacks() -> list[tuple[str, list[ScriptCallback]]]:
-    """Category script_<hook> -> scripts of both tabs that have the hook."""
+    """Returns the pairs (category script_<hook>, scripts of both tabs that have the hook)."""
     found = []
     for method_name in scripts_txt2img.callback_names:
         callbacks = {

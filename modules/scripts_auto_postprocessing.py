@@ -10,27 +10,31 @@ from typing import Any
 
 from modules import scripts, scripts_postprocessing, shared
 from modules.script_base import PostprocessImageArgs
-from modules.scripts_postprocessing import PostprocessedImage, ScriptPostprocessing
+from modules.scripts_postprocessing import PostprocessedImage, ScriptPostprocessing, ScriptSettings
 
 
 class ScriptPostprocessingForMainUI(scripts.Script):
-    """A postprocessing script in the form of a script; it works on every picture of a job."""
+    """A postprocessing script in the form of a script; it works on every image of a job."""
 
     def __init__(self, script_postproc: ScriptPostprocessing):
         self.script = script_postproc
         self.postprocessing_controls: dict[str, Any] | None = None
 
     def title(self) -> str:
+        """Returns the name of the postprocessing script."""
         return self.script.name
 
     def show(self, is_img2img: bool) -> Any:
+        """Returns AlwaysVisible."""
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> Collection[Any]:
+        """Makes the controls of the postprocessing script."""
         self.postprocessing_controls = dict(self.script.ui())
         return list(self.postprocessing_controls.values())
 
     def postprocess_image(self, p: Any, script_pp: PostprocessImageArgs, *args: Any) -> None:
+        """Runs the postprocessing script over an image of the job, whose infotext gets what it notes."""
         pp = PostprocessedImage(script_pp.image)
         self.script.process(pp, **dict(zip(self.postprocessing_controls, args, strict=False)))
         p.extra_generation_params.update(pp.info)
@@ -38,9 +42,9 @@ class ScriptPostprocessingForMainUI(scripts.Script):
 
 
 def create_auto_preprocessing_script_data() -> Iterator[scripts.ScriptClassData]:
-    """Yield a row for every postprocessing script that the settings want on the generation tabs, in their order."""
+    """Yields a row for every postprocessing script that the settings want on the generation tabs, in their order."""
     known = {data.script_class.name: data for data in scripts_postprocessing.postprocessing_scripts_data}
-    for name in shared.opts.postprocessing_enable_in_main_ui:
+    for name in ScriptSettings.from_opts(shared.opts).postprocessing_enable_in_main_ui:
         if name in known:
             data = known[name]
             yield scripts.ScriptClassData(partial(_create, data.script_class), data.path, data.basedir, data.module)

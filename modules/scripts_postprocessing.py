@@ -1,4 +1,4 @@
-"""job: scripts that work on finished pictures (the Extras tab): what one is, and the runner that calls them in order.
+"""job: scripts that work on finished images (the Extras tab): what one is, and the runner that calls them in order.
 
 Controls are built by the scripts' own `ui()`, inside what the page registers with `set_control_builder`; a run with
 named arguments, as the REST API makes it, needs no controls.
@@ -9,27 +9,44 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from modules import errors, shared, shared_items
 
+if TYPE_CHECKING:
+    from modules.options import Options
+
+
+@dataclasses.dataclass(frozen=True)
+class ScriptSettings:
+    """Which scripts there are, and in which order. The names are those of the options."""
+
+    postprocessing_disable_in_extras: Collection[str]
+    postprocessing_enable_in_main_ui: Collection[str]
+    postprocessing_operation_order: Sequence[str]
+
+    @classmethod
+    def from_opts(cls, options: Options) -> ScriptSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls)})
+
 
 @dataclasses.dataclass
 class PostprocessedImageSharedInfo:
-    """What the scripts know of a picture and of those made from it: the size it is meant to get, in pixels."""
+    """What the scripts know of an image and of those made from it: the size it is meant to get, in pixels."""
 
     target_width: int | None = None
     target_height: int | None = None
 
 
 class PostprocessedImage:
-    """A picture on its way through the scripts; each may replace or fill its attributes.
+    """An image on its way through the scripts; each may replace or fill its attributes.
 
-    info: infotext pairs. extra_images: further pictures made of it, images or PostprocessedImages. nametags: words for
+    info: infotext pairs. extra_images: further images made of it, images or PostprocessedImages. nametags: words for
     the end of its file name. disable_processing: later scripts leave it alone. caption: text for a file beside it.
     """
 
@@ -43,7 +60,7 @@ class PostprocessedImage:
         self.caption: str | None = None
 
     def get_suffix(self, used_suffixes: dict[str, int] | None = None) -> str:
-        """Return the end of the file name: the name tags, numbered if used_suffixes, to which it is added, has it."""
+        """Returns the end of the file name: the name tags, numbered if used_suffixes, to which it is added, has it."""
         used = {} if used_suffixes is None else used_suffixes
         suffix = unique = "".join(f"-{tag}" for tag in self.nametags)
         number = 0
@@ -56,7 +73,7 @@ class PostprocessedImage:
     def create_copy(
         self, new_image: Image.Image, *, nametags: Sequence[str] | None = None, disable_processing: bool = False
     ) -> PostprocessedImage:
-        """Return a picture made of this one, with what is known about it and further name tags."""
+        """Returns an image made of this one, with what is known about it and further name tags."""
         pp = PostprocessedImage(new_image)
         pp.shared = self.shared
         pp.nametags = [*self.nametags, *(nametags or [])]
@@ -81,17 +98,17 @@ class ScriptPostprocessing:
     group: Any = None
 
     def ui(self) -> Mapping[str, Any]:
-        """Create controls and return them by the names under which process() gets their values."""
+        """Creates controls and returns them by the names under which process() gets their values."""
         return {}
 
     def process(self, pp: PostprocessedImage, **args: Any) -> None:
-        """Work on a picture."""
+        """Works on an image."""
 
     def process_firstpass(self, pp: PostprocessedImage, **args: Any) -> None:
-        """Look at the picture as it came, before any script has worked on it."""
+        """Looks at the image as it came, before any script has worked on it."""
 
     def image_changed(self) -> None:
-        """The user has chosen another picture."""
+        """Is told that the user has chosen another image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,14 +128,14 @@ MAIN_UI_ONLY = "Simple Upscale"
 
 
 def set_control_builder(builder: ControlBuilder) -> None:
-    """Say how controls are built; the last one counts."""
+    """Says how controls are built; the last one counts."""
     control_builders[:] = [builder]
 
 
 def wrap_call(
     func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any
 ) -> Any:
-    """Return what func returns, or default, with a report, if it raises."""
+    """Returns what func returns, or default, with a report, if it raises."""
     try:
         return func(*args, **kwargs)
     except Exception:  # scripts of extensions: one that fails must not take the others with it
@@ -127,14 +144,14 @@ def wrap_call(
 
 
 class ScriptPostprocessingRunner:
-    """Runs the scripts over a picture. scripts: all of them, once they are needed."""
+    """What runs the scripts over an image. scripts: all of them, once they are needed."""
 
     def __init__(self) -> None:
         self.scripts: list[ScriptPostprocessing] | None = None
         self.ui_created = False
 
     def initialize_scripts(self, scripts_data: Sequence[Any]) -> None:
-        """Create the scripts of the classes in scripts_data."""
+        """Creates the scripts of the classes in scripts_data."""
         self.scripts = []
         for data in scripts_data:
             script = data.script_class()
@@ -143,7 +160,7 @@ class ScriptPostprocessingRunner:
                 self.scripts.append(script)
 
     def create_script_ui(self, script: ScriptPostprocessing, inputs: list[Any]) -> None:
-        """Build a script's controls and add them to inputs."""
+        """Builds a script's controls and adds them to inputs."""
         script.args_from = len(inputs)
         script.controls = wrap_call(script.ui, script.filename, "ui", default={})
         for control in script.controls.values():
@@ -152,17 +169,18 @@ class ScriptPostprocessingRunner:
         script.args_to = len(inputs)
 
     def scripts_in_preferred_order(self) -> list[ScriptPostprocessing]:
-        """Return the scripts that the settings leave on, in their order."""
+        """Returns the scripts that the settings leave on, in their order."""
         if self.scripts is None:
             self.initialize_scripts(postprocessing_scripts_data)
-        preferred = {name: place for place, name in enumerate(shared.opts.postprocessing_operation_order)}
-        enabled = [script for script in self.scripts if script.name not in shared.opts.postprocessing_disable_in_extras]
+        settings = ScriptSettings.from_opts(shared.opts)
+        preferred = {name: place for place, name in enumerate(settings.postprocessing_operation_order)}
+        enabled = [script for script in self.scripts if script.name not in settings.postprocessing_disable_in_extras]
         return sorted(
             enabled, key=lambda script: (preferred.get(script.name, len(preferred)), script.order, script.name)
         )
 
     def setup_ui(self) -> list[Any]:
-        """Build the controls of all scripts and return them in the order of the arguments of `run`."""
+        """Builds the controls of all scripts and returns them in the order of the arguments of `run`."""
         inputs: list[Any] = []
         for script in self.scripts_in_preferred_order():
             with control_builders[0].group() as group:
@@ -172,7 +190,7 @@ class ScriptPostprocessingRunner:
         return inputs
 
     def run(self, pp: PostprocessedImage, args: Sequence[Any]) -> None:
-        """Run all scripts over pp with the values args of their controls; pictures they add are in pp.extra_images."""
+        """Runs all scripts over pp with the values args of their controls; images they add are in pp.extra_images."""
         run_scripts(
             pp,
             [
@@ -182,7 +200,7 @@ class ScriptPostprocessingRunner:
         )
 
     def run_with_names(self, pp: PostprocessedImage, scripts_args: Mapping[str, Mapping[str, Any]]) -> None:
-        """Run all scripts over pp with the arguments scripts_args[script name][argument name], None for all others."""
+        """Runs all scripts over pp with the arguments scripts_args[script name][argument name], None for all others."""
         run_scripts(
             pp,
             [
@@ -192,7 +210,7 @@ class ScriptPostprocessingRunner:
         )
 
     def create_args_for_run(self, scripts_args: Mapping[str, Mapping[str, Any]]) -> list[Any]:
-        """Return the arguments of `run` for the same arguments by script and name; builds the controls if need be."""
+        """Returns the arguments of `run` for the same arguments by script and name; builds the controls if need be."""
         if not self.ui_created:
             with control_builders[0].blocks():
                 self.setup_ui()
@@ -204,42 +222,42 @@ class ScriptPostprocessingRunner:
         return args
 
     def image_changed(self) -> None:
-        """Tell all scripts that the user has chosen another picture."""
+        """Tells all scripts that the user has chosen another image."""
         for script in self.scripts_in_preferred_order():
             script.image_changed()
 
 
 def named_arguments(script: ScriptPostprocessing, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a script's process(): the given ones, and None for the others that it names."""
+    """Returns the arguments of a script's process(): the given ones, and None for the others that it names."""
     names = list(inspect.signature(script.process).parameters.values())[1:]
     return {p.name: None for p in names if p.kind is not p.VAR_KEYWORD and p.kind is not p.VAR_POSITIONAL} | dict(given)
 
 
 def run_scripts(pp: PostprocessedImage, scripts: Sequence[tuple[ScriptPostprocessing, Mapping[str, Any]]]) -> None:
-    """Run scripts with their arguments one after the other, each over pp and the pictures that earlier ones added.
+    """Runs scripts with their arguments one after the other, each over pp and the images that earlier ones added.
 
-    Skipping ends the run. The added pictures are in pp.extra_images afterwards.
+    Skipping ends the run. The added images are in pp.extra_images afterwards.
     """
     for script, args in scripts:
         script.process_firstpass(pp, **args)
 
-    pictures = [pp]
+    done = [pp]
     for script, args in scripts:
         if shared.state.skipped:
             break
         shared.state.job = script.name
-        for picture in pictures.copy():
-            if not picture.disable_processing:
-                script.process(picture, **args)
-            pictures += _added_pictures(picture)
-    pp.extra_images = pictures[1:]
+        for image in done.copy():
+            if not image.disable_processing:
+                script.process(image, **args)
+            done += _added_images(image)
+    pp.extra_images = done[1:]
 
 
-def _added_pictures(picture: PostprocessedImage) -> Iterator[PostprocessedImage]:
-    """Yield, and take away, the extra images of a picture."""
-    added, picture.extra_images = picture.extra_images, []
+def _added_images(pp: PostprocessedImage) -> Iterator[PostprocessedImage]:
+    """Yields, and takes away, the extra images of an image."""
+    added, pp.extra_images = pp.extra_images, []
     for image in added:
-        yield image if isinstance(image, PostprocessedImage) else picture.create_copy(image)
+        yield image if isinstance(image, PostprocessedImage) else pp.create_copy(image)
 
 
 shared_items.register("postprocessing_scripts", lambda: [data.script_class for data in postprocessing_scripts_data])

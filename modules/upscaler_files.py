@@ -1,4 +1,4 @@
-"""engine: model files of the picture tools (upscalers, face restorers): finding, downloading and loading them.
+"""engine: model files of the image tools (upscalers, face restorers): finding, downloading and loading them.
 
 Networks come from spandrel, which reads weights without executing what is in them.
 """
@@ -31,7 +31,7 @@ def load_file_from_url(
     file_name: str | None = None,
     hash_prefix: str | None = None,
 ) -> str:
-    """Return the path of the file of url in model_dir, downloading it if it is not there yet.
+    """Returns the path of the file of url in model_dir, downloading it if it is not there yet.
 
     file_name: its name there, the last part of url if not given. hash_prefix: how its SHA-256 has to start.
     Raises NotFound if it cannot be downloaded.
@@ -57,7 +57,7 @@ def load_models(
     ext_blacklist: Sequence[str] | None = None,
     hash_prefix: str | None = None,
 ) -> list[str]:
-    """Return the model files under command_path and model_path, in that order, each once.
+    """Returns the model files under command_path and model_path, in that order, each once.
 
     ext_filter, ext_blacklist: endings to keep, and to leave out. Without any file: with model_url, that URL; with
     download_name too, the file downloaded under that name (hash_prefix: how its SHA-256 has to start).
@@ -79,13 +79,13 @@ def load_models(
 
 
 def friendly_name(file: str) -> str:
-    """Return the name shown for a model file or URL: its last part without the extension."""
+    """Returns the name shown for a model file or URL: its last part without the extension."""
     return os.path.splitext(os.path.basename(urlparse(file).path if file.startswith("http") else file))[0]
 
 
 @functools.cache
 def has_extra_architectures() -> bool:
-    """Make spandrel importable, with the architectures of spandrel-extra-arches; False if that is not installed."""
+    """Makes spandrel importable, with the architectures of spandrel-extra-arches; False if that is not installed."""
     torchvision_ops.declare_missing()
     try:
         import spandrel_extra_arches
@@ -103,7 +103,7 @@ def load_spandrel_model(
     dtype: str | torch.dtype | None = None,
     expected_architecture: str | None = None,
 ) -> spandrel.ModelDescriptor:
-    """Load the network in a file onto a device, ready to run.
+    """Loads the network in a file onto a device, ready to run.
 
     prefer_half: use float16 if the architecture works with it. dtype: the type of its weights. expected_architecture: a
     different one is reported and used all the same. Raises ModelLoadError if spandrel does not know the file.

@@ -13,16 +13,19 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from io import StringIO
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from modules import errors, images, processing, shared
 from modules.processing import Processed, StableDiffusionProcessing, get_fixed_seed
-from modules.shared import opts, state
+from modules.shared import state
+
+if TYPE_CHECKING:
+    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -35,27 +38,32 @@ Confirm = Callable[[StableDiffusionProcessing, list[Any]], None]
 
 
 def format_value_add_label(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> str:
+    """Returns "<label>: <value>"."""
     return f"{opt.label}: {format_value(p, opt, x)}"
 
 
 def format_value(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> Any:
+    """Returns the value, decimals rounded to 8 places."""
     return round(x, 8) if isinstance(x, float) else x
 
 
 def format_value_join_list(p: StableDiffusionProcessing, opt: AxisOption, x: Sequence[str]) -> str:
+    """Returns the texts of a value that is a list, parted by commas."""
     return ", ".join(x)
 
 
 def format_nothing(p: StableDiffusionProcessing, opt: AxisOption, x: Any) -> str:
+    """Returns the empty text."""
     return ""
 
 
 def format_remove_path(p: StableDiffusionProcessing, opt: AxisOption, x: str) -> str:
+    """Returns the last part of a path."""
     return os.path.basename(x)
 
 
 def str_permutations(x: str) -> str:
-    """Type of an axis whose values are all orders of those given."""
+    """Returns x; as the type of an axis it says that the values are all orders of those given."""
     return x
 
 
@@ -64,7 +72,7 @@ class AxisOption:
     """What an axis can vary.
 
     type: int, float and str_permutations read the typed values as numbers, ranges and orders; any other makes a value
-    of each text. format_value: what the legend says. confirm: refuses values before the first picture. cost: how much
+    of each text. format_value: what the legend says. confirm: refuses values before the first image. cost: how much
     it takes to change the value, 0 to 1; the dearest axis changes least often. choices: for a menu of values. prepare:
     makes the list of texts, in place of splitting at commas.
     """
@@ -102,7 +110,7 @@ re_range_count_float = re.compile(rf"{DECIMAL}-{DECIMAL}\[(\d+)\s*\]\s*")
 
 
 def int_values(text: str) -> list[int]:
-    """Whole numbers of one text: 7, 1-5, 1-9 (+2), 9-1 (-2), or 1-9 [3] for that many."""
+    """Returns whole numbers of one text: 7, 1-5, 1-9 (+2), 9-1 (-2), or 1-9 [3] for that many."""
     if found := re_range.fullmatch(text):
         return list(range(int(found[1]), int(found[2]) + 1, int(found[3] or 1)))
     if found := re_range_count.fullmatch(text):
@@ -111,7 +119,7 @@ def int_values(text: str) -> list[int]:
 
 
 def float_values(text: str) -> list[float]:
-    """Decimals of one text, with the same ranges; the end of one with a step may be passed by less than the step."""
+    """Returns decimals of one text, with the same ranges; the end of a range may be passed by less than its step."""
     if found := re_range_float.fullmatch(text):
         step = float(found[3] or 1)
         return np.arange(float(found[1]), float(found[2]) + step, step).tolist()
@@ -121,18 +129,20 @@ def float_values(text: str) -> list[float]:
 
 
 def csv_string_to_list_strip(data_str: str) -> list[str]:
+    """Returns the fields of CSV text, blanks around them removed."""
     rows = csv.reader(StringIO(data_str), skipinitialspace=True)
     return [text.strip() for text in itertools.chain.from_iterable(rows)]
 
 
 def list_to_csv_string(data_list: Sequence[Any]) -> str:
+    """Returns values as one line of CSV, its opposite."""
     line = StringIO()
     csv.writer(line).writerow(data_list)
     return line.getvalue().strip()
 
 
 def values_of(option: AxisOption, texts: list[str]) -> list[Any]:
-    """The values that the texts of an axis mean. Raises InvalidInput for a text that means none."""
+    """Returns the values that the texts of an axis mean. Raises InvalidInput for a text that means none."""
     try:
         if option.type is int:
             return [value for text in texts if text.strip() for value in int_values(text)]
@@ -162,13 +172,15 @@ class Axis:
 
     @property
     def is_seed(self) -> bool:
+        """Whether it varies a seed."""
         return self.option.label in ("Seed", "Var. seed")
 
     def legend(self, p: StableDiffusionProcessing) -> list[str]:
+        """Returns a text per value for the grid."""
         return [str(self.option.format_value(p, self.option, value)) for value in self.values]
 
     def infotext(self, letter: str, keeps_random: bool) -> dict[str, str]:
-        """What the infotext of a grid says of the axis."""
+        """Returns what the infotext of a grid says of the axis."""
         if self.option.label == "Nothing":
             return {}
         said = {f"{letter} Type": self.option.label, f"{letter} Values": self.text}
@@ -180,7 +192,7 @@ class Axis:
 def read_axis(
     p: StableDiffusionProcessing, option: AxisOption, text: str | None, chosen: Any, csv_mode: bool, keeps_random: bool
 ) -> Axis:
-    """An axis from the chosen values, where it has a menu and csv_mode is off; if there are none, from the typed text.
+    """Returns an axis of the chosen values, where it has a menu and csv_mode is off; if there are none, of the text.
 
     Seeds left to chance become random ones, unless keeps_random.
     """
@@ -203,6 +215,20 @@ class Place(NamedTuple):
     x: int
     y: int
     z: int
+
+
+@dataclass(frozen=True)
+class PlotSettings:
+    """What a plot takes from the settings. The names are those of the options. img_max_size_mp: megapixels."""
+
+    grid_format: str
+    grid_save: bool
+    img_max_size_mp: float
+
+    @classmethod
+    def from_opts(cls, options: Options) -> PlotSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{item.name: getattr(options, item.name) for item in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -231,7 +257,7 @@ class Plot:
         self.main_infotext = ""
 
     def places(self) -> list[Place]:
-        """All places, x counting fastest: the order of the result."""
+        """Returns all places, x counting fastest: the order of the result."""
         nx, ny, nz = (len(axis.values) for axis in self.axes)
         return [Place(ix, iy, iz) for iz in range(nz) for iy in range(ny) for ix in range(nx)]
 
@@ -245,7 +271,7 @@ class Plot:
         return [outer, first, second] if costs[first] > costs[second] else [outer, second, first]
 
     def planned_steps(self) -> int:
-        """Sampling steps of all cells together."""
+        """Returns the sampling steps of all cells together."""
         total = 0
         for place in self.places():
             given = {axis.option.label: axis.values[i] for axis, i in zip(self.axes, place, strict=True)}
@@ -270,7 +296,7 @@ class Plot:
         return self.result()
 
     def make_cell(self, place: Place) -> Processed:
-        """The job of one place; without pictures if it fails, or the plot was stopped."""
+        """Returns the job of one place; without images if it fails, or the plot was stopped."""
         if state.interrupted or state.stopping_generation:
             return Processed(self.p, [], self.p.seed, "")
         p = copy(self.p)
@@ -290,7 +316,7 @@ class Plot:
         return processed
 
     def seed_offset(self, place: Place) -> int:
-        """What is added to the seed so that it differs along the chosen axes."""
+        """Returns what is added to the seed so that it differs along the chosen axes."""
         offset, stride = 0, 1
         for axis, i, is_varied in zip(self.axes, place, self.options.vary_seeds, strict=True):
             if is_varied:
@@ -309,51 +335,52 @@ class Plot:
             self.main_infotext = infotext_of(p)
 
     def result(self) -> Processed:
-        """The result of the plot: based on the first cell's, with the grids before the pictures of the cells.
+        """Returns the result of the plot: based on the first cell's, with the grids before the images of the cells.
 
-        No pictures at all when no cell has one.
+        No images at all when no cell has one.
         """
         cells = [self.cells[place] for place in self.places()]
         if not any(cell.images for cell in cells):
             logger.warning("X/Y/Z plot: no cell has a picture")
             return Processed(self.p, [])
-        pictures = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
+        cell_images = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
 
         per_grid = len(cells) // len(self.axes[2].values)
-        grids = [self.grid(pictures[start : start + per_grid]) for start in range(0, len(cells), per_grid)]
+        grids = [self.grid(cell_images[start : start + per_grid]) for start in range(0, len(cells), per_grid)]
         result = copy(cells[0])
         result.index_of_first_image = 1
-        result.images = [self.main_grid(grids), *grids, *pictures]
+        result.images = [self.main_grid(grids), *grids, *cell_images]
         result.all_prompts = [cell.prompt for cell in (*cells[::per_grid], *cells)]
         result.all_seeds = [cell.seed for cell in (*cells[::per_grid], *cells)]
         cell_infotexts = [cell.infotexts[0] if cell.infotexts else "" for cell in cells]
         result.infotexts = [self.main_infotext, *self.grid_infotexts, *cell_infotexts]
-        if opts.grid_save:
-            self.save_grids(result, len(grids))
+        settings = PlotSettings.from_opts(shared.opts)
+        if settings.grid_save:
+            self.save_grids(result, len(grids), settings.grid_format)
         self.leave_out(result, len(grids))
         return result
 
-    def grid(self, pictures: list[Image.Image]) -> Image.Image:
-        """The grid of one value of z."""
+    def grid(self, cells: list[Image.Image]) -> Image.Image:
+        """Returns the grid of one value of z."""
         x, y, _ = self.axes
-        grid = images.image_grid(pictures, rows=len(y.values))
-        return self.annotated(grid, pictures, x.legend(self.p), y.legend(self.p), self.options.margin_size)
+        grid = images.image_grid(cells, rows=len(y.values))
+        return self.annotated(grid, cells, x.legend(self.p), y.legend(self.p), self.options.margin_size)
 
     def main_grid(self, grids: list[Image.Image]) -> Image.Image:
-        """The grids of all values of z side by side."""
+        """Returns the grids of all values of z side by side."""
         return self.annotated(images.image_grid(grids, rows=1), grids, self.axes[2].legend(self.p), [""], margin=0)
 
     def annotated(
         self, grid: Image.Image, cells: list[Image.Image], above: list[str], beside: list[str], margin: int
     ) -> Image.Image:
-        """A grid with texts above its columns and beside its rows; as it is without legends."""
+        """Returns a grid with texts above its columns and beside its rows; as it is without legends."""
         if not self.options.draw_legend:
             return grid
         width, height = (max(sizes) for sizes in zip(*(cell.size for cell in cells), strict=True))
         columns, rows = ([[images.GridAnnotation(text)] for text in texts] for texts in (above, beside))
         return images.draw_grid_annotations(grid, width, height, columns, rows, margin)
 
-    def save_grids(self, result: Processed, count: int) -> None:
+    def save_grids(self, result: Processed, count: int, extension: str) -> None:
         """Writes the main grid and, if they are wanted and several, those of the values of z."""
         for number in range(1 + count if count > 1 and self.options.include_sub_grids else 1):
             first_cell = max(number - 1, 0)
@@ -362,7 +389,7 @@ class Plot:
                 self.p.outpath_grids,
                 "xyz_grid",
                 info=result.infotexts[number],
-                extension=opts.grid_format,
+                extension=extension,
                 prompt=result.all_prompts[first_cell],
                 seed=result.all_seeds[first_cell],
                 grid=True,
@@ -370,7 +397,7 @@ class Plot:
             )
 
     def leave_out(self, result: Processed, count: int) -> None:
-        """Removes what is not to be returned. The texts of cells stay when their pictures go."""
+        """Removes what is not to be returned. The texts of cells stay when their images go."""
         if not self.options.include_lone_images:
             del result.images[1 + count :]
         if not self.options.include_sub_grids:
@@ -381,23 +408,25 @@ class Plot:
 
 
 def infotext_of(p: StableDiffusionProcessing) -> str:
+    """Returns the infotext of the first image of a job."""
     return processing.create_infotext(p, p.all_prompts, p.all_seeds, p.all_subseeds)
 
 
-def filled(pictures: list[Image.Image | None], size: tuple[int, int]) -> list[Image.Image]:
-    """The pictures, with blank ones, like the first where that is there, for None."""
-    first = pictures[0]
+def filled(cells: list[Image.Image | None], size: tuple[int, int]) -> list[Image.Image]:
+    """Returns the images, with blank ones, like the first where that is there, for None."""
+    first = cells[0]
     mode, size = ("P", size) if first is None else (first.mode, first.size)
-    return [Image.new(mode, size) if picture is None else picture for picture in pictures]
+    return [Image.new(mode, size) if cell is None else cell for cell in cells]
 
 
 def check_size(p: StableDiffusionProcessing, axes: tuple[Axis, ...]) -> None:
     """Raises InvalidInput for a plot that is larger than the setting img_max_size_mp."""
     cells = len(axes[0].values) * len(axes[1].values) * len(axes[2].values)
     megapixels = round(cells * p.width * p.height / 1_000_000)
-    if megapixels >= opts.img_max_size_mp:
+    limit = PlotSettings.from_opts(shared.opts).img_max_size_mp
+    if megapixels >= limit:
         raise errors.InvalidInput(
             f"the plot would have {megapixels} megapixels, and the setting img_max_size_mp allows less than "
-            f"{opts.img_max_size_mp}: take fewer values, or smaller pictures",
+            f"{limit}: take fewer values, or smaller pictures",
             field="script_args",
         )

@@ -25,12 +25,15 @@ return process_images(p)
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Custom code"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns whether --allow-code was given."""
         return cmd_opts.allow_code
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the editor, and the number of blanks before each line."""
         code = gr.Code(value=EXAMPLE, language="python", label="Python code", elem_id=self.elem_id("code"))
         indent_level = gr.Number(label="Indent level", value=2, precision=0, elem_id=self.elem_id("indent_level"))
         return [code, indent_level]
@@ -44,6 +47,7 @@ class Script(scripts.Script):
         displayed: dict[str, Any] = {"images_list": [], "seed": -1, "info": ""}
 
         def display(imgs: list[Image.Image], seed: int = -1, info: str = "") -> None:
+            """Keeps what the job shall return."""
             displayed.update(images_list=imgs, seed=seed, info=info)
 
         body = textwrap.indent(code, " " * max(int(indent_level), 1))

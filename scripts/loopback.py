@@ -25,12 +25,15 @@ MASKED_CONTENT_ORIGINAL = 1
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Loopback"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns whether the tab offers it: img2img does."""
         return is_img2img
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: loops, strength of the last loop, curve towards it, and what describes the image."""
         loops = gr.Slider(minimum=1, maximum=32, step=1, label="Loops", value=4, elem_id=self.elem_id("loops"))
         final_denoising_strength = gr.Slider(
             minimum=0,
@@ -54,6 +57,7 @@ class Script(scripts.Script):
         denoising_curve: str | None,
         append_interrogation: str | None,
     ) -> Processed:
+        """Runs the loops once for each batch; of several repetitions only the last image of each is returned."""
         fix_seed(p)
         p.extra_generation_params = {
             "Final denoising strength": final_denoising_strength,
@@ -65,20 +69,21 @@ class Script(scripts.Script):
         run = Loops(p, loops, final_denoising_strength, CURVES.get(denoising_curve, CURVES["Linear"]))
         run.append_interrogation = append_interrogation
 
-        pictures: list[Image.Image] = []
+        results: list[Image.Image] = []
         for repetition in range(repetitions):
             state.job = f"Repetition {repetition + 1} out of {repetitions}"
             made = run.repeat()
             if repetitions == 1:
-                pictures = made
+                results = made
             elif not (state.skipped or stopped()):
-                pictures += made[-1:]
+                results += made[-1:]
             if stopped():
                 break
-        return run.result(pictures)
+        return run.result(results)
 
 
 def stopped() -> bool:
+    """Returns whether the user stopped the job, now or after the current image."""
     return state.interrupted or state.stopping_generation
 
 
@@ -100,12 +105,13 @@ class Loops:
         self.info = ""
 
     def strength_of(self, loop: int) -> float:
+        """Returns the denoising strength of a loop, counted from 0; that of the job if there is one loop."""
         if self.loops == 1:
             return self.strength
         return self.strength + (self.final_strength - self.strength) * self.curve(loop / (self.loops - 1))
 
     def repeat(self) -> list[Image.Image]:
-        """Runs all loops once, unless skipped or stopped; returns the picture of each."""
+        """Runs all loops once, unless skipped or stopped; returns the image of each."""
         p = self.p
         p.init_images = self.init_images
         p.denoising_strength = self.strength
@@ -131,7 +137,7 @@ class Loops:
         return made
 
     def interrogated_prompt(self) -> str:
-        """The prompt of the job with a description of the current picture after it."""
+        """Returns the prompt of the job with a description of the current image after it."""
         image, text = self.p.init_images[0], ""
         if self.append_interrogation == "CLIP":
             text = shared.interrogator.interrogate(image)
@@ -139,11 +145,11 @@ class Loops:
             text = deepbooru.model.tag(image)
         return f"{self.prompt}, {text}" if self.prompt else text
 
-    def result(self, pictures: list[Image.Image]) -> Processed:
-        """The pictures, with a grid of them in a row first; all carry the infotext of the first loop."""
+    def result(self, results: list[Image.Image]) -> Processed:
+        """Returns the images, with a grid of them in a row first; all carry the infotext of the first loop."""
         p = self.p
-        if len(pictures) > 1:
-            grid = images.image_grid(pictures, rows=1)
+        if len(results) > 1:
+            grid = images.image_grid(results, rows=1)
             if opts.grid_save:
                 images.save_image(
                     grid,
@@ -157,5 +163,5 @@ class Loops:
                     p=p,
                 )
             if opts.return_grid:
-                pictures = [grid, *pictures]
-        return Processed(p, pictures, self.seed, self.info)
+                results = [grid, *results]
+        return Processed(p, results, self.seed, self.info)

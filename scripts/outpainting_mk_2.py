@@ -1,4 +1,4 @@
-"""Outpainting mk2: grows a picture side by side; what is inpainted there starts from noise in its colours and
+"""Outpainting mk2: grows an image side by side; what is inpainted there starts from noise in its colours and
 textures.
 """
 
@@ -31,16 +31,18 @@ class Growth:
 
     @property
     def is_horizontal(self) -> bool:
+        """Whether the image grows in width."""
         return self.side in ("left", "right")
 
     def grown(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Returns a size (width, height) after the step."""
         width, height = size
         return (width + self.pixels, height) if self.is_horizontal else (width, height + self.pixels)
 
     def kept_part(
         self, size: tuple[int, int], grown: tuple[int, int], border: tuple[int, int]
     ) -> tuple[int, int, int, int]:
-        """Rectangle of a canvas of this size that is not made anew: the old picture, less a border where it grows."""
+        """Returns the rectangle of a canvas that is not made anew: the old image, less a border where it grows."""
         n, (border_x, border_y) = self.pixels, border
         return (
             n + border_x if self.side == "left" else 0,
@@ -50,7 +52,7 @@ class Growth:
         )
 
     def near_edge(self, size: tuple[int, int], part: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Box of a part of a canvas that touches the side that grows."""
+        """Returns the box of a part of a canvas that touches the side that grows."""
         x = size[0] - part[0] if self.side == "right" else 0
         y = size[1] - part[1] if self.side == "down" else 0
         return (x, y, x + part[0], y + part[1])
@@ -58,12 +60,15 @@ class Growth:
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Outpainting mk2"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns whether the tab offers it: img2img does."""
         return is_img2img
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: pixels, blur of the mask, directions, and what the noise is like."""
         info = gr.HTML(
             "<p style='margin-bottom:0.75em'>Works best with many steps (80 or more), Euler a and a denoising strength "
             "of 0.8.</p>"
@@ -105,9 +110,10 @@ class Script(scripts.Script):
         noise_q: float,
         color_variation: float,
     ) -> Processed:
-        picture = p.init_images[0]
+        """Grows the image of the job, batch by batch, on one side after the other."""
+        source = p.init_images[0]
         wanted = Margins.on_sides(pixels, direction)
-        margins = wanted.fitted(*picture.size)
+        margins = wanted.fitted(*source.size)
         blur = (mask_blur if wanted.left or wanted.right else 0, mask_blur if wanted.up or wanted.down else 0)
         growths = [Growth(side, getattr(margins, side), blur) for side in SIDES if getattr(margins, side) > 0]
         p.mask_blur_x, p.mask_blur_y = blur[0] * 4, blur[1] * 4
@@ -118,17 +124,17 @@ class Script(scripts.Script):
         outpainting = Outpainting(p, noise_q, color_variation)
         batches, batch_size, p.n_iter = p.n_iter, p.batch_size, 1
         state.job_count = batches * len(growths)
-        pictures: list[Image.Image] = []
+        results: list[Image.Image] = []
         for _batch in range(batches):
-            grown = [picture] * batch_size
+            grown = [source] * batch_size
             for growth in growths:
                 grown = outpainting.grow(grown, growth)
-            pictures += grown
-        return outpainting.result(pictures)
+            results += grown
+        return outpainting.result(results)
 
 
 class Outpainting:
-    """The jobs that grow pictures. size: that of the form, which limits what one job makes anew."""
+    """The jobs that grow images. size: that of the form, which limits what one job makes anew."""
 
     def __init__(self, p: StableDiffusionProcessing, noise_q: float, color_variation: float):
         self.p = p
@@ -138,10 +144,10 @@ class Outpainting:
         self.seed: int | None = None
         self.info = ""
 
-    def grow(self, pictures: list[Image.Image], growth: Growth) -> list[Image.Image]:
-        """Grows all pictures of a batch on one side, in one job."""
+    def grow(self, sources: list[Image.Image], growth: Growth) -> list[Image.Image]:
+        """Grows all images of a batch on one side, in one job."""
         p = self.p
-        grown = growth.grown(pictures[0].size)
+        grown = growth.grown(sources[0].size)
         canvas_size = round_up(grown[0]), round_up(grown[1])
         if growth.is_horizontal:
             p.width, p.height = min(self.size[0], grown[0]), canvas_size[1]
@@ -149,10 +155,10 @@ class Outpainting:
             p.width, p.height = canvas_size[0], min(self.size[1], grown[1])
         box = growth.near_edge(canvas_size, (p.width, p.height))
         mask = mask_around(canvas_size, growth.kept_part(canvas_size, grown, growth.blur))
-        canvases = [self.filled_canvas(picture, growth, mask) for picture in pictures]
+        canvases = [self.filled_canvas(source, growth, mask) for source in sources]
 
         p.init_images = [canvas.crop(box) for canvas in canvases]
-        p.batch_size = len(pictures)
+        p.batch_size = len(sources)
         p.image_mask = mask.crop(box)
         border = (2 * growth.blur[0], 2 * growth.blur[1])
         p.latent_mask = mask_around((p.width, p.height), growth.kept_part((p.width, p.height), grown, border))
@@ -164,26 +170,26 @@ class Outpainting:
             canvas.paste(made, box[:2])
         return [canvas.crop((0, 0, *grown)) for canvas in canvases]
 
-    def filled_canvas(self, picture: Image.Image, growth: Growth, mask: Image.Image) -> Image.Image:
-        """The picture on a larger canvas whose new part is filled with noise like it."""
+    def filled_canvas(self, source: Image.Image, growth: Growth, mask: Image.Image) -> Image.Image:
+        """Returns the image on a larger canvas whose new part is filled with noise like it."""
         canvas = Image.new("RGB", mask.size)
         canvas.paste(
-            picture, (growth.pixels if growth.side == "left" else 0, growth.pixels if growth.side == "up" else 0)
+            source, (growth.pixels if growth.side == "left" else 0, growth.pixels if growth.side == "up" else 0)
         )
         pixels, mask_pixels = (np.asarray(image, dtype=np.float64) / 255 for image in (canvas, mask))
         filled = get_matched_noise(pixels, mask_pixels, self.noise_q, self.color_variation)
         return Image.fromarray(np.clip(filled * 255, 0, 255).astype(np.uint8))
 
-    def result(self, pictures: list[Image.Image]) -> Processed:
-        """Saves all pictures, and the grid of them, as the settings say."""
+    def result(self, results: list[Image.Image]) -> Processed:
+        """Saves all images, and the grid of them, as the settings say."""
         p = self.p
-        has_grid = len(pictures) > 1 or not opts.grid_only_if_multiple
-        grid = images.image_grid(pictures)
-        returned = [grid, *pictures] if opts.return_grid and has_grid else pictures
+        has_grid = len(results) > 1 or not opts.grid_only_if_multiple
+        grid = images.image_grid(results)
+        returned = [grid, *results] if opts.return_grid and has_grid else results
         if opts.samples_save:
-            for picture in pictures:
+            for image in results:
                 images.save_image(
-                    picture, p.outpath_samples, "", self.seed, p.prompt, opts.samples_format, info=self.info, p=p
+                    image, p.outpath_samples, "", self.seed, p.prompt, opts.samples_format, info=self.info, p=p
                 )
         if opts.grid_save and has_grid:
             images.save_image(

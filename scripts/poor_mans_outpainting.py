@@ -1,4 +1,4 @@
-"""Poor man's outpainting: grows a picture with plain inpainting, tile by tile, along its edges."""
+"""Poor man's outpainting: grows an image with plain inpainting, tile by tile, along its edges."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ class Tile:
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Poor man's outpainting"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns whether the tab offers it: img2img does."""
         return is_img2img
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: pixels, blur of the mask, what the new part starts from, and directions."""
         pixels = gr.Slider(
             label="Pixels to expand", minimum=8, maximum=256, step=8, value=128, elem_id=self.elem_id("pixels")
         )
@@ -59,14 +62,15 @@ class Script(scripts.Script):
         inpainting_fill: Any,
         direction: list[str] | str,
     ) -> Processed:
+        """Grows the image of the job: tiles that touch the new part are inpainted."""
         p.mask_blur = int(mask_blur) * 2
         p.inpainting_fill = inpainting_fill
         p.inpaint_full_res = False
-        picture = p.init_images[0]
+        source = p.init_images[0]
         wanted = Margins.on_sides(pixels, direction)
-        margins = wanted.fitted(*picture.size)
-        canvas = Image.new("RGB", wanted.target(*picture.size))
-        canvas.paste(picture, (margins.left, margins.up))
+        margins = wanted.fitted(*source.size)
+        canvas = Image.new("RGB", wanted.target(*source.size))
+        canvas.paste(source, (margins.left, margins.up))
         mask = mask_around(canvas.size, kept_part(canvas.size, margins, int(mask_blur) * 2), "L")
         latent_mask = mask_around(canvas.size, kept_part(canvas.size, margins, int(mask_blur) // 2), "L")
 
@@ -84,7 +88,7 @@ class Script(scripts.Script):
 
 
 def kept_part(size: tuple[int, int], margins: Margins, border: int) -> tuple[int, int, int, int]:
-    """Where the old picture is, less a border on the sides that grow."""
+    """Returns where the old image is, less a border on the sides that grow."""
     return (
         margins.left + (border if margins.left > 0 else 0),
         margins.up + (border if margins.up > 0 else 0),
@@ -96,7 +100,7 @@ def kept_part(size: tuple[int, int], margins: Margins, border: int) -> tuple[int
 def new_tiles(
     grid: images.Grid, masks: images.Grid, latent_masks: images.Grid, old: tuple[int, int, int, int]
 ) -> list[Tile]:
-    """The tiles that do not lie wholly in the old picture, row by row."""
+    """Returns the tiles that do not lie wholly in the old image, row by row."""
     tiles = []
     for (y, height, row), (_, _, mask_row), (_, _, latent_row) in zip(
         grid.tiles, masks.tiles, latent_masks.tiles, strict=True
@@ -126,6 +130,6 @@ def make_anew(p: StableDiffusionProcessing, tiles: list[Tile]) -> tuple[int | No
         p.seed = processed.seed + 1
         made += processed.images
     made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))
-    for tile, picture in zip(tiles, made, strict=False):
-        tile.cell[2] = picture
+    for tile, image in zip(tiles, made, strict=False):
+        tile.cell[2] = image
     return seed, info

@@ -1,4 +1,4 @@
-"""face: postprocessing script "Auto-sized crop": crops to the allowed size that suits a picture's shape best."""
+"""face: postprocessing script "Auto-sized crop": crops to the allowed size that suits an image's shape best."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPLANATION = (
 
 
 def center_crop(image: Image.Image, w: int, h: int) -> Image.Image:
-    """Return the largest part of that shape in the middle of an image, resized to w x h."""
+    """Returns the largest part of that shape in the middle of an image, resized to w x h."""
     if image.height / h < image.width / w:
         margin = (image.width - w * image.height / h) / 2
         box = (margin, 0, image.width - margin, image.height)
@@ -34,12 +34,13 @@ def center_crop(image: Image.Image, w: int, h: int) -> Image.Image:
 def multicrop_pic(
     image: Image.Image, mindim: int, maxdim: int, minarea: int, maxarea: int, objective: str, threshold: float
 ) -> Image.Image | None:
-    """Return the image cropped to the best size, None if no size is allowed.
+    """Returns the image cropped to the best size, None if no size is allowed.
 
     mindim, maxdim: bounds of the sides, pixels. minarea, maxarea: of the area. threshold: of the error in shape, 0..1.
     """
 
     def error(w: int, h: int) -> float:
+        """Returns how far the shape w x h is from that of the image, 0..1."""
         quotient = (image.width / image.height) / (w / h)
         return 1 - min(quotient, 1 / quotient)
 
@@ -59,6 +60,7 @@ class ScriptPostprocessingAutosizedCrop(scripts_postprocessing.ScriptPostprocess
     order = 4020
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="Auto-sized crop") as enable:
             gr.Markdown(EXPLANATION)
             with gr.Row():
@@ -116,5 +118,6 @@ class ScriptPostprocessingAutosizedCrop(scripts_postprocessing.ScriptPostprocess
         objective: str,
         threshold: float,
     ) -> None:
+        """Crops the image; it stays as it is if no size is allowed."""
         if enable:
             pp.image = multicrop_pic(pp.image, mindim, maxdim, minarea, maxarea, objective, threshold) or pp.image

@@ -1,4 +1,4 @@
-"""face: postprocessing script "Caption": describes a picture in a text file beside it."""
+"""face: postprocessing script "Caption": describes an image in a text file beside it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class ScriptPostprocessingCaption(scripts_postprocessing.ScriptPostprocessing):
     order = 4040
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="Caption") as enable:
             option = gr.CheckboxGroup(
                 [DEEPBOORU, BLIP], value=[DEEPBOORU], show_label=False, elem_id="postprocess_caption_option"
@@ -26,6 +27,7 @@ class ScriptPostprocessingCaption(scripts_postprocessing.ScriptPostprocessing):
         return {"enable": enable, "option": option}
 
     def process(self, pp: PostprocessedImage, enable: bool, option: Sequence[str]) -> None:
+        """Adds the descriptions of the chosen models to the caption."""
         if not enable:
             return
         captions = [pp.caption]

@@ -18,6 +18,7 @@ class ScriptPostprocessingCodeFormer(scripts_postprocessing.ScriptPostprocessing
     order = 3000
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="CodeFormer") as enable, gr.Row():
             visibility = gr.Slider(
                 0.0, 1.0, 1.0, step=0.001, label="Visibility", elem_id="extras_codeformer_visibility"
@@ -35,6 +36,7 @@ class ScriptPostprocessingCodeFormer(scripts_postprocessing.ScriptPostprocessing
     def process(
         self, pp: PostprocessedImage, enable: bool, codeformer_visibility: float, codeformer_weight: float
     ) -> None:
+        """Restores the faces, and blends the result with the image by the visibility, 0..1."""
         if not enable or codeformer_visibility == 0:
             return
         source = pp.image.convert("RGB")

@@ -1,4 +1,4 @@
-"""face: postprocessing script "Create flipped copies": adds mirrored versions of a picture."""
+"""face: postprocessing script "Create flipped copies": adds mirrored versions of an image."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class ScriptPostprocessingCreateFlippedCopies(scripts_postprocessing.ScriptPostp
     order = 4030
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="Create flipped copies") as enable, gr.Row():
             option = gr.CheckboxGroup(
                 list(FLIPS), value=["Horizontal"], show_label=False, elem_id="postprocess_flip_option"
@@ -31,5 +32,6 @@ class ScriptPostprocessingCreateFlippedCopies(scripts_postprocessing.ScriptPostp
         return {"enable": enable, "option": option}
 
     def process(self, pp: PostprocessedImage, enable: bool, option: Sequence[str]) -> None:
+        """Adds the chosen copies."""
         if enable:
             pp.extra_images += [flip(pp.image) for name, flip in FLIPS.items() if name in option]

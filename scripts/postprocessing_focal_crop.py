@@ -1,4 +1,4 @@
-"""face: postprocessing script "Auto focal point crop": crops to the target size around what the picture is about."""
+"""face: postprocessing script "Auto focal point crop": crops to the target size around what the image is about."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class ScriptPostprocessingFocalCrop(scripts_postprocessing.ScriptPostprocessing)
     order = 4010
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="Auto focal point crop") as enable:
             face_weight = gr.Slider(
                 0.0,
@@ -60,6 +61,7 @@ class ScriptPostprocessingFocalCrop(scripts_postprocessing.ScriptPostprocessing)
         edges_weight: float,
         debug: bool,
     ) -> None:
+        """Crops the image to the target size, where there is one; debug adds it with the focal points drawn in."""
         if not enable or not pp.shared.target_width or not pp.shared.target_height:
             return
         settings = autocrop.Settings(
@@ -78,7 +80,7 @@ class ScriptPostprocessingFocalCrop(scripts_postprocessing.ScriptPostprocessing)
 
 
 def face_detector() -> str | None:
-    """Return the file of the face detector, or None, with a report, if it can't be had: faces then play no part."""
+    """Returns the file of the face detector, or None, with a report, if it can't be had: faces then play no part."""
     try:
         return autocrop.download_and_cache_models()
     except errors.NotFound:

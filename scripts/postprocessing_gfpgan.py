@@ -18,11 +18,13 @@ class ScriptPostprocessingGfpGan(scripts_postprocessing.ScriptPostprocessing):
     order = 2000
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="GFPGAN") as enable:
             visibility = gr.Slider(0.0, 1.0, 1.0, step=0.001, label="Visibility", elem_id="extras_gfpgan_visibility")
         return {"enable": enable, "gfpgan_visibility": visibility}
 
     def process(self, pp: PostprocessedImage, enable: bool, gfpgan_visibility: float) -> None:
+        """Restores the faces, and blends the result with the image by the visibility, 0..1."""
         if not enable or gfpgan_visibility == 0:
             return
         source = pp.image.convert("RGB")

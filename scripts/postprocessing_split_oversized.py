@@ -1,4 +1,4 @@
-"""face: postprocessing script "Split oversized images": cuts a long picture into overlapping pieces."""
+"""face: postprocessing script "Split oversized images": cuts a long image into overlapping pieces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from modules.ui_components import InputAccordion
 
 
 def split_pic(image: Image.Image, is_tall: bool, width: int, height: int, overlap_ratio: float) -> list[Image.Image]:
-    """Return pieces of width x height along the long side of an image, neighbours sharing at least overlap_ratio."""
+    """Returns pieces of width x height along the long side of an image, neighbours sharing at least overlap_ratio."""
     side, piece = (width, height) if is_tall else (height, width)
     length = image.height * side // image.width if is_tall else image.width * side // image.height
     image = image.resize((width, length) if is_tall else (length, height))
@@ -32,6 +32,7 @@ class ScriptPostprocessingSplitOversized(scripts_postprocessing.ScriptPostproces
     order = 4000
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         with InputAccordion(False, label="Split oversized images") as enable, gr.Row():
             threshold = gr.Slider(0.0, 1.0, 0.5, step=0.05, label="Threshold", elem_id="postprocess_split_threshold")
             overlap_ratio = gr.Slider(
@@ -40,6 +41,7 @@ class ScriptPostprocessingSplitOversized(scripts_postprocessing.ScriptPostproces
         return {"enable": enable, "split_threshold": threshold, "overlap_ratio": overlap_ratio}
 
     def process(self, pp: PostprocessedImage, enable: bool, split_threshold: float, overlap_ratio: float) -> None:
+        """Cuts the image, if its shape differs enough from that of the target size; later pieces are extra images."""
         width, height = pp.shared.target_width, pp.shared.target_height
         if not enable or not width or not height:
             return

@@ -15,14 +15,14 @@ from modules.upscaler import UpscalerData
 
 SCALE_BY, SCALE_TO = range(2)
 
-# Results by what they depend on; the oldest goes first. Pictures come back when only a later script's controls changed.
+# Results by what they depend on; the oldest goes first. Images come back when only a later script's controls changed.
 upscale_cache: dict[tuple, Image.Image] = {}
 
 switch_values_symbol = "\u21c5"  # ⇅
 
 
 def limit_size_by_one_dimention(w: int, h: int, limit: int) -> tuple[int, int]:
-    """Return the size w x h scaled down until its longer side is at most limit."""
+    """Returns the size w x h scaled down until its longer side is at most limit."""
     if h > w and h > limit:
         return int(limit * w // h), int(limit)
     if w > limit:
@@ -31,7 +31,7 @@ def limit_size_by_one_dimention(w: int, h: int, limit: int) -> tuple[int, int]:
 
 
 def find_upscaler(name: str | None, field: str) -> UpscalerData | None:
-    """Return the upscaler of that name, None for "None"; raises NotFound for an unknown one."""
+    """Returns the upscaler of that name, None for "None"; raises NotFound for an unknown one."""
     if name is None or name == "None":
         return None
     for upscaler in shared.sd_upscalers:
@@ -45,6 +45,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
     order = 1000
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         mode = gr.Number(value=SCALE_BY, visible=False)
         names = [upscaler.name for upscaler in shared.sd_upscalers]
         first = names[0] if names else None
@@ -110,7 +111,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
         upscale_to_height: int,
         upscale_crop: bool,
     ) -> Image.Image:
-        """Return the image enlarged by a factor (mode 0) or to a size (mode 1), and note in info what was done."""
+        """Returns the image enlarged by a factor (mode 0) or to a size (mode 1), and notes in info what was done."""
         if upscale_mode == SCALE_TO:
             upscale_by = max(upscale_to_width / image.width, upscale_to_height / image.height)
             info["Postprocess upscale to"] = f"{upscale_to_width}x{upscale_to_height}"
@@ -161,6 +162,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
         upscaler_2_name: str | None = None,
         upscaler_2_visibility: float = 0.0,
     ) -> None:
+        """Tells later scripts the size that the image is going to have."""
         if upscale_mode == SCALE_TO:
             pp.shared.target_width, pp.shared.target_height = upscale_to_width, upscale_to_height
         else:
@@ -182,6 +184,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
         upscaler_2_name: str | None = None,
         upscaler_2_visibility: float = 0.0,
     ) -> None:
+        """Enlarges the image, by a blend of two upscalers if a second one is visible."""
         if not upscale_enabled:
             return
         first = find_upscaler(upscaler_1_name, "upscaler_1")
@@ -199,6 +202,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
         pp.image = image
 
     def image_changed(self) -> None:
+        """Forgets what was enlarged."""
         upscale_cache.clear()
 
 
@@ -207,6 +211,7 @@ class ScriptPostprocessingUpscaleSimple(ScriptPostprocessingUpscale):
     order = 900
 
     def ui(self) -> dict[str, Any]:
+        """Makes the controls, and returns them by the names of the arguments of `process`."""
         names = [upscaler.name for upscaler in shared.sd_upscalers]
         with FormRow():
             upscaler_name = gr.Dropdown(names, value=names[0] if names else None, label="Upscaler")
@@ -216,10 +221,12 @@ class ScriptPostprocessingUpscaleSimple(ScriptPostprocessingUpscale):
     def process_firstpass(
         self, pp: PostprocessedImage, upscale_by: float = 2.0, upscaler_name: str | None = None
     ) -> None:
+        """Tells later scripts the size that the image is going to have."""
         pp.shared.target_width = int(pp.image.width * upscale_by)
         pp.shared.target_height = int(pp.image.height * upscale_by)
 
     def process(self, pp: PostprocessedImage, upscale_by: float = 2.0, upscaler_name: str | None = None) -> None:
+        """Enlarges the image by a factor."""
         upscaler = find_upscaler(upscaler_name, "upscaler_name")
         if upscaler is None:
             return
@@ -228,18 +235,19 @@ class ScriptPostprocessingUpscaleSimple(ScriptPostprocessingUpscale):
 
 
 def centre_on_canvas(image: Image.Image, width: int, height: int) -> Image.Image:
-    """Return the middle of image on a black canvas, RGB."""
+    """Returns the middle of image on a black canvas, RGB."""
     canvas = Image.new("RGB", (width, height))
     canvas.paste(image, box=(width // 2 - image.width // 2, height // 2 - image.height // 2))
     return canvas
 
 
 def swap(width: int, height: int) -> tuple[int, int]:
+    """Returns width and height exchanged."""
     return height, width
 
 
 def factor_in_name(upscaler_name: str | None) -> Any:
-    """Return the factor in a model's name for the Resize slider, if the setting asks for it."""
+    """Returns the factor in a model's name for the Resize slider, if the setting asks for it."""
     if not shared.opts.set_scale_by_when_changing_upscaler:
         return gr.skip()
     factor = re.search(r"(\d)[xX]|[xX](\d)", upscaler_name or "")

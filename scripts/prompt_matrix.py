@@ -1,4 +1,4 @@
-"""Prompt matrix: one picture for every choice of the optional parts of a prompt, which stand between | signs."""
+"""Prompt matrix: one image for every choice of the optional parts of a prompt, which stand between | signs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ DELIMITERS = {"comma": ", ", "space": " "}
 
 
 def combinations(prompt: str, delimiter: str, put_at_start: bool) -> list[str]:
-    """All prompts that a prompt with optional parts stands for; bit n of a prompt's place says whether part n + 1 is
-    in it.
+    """Returns all prompts that a prompt with optional parts stands for.
+
+    Bit n of a prompt's place says whether part n + 1 is in it.
     """
     fixed, *optional = prompt.split("|")
     prompts = []
@@ -28,9 +29,11 @@ def combinations(prompt: str, delimiter: str, put_at_start: bool) -> list[str]:
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Prompt matrix"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: place, seeds, which prompt, what joins the parts, and margins of the grid."""
         gr.HTML("<br />")
         with gr.Row():
             with gr.Column():
@@ -73,6 +76,7 @@ class Script(scripts.Script):
         variations_delimiter: str,
         margin_size: int,
     ) -> Processed:
+        """Makes an image for each combination, and the grid of them. Raises InvalidInput for an unknown choice."""
         field = {"positive": "prompt", "negative": "negative_prompt"}.get(prompt_type)
         if field is None:
             raise errors.InvalidInput(f"Unknown prompt type {prompt_type}: positive or negative", field="script_args")
@@ -96,11 +100,12 @@ class Script(scripts.Script):
 
 
 def first(prompt: str | list[str]) -> str:
+    """Returns a prompt, the first of several."""
     return prompt[0] if isinstance(prompt, list) else prompt
 
 
 def add_grid(p: StableDiffusionProcessing, processed: Processed, prompt: str, margin_size: int) -> None:
-    """Puts the grid of all pictures, with the parts of the prompt around it, before them."""
+    """Puts the grid of all images, with the parts of the prompt around it, before them."""
     parts = prompt.split("|")
     grid = images.image_grid(processed.images, p.batch_size, rows=2 ** ((len(parts) - 1) // 2))
     grid = images.draw_prompt_matrix(grid, *processed.images[0].size, parts, margin_size)

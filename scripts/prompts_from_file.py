@@ -16,6 +16,7 @@ from modules.shared import state
 
 
 def read_checkpoint(text: str) -> str:
+    """Returns the name of the checkpoint that fits text best; raises ValueError if there is none."""
     info = sd_models.get_closet_checkpoint_match(text)
     if info is None:
         raise ValueError(f"Unknown checkpoint: {text}")
@@ -23,14 +24,17 @@ def read_checkpoint(text: str) -> str:
 
 
 def read_sampler(text: str) -> str | None:
+    """Returns the name of the sampler that text means, in any letter case, or None."""
     return sd_samplers.samplers_map.get(text.lower())
 
 
 def read_styles(text: str) -> list[str]:
+    """Returns the style names that commas part."""
     return [style.strip() for style in text.split(",")]
 
 
 def read_boolean(text: str) -> bool:
+    """Returns whether text is "true"."""
     return text == "true"
 
 
@@ -67,7 +71,7 @@ LONG_OPTIONS = ("prompt", "negative_prompt")
 
 
 def cmdargs(line: str) -> dict[str, Any]:
-    """What a line of options sets. Raises ValueError for one that is no list of known options with values."""
+    """Returns what a line of options sets. Raises ValueError for one that is no list of known options with values."""
     words = shlex.split(line)
     values: dict[str, Any] = {}
     while words:
@@ -85,7 +89,7 @@ def cmdargs(line: str) -> dict[str, Any]:
 
 
 def read_line(line: str) -> dict[str, Any]:
-    """What a line sets; one that cannot be read as options is a prompt as it stands."""
+    """Returns what a line sets; one that cannot be read as options is a prompt as it stands."""
     if "--" in line:
         try:
             return cmdargs(line)
@@ -103,14 +107,17 @@ def load_prompt_file(file: bytes | None) -> tuple[None, Any]:
 
 
 def fitting_height(text: str) -> Any:
+    """Returns the update that makes the text box high for several lines."""
     return gr.update(lines=7 if "\n" in text else 2)
 
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Prompts from file or textbox"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: seeds of lines, where their prompts go, the lines, and an upload for them."""
         checkbox_iterate = gr.Checkbox(
             label="Iterate seed every line", value=False, elem_id=self.elem_id("checkbox_iterate")
         )
@@ -136,6 +143,7 @@ class Script(scripts.Script):
         prompt_position: str,
         prompt_txt: str,
     ) -> Processed:
+        """Runs a job for each line, unless stopped, and returns the images of all."""
         lines = [line.strip() for line in prompt_txt.splitlines()]
         jobs = [read_line(line) for line in lines if line]
         p.do_not_save_grid = True
@@ -160,7 +168,7 @@ class Script(scripts.Script):
 def job_of_line(
     p: StableDiffusionProcessing, values: dict[str, Any], prompt_position: str
 ) -> StableDiffusionProcessing:
-    """A copy of the job with what a line sets; its prompts are joined to those of the job."""
+    """Returns a copy of the job with what a line sets; its prompts are joined to those of the job."""
     job = copy(p)
     for name, value in values.items():
         if name == "sd_model":

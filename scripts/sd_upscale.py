@@ -1,4 +1,4 @@
-"""SD upscale: enlarges a picture and makes it anew in overlapping tiles of the job's size."""
+"""SD upscale: enlarges an image and makes it anew in overlapping tiles of the job's size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from modules.upscaler import UpscalerData
 
 
 def find_upscaler(index: int | str) -> UpscalerData:
-    """The upscaler at a place of the list, or with a name in any letter case. Raises InvalidInput if there is none."""
+    """Returns the upscaler at a place of the list, or of a name in any letter case; raises InvalidInput without one."""
     if isinstance(index, str):
         found = [upscaler for upscaler in shared.sd_upscalers if upscaler.name.lower() == index.lower()]
     else:
@@ -27,12 +27,15 @@ def find_upscaler(index: int | str) -> UpscalerData:
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "SD upscale"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns whether the tab offers it: img2img does."""
         return is_img2img
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: overlap of tiles, upscaler, factor."""
         names = [upscaler.name for upscaler in shared.sd_upscalers]
         info = gr.HTML(
             "<p style='margin-bottom:0.75em'>Enlarges the picture by the factor; tiles get width and height above.</p>"
@@ -65,6 +68,7 @@ class Script(scripts.Script):
         upscaler_index: int | str,
         scale_factor: float,
     ) -> Processed:
+        """Enlarges the image of the job and makes it anew."""
         fix_seed(p)
         upscaler = find_upscaler(upscaler_index)
         p.extra_generation_params["SD upscale overlap"] = overlap
@@ -102,8 +106,8 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
             p.seed = processed.seed + 1
             made += processed.images
         made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))  # where it was interrupted
-        for tile, picture in zip(tiles, made, strict=False):
-            tile[2] = picture
+        for tile, image in zip(tiles, made, strict=False):
+            tile[2] = image
         combined = images.combine_grid(grid)
         results.append(combined)
         if opts.samples_save:

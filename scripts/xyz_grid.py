@@ -1,4 +1,4 @@
-"""X/Y/Z plot: a grid of pictures in which up to three values of a job vary. Here are its axes and its controls.
+"""X/Y/Z plot: a grid of images in which up to three values of a job vary. Here are its axes and its controls.
 
 An axis is a row of `axis_options`; extensions append theirs.
 """
@@ -43,6 +43,7 @@ def apply_field(field: str) -> Apply:
     """Sets an attribute of the job."""
 
     def apply(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
+        """Sets the attribute to x."""
         setattr(p, field, x)
 
     return apply
@@ -52,16 +53,18 @@ def apply_override(field: str, boolean: bool = False) -> Apply:
     """Sets a setting of the job; boolean: the value is the text "true", in any letter case, or anything else."""
 
     def apply(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
+        """Overrides the setting by x."""
         p.override_settings[field] = x.lower() == "true" if boolean else x
 
     return apply
 
 
 def do_nothing(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
-    pass
+    """Changes nothing."""
 
 
 def apply_prompt(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Replaces the first value of the axis by x in both prompts. Raises InvalidInput if neither has it."""
     if xs[0] not in p.prompt and xs[0] not in p.negative_prompt:
         raise errors.InvalidInput(
             f"Prompt S/R did not find {xs[0]} in prompt or negative prompt; begin with a text that is there",
@@ -84,10 +87,12 @@ def apply_order(p: StableDiffusionProcessing, x: Sequence[str], xs: list[Sequenc
 
 
 def apply_checkpoint(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Chooses the checkpoint whose name fits x best."""
     p.override_settings["sd_model_checkpoint"] = find_checkpoint(x).name
 
 
 def apply_size(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Sets the size from a text like 512x768; any other is reported and changes nothing."""
     width, _, height = x.partition("x")
     try:
         p.width, p.height = int(width), int(height)
@@ -96,6 +101,7 @@ def apply_size(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
 
 
 def find_vae(name: str) -> str:
+    """Returns the VAE file of this name, in any letter case; Automatic, with a report, if there is none."""
     if name.strip().lower() in ("auto", "automatic"):
         return "Automatic"
     if name.strip().lower() == "none":
@@ -107,18 +113,22 @@ def find_vae(name: str) -> str:
 
 
 def apply_vae(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Chooses the VAE of the name x."""
     p.override_settings["sd_vae"] = find_vae(x)
 
 
 def apply_styles(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Adds the styles that x names, parted by commas."""
     p.styles.extend(x.split(","))
 
 
 def apply_uni_pc_order(p: StableDiffusionProcessing, x: int, xs: list[int]) -> None:
+    """Sets the order of UniPC, which has to be lower than the number of steps."""
     p.override_settings["uni_pc_order"] = min(x, p.steps - 1)
 
 
 def apply_face_restore(p: StableDiffusionProcessing, opt: str, x: Any) -> None:
+    """Chooses a face restorer by its name, or the one of the settings by "true", "yes", "y", "1"; else none."""
     restorers = {"codeformer": "CodeFormer", "gfpgan": "GFPGAN"}
     if opt.lower() in restorers:
         p.face_restoration_model = restorers[opt.lower()]
@@ -126,7 +136,7 @@ def apply_face_restore(p: StableDiffusionProcessing, opt: str, x: Any) -> None:
 
 
 def find_checkpoint(name: str) -> sd_models.CheckpointInfo:
-    """The checkpoint that fits a name best; raises InvalidInput if there is none."""
+    """Returns the checkpoint that fits a name best; raises InvalidInput if there is none."""
     info = sd_models.get_closet_checkpoint_match(name)
     if info is None:
         raise errors.InvalidInput(f"Unknown checkpoint: {name}", field="script_args")
@@ -134,17 +144,20 @@ def find_checkpoint(name: str) -> sd_models.CheckpointInfo:
 
 
 def confirm_samplers(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    """Raises InvalidInput for a name that no sampler has."""
     for x in xs:
         if x.lower() not in sd_samplers.samplers_map:
             raise errors.InvalidInput(f"Unknown sampler: {x}", field="script_args")
 
 
 def confirm_checkpoints(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    """Raises InvalidInput for a name that fits no checkpoint."""
     for x in xs:
         find_checkpoint(x)
 
 
 def confirm_checkpoints_or_none(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    """Raises InvalidInput for a name that fits no checkpoint and does not mean none either."""
     confirm_checkpoints(p, [x for x in xs if x not in (None, "", "None", "none")])
 
 
@@ -152,6 +165,7 @@ def confirm_range(min_val: float, max_val: float, axis_label: str) -> Confirm:
     """Refuses values outside of min_val..max_val."""
 
     def confirm(p: StableDiffusionProcessing, xs: list[float]) -> None:
+        """Raises InvalidInput for a value outside of the range."""
         for x in xs:
             if not min_val <= x <= max_val:
                 raise errors.InvalidInput(
@@ -162,21 +176,27 @@ def confirm_range(min_val: float, max_val: float, axis_label: str) -> Confirm:
 
 
 def boolean_choice(reverse: bool = False) -> Callable[[], list[str]]:
+    """Returns what lists the texts True and False, the other way round if reverse."""
+
     def choices() -> list[str]:
+        """Returns the two texts."""
         return ["False", "True"] if reverse else ["True", "False"]
 
     return choices
 
 
 def checkpoint_choices() -> list[str]:
+    """Returns the titles of all checkpoints by name."""
     return sorted(sd_models.checkpoints_list, key=str.casefold)
 
 
 def sampler_choices() -> list[str]:
+    """Returns the names of the samplers that the settings do not hide."""
     return [sampler.name for sampler in sd_samplers.samplers if sampler.name not in opts.hide_samplers]
 
 
 def hires_upscaler_choices() -> list[str]:
+    """Returns the names of what can enlarge latents or images between the passes."""
     return [*shared.latent_upscale_modes, *(upscaler.name for upscaler in shared.sd_upscalers)]
 
 
@@ -299,9 +319,11 @@ class AxisControls:
 
 class Script(scripts.Script):
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return TITLE
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls: what each axis varies and its values, and what is made of the cells."""
         self.current_axis_options = [option for option in axis_options if option.is_img2img in (None, is_img2img)]
         with gr.Row(), gr.Column(scale=19):
             axes = [self.axis_row(letter) for letter in "XYZ"]
@@ -350,6 +372,7 @@ class Script(scripts.Script):
         ]
 
     def axis_row(self, letter: str) -> AxisControls:
+        """Makes the controls of an axis."""
         name = letter.lower()
         labels = [option.label for option in self.current_axis_options]
         with gr.Row():
@@ -375,6 +398,7 @@ class Script(scripts.Script):
             )
 
     def vary_seeds_box(self, letter: str) -> gr.Checkbox:
+        """Makes the checkbox for seeds that differ along an axis."""
         return gr.Checkbox(
             label=f"Vary seeds for {letter}",
             value=False,
@@ -384,6 +408,7 @@ class Script(scripts.Script):
         )
 
     def swap_button(self, first: AxisControls, second: AxisControls) -> None:
+        """Makes the button that exchanges what two axes vary."""
         letters = first.letter + second.letter
         button = gr.Button(
             value=f"Swap {first.letter}/{second.letter} axes", elem_id=f"{letters.lower()}_grid_swap_axes_button"
@@ -393,7 +418,7 @@ class Script(scripts.Script):
         button.click(fn=self.swapped, inputs=one + other, outputs=other + one)
 
     def swapped(self, *values: Any) -> list[Any]:
-        """Values of two axes, with their types, which arrive as numbers, as labels."""
+        """Returns values of two axes, with their types, which arrive as numbers, as labels."""
         labelled = list(values)
         for place in (0, 3):
             labelled[place] = self.current_axis_options[values[place] or 0].label
@@ -411,27 +436,22 @@ class Script(scripts.Script):
     def shown_values(
         self, axis_type: int | None, text: str, chosen: list[str] | None, csv_mode: bool
     ) -> tuple[Any, Any, Any]:
-        """Updates for fill button, text and menu; values go over from text to menu and back. What stays as it is comes
-        without a value, as the user may be typing by now.
+        """Returns updates for fill button, text and menu; values go over from text to menu and back.
+
+        What stays as it is comes without a value, as the user may be typing by now.
         """
         option = self.current_axis_options[axis_type or 0]
         choices = option.choices() if option.choices is not None else []
         has_menu = bool(choices) and not csv_mode
-        new_text, new_chosen = text, [value for value in chosen or [] if value in choices]
-        if has_menu and text:
-            new_text, new_chosen = "", [value for value in csv_string_to_list_strip(text) if value in choices]
-        elif csv_mode and chosen:
-            new_text, new_chosen = list_to_csv_string(new_chosen), []
-        text_value = {} if new_text == text else {"value": new_text}
-        chosen_value = {} if new_chosen == (chosen or []) else {"value": new_chosen}
+        new_text, new_chosen = moved_values(text, chosen or [], choices, csv_mode)
         return (
             gr.update(visible=bool(choices)),
-            gr.update(visible=not has_menu, **text_value),
-            gr.update(visible=has_menu, choices=choices, **chosen_value),
+            gr.update(visible=not has_menu, **changed_value(text, new_text)),
+            gr.update(visible=has_menu, choices=choices, **changed_value(chosen or [], new_chosen)),
         )
 
     def all_values(self, axis_type: int | None, csv_mode: bool) -> tuple[Any, Any]:
-        """Updates for text and menu: everything the axis can be."""
+        """Returns updates for text and menu: everything the axis can be."""
         option = self.current_axis_options[axis_type or 0]
         if option.choices is None:
             return gr.update(), gr.update()
@@ -439,7 +459,7 @@ class Script(scripts.Script):
         return (list_to_csv_string(choices), gr.update()) if csv_mode else (gr.update(), choices)
 
     def axis_option(self, axis_type: int | None) -> AxisOption:
-        """What an entry of the type menus varies, the first for none. Raises InvalidInput if there is none."""
+        """Returns what an entry of the type menus varies, the first for none. Raises InvalidInput if there is none."""
         try:
             return self.current_axis_options[axis_type or 0]
         except IndexError as e:
@@ -470,6 +490,7 @@ class Script(scripts.Script):
         margin_size: int,
         csv_mode: bool,
     ) -> Processed:
+        """Makes the plot, and afterwards loads again what the settings choose, because cells may have changed it."""
         if not no_fixed_seeds:
             fix_seed(p)
         if not opts.return_grid:
@@ -498,8 +519,23 @@ class Script(scripts.Script):
             sd_vae.reload_vae_weights()
 
 
+def moved_values(text: str, chosen: list[str], choices: list[str], csv_mode: bool) -> tuple[str, list[str]]:
+    """Returns text and chosen values of an axis as they are where the other of the two is shown from now on."""
+    known = [value for value in chosen if value in choices]
+    if csv_mode:
+        return (list_to_csv_string(known), []) if chosen else (text, known)
+    if choices and text:
+        return "", [value for value in csv_string_to_list_strip(text) if value in choices]
+    return text, known
+
+
+def changed_value(old: Any, new: Any) -> dict[str, Any]:
+    """Returns the part of an update that gives a control its value; none where that stays."""
+    return {} if new == old else {"value": new}
+
+
 def pasted_fields(axis: AxisControls) -> list[tuple[Any, Any]]:
-    """What an infotext fills in of an axis."""
+    """Returns what an infotext fills in of an axis."""
     key = f"{axis.letter} Values"
     return [
         (axis.type, f"{axis.letter} Type"),

@@ -1,4 +1,4 @@
-"""The maths of soft inpainting: blending latents so that contrast survives, and finding what of a picture has changed.
+"""The maths of soft inpainting: blending latents so that contrast survives, and finding what of an image has changed.
 
 Latents are (B, C, h, w), maps of latent cells (h, w).
 """
@@ -34,12 +34,12 @@ class SoftInpaintingSettings:
 
 
 def step_mask(mask: Tensor, sigma: Tensor, settings: SoftInpaintingSettings) -> Tensor:
-    """The mask for one step: mask^(sigma^power · scale), which nears all-white as noise falls."""
+    """Returns the mask for one step: mask^(sigma^power · scale), which nears all-white as noise falls."""
     return mask ** (sigma**settings.mask_blend_power * settings.mask_blend_scale)
 
 
 def latent_blend(original: Tensor, new: Tensor, mask: Tensor, detail: float) -> Tensor:
-    """A linear blend of latents, stretched so that its length over the channels is the power mean of theirs.
+    """Returns a linear blend of latents, stretched so that its length over the channels is the power mean of theirs.
 
     Unlike it, a plain blend of two unrelated latents is shorter than both, and decodes to grey. mask: (..., C, h, w),
     1 for new.
@@ -54,7 +54,7 @@ def latent_blend(original: Tensor, new: Tensor, mask: Tensor, detail: float) -> 
 
 
 def difference_mask(original: Tensor, new: Tensor, mask: Tensor, settings: SoftInpaintingSettings) -> Map:
-    """How much of the new latent (C, h, w) is to be seen, 0..1, by how far it is from the original. mask: (h, w)."""
+    """Returns how much of the new latent (C, h, w) is seen, 0..1, by how far it is from the original. mask: (h, w)."""
     distance = torch.linalg.vector_norm(new - original, dim=0).double().cpu().numpy()
     for window in ((0.9, 1.0), (0.25, 0.75)):
         distance = weighted_histogram_filter(distance, KERNEL, *window)
@@ -65,18 +65,19 @@ def difference_mask(original: Tensor, new: Tensor, mask: Tensor, settings: SoftI
 
 
 def mask_scalar(mask: Map, settings: SoftInpaintingSettings) -> Map:
-    """Factor on the threshold: where the mask keeps the original, only large changes are to count."""
+    """Returns the factor on the threshold: where the mask keeps the original, only large changes are to count."""
     kept = 1 - np.clip(mask, 0, 1) ** (settings.mask_blend_scale / 2)
     weight = 0.5 * (1 - settings.mask_influence) + kept * settings.mask_influence
     return weight / (1.00001 - weight)
 
 
 def smootherstep(x: Map) -> Map:
+    """Returns 6x^5 - 15x^4 + 10x^3, which has no slope and no curvature at 0 and 1 (Perlin, Improving Noise, 2002)."""
     return x**3 * (x * (6 * x - 15) + 10)
 
 
 def gaussian_kernel(radius: int, deviation: float, margin: float) -> Map:
-    """A Gaussian from which its value at `margin` deviations was taken, so that it ends there."""
+    """Returns a Gaussian from which its value at `margin` deviations was taken, so that it ends there."""
     offset = np.arange(-radius, radius + 1)
     squares = offset[:, None] ** 2 + offset[None, :] ** 2
     edge = np.exp(-(margin**2))
@@ -87,7 +88,7 @@ KERNEL = gaussian_kernel(2, 1.5, 2)
 
 
 def weighted_histogram_filter(values: Map, kernel: Map, low: float, high: float) -> Map:
-    """Mean of the neighbours between two shares of the weight when all are sorted: a soft median, or maximum.
+    """Returns the mean of the neighbours between two shares of the weight, all sorted: a soft median, or maximum.
 
     The window between the shares has a weight of at least 1.
     """
@@ -103,7 +104,7 @@ def weighted_histogram_filter(values: Map, kernel: Map, low: float, high: float)
 
 
 def neighbourhoods(values: Map, kernel: Map) -> tuple[Map, Map]:
-    """Values around each cell and their weights, (kernel size, h, w); what lies outside the map weighs nothing."""
+    """Returns values around cells and their weights, (kernel size, h, w); what is outside the map weighs nothing."""
     radius = kernel.shape[0] // 2
     height, width = values.shape
     padded = np.pad(values, radius)
@@ -115,7 +116,7 @@ def neighbourhoods(values: Map, kernel: Map) -> tuple[Map, Map]:
 
 
 def window(total: Map, low: float, high: float) -> tuple[Map, Map]:
-    """The part of a weight between two shares; a narrow one is widened to 1, inside the whole as far as it can be."""
+    """Returns the part of a weight between two shares; a narrow one is widened to 1, inside the whole if it can be."""
     start, end = total * low, total * high
     middle, is_narrow = (start + end) / 2, end - start < 1
     start, end = np.where(is_narrow, middle - 0.5, start), np.where(is_narrow, middle + 0.5, end)

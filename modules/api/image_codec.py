@@ -38,7 +38,7 @@ def download_image(url: str) -> Image.Image:
     """Returns the image at an http(s) address.
 
     Raises RequestNotAllowed as the settings api_enable_requests and api_forbid_local_requests say, and InvalidInput
-    when no picture comes.
+    when no image comes.
     """
     opts = shared.opts
     if not opts.api_enable_requests:

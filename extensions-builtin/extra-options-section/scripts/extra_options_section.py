@@ -23,12 +23,15 @@ class ScriptExtraOptions(scripts.Script):
         self.setting_names: list[str] = []
 
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Extra options"
 
     def show(self, is_img2img: bool) -> Any:
+        """Returns AlwaysVisible."""
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the control of each chosen setting, in as many columns as the settings say."""
         tabname = "img2img" if is_img2img else "txt2img"
         chosen = getattr(opts, f"extra_options_{tabname}")
         self.setting_names = [key for key in chosen if key in opts.data_labels]
@@ -42,11 +45,13 @@ class ScriptExtraOptions(scripts.Script):
         return controls
 
     def create_container(self, elem_id: str) -> Any:
+        """Makes the box around the controls, which folds if the settings say so."""
         if opts.extra_options_accordion and self.setting_names:
             return gr.Accordion("Options", open=False, elem_id=elem_id)
         return gr.Group(elem_id=elem_id)
 
     def create_row(self, keys: list[str]) -> list[Any]:
+        """Makes the controls of some settings side by side."""
         controls = []
         with FormRow():
             for key in keys:
@@ -57,5 +62,6 @@ class ScriptExtraOptions(scripts.Script):
         return controls
 
     def before_process(self, p: StableDiffusionProcessing, *values: Any) -> None:
+        """Lays the values over the settings of the job; what the job overrides itself stays."""
         for key, value in zip(self.setting_names, values, strict=False):
             p.override_settings.setdefault(key, value)

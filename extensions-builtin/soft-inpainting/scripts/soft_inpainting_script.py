@@ -72,6 +72,7 @@ CONTROLS: tuple[tuple[str, str, dict[str, float], str], ...] = (
 
 
 def has_mask(p: StableDiffusionProcessing) -> bool:
+    """Returns whether a job is inpainting."""
     return getattr(p, "image_mask", None) is not None
 
 
@@ -83,12 +84,15 @@ class Script(scripts.Script):
         self.overlay_images: list[Image.Image] = []
 
     def title(self) -> str:
+        """Returns its name in the menu and in the API."""
         return "Soft inpainting"
 
     def show(self, is_img2img: bool) -> Any:
+        """Returns AlwaysVisible on img2img."""
         return scripts.AlwaysVisible if is_img2img else False
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the switch and its sliders."""
         with InputAccordion(False, label="Soft inpainting", elem_id="soft_inpainting_enabled") as enabled:
             sliders = [gr.Slider(label=label, elem_id=elem_id, **limits) for elem_id, label, limits, _ in CONTROLS]
             with gr.Accordion("Help", open=False):
@@ -100,6 +104,7 @@ class Script(scripts.Script):
         return [enabled, *sliders]
 
     def process(self, p: StableDiffusionProcessing, enabled: bool, *values: float) -> None:
+        """Keeps the mask as soft as it is, and writes the values into the infotext."""
         self.masks_for_overlay = self.overlay_images = []
         if not enabled or not has_mask(p):
             return
@@ -111,6 +116,7 @@ class Script(scripts.Script):
     def on_mask_blend(
         self, p: StableDiffusionProcessing, mba: scripts.MaskBlendArgs, enabled: bool, *values: float
     ) -> None:
+        """Blends the latents of a step; the last blend is left to `post_sample`."""
         if not enabled or not has_mask(p):
             return
         if mba.is_final_blend:
@@ -123,42 +129,44 @@ class Script(scripts.Script):
     def post_sample(
         self, p: StableDiffusionProcessing, ps: scripts.PostSampleArgs, enabled: bool, *values: float
     ) -> None:
+        """Finds what of each image has changed, which decides what of the original is laid over it."""
         if not enabled or not has_mask(p) or p.nmask is None:
             return
         settings = SoftInpaintingSettings(*values)
-        pictures = original_pictures(p)
+        originals = original_images(p)
         cells = p.nmask[..., 0, :, :].reshape(-1, *p.nmask.shape[-2:])[0]
         self.masks_for_overlay = [
-            picture_mask(p, difference_mask(original, new, cells, settings), picture.size)
-            for original, new, picture in zip(p.init_latent, ps.samples, pictures, strict=True)
+            image_mask_of(p, difference_mask(original, new, cells, settings), image.size)
+            for original, new, image in zip(p.init_latent, ps.samples, originals, strict=True)
         ]
         self.overlay_images = [
-            cut_overlay(picture, mask) for picture, mask in zip(pictures, self.masks_for_overlay, strict=True)
+            cut_overlay(image, mask) for image, mask in zip(originals, self.masks_for_overlay, strict=True)
         ]
 
     def postprocess_maskoverlay(
         self, p: StableDiffusionProcessing, ppmo: scripts.PostProcessMaskOverlayArgs, enabled: bool, *values: float
     ) -> None:
+        """Gives an image the mask and overlay that `post_sample` found for it."""
         if not enabled or not has_mask(p) or ppmo.index >= len(self.masks_for_overlay):
             return
         ppmo.mask_for_overlay = self.masks_for_overlay[ppmo.index]
         ppmo.overlay_image = self.overlay_images[ppmo.index]
 
 
-def original_pictures(p: StableDiffusionProcessing) -> list[Image.Image]:
-    """The picture that each of the batch is laid under, RGBA, at the size of the result, or uncropped."""
-    pictures = []
+def original_images(p: StableDiffusionProcessing) -> list[Image.Image]:
+    """Returns the image that each of the batch is laid under, RGBA, at the size of the result, or uncropped."""
+    originals = []
     for init_image in p.init_images:
-        picture = images.flatten(init_image, opts.img2img_background_color)
+        image = images.flatten(init_image, opts.img2img_background_color)
         if p.paste_to is None and p.resize_mode != RESIZE_LATENT:
-            picture = images.resize_image(p.resize_mode, picture, p.width, p.height)
-        pictures.append(picture.convert("RGBA"))
+            image = images.resize_image(p.resize_mode, image, p.width, p.height)
+        originals.append(image.convert("RGBA"))
     count = len(p.init_latent)
-    return pictures * count if len(pictures) == 1 else pictures[:count]
+    return originals * count if len(originals) == 1 else originals[:count]
 
 
-def picture_mask(p: StableDiffusionProcessing, cells: np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """The mask (L) of a picture from that of its latent cells, 0..1, smoothed and put back where it was cut out."""
+def image_mask_of(p: StableDiffusionProcessing, cells: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """Returns the mask (L) of an image from that of its cells, 0..1, smoothed and put back where it was cut out."""
     mask = Image.fromarray((cells * 255).astype(np.uint8))
     mask = images.resize_image(2, mask, p.width, p.height).convert("L")
     mask = mask.filter(ImageFilter.GaussianBlur(radius=BLUR_RADIUS))
@@ -167,8 +175,8 @@ def picture_mask(p: StableDiffusionProcessing, cells: np.ndarray, size: tuple[in
     return image_ops.uncrop(mask, size, p.paste_to).convert("L")
 
 
-def cut_overlay(picture: Image.Image, mask: Image.Image) -> Image.Image:
-    """What of the picture (RGBA) stays: all the mask is black on."""
-    overlay = Image.new("RGBa", picture.size)
-    overlay.paste(picture.convert("RGBa"), mask=ImageOps.invert(mask))
+def cut_overlay(image: Image.Image, mask: Image.Image) -> Image.Image:
+    """Returns what of the image (RGBA) stays: all the mask is black on."""
+    overlay = Image.new("RGBa", image.size)
+    overlay.paste(image.convert("RGBa"), mask=ImageOps.invert(mask))
     return overlay.convert("RGBA")
