@@ -1,5 +1,5 @@
 """face: the look of the page as Gradio theme variables, and the choice of another theme. Rules that need CSS are in
-style.css.
+css/.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class PageFile:
 
 def places() -> Iterator[Place]:
     """Everything the page may have, code first; settings and flags may change it at any time."""
-    for name in ("javascript", "html", "localizations", "script.js", "style.css"):
+    for name in ("javascript", "html", "localizations", "script.js"):
         yield Place(os.path.join(script_path, name), is_code=True)
     for folder in (extensions_dir, extensions_builtin_dir, *(extension.path for extension in extensions.extensions)):
         yield Place(folder, is_code=True)

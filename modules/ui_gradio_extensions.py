@@ -13,7 +13,7 @@ from typing import Any
 
 from gradio import routes
 
-from modules import localization, scripts, shared, shared_gradio_themes, ui_files
+from modules import localization, scripts, shared, shared_gradio_themes, ui_files, ui_stylesheet
 from modules.paths import data_path, script_path
 
 
@@ -45,15 +45,12 @@ def javascript_html() -> str:
 
 
 def css_html() -> str:
-    """Links to style.css of program and extensions and user.css, and the page's background, painted before Gradio is
-    there.
+    """Returns links to style.css of program and extensions and user.css, and the page's background, painted before
+    Gradio is there.
     """
-    sheets = [*scripts.list_files_with_name("style.css"), os.path.join(data_path, "user.css")]
-    links = [
-        f'<link rel="stylesheet" property="stylesheet" href="{html.escape(webpath(path))}">'
-        for path in sheets
-        if os.path.isfile(path)
-    ]
+    files = [*scripts.list_files_with_name("style.css"), os.path.join(data_path, "user.css")]
+    addresses = [ui_stylesheet.webpath(), *(webpath(path) for path in files if os.path.isfile(path))]
+    links = [f'<link rel="stylesheet" property="stylesheet" href="{html.escape(address)}">' for address in addresses]
     return "\n".join([*links, f"<style>{background_css()}{gallery_height_css()}{viewer_css()}</style>", ""])
 
 

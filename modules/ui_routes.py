@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from pydantic import BaseModel, Field
 from starlette.routing import Mount
 
-from modules import progress, shared, sysinfo, timer, ui_files
+from modules import progress, shared, sysinfo, timer, ui_files, ui_stylesheet
 
 
 class PendingTasksResponse(BaseModel):
@@ -90,6 +90,20 @@ def download_sysinfo_file() -> PlainTextResponse:
     return sysinfo_response("attachment")
 
 
+CACHED = {"Cache-Control": "private, max-age=604800"}
+"""Header of files whose address has a query: the page adds the time of a file, so a changed one has another address."""
+
+
+@router.get(f"/file={ui_stylesheet.FILE_NAME}", summary="The style sheet of the page")
+@router.head(f"/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
+@router.get(f"/gradio_api/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
+@router.head(f"/gradio_api/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
+def style_sheet(request: Request) -> Response:
+    """Serves the joined files of the program's style sheet."""
+    headers = {"X-Content-Type-Options": "nosniff"} | (CACHED if request.url.query else {})
+    return Response(ui_stylesheet.text(), media_type="text/css", headers=headers)
+
+
 @router.get("/file={path:path}", summary="A file the page may see")
 @router.head("/file={path:path}", include_in_schema=False)
 @router.get("/gradio_api/file={path:path}", include_in_schema=False)
@@ -99,9 +113,7 @@ def file(path: str, request: Request) -> Response:
     found = ui_files.find(path)
     if found is None:
         raise HTTPException(403, f"File not allowed: {path}.")
-    headers = found.headers()
-    if request.url.query:  # the page adds the time of the file, so another file has another address
-        headers["Cache-Control"] = "private, max-age=604800"
+    headers = found.headers() | (CACHED if request.url.query else {})
     return FileResponse(
         found.path,
         headers=headers,

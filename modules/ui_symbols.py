@@ -1,4 +1,4 @@
-"""face: the emoji that stand on tool buttons. style.css draws icons over those of our own buttons."""
+"""face: the emoji that stand on tool buttons. css/buttons.css draws icons over those of our own buttons."""
 
 random_symbol = "\U0001f3b2\ufe0f"  # 🎲️
 reuse_symbol = "\u267b\ufe0f"  # ♻️

@@ -45,7 +45,7 @@ def allow(monkeypatch):
     return lambda *paths: monkeypatch.setattr(shared.cmd_opts, "gradio_allowed_path", [str(path) for path in paths])
 
 
-@pytest.mark.parametrize("name", ["script.js", "style.css", "javascript/ui.js", f"{script_path}/javascript/ui.js"])
+@pytest.mark.parametrize("name", ["script.js", "javascript/ui.js", f"{script_path}/javascript/ui.js"])
 def test_scripts_and_styles_of_the_program_are_sent(program, name):
     found = ui_files.find(name)
     assert found.is_code and found.is_inline and "Content-Security-Policy" not in found.headers()
