@@ -20,12 +20,12 @@ from modules import (
     sd_hijack_optimizations,
     sd_hijack_unet,
     sd_models_config,
+    text_encoders,
     torchvision_ops,
     weights,
 )
 from modules.errors import ModelLoadError
 from modules.model_families import shapes
-from modules.paths_internal import embedded_dir
 from modules.placement import Placement
 from modules.sd_models_types import WebuiSdModel
 
@@ -36,25 +36,6 @@ logger = logging.getLogger(__name__)
 
 StateDict = weights.StateDict
 Converter = Callable[[StateDict, Mapping[str, Any]], StateDict]
-
-clip_tokenizer_dir: str = os.path.join(embedded_dir, "clip-tokenizer")
-
-IGNORED_KEYS = (
-    "alphas_cumprod",
-    "betas",
-    "cond_stage_model.logit_scale",
-    "cond_stage_model.transformer.text_model.embeddings.position_ids",
-    "cond_stage_model.transformer.text_projection",
-    "first_stage_model.loss.",
-    "log_one_minus_alphas_cumprod",
-    "logvar",
-    "loss.",
-    "lvlb_weights",
-    "model_ema.",
-    "posterior_",
-    "sqrt_",
-)
-"""First parts of keys that many files have and no network needs."""
 
 MAX_KEYS_NAMED = 5
 
@@ -100,14 +81,14 @@ def prepare(
     try:
         unet = prepare_unet(tensors, found, family)
         vae = prepare_vae(tensors, found, family.vae_prefix)
-        text_encoder = prepare_clip(tensors, found, family.text_encoders[0])
+        text_encoder = prepare_text_encoder(tensors, found, family.text_encoders[0])
     except shapes.UnreadableShapes as e:
         raise ModelLoadError(f"{filename} looks like {family.title}, but {e}") from e
 
     networks = {"U-Net": unet, "VAE": vae, "text encoder": text_encoder}
     for name, network in networks.items():
         check_complete(f"{filename}, {name} of {family.title}", network)
-    report_unused(filename, tensors, [network.weights for network in networks.values()])
+    report_unused(filename, tensors, [network.weights for network in networks.values()], family)
     return PreparedModel(
         filename=filename,
         family=family,
@@ -158,19 +139,11 @@ def prepare_vae(tensors: StateDict, found: model_families.Shapes, prefix: str) -
     return Network(vae, convert_ldm_vae_checkpoint(with_prefix(tensors, prefix), vae.config))
 
 
-def prepare_clip(tensors: StateDict, found: model_families.Shapes, spec: model_families.TextEncoder) -> Network:
-    torchvision_ops.declare_missing()
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
-
-    config = CLIPTextConfig(**shapes.clip_config(found, spec))
-    with torch.device("meta"):
-        model = CLIPTextModel(config)
-    # Not among the weights: which row of the position embedding belongs to which token.
-    model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]
-    encoder = sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(model, CLIPTokenizer.from_pretrained(clip_tokenizer_dir))
-    prefix = "cond_stage_model."
-    text = with_prefix(tensors, spec.prefix)
-    return Network(encoder, {"wrapped." + key.removeprefix(prefix): tensor for key, tensor in text.items()})
+def prepare_text_encoder(
+    tensors: StateDict, found: model_families.Shapes, facts: model_families.TextEncoder
+) -> Network:
+    kind = text_encoders.KINDS[facts.kind]
+    return Network(kind.build(facts, found), kind.convert(facts, with_prefix(tensors, facts.prefix)))
 
 
 def with_prefix(tensors: StateDict, prefix: str) -> StateDict:
@@ -190,12 +163,10 @@ def check_complete(what: str, network: Network) -> None:
             raise ModelLoadError(f"{what}: {key} has shape {tuple(tensor.shape)}, expected {expected[key]}")
 
 
-def report_unused(filename: str, tensors: StateDict, used: list[StateDict]) -> None:
+def report_unused(filename: str, tensors: StateDict, used: list[StateDict], family: model_families.Family) -> None:
     """Logs which weights of a file went into no network, once, by name."""
     places = {tensor.data_ptr() for part in used for tensor in part.values()}
-    unknown = [
-        key for key, tensor in tensors.items() if tensor.data_ptr() not in places and not key.startswith(IGNORED_KEYS)
-    ]
+    unknown = [key for key, tensor in tensors.items() if tensor.data_ptr() not in places and not family.is_ignored(key)]
     if unknown:
         logger.warning("%s: %s not known and not used", filename, named(unknown, "weights are"))
 
@@ -227,7 +198,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         family=prepared.family,
         unet=unet,
         vae=vae,
-        cond_stage_model=text_encoder,
+        cond_stage_model=sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(text_encoder),
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device),
         parameterization=prepared.parameterization,
         placement=placement,
@@ -274,6 +245,6 @@ def load_vae(filename: str, latent_channels: int, placement: Placement) -> Autoe
         raise ModelLoadError(
             f"{filename} is a VAE for latents of {channels} channels, the checkpoint's have {latent_channels}"
         )
-    report_unused(filename, tensors, [network.weights])
+    report_unused(filename, tensors, [network.weights], model_families.SD1)
     vae = materialize(network, placement.device, placement.dtype_vae)
     return vae.to(memory_format=torch.channels_last) if placement.channels_last else vae

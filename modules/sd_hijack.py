@@ -109,10 +109,8 @@ class StableDiffusionModelHijack(EncoderExchange):
     def hijack(self, m: Any) -> None:
         """Attaches to a model (WebuiSdModel), which may be attached already."""
         encoder = m.cond_stage_model
-        encoder.hijack = self
-        embeddings = encoder.wrapped.transformer.text_model.embeddings
-        if not isinstance(embeddings.token_embedding, EmbeddingsWithFixes):
-            embeddings.token_embedding = EmbeddingsWithFixes(embeddings.token_embedding, self)
+        for part in encoder.encoders.values():
+            self._attach(part)
         if encoder is not self.clip:
             self.apply_circular(False)
         self.clip = encoder
@@ -123,15 +121,25 @@ class StableDiffusionModelHijack(EncoderExchange):
     def undo_hijack(self, m: Any) -> None:
         """Leaves a model as it was before hijack. Another one may have become the current one since."""
         encoder = m.cond_stage_model
-        encoder.hijack = EncoderExchange()
-        embeddings = encoder.wrapped.transformer.text_model.embeddings
-        if isinstance(embeddings.token_embedding, EmbeddingsWithFixes):
-            embeddings.token_embedding = embeddings.token_embedding.wrapped
+        for part in encoder.encoders.values():
+            self._detach(part)
         if encoder is self.clip:
             self.apply_circular(False)
             self.undo_optimizations()
             self.clip = None
             self.layers = None
+
+    def _attach(self, encoder: TextConditionalModel) -> None:
+        encoder.hijack = self
+        layer, key = encoder.token_embedding(), encoder.embedding_key
+        if layer is not None and key is not None and not isinstance(layer, EmbeddingsWithFixes):
+            encoder.set_token_embedding(EmbeddingsWithFixes(layer, self, key))
+
+    def _detach(self, encoder: TextConditionalModel) -> None:
+        encoder.hijack = EncoderExchange()
+        layer = encoder.token_embedding()
+        if isinstance(layer, EmbeddingsWithFixes):
+            encoder.set_token_embedding(layer.wrapped)
 
     def redo_hijack(self, m: Any) -> None:
         """Attaches to a model anew, after a setting about attachments has changed."""

@@ -1,7 +1,7 @@
 """engine: prompts to vectors: cuts weighted text into chunks of 75 tokens and encodes them.
 
-TextConditionalModel does what all encoders share, a subclass adds tokenizer and network.
-`shared.sd_model.cond_stage_model` is one of them.
+TextConditionalModel does what all encoders share, a subclass adds tokenizer and network; those of
+`modules.text_encoders` for one. `shared.sd_model.cond_stage_model` is one of them.
 """
 
 from __future__ import annotations
@@ -10,22 +10,49 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import ftfy
 import torch
 
 from modules import devices, prompt_parser, sd_emphasis, sd_hijack_clip_old
 from modules.errors import InvalidInput
+from modules.options import Options
 from modules.shared import opts
-from modules.textual_inversion.textual_inversion import Embedding, EmbeddingDatabase
-
-if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
-    from transformers.modeling_outputs import BaseModelOutputWithPooling
+from modules.text_encoders.base import Encoded, TextNetwork
+from modules.textual_inversion.textual_inversion import (
+    CLIP_KEY,
+    CLIP_TOKENIZER,
+    Embedding,
+    EmbeddingDatabase,
+    EmbeddingSettings,
+)
 
 CHUNK_LENGTH = 75
 """Tokens of text the encoders take at once; with start and end token 77."""
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What the settings say of reading and encoding prompts.
+
+    emphasis: how weights work, a name of sd_emphasis. comma_backtrack: of ChunkBuilder. clip_skip: the layer that is
+    read, 1 for the last. is_old: prompts are read as the first versions did.
+    """
+
+    emphasis: str
+    comma_backtrack: int
+    clip_skip: int
+    is_old: bool
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> EncoderSettings:
+        """Reads the settings as they are for the running job."""
+        return cls(
+            emphasis=opts.emphasis,
+            comma_backtrack=opts.comma_padding_backtrack,
+            clip_skip=opts.CLIP_stop_at_last_layers,
+            is_old=opts.use_old_emphasis_implementation,
+        )
 
 
 class PromptChunkFix(NamedTuple):
@@ -85,7 +112,7 @@ class ChunkBuilder:
         self._close()
 
     def finish(self) -> tuple[list[PromptChunk], int]:
-        """(the chunks, at least one; their token count, in which only the last may be less than full)"""
+        """Returns (the chunks, at least one; their token count, in which only the last may be less than full)"""
         if self._chunk.tokens or not self.chunks:
             self.token_count += len(self._chunk.tokens)
             self._close()
@@ -119,11 +146,12 @@ class ChunkBuilder:
         self._chunk.tokens, self._chunk.multipliers = tokens, multipliers
 
     def add_token(self, token: int, weight: float) -> None:
+        """Adds a token, for which there must be room."""
         self._chunk.tokens.append(token)
         self._chunk.multipliers.append(weight)
 
     def add_embedding(self, embedding: Embedding, weight: float) -> None:
-        """All vectors of an embedding go into the same chunk. Raises InvalidInput if it is longer than a chunk."""
+        """Adds all vectors of an embedding to one chunk. Raises InvalidInput if it is longer than a chunk."""
         vectors = embedding.vectors
         if vectors > self.length:
             raise InvalidInput(
@@ -138,7 +166,15 @@ class ChunkBuilder:
 
 
 class TextConditionalModel(torch.nn.Module):
-    """What text encoders share: texts -> chunks -> weighted vectors. Calling an encoder encodes a list of texts."""
+    """What text encoders share: texts -> chunks -> weighted vectors. Calling an encoder encodes a list of texts.
+
+    name: among the encoders of its model. tokenizer_name: encoders of the same one cut texts alike. embedding_key: of
+    its matrix in embeddings that have several, None if it takes no embeddings.
+    """
+
+    name: str = CLIP_KEY
+    tokenizer_name: str = CLIP_TOKENIZER
+    embedding_key: str | None = CLIP_KEY
 
     def __init__(self, hijack: EncoderExchange | None = None):
         super().__init__()
@@ -149,30 +185,48 @@ class TextConditionalModel(torch.nn.Module):
         self.id_end: int
         self.id_pad: int
 
+    @property
+    def encoders(self) -> dict[str, TextConditionalModel]:
+        """The encoders it consists of, by name: itself, if it has no others."""
+        return {self.name: self}
+
+    @property
+    def settings(self) -> EncoderSettings:
+        """What the running job's settings say."""
+        return EncoderSettings.from_opts(opts)
+
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, without start and end token."""
+        """Returns the token ids of each text, without start and end token."""
         raise NotImplementedError
 
-    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, 77) -> vectors (B, 77, width), which settings may take from an earlier layer than the last."""
+    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor | Encoded:
+        """Encodes token ids (B, 77) to (B, 77, width); settings may take them from an earlier layer than the last."""
         raise NotImplementedError
 
     def encode_embedding_init_text(self, init_text: str, nvpt: int) -> torch.Tensor:
-        """Vectors (tokens, width) of a text before the first layer, at most nvpt: what a new embedding starts from."""
+        """Returns at most nvpt vectors (tokens, width) of a text before the first layer: where an embedding starts."""
+        raise NotImplementedError
+
+    def token_embedding(self) -> torch.nn.Module | None:
+        """Returns the layer that turns token ids into vectors, None if nothing can be put in its place."""
+        return None
+
+    def set_token_embedding(self, layer: torch.nn.Module) -> None:
+        """Puts a layer in the place of the token embedding."""
         raise NotImplementedError
 
     def empty_chunk(self) -> PromptChunk:
-        """What fills up texts that have fewer chunks than others of their batch."""
+        """Returns what fills up texts that have fewer chunks than others of their batch."""
         (chunk,), _ = self._chunk_builder().finish()
         return chunk
 
     def get_target_prompt_token_count(self, token_count: int) -> int:
-        """Tokens that fit into the chunks a text of token_count tokens takes."""
+        """Returns how many tokens fit into the chunks a text of token_count tokens takes."""
         return math.ceil(max(token_count, 1) / self.chunk_length) * self.chunk_length
 
     def tokenize_line(self, line: str) -> tuple[list[PromptChunk], int]:
-        """The chunks of one text and the number of tokens in them, those a closed chunk leaves empty included."""
-        pieces = [[line, 1.0]] if opts.emphasis == "None" else prompt_parser.parse_prompt_attention(line)
+        """Returns the chunks of a text and the number of tokens in them, those a closed chunk leaves empty included."""
+        pieces = [[line, 1.0]] if self.settings.emphasis == "None" else prompt_parser.parse_prompt_attention(line)
         tokenized = self.tokenize([text for text, _ in pieces])
         builder = self._chunk_builder()
         for tokens, (text, weight) in zip(tokenized, pieces, strict=True):
@@ -184,14 +238,14 @@ class TextConditionalModel(torch.nn.Module):
 
     def _chunk_builder(self) -> ChunkBuilder:
         return ChunkBuilder(
-            self.id_start, self.id_end, self.comma_token, opts.comma_padding_backtrack, self.chunk_length
+            self.id_start, self.id_end, self.comma_token, self.settings.comma_backtrack, self.chunk_length
         )
 
     def _add_piece(self, builder: ChunkBuilder, tokens: list[int], weight: float) -> None:
         position = 0
         while position < len(tokens):
             builder.make_room(tokens[position])
-            embedding, length = self.hijack.embedding_db.find_embedding_at_position(tokens, position)
+            embedding, length = self.find_embedding(tokens, position)
             if embedding is None:
                 builder.add_token(tokens[position], weight)
                 position += 1
@@ -199,15 +253,22 @@ class TextConditionalModel(torch.nn.Module):
                 builder.add_embedding(embedding, weight)
                 position += length
 
+    def find_embedding(self, tokens: list[int], position: int) -> tuple[Embedding | None, int | None]:
+        """Returns the embedding whose name stands at a position of a text's tokens, and the length of that name."""
+        return self.hijack.embedding_db.find_embedding_at_position(tokens, position, self.tokenizer_name)
+
     def process_texts(self, texts: Iterable[str]) -> tuple[list[list[PromptChunk]], int]:
-        """(chunks of each text, token count of the longest)"""
+        """Returns (chunks of each text, token count of the longest)"""
         lines = list(texts)
         chunked = {line: self.tokenize_line(line) for line in dict.fromkeys(lines)}
         token_count = max((count for _, count in chunked.values()), default=0)
         return [chunked[line][0] for line in lines], token_count
 
-    def forward(self, texts: list[str]) -> torch.Tensor:
-        """Encodes texts: (B, 77 * chunks, width). One chunk after the other is encoded, for all texts at once."""
+    def forward(self, texts: list[str]) -> torch.Tensor | Encoded:
+        """Encodes texts: (B, 77 * chunks, width), and beside it (B, width) if the network sums texts up.
+
+        One chunk after the other is encoded, for all texts at once. The first one sums the text up.
+        """
         batch_chunks, _ = self.process_texts(texts)
         used_embeddings: dict[str, Embedding] = {}
         encoded = []
@@ -215,41 +276,42 @@ class TextConditionalModel(torch.nn.Module):
             chunks = [chunks[i] if i < len(chunks) else self.empty_chunk() for chunks in batch_chunks]
             self.hijack.fixes = [chunk.fixes for chunk in chunks]
             used_embeddings.update({fix.embedding.name: fix.embedding for chunk in chunks for fix in chunk.fixes})
-            encoded.append(
-                self.process_tokens([chunk.tokens for chunk in chunks], [chunk.multipliers for chunk in chunks])
-            )
+            tokens, multipliers = [chunk.tokens for chunk in chunks], [chunk.multipliers for chunk in chunks]
+            encoded.append(Encoded.of(self.process_tokens(tokens, multipliers)))
         self._write_infotext(texts, used_embeddings)
-        return torch.hstack(encoded)
+        return Encoded(torch.hstack([chunk.tokens for chunk in encoded]), encoded[0].pooled).plain()
 
     def process_tokens(
         self, remade_batch_tokens: list[list[int]], batch_multipliers: list[list[float]]
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | Encoded:
         """Encodes one chunk of each text, B lists of 77 token ids and weights: (B, 77, width), weights applied."""
         tokens = torch.asarray(remade_batch_tokens, device=devices.device)
         if self.id_pad != self.id_end:
             for row, ids in zip(tokens, remade_batch_tokens, strict=True):
                 row[ids.index(self.id_end) + 1 :] = self.id_pad
 
-        emphasis = sd_emphasis.get_current_option(opts.emphasis)()
+        encoded = Encoded.of(self.encode_with_transformers(tokens))
+        emphasis = sd_emphasis.get_current_option(self.settings.emphasis)()
         emphasis.tokens = remade_batch_tokens
         emphasis.multipliers = torch.asarray(batch_multipliers, device=devices.device)
-        emphasis.z = self.encode_with_transformers(tokens)
+        emphasis.z = encoded.tokens
         emphasis.after_transformers()
-        return emphasis.z
+        return Encoded(emphasis.z, encoded.pooled).plain()
 
     def _write_infotext(self, texts: list[str], used_embeddings: dict[str, Embedding]) -> None:
         params = self.hijack.extra_generation_params
-        if opts.textual_inversion_add_hashes_to_infotext:
+        if EmbeddingSettings.from_opts(opts).add_hashes_to_infotext:
             hashes = [f"{infotext_name(name)}: {e.shorthash}" for name, e in used_embeddings.items() if e.shorthash]
             if hashes:
                 earlier = params.get("TI hashes")
                 params["TI hashes"] = ", ".join([*hashes, earlier] if earlier else hashes)
-        if opts.emphasis != "Original" and any("(" in text or "[" in text for text in texts):
-            params["Emphasis"] = opts.emphasis
+        emphasis = self.settings.emphasis
+        if emphasis != "Original" and any("(" in text or "[" in text for text in texts):
+            params["Emphasis"] = emphasis
 
 
 def infotext_name(name: str) -> str:
-    """A name without the characters that separate the entries of "TI hashes"."""
+    """Returns a name without the characters that separate the entries of "TI hashes"."""
     return name.replace(":", "").replace(",", "")
 
 
@@ -263,71 +325,59 @@ class FrozenCLIPEmbedderWithCustomWordsBase(TextConditionalModel):
         super().__init__(hijack)
         self.wrapped = wrapped
 
-    def forward(self, texts: list[str]) -> torch.Tensor:
-        if opts.use_old_emphasis_implementation:
-            return sd_hijack_clip_old.forward_old(self, texts)
-        return super().forward(texts)
-
-
-class ClipTransformer(torch.nn.Module):
-    """A text model under the name that checkpoints and networks for them know: `text_model`."""
-
-    def __init__(self, text_model: CLIPTextModel):
-        super().__init__()
-        self.text_model = text_model
-
-    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
-        return self.text_model(*args, **kwargs)
-
-
-class FrozenCLIPEmbedder(torch.nn.Module):
-    """Network and tokenizer of CLIP; its parameters have their names in SD1 checkpoints, `transformer.text_model.*`."""
-
-    max_length = CHUNK_LENGTH + 2
-
-    def __init__(self, text_model: CLIPTextModel, tokenizer: CLIPTokenizer):
-        super().__init__()
-        self.transformer = ClipTransformer(text_model)
-        self.tokenizer = tokenizer
+    def forward(self, texts: list[str]) -> torch.Tensor | Encoded:
+        """Encodes texts, read as the settings say: (B, 77 * chunks, width)."""
+        return sd_hijack_clip_old.forward_old(self, texts) if self.settings.is_old else super().forward(texts)
 
 
 class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
-    """The text encoder of SD1: CLIP's last hidden state, or with clip skip an earlier one, after the final norm."""
+    """An encoder around CLIP: its last hidden state, or with clip skip an earlier one."""
 
-    def __init__(self, text_model: CLIPTextModel, tokenizer: CLIPTokenizer, hijack: EncoderExchange | None = None):
-        super().__init__(FrozenCLIPEmbedder(text_model, tokenizer), hijack)
-        self.tokenizer = tokenizer
-        self.comma_token = tokenizer.get_vocab().get(",</w>")
-        self.id_start = tokenizer.bos_token_id
-        self.id_end = tokenizer.eos_token_id
-        self.id_pad = self.id_end
+    wrapped: TextNetwork
+
+    def __init__(self, wrapped: TextNetwork, hijack: EncoderExchange | None = None):
+        super().__init__(wrapped, hijack)
+        self.name = wrapped.facts.name
+        self.tokenizer_name = wrapped.facts.tokenizer
+        self.embedding_key = wrapped.facts.embedding_key
+        self.tokenizer = wrapped.tokenizer
+        self.comma_token = wrapped.comma_token
+        self.id_start = wrapped.id_start
+        self.id_end = wrapped.id_end
+        self.id_pad = wrapped.id_pad
 
     @cached_property
     def token_mults(self) -> dict[int, float]:
+        """Token id -> factor for the running weight of the old implementation."""
         return sd_hijack_clip_old.bracket_weights(self.tokenizer.get_vocab())
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
-        # The tokenizer's own lower case, character by character, knows no final sigma.
-        repaired = [ftfy.fix_text(text).lower() for text in texts]
-        return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
+        """Returns the token ids of each text, without start and end token."""
+        return self.wrapped.tokenize(texts)
 
-    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor:
-        clip_skip = opts.CLIP_stop_at_last_layers
-        if clip_skip <= 1:
-            return self.wrapped.transformer(input_ids=tokens).last_hidden_state
-
-        hidden_states = self.wrapped.transformer(input_ids=tokens, output_hidden_states=True).hidden_states
-        if clip_skip > len(hidden_states):
+    def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor | Encoded:
+        """Encodes token ids (B, 77). Raises InvalidInput if clip skip is more than there are layers."""
+        clip_skip = self.settings.clip_skip
+        deepest = self.wrapped.layers + 1
+        if clip_skip > deepest:
             raise InvalidInput(
                 f"CLIP_stop_at_last_layers (clip skip) is {clip_skip}, but the text encoder of this model has "
-                f"{len(hidden_states) - 1} layers: choose at most {len(hidden_states)}",
+                f"{deepest - 1} layers: choose at most {deepest}",
                 field="CLIP_stop_at_last_layers",
             )
-        return self.wrapped.transformer.text_model.final_layer_norm(hidden_states[-clip_skip])
+        return self.wrapped.encode(tokens, clip_skip).plain()
 
     def encode_embedding_init_text(self, init_text: str, nvpt: int) -> torch.Tensor:
+        """Returns at most nvpt vectors (tokens, width) of a text before the first layer: where an embedding starts."""
         (ids,) = self.tokenize([init_text])
-        layer = self.wrapped.transformer.text_model.embeddings.token_embedding
+        layer = self.token_embedding()
         layer = getattr(layer, "wrapped", layer)
         return layer(torch.asarray(ids[:nvpt], dtype=torch.long, device=layer.weight.device))
+
+    def token_embedding(self) -> torch.nn.Module:
+        """Returns the layer that turns token ids into vectors."""
+        return self.wrapped.token_embedding()
+
+    def set_token_embedding(self, layer: torch.nn.Module) -> None:
+        """Puts a layer in the place of the token embedding."""
+        self.wrapped.set_token_embedding(layer)

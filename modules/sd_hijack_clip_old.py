@@ -1,6 +1,6 @@
 """engine: prompts as the first versions read them: one chunk of 75 tokens, and brackets that change a running weight.
 
-For the setting use_old_emphasis_implementation, which keeps the pictures of that time reproducible.
+For the setting use_old_emphasis_implementation, which keeps the images of that time reproducible.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from modules.prompt_parser import BRACKET_WEIGHT
-from modules.shared import opts
 
 if TYPE_CHECKING:
     from modules.sd_hijack_clip import FrozenCLIPEmbedderWithCustomWordsBase
+    from modules.text_encoders.base import Encoded
     from modules.textual_inversion.textual_inversion import Embedding
 
 
@@ -29,7 +29,7 @@ class TokenLine:
 
 
 def bracket_weights(vocabulary: Mapping[str, int]) -> dict[int, float]:
-    """Token id -> factor for the weight of what follows, for every token whose brackets do not cancel out."""
+    """Returns token id -> factor for the weight of what follows, for every token whose brackets do not cancel out."""
     weights = {}
     for token, token_id in vocabulary.items():
         weight = 1.0
@@ -45,13 +45,13 @@ def bracket_weights(vocabulary: Mapping[str, int]) -> dict[int, float]:
 
 def read_line(encoder: FrozenCLIPEmbedderWithCustomWordsBase, tokens: list[int]) -> TokenLine:
     """Takes the brackets out of a text's tokens and puts zeros where vectors of embeddings go. Of any length."""
-    bracket_factors = {} if opts.emphasis == "None" else encoder.token_mults
+    bracket_factors = {} if encoder.settings.emphasis == "None" else encoder.token_mults
     line = TokenLine()
     weight = 1.0
     position = 0
     while position < len(tokens):
         token = tokens[position]
-        embedding, length = encoder.hijack.embedding_db.find_embedding_at_position(tokens, position)
+        embedding, length = encoder.find_embedding(tokens, position)
         if token in bracket_factors:
             weight *= bracket_factors[token]
             position += 1
@@ -68,7 +68,7 @@ def read_line(encoder: FrozenCLIPEmbedderWithCustomWordsBase, tokens: list[int])
 
 
 def process_text_old(encoder: FrozenCLIPEmbedderWithCustomWordsBase, texts: list[str]) -> list[TokenLine]:
-    """One chunk per text: start token, 75 tokens, end token; what is too long is cut off with a comment."""
+    """Makes one chunk of each text: start token, 75 tokens, end token; what is too long is cut off with a comment."""
     length = encoder.chunk_length
     lines = [read_line(encoder, tokens) for tokens in encoder.tokenize(texts)]
     for line in lines:
@@ -84,8 +84,8 @@ def process_text_old(encoder: FrozenCLIPEmbedderWithCustomWordsBase, texts: list
     return lines
 
 
-def forward_old(encoder: FrozenCLIPEmbedderWithCustomWordsBase, texts: list[str]) -> torch.Tensor:
-    """Encodes texts: (B, 77, width)."""
+def forward_old(encoder: FrozenCLIPEmbedderWithCustomWordsBase, texts: list[str]) -> torch.Tensor | Encoded:
+    """Encodes texts: (B, 77, width), and (B, width) beside it if the network sums texts up."""
     lines = process_text_old(encoder, texts)
     used = {embedding.name: embedding.checksum() for line in lines for _, embedding in line.fixes}
     if used:

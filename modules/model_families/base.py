@@ -58,7 +58,7 @@ class LatentFormat:
 class TextEncoder:
     """One text encoder of a family: where its weights are, who builds it, and what their shapes cannot say.
 
-    name: what the model calls it, "clip_l". kind: its builder, a row of `modules.text_encoders.BUILDERS`. prefix: first
+    name: what the model calls it, "clip_l". kind: who builds it, a row of `modules.text_encoders.KINDS`. prefix: first
     part of its keys in a checkpoint. tokenizer: folder of its vocabulary among the embedded files; encoders of one
     tokenizer cut texts alike. head_width: of an attention head. activation: as transformers names it.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from modules import devices, errors, hashes, safe, shared
+from modules.options import Options
 from modules.textual_inversion.image_embedding import embedding_from_b64, extract_image_data_embed
 
 logger = logging.getLogger(__name__)
@@ -21,8 +23,30 @@ IMAGE_EXTENSIONS = {".png", ".webp", ".jxl", ".avif"}
 PICKLE_EXTENSIONS = {".bin", ".pt"}
 IMAGE_TEXT_KEY = "sd-ti-embedding"
 
+CLIP_KEY = "clip_l"
+CLIP_TOKENIZER = "clip-tokenizer"
+"""The encoder for which a file holds one matrix without saying so, and its tokenizer."""
+
 Vectors = torch.Tensor | dict[str, torch.Tensor]
 """(vectors, width), or for models with two encoders {"clip_l": (vectors, width), "clip_g": (vectors, width)}."""
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """What the settings say of embeddings: whether infotexts have the hashes of those that are used, and whether the
+    log lists those that are loaded.
+    """
+
+    add_hashes_to_infotext: bool
+    print_at_load: bool
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> EmbeddingSettings:
+        """Reads the settings as they are for the running job."""
+        return cls(
+            add_hashes_to_infotext=opts.textual_inversion_add_hashes_to_infotext,
+            print_at_load=opts.textual_inversion_print_at_load,
+        )
 
 
 class TextualInversionTemplate(NamedTuple):
@@ -86,7 +110,7 @@ class Embedding:
 def create_embedding_from_data(
     data: Any, name: str, filename: str = "unknown embedding file", filepath: str | None = None
 ) -> Embedding:
-    """An embedding from the contents of a file.
+    """Makes an embedding from the contents of a file.
 
     data: {"string_to_param": {"*": tensor}, ...} as the Train tab writes it, {"clip_l": tensor, "clip_g": tensor} for
     SDXL, or {word: tensor}. filename: for the message of the ModelLoadError that is raised for anything else.
@@ -103,7 +127,7 @@ def create_embedding_from_data(
 
 
 def vectors_from_data(data: Any, filename: str) -> Vectors:
-    """The tensors in the contents of an embedding file, as float32 on the device."""
+    """Returns the tensors in the contents of an embedding file, as float32 on the device."""
     if not isinstance(data, dict):
         raise errors.ModelLoadError(f"{filename} holds no embedding but a {type(data).__name__}")
     if "string_to_param" in data:
@@ -114,7 +138,7 @@ def vectors_from_data(data: Any, filename: str) -> Vectors:
 
 
 def only_tensor(terms: Any, filename: str) -> torch.Tensor:
-    """The tensor of a mapping that has one, as (vectors, width). Raises ModelLoadError for any other."""
+    """Returns the tensor of a mapping that has one, as (vectors, width). Raises ModelLoadError for any other."""
     tensors = list(getattr(terms, "_parameters", terms).values())  # ParameterDict of torch before 1.12
     if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise errors.ModelLoadError(f"{filename} is neither a textual inversion embedding nor a diffusers concept")
@@ -142,7 +166,7 @@ def read_embedding_file(path: str) -> tuple[Any, str] | None:
 
 
 def data_of_image(path: str) -> dict | None:
-    """The embedding that a picture carries in its text or its pixels."""
+    """Returns the embedding that an image carries in its text or its pixels."""
     with Image.open(path) as image:
         text = getattr(image, "text", {}).get(IMAGE_TEXT_KEY)
         return extract_image_data_embed(image) if text is None else embedding_from_b64(text)
@@ -164,47 +188,74 @@ class DirWithTextualInversionEmbeddings:
             self.mtime = os.path.getmtime(self.path)
 
 
+Lookup = dict[int, list[tuple[list[int], Embedding]]]
+"""First token id of a name -> [(token ids, embedding), ...], longest first."""
+
+
 class EmbeddingDatabase:
     """The embeddings prompts may name.
 
-    word_embeddings: name -> embedding; skipped_embeddings: those that do not fit the loaded model. ids_lookup: first
-    token id of a name -> [(token ids, embedding), ...], longest first. expected_shape: width of the vectors the loaded
-    model takes, -1 before any was asked.
+    word_embeddings: name -> embedding; skipped_embeddings: those that do not fit the loaded model. lookups: names as
+    each tokenizer of the loaded model cuts them; ids_lookup: as CLIP's does. expected_shape: width of the vectors the
+    loaded model takes, over all its encoders, -1 before any was asked; expected_widths: by embedding key.
     """
 
     def __init__(self) -> None:
-        self.ids_lookup: dict[int, list[tuple[list[int], Embedding]]] = {}
+        self.ids_lookup: Lookup = {}
+        self.lookups: dict[str, Lookup] = {CLIP_TOKENIZER: self.ids_lookup}
         self.word_embeddings: dict[str, Embedding] = {}
         self.skipped_embeddings: dict[str, Embedding] = {}
         self.expected_shape = -1
+        self.expected_widths: dict[str, int] = {}
         self.embedding_dirs: dict[str, DirWithTextualInversionEmbeddings] = {}
         self.previously_displayed_embeddings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
 
     def add_embedding_dir(self, path: str) -> None:
+        """Adds a directory to those that are loaded."""
         self.embedding_dirs[path] = DirWithTextualInversionEmbeddings(path)
 
     def clear_embedding_dirs(self) -> None:
+        """Forgets all directories."""
         self.embedding_dirs.clear()
 
     def register_embedding(self, embedding: Embedding, model: Any) -> Embedding | None:
-        """Makes an embedding known under its name. model: its tokenizer decides which tokens the name is."""
+        """Makes an embedding known under its name. model: its tokenizers decide which tokens the name is."""
         return self.register_embedding_by_name(embedding, model, embedding.name)
 
     def register_embedding_by_name(self, embedding: Embedding | None, model: Any, name: str) -> Embedding | None:
         """Makes an embedding known under a name, in place of one that has it; None takes the name out."""
-        (ids,) = model.cond_stage_model.tokenize([name])
-        known = [entry for entry in self.ids_lookup.pop(ids[0], []) if entry[1].name != name]
         self.word_embeddings.pop(name, None)
         if embedding is not None:
             self.word_embeddings[name] = embedding
-            known.append((ids, embedding))
-        if known:
-            self.ids_lookup[ids[0]] = sorted(known, key=lambda entry: len(entry[0]), reverse=True)
+        for tokenizer, encoder in encoders_by_tokenizer(model).items():
+            lookup = self.lookups.setdefault(tokenizer, {})
+            (ids,) = encoder.tokenize([name])
+            known = [entry for entry in lookup.pop(ids[0], []) if entry[1].name != name]
+            if embedding is not None:
+                known.append((ids, embedding))
+            if known:
+                lookup[ids[0]] = sorted(known, key=lambda entry: len(entry[0]), reverse=True)
         return embedding
 
     def get_expected_shape(self) -> int:
-        """Width of the vectors that the loaded model takes."""
-        return shared.sd_model.cond_stage_model.encode_embedding_init_text(",", 1).shape[1]
+        """Returns the width of the vectors that the loaded model takes, over all its encoders."""
+        return sum(self.get_expected_widths().values())
+
+    def get_expected_widths(self) -> dict[str, int]:
+        """Returns, for each encoder of the loaded model that takes embeddings, its key and the width of its vectors."""
+        return {
+            encoder.embedding_key: encoder.encode_embedding_init_text(",", 1).shape[1]
+            for encoder in shared.sd_model.cond_stage_model.encoders.values()
+            if encoder.embedding_key is not None
+        }
+
+    def fits(self, embedding: Embedding) -> bool:
+        """Whether an embedding has vectors of the right width for each encoder of the model that was asked last."""
+        if self.expected_shape == -1:
+            return True
+        if isinstance(embedding.vec, dict):
+            return {key: tensor.shape[-1] for key, tensor in embedding.vec.items()} == self.expected_widths
+        return [embedding.shape] == list(self.expected_widths.values())
 
     def load_from_file(self, path: str, filename: str) -> None:
         """Registers the embedding of a file, or puts it among the skipped ones. filename: name for messages."""
@@ -213,7 +264,7 @@ class EmbeddingDatabase:
             return
         data, name = contents
         embedding = create_embedding_from_data(data, name, filename=filename, filepath=path)
-        if self.expected_shape in (-1, embedding.shape):
+        if self.fits(embedding):
             self.register_embedding(embedding, shared.sd_model)
         else:
             self.skipped_embeddings[name] = embedding
@@ -231,20 +282,21 @@ class EmbeddingDatabase:
         """Loads all directories anew if one or the width of the loaded model's vectors has changed, or if asked to."""
         if not (force_reload or self._has_changed()):
             return
-        for container in (self.ids_lookup, self.word_embeddings, self.skipped_embeddings):
+        for container in (*self.lookups.values(), self.word_embeddings, self.skipped_embeddings):
             container.clear()
-        self.expected_shape = self.get_expected_shape()
+        self.expected_widths = self.get_expected_widths()
+        self.expected_shape = sum(self.expected_widths.values())
         for directory in self.embedding_dirs.values():
             directory.update()
             self.load_from_dir(directory)
         self._sort_by_name()
-        if shared.opts.textual_inversion_print_at_load:
+        if EmbeddingSettings.from_opts(shared.opts).print_at_load:
             self._log_changes()
 
     def _has_changed(self) -> bool:
         if any(directory.has_changed() for directory in self.embedding_dirs.values()):
             return True
-        return self.expected_shape != -1 and self.expected_shape != self.get_expected_shape()
+        return self.expected_shape != -1 and self.expected_widths != self.get_expected_widths()
 
     def _sort_by_name(self) -> None:
         ordered = sorted(self.word_embeddings.items(), key=lambda item: item[0].lower())
@@ -259,16 +311,23 @@ class EmbeddingDatabase:
                 if names:
                     logger.info("textual inversion embeddings %s (%d): %s", label, len(names), ", ".join(names))
 
-    def find_embedding_at_position(self, tokens: list[int], offset: int) -> tuple[Embedding | None, int | None]:
-        """(embedding whose name the tokens from offset on are, tokens of the name); (None, None) if there is none."""
-        for ids, embedding in self.ids_lookup.get(tokens[offset], ()):
+    def find_embedding_at_position(
+        self, tokens: list[int], offset: int, tokenizer: str = CLIP_TOKENIZER
+    ) -> tuple[Embedding | None, int | None]:
+        """Returns (embedding whose name the tokens from offset on are, tokens of the name); (None, None) for none."""
+        for ids, embedding in self.lookups.get(tokenizer, {}).get(tokens[offset], ()):
             if tokens[offset : offset + len(ids)] == ids:
                 return embedding, len(ids)
         return None, None
 
 
+def encoders_by_tokenizer(model: Any) -> dict[str, Any]:
+    """Returns, for each tokenizer of a model, one encoder that has it."""
+    return {encoder.tokenizer_name: encoder for encoder in model.cond_stage_model.encoders.values()}
+
+
 def embedding_files(directory: str) -> Iterator[Path]:
-    """Files under a directory in a fixed order, without empty ones, which broken downloads leave behind."""
+    """Yields the files under a directory in a fixed order, without empty ones, which broken downloads leave behind."""
     for folder, subfolders, names in os.walk(directory, followlinks=True):
         subfolders.sort()
         for path in (Path(folder, name) for name in sorted(names)):

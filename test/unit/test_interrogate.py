@@ -8,7 +8,8 @@ from PIL import Image
 from modules import devices, interrogate, shared, shared_items, torchvision_ops
 from modules.errors import NotFound
 from modules.interrogate import Category, InterrogateModels
-from modules.model_load import clip_tokenizer_dir
+from modules.model_families import SD1
+from modules.text_encoders.clip import tokenizer_dir
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "cat", "dog", "on", "the", "moon", "red", "[DEC]"]
 IMAGE = Image.linear_gradient("L").resize((40, 30)).convert("RGB")
@@ -43,7 +44,7 @@ def save_clip(folder: Path) -> None:
     torchvision_ops.declare_missing()
     from transformers import CLIPConfig, CLIPModel
 
-    shutil.copytree(clip_tokenizer_dir, folder)
+    shutil.copytree(tokenizer_dir(SD1.text_encoders[0]), folder)
     small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     torch.manual_seed(0)
     config = CLIPConfig(

@@ -6,7 +6,7 @@ from modules import attention, sd_hijack, sd_hijack_optimizations, shared, share
 from modules.sd_hijack import EmbeddingsWithFixes, StableDiffusionModelHijack
 from modules.sd_hijack_clip import EncoderExchange
 from modules.textual_inversion.textual_inversion import Embedding
-from test.unit.tiny_networks import model_with, tiny_clip
+from test.unit.tiny_networks import ToyEncoder, TwoClips, model_with, tiny_clip
 
 
 class Optimization(sd_hijack_optimizations.SdOptimization):
@@ -104,6 +104,33 @@ def test_hijacked_model_knows_embeddings_and_undo_restores_it(hijack, model):
     assert torch.equal(encoder(["red"]), plain)
     assert (hijack.clip, hijack.layers) == (None, None)
     hijack.undo_hijack(model)
+
+
+def test_each_encoder_of_a_model_gets_its_own_vectors(hijack):
+    encoders = TwoClips()
+    model = model_with(encoders)
+    layers = [encoder.token_embedding() for encoder in encoders.encoders.values()]
+    plain = [encoders.first(["red"]), encoders.second(["red"])]
+    hijack.hijack(model)
+    vec = {"clip_l": torch.full((1, 16), 1.0), "clip_g": torch.full((1, 24), 2.0)}
+    hijack.embedding_db.register_embedding(Embedding(vec, "red"), model)
+    keys = [encoder.token_embedding().textual_inversion_key for encoder in encoders.encoders.values()]
+    assert keys == ["clip_l", "clip_g"]
+    assert not torch.equal(encoders.first(["red"]), plain[0])
+    assert not torch.equal(encoders.second(["red"]).tokens, plain[1].tokens)
+
+    hijack.undo_hijack(model)
+    assert [encoder.token_embedding() for encoder in encoders.encoders.values()] == layers
+    assert torch.equal(encoders.first(["red"]), plain[0])
+    assert torch.equal(encoders.second(["red"]).pooled, plain[1].pooled)
+
+
+def test_encoder_without_embedding_layer_is_left_alone(hijack):
+    toy = ToyEncoder()
+    hijack.hijack(model_with(toy))
+    assert toy.hijack is hijack
+    hijack.undo_hijack(model_with(toy))
+    assert toy.hijack is not hijack
 
 
 def test_init_text_is_read_below_the_attached_layer(hijack, model):

@@ -10,7 +10,7 @@ from modules.errors import InvalidInput
 from modules.sd_hijack_clip import PromptChunk, TextConditionalModel
 from modules.shared import opts
 from modules.textual_inversion.textual_inversion import Embedding
-from test.unit.tiny_networks import COMMA, EMBEDDING, END, START, ToyEncoder, tiny_clip
+from test.unit.tiny_networks import COMMA, EMBEDDING, END, START, ToyEncoder, TwoClips, tiny_clip
 
 ROWS = json.loads((Path(__file__).parents[1] / "data" / "chunk_vectors.json").read_text(encoding="utf8"))["rows"]
 
@@ -142,6 +142,7 @@ def test_base_class_leaves_tokens_and_network_to_others():
         ("tokenize", [[]]),
         ("encode_with_transformers", [None]),
         ("encode_embedding_init_text", ["", 1]),
+        ("set_token_embedding", [None]),
     ]:
         with pytest.raises(NotImplementedError):
             getattr(encoder, method)(*args)
@@ -180,6 +181,28 @@ def test_clip_skip_beyond_the_layers_names_the_setting(clip):
 
 def test_clip_parameters_have_their_names_in_checkpoints(clip):
     assert "wrapped.transformer.text_model.encoder.layers.0.self_attn.q_proj.weight" in clip.state_dict()
+
+
+def test_text_is_summed_up_by_its_first_chunk():
+    encoder = TwoClips().second
+    tokens, pooled = encoder(["a (red:1.5) apple BREAK a cat", "a"])
+    assert (tokens.shape, pooled.shape) == ((2, 154, 24), (2, 24))
+    (first,), _ = encoder.process_texts(["a red apple"])
+    assert torch.equal(pooled[0], encoder.process_tokens([first[0].tokens], [first[0].multipliers]).pooled[0])
+
+
+def test_old_emphasis_sums_texts_up_too():
+    encoder = TwoClips().second
+    with opts.overlay({"use_old_emphasis_implementation": True}):
+        tokens, pooled = encoder(["a red apple"])
+    assert (tokens.shape, pooled.shape) == ((1, 77, 24), (1, 24))
+
+
+def test_encoder_is_told_by_its_row():
+    two = TwoClips()
+    assert list(two.encoders) == ["clip_l", "clip_g"]
+    assert two.second.encoders == {"clip_g": two.second}
+    assert (two.second.embedding_key, two.second.tokenizer_name) == ("clip_g", "clip-tokenizer")
 
 
 def test_clip_init_text_gives_rows_of_the_token_embedding(clip):

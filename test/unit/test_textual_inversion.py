@@ -12,7 +12,7 @@ from modules.shared import opts
 from modules.textual_inversion import textual_inversion
 from modules.textual_inversion.image_embedding import embedding_to_b64, insert_image_data_embed
 from modules.textual_inversion.textual_inversion import Embedding, EmbeddingDatabase, create_embedding_from_data
-from test.unit.tiny_networks import model_with, tiny_clip
+from test.unit.tiny_networks import TwoClips, model_with, tiny_clip
 
 WIDTH = 16
 
@@ -158,6 +158,34 @@ def test_model_of_another_width_gets_its_own_embeddings(database, tmp_path, mode
     monkeypatch.setattr(shared.model_access, "get", lambda: wide_model)
     database.load_textual_inversion_embeddings()
     assert (list(database.word_embeddings), list(database.skipped_embeddings)) == (["wide"], ["narrow"])
+
+
+def test_model_of_two_encoders_wants_a_matrix_for_each(database, tmp_path, monkeypatch):
+    model = model_with(TwoClips())
+    monkeypatch.setattr(shared.model_access, "get", lambda: model)
+    save = safetensors.torch.save_file
+    save({"clip_l": vectors(width=16), "clip_g": vectors(width=24)}, tmp_path / "both.safetensors")
+    save({"clip_l": vectors(width=24), "clip_g": vectors(width=16)}, tmp_path / "swapped.safetensors")
+    torch.save({"w": vectors(width=40)}, tmp_path / "wide.pt")
+    database.load_textual_inversion_embeddings()
+    assert (database.expected_shape, database.expected_widths) == (40, {"clip_l": 16, "clip_g": 24})
+    assert list(database.word_embeddings) == ["both"]
+    assert sorted(database.skipped_embeddings) == ["swapped", "wide"]
+
+
+def test_each_tokenizer_finds_names_in_its_own_tokens(database):
+    two = TwoClips()
+    two.second.tokenizer_name = "letters"
+    two.second.tokenize = lambda texts: [[ord(letter) for letter in text] for text in texts]
+    embedding = Embedding(vectors(), "red")
+    database.register_embedding(embedding, model_with(two))
+    assert database.find_embedding_at_position([ord(letter) for letter in "red"], 0, "letters") == (embedding, 3)
+    assert database.find_embedding_at_position([736], 0) == (embedding, 1)
+    assert database.find_embedding_at_position([736], 0, "letters") == (None, None)
+    assert database.find_embedding_at_position([736], 0, "unknown") == (None, None)
+    assert list(database.ids_lookup) == [736]
+    database.register_embedding_by_name(None, model_with(two), "red")
+    assert not any(database.lookups.values())
 
 
 def test_missing_directory_is_no_change(database, model):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,8 +10,9 @@ import torch
 from torch import nn
 
 from modules import torchvision_ops
-from modules.model_load import clip_tokenizer_dir
+from modules.model_families import SD1, TextEncoder
 from modules.sd_hijack_clip import EncoderExchange, FrozenCLIPEmbedderWithCustomWords, TextConditionalModel
+from modules.text_encoders.clip import ClipNetwork, tokenizer_dir
 
 START, END, COMMA, BREAK, EMBEDDING = 49406, 49407, 267, 900, 801
 
@@ -40,19 +42,39 @@ class ToyEncoder(TextConditionalModel):
         return tokens[..., None].float()
 
 
-def tiny_clip(hijack: EncoderExchange | None = None, width: int = 16) -> FrozenCLIPEmbedderWithCustomWords:
+def tiny_clip_network(facts: TextEncoder = SD1.text_encoders[0], width: int = 16, **config) -> ClipNetwork:
     """CLIP of two layers with random weights."""
     torchvision_ops.declare_missing()
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    config = CLIPTextConfig(hidden_size=width, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2)
+    sizes = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        text_model = CLIPTextModel(config).eval().requires_grad_(False)
-    for layer_norm in text_model.modules():
+        text_model = CLIPTextModel(CLIPTextConfig(**sizes, **config))
+        network = ClipNetwork(facts, text_model, CLIPTokenizer.from_pretrained(tokenizer_dir(facts)))
+    for layer_norm in network.eval().requires_grad_(False).modules():
         if isinstance(layer_norm, nn.LayerNorm):
             layer_norm.bias.fill_(0.1)  # with means away from zero, as trained models have them
-    return FrozenCLIPEmbedderWithCustomWords(text_model, CLIPTokenizer.from_pretrained(clip_tokenizer_dir), hijack)
+    return network
+
+
+def tiny_clip(hijack: EncoderExchange | None = None, width: int = 16) -> FrozenCLIPEmbedderWithCustomWords:
+    """The text encoder of SD1 around CLIP of two layers with random weights."""
+    return FrozenCLIPEmbedderWithCustomWords(tiny_clip_network(width=width), hijack)
+
+
+class TwoClips(TextConditionalModel):
+    """The text encoders of a model with two: CLIP of 16 channels, and one of 24 with a matrix of its own."""
+
+    def __init__(self):
+        super().__init__()
+        second = replace(SD1.text_encoders[0], name="clip_g", embedding_key="clip_g", pooled=True)
+        self.first = tiny_clip()
+        self.second = FrozenCLIPEmbedderWithCustomWords(tiny_clip_network(second, width=24))
+
+    @property
+    def encoders(self):
+        return {encoder.name: encoder for encoder in (self.first, self.second)}
 
 
 def model_with(encoder: nn.Module) -> nn.Module:

@@ -1,0 +1,14 @@
+"""engine: the table of text encoder kinds; the row of an encoder in `modules.model_families` names one of them.
+
+A new kind is a file with its network, how its weights are called, and a row here.
+"""
+
+from __future__ import annotations
+
+from modules.text_encoders import clip
+from modules.text_encoders.base import Encoded, Kind, TextNetwork
+
+__all__ = ["KINDS", "Encoded", "Kind", "TextNetwork"]
+
+KINDS: dict[str, Kind] = {"clip": clip.KIND}
+"""Name of a kind -> how its encoders are made."""

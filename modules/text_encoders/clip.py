@@ -1,0 +1,111 @@
+"""engine: CLIP's text encoder as transformers has it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import ftfy
+import torch
+
+from modules import torchvision_ops
+from modules.model_families import Shapes, TextEncoder, shapes
+from modules.paths_internal import embedded_dir
+from modules.text_encoders.base import Encoded, Kind, TextNetwork
+from modules.weights import StateDict
+
+if TYPE_CHECKING:
+    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+
+class ClipTransformer(torch.nn.Module):
+    """A text model under the name that checkpoints and networks for them know: `text_model`."""
+
+    def __init__(self, text_model: CLIPTextModel):
+        super().__init__()
+        self.text_model = text_model
+        self.text_projection: torch.nn.Linear | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Calls the text model."""
+        return self.text_model(*args, **kwargs)
+
+
+class ClipNetwork(TextNetwork):
+    """CLIP; its parameters have their names in SD1 checkpoints, `transformer.text_model.*`."""
+
+    max_length = 77
+
+    def __init__(self, facts: TextEncoder, text_model: CLIPTextModel, tokenizer: CLIPTokenizer):
+        super().__init__(facts, tokenizer)
+        self.transformer = ClipTransformer(text_model)
+        config = text_model.config
+        if facts.projection:
+            self.transformer.text_projection = torch.nn.Linear(config.hidden_size, config.projection_dim, bias=False)
+        self.layers = config.num_hidden_layers
+        self.comma_token = tokenizer.get_vocab().get(",</w>")
+        self.id_start = tokenizer.bos_token_id
+        self.id_end = tokenizer.eos_token_id
+        self.id_pad = self.id_end
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
+        # The tokenizer's own lower case, character by character, knows no final sigma.
+        repaired = [ftfy.fix_text(text).lower() for text in texts]
+        return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
+
+    def encode(self, tokens: torch.Tensor, skip: int = 1) -> Encoded:
+        """Encodes token ids (B, 77); an earlier layer goes through the final norm if the row says so."""
+        layer = max(skip, self.facts.layer)
+        is_plain = layer == 1 and self.facts.final_norm
+        output = self.transformer(input_ids=tokens, output_hidden_states=not is_plain)
+        return Encoded(
+            output.last_hidden_state if is_plain else self._hidden(output, layer),
+            self._pooled(output) if self.facts.pooled else None,
+        )
+
+    def _hidden(self, output: BaseModelOutputWithPooling, layer: int) -> torch.Tensor:
+        hidden = output.hidden_states[-layer]
+        return self.transformer.text_model.final_layer_norm(hidden) if self.facts.final_norm else hidden
+
+    def _pooled(self, output: BaseModelOutputWithPooling) -> torch.Tensor:
+        """Returns the last layer's vector of each text's end token, whatever layer the tokens are read from."""
+        project = self.transformer.text_projection
+        return output.pooler_output if project is None else project(output.pooler_output)
+
+    def token_embedding(self) -> torch.nn.Module:
+        """Returns the layer that turns token ids (B, T) into vectors (B, T, width)."""
+        return self.transformer.text_model.embeddings.token_embedding
+
+    def set_token_embedding(self, layer: torch.nn.Module) -> None:
+        """Puts a layer in the place of the token embedding."""
+        self.transformer.text_model.embeddings.token_embedding = layer
+
+
+def tokenizer_dir(facts: TextEncoder) -> str:
+    """Returns the folder of an encoder's vocabulary."""
+    return os.path.join(embedded_dir, facts.tokenizer)
+
+
+def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:
+    """Makes the network of these shapes, without weights. Raises UnreadableShapes."""
+    torchvision_ops.declare_missing()
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    config = CLIPTextConfig(**shapes.clip_config(found, facts))
+    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_dir(facts))
+    with torch.device("meta"):
+        network = ClipNetwork(facts, CLIPTextModel(config), tokenizer)
+    # Not among the weights: which row of the position embedding belongs to which token.
+    positions = torch.arange(config.max_position_embeddings)[None]
+    network.transformer.text_model.embeddings.position_ids = positions
+    return network
+
+
+def convert(facts: TextEncoder, tensors: StateDict) -> StateDict:
+    """Takes weights from the keys of their file to the names of the network's parameters."""
+    return {"transformer." + key.removeprefix(facts.prefix): tensor for key, tensor in tensors.items()}
+
+
+KIND = Kind(build, convert)
