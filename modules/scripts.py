@@ -326,8 +326,9 @@ class ScriptRunner:
         return [script for script in scripts if getattr(type(script), method_name) != getattr(Script, method_name)]
 
     def create_ordered_callbacks_list(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """Returns the scripts that have a hook, as callbacks, in the order of metadata.ini files and, unless switched off,
-        the setting prioritized_callbacks_script_<hook>.
+        """Returns the scripts that have a hook, as callbacks, in the order of metadata.ini files and of a setting.
+
+        enable_user_sort: whether the setting, prioritized_callbacks_script_<hook>, counts.
         """
         category = f"script_{method_name}"
         callbacks: list[ScriptCallback] = []
@@ -337,7 +338,7 @@ class ScriptRunner:
         return script_callbacks.sort_callbacks(category, callbacks, enable_user_sort=enable_user_sort)
 
     def ordered_callbacks(self, method_name: str, *, enable_user_sort: bool = True) -> list[ScriptCallback]:
-        """Returns what `create_ordered_callbacks_list` does, which is asked again when the number of scripts changes."""
+        """Returns what `create_ordered_callbacks_list` does; it is asked again when the number of scripts changes."""
         if not enable_user_sort:
             return self.create_ordered_callbacks_list(method_name, enable_user_sort=False)
         count = len(self.scripts) + len(self.alwayson_scripts)
