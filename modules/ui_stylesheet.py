@@ -1,4 +1,4 @@
-"""face: the style sheet of the page: the files of css/, joined in an order in which later rules override earlier ones."""
+"""face: the style sheet of the page: the files of css/, joined in an order where later rules override earlier ones."""
 
 from __future__ import annotations
 
