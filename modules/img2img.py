@@ -14,7 +14,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
 
-from modules import errors, images, processing, scripts, sd_models, shared
+from modules import checkpoints, errors, images, processing, scripts, shared
 from modules.infotext_utils import create_override_settings_dict, parse_generation_parameters
 from modules.processing import Processed, StableDiffusionProcessingImg2Img
 from modules.shared import opts, state
@@ -119,7 +119,7 @@ class JobDefaults:
         p.sampler_name = parameters.get("Sampler", self.sampler_name)
         p.steps = int(parameters.get("Steps", self.steps))
         p.override_settings = dict(self.overrides)
-        checkpoint = sd_models.get_closet_checkpoint_match(parameters.get("Model hash"))
+        checkpoint = checkpoints.find(parameters.get("Model hash"))
         if checkpoint is not None:
             p.override_settings["sd_model_checkpoint"] = checkpoint.name
 

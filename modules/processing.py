@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from modules import (
+    checkpoints,
     devices,
     errors,
     extra_networks,
@@ -763,7 +764,7 @@ def resolve_request(p: StableDiffusionProcessing) -> None:
     if p.tiling is None:
         p.tiling = opts.tiling
     if p.refiner_checkpoint not in (None, "", "None", "none"):
-        p.refiner_checkpoint_info = sd_models.get_closet_checkpoint_match(p.refiner_checkpoint)
+        p.refiner_checkpoint_info = checkpoints.find(p.refiner_checkpoint)
         if p.refiner_checkpoint_info is None:
             raise errors.NotFound(
                 f"Could not find a checkpoint with name {p.refiner_checkpoint!r}", field="refiner_checkpoint"

@@ -1,12 +1,14 @@
 """engine: random tensors from seeds, by the setting randn_source: GPU, CPU, or NV (Philox, as on an NVIDIA GPU).
 
 ImageRNG gives the noise of a batch, one generator per image. The functions also seed torch's global generator, or the
-global Philox one, because extensions draw from it and expect their pictures to be reproducible.
+global Philox one, because extensions draw from it and expect their images to be reproducible.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,7 +16,40 @@ from torch import Tensor
 from modules import devices, errors, rng_philox, shared
 from modules.sampling.noise import place_centred, slerp
 
+if TYPE_CHECKING:
+    from modules.options import Options
+
 Generator = torch.Generator | rng_philox.Generator
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """Where noise comes from. The names are those of the options."""
+
+    eta_noise_seed_delta: int
+    randn_source: str
+
+    @classmethod
+    def from_opts(cls, options: Options) -> NoiseSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def is_philox(self) -> bool:
+        """Whether numbers are those of an NVIDIA GPU, computed on the CPU."""
+        return self.randn_source == "NV"
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where torch draws; MPS has no generator that repeats."""
+        on_cpu = self.randn_source == "CPU" or devices.device.type == "mps"
+        return devices.cpu if on_cpu else devices.device
+
+    def generator(self, seed: int) -> Generator:
+        """Returns a generator of the chosen source. Raises InvalidInput for a seed that torch does not take."""
+        if self.is_philox:
+            return rng_philox.Generator(checked_seed(seed))
+        return torch.Generator(self.torch_device).manual_seed(checked_seed(seed))
 
 
 class GlobalPhilox:
@@ -24,21 +59,20 @@ class GlobalPhilox:
 
 
 def create_generator(seed: int) -> Generator:
-    """A generator of the chosen source. Raises InvalidInput for a seed that torch does not take."""
-    if shared.opts.randn_source == "NV":
-        return rng_philox.Generator(checked_seed(seed))
-    return torch.Generator(_torch_source()).manual_seed(checked_seed(seed))
+    """Returns a generator of the chosen source. Raises InvalidInput for a seed that torch does not take."""
+    return NoiseSettings.from_opts(shared.opts).generator(seed)
 
 
 def posterior_generator(seed: int) -> torch.Generator:
-    """The generator of the noise of a VAE's posterior, on the CPU whatever the chosen source. Raises as
-    create_generator.
+    """Returns the generator of the noise of a VAE's posterior, on the CPU whatever the chosen source.
+
+    Raises as create_generator.
     """
     return torch.Generator().manual_seed(checked_seed(seed))
 
 
 def checked_seed(seed: int) -> int:
-    """Raises InvalidInput for a seed that torch does not take."""
+    """Returns a seed as a number. Raises InvalidInput for one that torch does not take."""
     seed = int(seed)
     if not -(2**63) <= seed < 2**64:
         raise errors.InvalidInput(f"seed {seed} is out of range: it must fit into 64 bits", "seed")
@@ -47,14 +81,14 @@ def checked_seed(seed: int) -> int:
 
 def manual_seed(seed: int) -> None:
     """Seeds the global generator of the chosen source; for CPU and GPU that is torch's."""
-    if shared.opts.randn_source == "NV":
+    if NoiseSettings.from_opts(shared.opts).is_philox:
         GlobalPhilox.generator = rng_philox.Generator(int(seed))
     else:
         torch.manual_seed(int(seed))
 
 
 def randn(seed: int, shape: Sequence[int], generator: Generator | None = None) -> Tensor:
-    """Standard normal numbers of a seed, on the compute device; more of the same seed come from randn_without_seed.
+    """Returns standard normal numbers of a seed, on the compute device. More of it come from randn_without_seed.
 
     Draws from generator if given, but seeds the global one in any case.
     """
@@ -63,36 +97,32 @@ def randn(seed: int, shape: Sequence[int], generator: Generator | None = None) -
 
 
 def randn_local(seed: int, shape: Sequence[int]) -> Tensor:
-    """As randn, but leaves the global generator alone."""
+    """Returns the numbers that randn does, but leaves the global generator alone."""
     return randn_without_seed(shape, create_generator(seed))
 
 
 def randn_like(x: Tensor) -> Tensor:
-    """More standard normal numbers from the global generator, of the shape, type and device of x."""
+    """Returns more standard normal numbers from the global generator, of the shape, type and device of x."""
     return randn_without_seed(x.shape).to(device=x.device, dtype=x.dtype)
 
 
 def randn_without_seed(shape: Sequence[int], generator: Generator | None = None) -> Tensor:
-    """More standard normal numbers from a generator, or from the global one, on the compute device."""
-    if generator is None and shared.opts.randn_source == "NV":
+    """Returns more standard normal numbers from a generator, or from the global one, on the compute device."""
+    if generator is None:
+        settings = NoiseSettings.from_opts(shared.opts)
+        if not settings.is_philox:
+            return torch.randn(tuple(shape), device=settings.torch_device).to(devices.device)
         generator = GlobalPhilox.generator
     if isinstance(generator, rng_philox.Generator):
         return torch.asarray(generator.randn(shape), device=devices.device)
-    source = _torch_source() if generator is None else generator.device
-    return torch.randn(tuple(shape), device=source, generator=generator).to(devices.device)
-
-
-def _torch_source() -> torch.device:
-    """Where torch draws; MPS has no generator that repeats."""
-    on_cpu = shared.opts.randn_source == "CPU" or devices.device.type == "mps"
-    return devices.cpu if on_cpu else devices.device
+    return torch.randn(tuple(shape), device=generator.device, generator=generator).to(devices.device)
 
 
 class ImageRNG:
     """Noise for a batch of images: unit Gaussian (B, C, h, w) at each call of next().
 
     shape: (C, h, w) of one latent. seeds: one per image. The first noise is mixed with that of the subseeds by
-    subseed_strength, and laid out as for a picture of seed_resize_from_h x seed_resize_from_w pixels if both are above
+    subseed_strength, and laid out as for an image of seed_resize_from_h x seed_resize_from_w pixels if both are above
     0. After the first noise the setting eta_noise_seed_delta, if not 0, is added to all seeds.
     """
 
@@ -111,19 +141,20 @@ class ImageRNG:
         self.subseed_strength = subseed_strength
         self.seed_resize_from_h = seed_resize_from_h
         self.seed_resize_from_w = seed_resize_from_w
-        self.generators = [create_generator(seed) for seed in seeds]
+        self.settings = NoiseSettings.from_opts(shared.opts)
+        self.generators = [self.settings.generator(seed) for seed in seeds]
         self.is_first = True
 
     def first(self) -> Tensor:
-        """The noise a picture starts from."""
+        """Returns the noise that images start from."""
         noise = torch.stack([self._first_of(i) for i in range(len(self.seeds))])
-        delta = shared.opts.eta_noise_seed_delta
+        delta = self.settings.eta_noise_seed_delta
         if delta:
-            self.generators = [create_generator(seed + delta) for seed in self.seeds]
+            self.generators = [self.settings.generator(seed + delta) for seed in self.seeds]
         return noise
 
     def next(self) -> Tensor:
-        """New noise; the first call gives that of first()."""
+        """Returns new noise; the first call gives that of first()."""
         if self.is_first:
             self.is_first = False
             return self.first()

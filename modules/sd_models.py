@@ -13,7 +13,8 @@ import os
 import threading
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -37,6 +38,9 @@ from modules.placement import Placement
 from modules.sd_models_types import WebuiSdModel
 from modules.timer import Timer
 
+if TYPE_CHECKING:
+    from modules.options import Options
+
 logger = logging.getLogger(__name__)
 
 checkpoints_loaded: collections.OrderedDict[CheckpointInfo, weights.StateDict] = collections.OrderedDict()
@@ -46,7 +50,35 @@ AUTOMATIC = "sd_model_checkpoint_automatic"
 """Key among the stored settings, not one of them: sd_model_checkpoint was filled in because there was no other."""
 
 ZERO_TERMINAL_ALPHA = 4.8973451890853435e-08
-"""Share of the picture left at the last timestep under "Zero Terminal SNR"; zero would have no noise level."""
+"""Share of the image left at the last timestep under "Zero Terminal SNR"; zero would have no noise level."""
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """Which checkpoint is wanted, and how loaded ones are kept. The names are those of the options."""
+
+    fp8_storage: str
+    sd_checkpoints_keep_in_cpu: bool
+    sd_checkpoints_limit: int
+    sd_model_checkpoint: str | None
+
+    @classmethod
+    def from_opts(cls, options: Options) -> CheckpointSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
+class NoiseScheduleSettings:
+    """How the noise schedule of a model is changed for a job. The names are those of the options."""
+
+    sd_noise_schedule: str
+    use_downcasted_alpha_bar: bool
+
+    @classmethod
+    def from_opts(cls, options: Options) -> NoiseScheduleSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class SkipWritingToConfig:
@@ -76,7 +108,7 @@ class SdModelData:
         self.finishing: WebuiSdModel | None = None
 
     def get_sd_model(self) -> WebuiSdModel:
-        """The current model; the first caller loads it, others wait. Raises ModelLoadError if that fails."""
+        """Returns the current model; the first caller loads it, others wait. Raises ModelLoadError if that fails."""
         if self.sd_model is not None:
             return self.sd_model
         with self.lock:
@@ -91,7 +123,7 @@ class SdModelData:
 
     @contextlib.contextmanager
     def shown_to_loader(self, model: WebuiSdModel) -> Iterator[None]:
-        """For the block, `shared.sd_model` is this model for the thread that loads it."""
+        """Makes a model, for the block, what `shared.sd_model` is for the thread that loads it."""
         current, self.sd_model, self.finishing = self.sd_model, None, model
         try:
             yield
@@ -110,9 +142,10 @@ def setup_model() -> None:
     """
     os.makedirs(checkpoints.model_path, exist_ok=True)
     list_models()
-    if shared.opts.data.get(AUTOMATIC) and not checkpoints.first().is_embedded:
-        shared.opts.data["sd_model_checkpoint"] = None
-        del shared.opts.data[AUTOMATIC]
+    stored = shared.opts.data
+    if stored.get(AUTOMATIC) and not checkpoints.first().is_embedded:
+        stored["sd_model_checkpoint"] = None
+        del stored[AUTOMATIC]
 
 
 def list_models() -> None:
@@ -121,8 +154,8 @@ def list_models() -> None:
 
 
 def select_checkpoint() -> CheckpointInfo:
-    """The configured checkpoint; if it is not there, the user's first, else the embedded one."""
-    configured = shared.opts.sd_model_checkpoint
+    """Returns the configured checkpoint; if it is not there, the user's first, else the embedded one."""
+    configured = CheckpointSettings.from_opts(shared.opts).sd_model_checkpoint
     if configured in checkpoint_aliases:
         return checkpoint_aliases[configured]
     if not checkpoints_list:
@@ -136,7 +169,7 @@ def select_checkpoint() -> CheckpointInfo:
 def read_state_dict(
     checkpoint_file: str, print_global_state: bool = False, map_location: str | None = None
 ) -> weights.StateDict:
-    """The weights in a file, on map_location, by default where checkpoints are read to.
+    """Returns the weights in a file, on map_location, by default where checkpoints are read to.
 
     Raises ModelLoadError for a file that is none. print_global_state: log the step a training had reached.
     """
@@ -148,8 +181,8 @@ def read_state_dict(
 
 
 def check_fp8(model: Any) -> bool:
-    """Whether the setting fp8_storage wants the weights of such a model in 8 bits."""
-    setting = shared.opts.fp8_storage
+    """Returns whether the setting fp8_storage wants the weights of such a model in 8 bits. MPS cannot have them so."""
+    setting = CheckpointSettings.from_opts(shared.opts).fp8_storage
     wanted = setting == "Enable" or (setting == "Enable for SDXL" and model.is_sdxl)
     return wanted and devices.device.type != "mps"
 
@@ -223,7 +256,7 @@ def make_room() -> None:
     memory, unless sd_checkpoints_keep_in_cpu is off.
     """
     use_own_unet()
-    kept = max(shared.opts.sd_checkpoints_limit, 1) - 1
+    kept = max(CheckpointSettings.from_opts(shared.opts).sd_checkpoints_limit, 1) - 1
     for model in model_data.loaded_sd_models[kept:]:
         logger.info("Unloading model %s", model.sd_checkpoint_info.title)
         send_model_to_trash(model)
@@ -235,9 +268,10 @@ def make_room() -> None:
 
 def send_idle_to_cpu(but: WebuiSdModel | None = None) -> None:
     """Moves the loaded models, but one, to main memory, if the settings say so."""
-    for model in model_data.loaded_sd_models:
-        if model is not but and shared.opts.sd_checkpoints_keep_in_cpu:
-            send_model_to_cpu(model)
+    if CheckpointSettings.from_opts(shared.opts).sd_checkpoints_keep_in_cpu:
+        for model in model_data.loaded_sd_models:
+            if model is not but:
+                send_model_to_cpu(model)
     devices.torch_gc()
 
 
@@ -250,7 +284,7 @@ def use_own_unet() -> None:
 def reload_model_weights(
     sd_model: WebuiSdModel | None = None, info: CheckpointInfo | None = None, forced_reload: bool = False
 ) -> WebuiSdModel:
-    """Makes a checkpoint, by default the configured one, current and returns its model; nothing happens if it is.
+    """Makes a checkpoint, by default the configured one, current and returns its model; does nothing if it is.
 
     forced_reload: load it anew even then. Raises ModelLoadError; the current model stays then.
     """
@@ -270,7 +304,7 @@ def reload_model_weights(
 
 
 def is_loaded_as_wanted(model: WebuiSdModel, info: CheckpointInfo) -> bool:
-    """Whether a loaded model is that checkpoint, stored as the setting fp8_storage says."""
+    """Returns whether a loaded model is that checkpoint, stored as the setting fp8_storage says."""
     return model.sd_model_checkpoint == info.filename and model.fp8 == check_fp8(model)
 
 
@@ -302,13 +336,14 @@ def write_selection(info: CheckpointInfo) -> None:
     """Notes the current checkpoint in the settings. A job with a checkpoint of its own leaves the user's alone."""
     if "sd_model_checkpoint" in shared.opts.job_overlay.get():
         return
+    stored = shared.opts.data
     if not SkipWritingToConfig.skip:
         if not info.is_embedded:
-            shared.opts.data.pop(AUTOMATIC, None)
-        elif shared.opts.sd_model_checkpoint not in info.ids:
-            shared.opts.data[AUTOMATIC] = True
-        shared.opts.data["sd_model_checkpoint"] = info.title
-    shared.opts.data["sd_checkpoint_hash"] = info.sha256
+            stored.pop(AUTOMATIC, None)
+        elif stored.get("sd_model_checkpoint") not in info.ids:
+            stored[AUTOMATIC] = True
+        stored["sd_model_checkpoint"] = info.title
+    stored["sd_checkpoint_hash"] = info.sha256
 
 
 def unload_model_weights(sd_model: WebuiSdModel | None = None, info: CheckpointInfo | None = None) -> None:
@@ -342,13 +377,15 @@ def send_model_to_trash(m: WebuiSdModel) -> None:
 
 @torch.no_grad()
 def get_empty_cond(sd_model: WebuiSdModel) -> torch.Tensor:
-    """The empty text encoded, (1, 77, width)."""
+    """Returns the empty text encoded, (1, 77, width)."""
     with devices.autocast():
         return sd_model.get_learned_conditioning([""])
 
 
 def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """alphas_cumprod with nearly nothing of the picture left at the last timestep: Lin et al. 2023 (arXiv:2305.08891).
+    """Returns alphas_cumprod with nearly nothing of the image left at the last timestep.
+
+    Lin et al. 2023 (arXiv:2305.08891).
 
     The square roots are shifted to end at zero and scaled to begin as before.
     """
@@ -364,13 +401,14 @@ def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: Any = None) -> None
 
     It starts from the one the model was trained on; the infotext of p, the processing object, notes it.
     """
+    settings = NoiseScheduleSettings.from_opts(shared.opts)
     params = {} if p is None else p.extra_generation_params
     alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)
-    if shared.opts.use_downcasted_alpha_bar:
-        params["Downcast alphas_cumprod"] = shared.opts.use_downcasted_alpha_bar
+    if settings.use_downcasted_alpha_bar:
+        params["Downcast alphas_cumprod"] = settings.use_downcasted_alpha_bar
         alphas_cumprod = alphas_cumprod.half()
-    if shared.opts.sd_noise_schedule == "Zero Terminal SNR":
-        params["Noise Schedule"] = shared.opts.sd_noise_schedule
+    if settings.sd_noise_schedule == "Zero Terminal SNR":
+        params["Noise Schedule"] = settings.sd_noise_schedule
         alphas_cumprod = rescale_zero_terminal_snr_abar(alphas_cumprod)
     sd_model.alphas_cumprod = alphas_cumprod
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from modules import (
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
+    from modules.options import Options
+
 logger = logging.getLogger(__name__)
 
 vae_path: str = os.path.abspath(os.path.join(paths.models_path, "VAE"))
@@ -52,6 +54,29 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@dataclass(frozen=True)
+class VaeSettings:
+    """Which VAE the user chose. The names are those of the options."""
+
+    sd_vae: str
+    sd_vae_overrides_per_model_preferences: bool
+
+    @classmethod
+    def from_opts(cls, options: Options) -> VaeSettings:
+        """Returns the settings as they hold now, in the calling context."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+
+    @property
+    def is_automatic(self) -> bool:
+        """Whether the choice is left to the checkpoint."""
+        return self.sd_vae in ("Automatic", "auto")
+
+    @property
+    def overrides(self) -> bool:
+        """Whether the choice holds for checkpoints that have a VAE noted or beside them too."""
+        return self.sd_vae_overrides_per_model_preferences and not self.is_automatic
+
+
 @dataclass
 class VaeResolution:
     """Which VAE a checkpoint gets and why. vae: path, None for its own. resolved: False if this rule says nothing."""
@@ -61,24 +86,28 @@ class VaeResolution:
     resolved: bool = True
 
     def tuple(self) -> tuple[str | None, str | None]:
+        """Returns path and reason."""
         return self.vae, self.source
 
 
 def get_loaded_vae_name() -> str | None:
-    """File name of the VAE in use, None for the checkpoint's own."""
+    """Returns the file name of the VAE in use, None for the checkpoint's own."""
     filename = shared.sd_model.loaded_vae.file
     return os.path.basename(filename) if filename else None
 
 
 def get_loaded_vae_hash() -> str | None:
-    """First ten digits of the sha256 of the VAE file in use, None for the checkpoint's own and under --no-hashing."""
+    """Returns the first ten digits of the sha256 of the VAE file in use.
+
+    None for the checkpoint's own and under --no-hashing.
+    """
     filename = shared.sd_model.loaded_vae.file
     sha256 = hashes.sha256(filename, f"vae/{os.path.basename(filename)}") if filename else None
     return sha256[:SHORT_HASH_LENGTH] if sha256 else None
 
 
 def get_filename(filepath: str) -> str:
-    """The name a VAE file is listed under."""
+    """Returns the name a VAE file is listed under."""
     return os.path.basename(filepath)
 
 
@@ -101,20 +130,24 @@ def refresh_vae_list() -> None:
 
 
 def find_vae_near_checkpoint(checkpoint_file: str) -> str | None:
-    """The listed VAE whose name starts as the checkpoint's does, "model.safetensors" and "model.vae.pt"."""
+    """Returns the listed VAE whose name starts as the checkpoint's does, "model.safetensors" and "model.vae.pt"."""
     stem = os.path.basename(checkpoint_file).rsplit(".", 1)[0]
     return next((path for path in vae_dict.values() if os.path.basename(path).startswith(stem)), None)
 
 
 def is_automatic() -> bool:
-    """Whether the setting sd_vae leaves the choice to the checkpoint."""
-    return shared.opts.sd_vae in ("Automatic", "auto")
+    """Returns whether the setting sd_vae leaves the choice to the checkpoint."""
+    return VaeSettings.from_opts(shared.opts).is_automatic
 
 
 def resolve_vae_from_setting() -> VaeResolution:
-    """What the setting sd_vae says; the checkpoint's own for "None", "Automatic" and names of files that are gone."""
-    name = shared.opts.sd_vae
-    if name == "None" or is_automatic():
+    """Returns what the setting sd_vae says.
+
+    "None", "Automatic" and names of files that are gone stand for the checkpoint's own.
+    """
+    settings = VaeSettings.from_opts(shared.opts)
+    name = settings.sd_vae
+    if name == "None" or settings.is_automatic:
         return VaeResolution()
     if name in vae_dict:
         return VaeResolution(vae_dict[name], "specified in settings")
@@ -123,7 +156,7 @@ def resolve_vae_from_setting() -> VaeResolution:
 
 
 def resolve_vae_from_user_metadata(checkpoint_file: str) -> VaeResolution:
-    """What the user noted with the checkpoint: "vae" in the JSON file beside it."""
+    """Returns what the user noted with the checkpoint: "vae" in the JSON file beside it."""
     name = extra_networks.get_user_metadata(checkpoints.companion_of(checkpoint_file)).get("vae")
     if name == "None":
         return VaeResolution()
@@ -133,18 +166,21 @@ def resolve_vae_from_user_metadata(checkpoint_file: str) -> VaeResolution:
 
 
 def resolve_vae_near_checkpoint(checkpoint_file: str) -> VaeResolution:
-    """The VAE of the checkpoint's name, unless the setting sd_vae is not "Automatic"."""
+    """Returns the VAE of the checkpoint's name, unless a choice of the user overrides it."""
     path = find_vae_near_checkpoint(checkpoint_file)
-    if path is not None and (is_automatic() or not shared.opts.sd_vae_overrides_per_model_preferences):
+    if path is not None and not VaeSettings.from_opts(shared.opts).overrides:
         return VaeResolution(path, "found near the checkpoint")
     return VaeResolution(resolved=False)
 
 
 def resolve_vae(checkpoint_file: str) -> VaeResolution:
-    """The VAE of a checkpoint: --vae-path, a setting that overrides, the user's note, one of its name, the setting."""
+    """Returns the VAE of a checkpoint, by the first rule that has one.
+
+    The rules: --vae-path, a setting that overrides, the user's note, a file of the checkpoint's name, the setting.
+    """
     if shared.cmd_opts.vae_path is not None:
         return VaeResolution(shared.cmd_opts.vae_path, "from commandline argument")
-    if shared.opts.sd_vae_overrides_per_model_preferences and not is_automatic():
+    if VaeSettings.from_opts(shared.opts).overrides:
         return resolve_vae_from_setting()
     rules = (resolve_vae_from_user_metadata, resolve_vae_near_checkpoint)
     resolutions = (rule(checkpoint_file) for rule in rules)
@@ -152,7 +188,7 @@ def resolve_vae(checkpoint_file: str) -> VaeResolution:
 
 
 def load_vae_dict(filename: str, map_location: str | None) -> weights.StateDict:
-    """The weights in a VAE file, without those of its training."""
+    """Returns the weights in a VAE file, without those of its training."""
     tensors = weights.read_state_dict(filename, map_location or "cpu")
     return {key: tensor for key, tensor in tensors.items() if not key.startswith(("loss", "model_ema."))}
 

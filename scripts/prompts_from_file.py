@@ -10,14 +10,14 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, processing, scripts, sd_models, sd_samplers
+from modules import checkpoints, errors, processing, scripts, sd_samplers
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import state
 
 
 def read_checkpoint(text: str) -> str:
     """Returns the name of the checkpoint that fits text best; raises ValueError if there is none."""
-    info = sd_models.get_closet_checkpoint_match(text)
+    info = checkpoints.find(text)
     if info is None:
         raise ValueError(f"Unknown checkpoint: {text}")
     return info.name

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, scripts, sd_models, sd_samplers, sd_schedulers, sd_vae, shared
+from modules import checkpoints, errors, scripts, sd_models, sd_samplers, sd_schedulers, sd_vae, shared
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts
 from modules.ui_components import ToolButton
@@ -137,7 +137,7 @@ def apply_face_restore(p: StableDiffusionProcessing, opt: str, x: Any) -> None:
 
 def find_checkpoint(name: str) -> sd_models.CheckpointInfo:
     """Returns the checkpoint that fits a name best; raises InvalidInput if there is none."""
-    info = sd_models.get_closet_checkpoint_match(name)
+    info = checkpoints.find(name)
     if info is None:
         raise errors.InvalidInput(f"Unknown checkpoint: {name}", field="script_args")
     return info

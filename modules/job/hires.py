@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from PIL import Image
 
 from modules import (
+    checkpoints,
     devices,
     extra_networks,
     images,
     latents,
     model_patches,
     rng,
-    sd_models,
     sd_samplers,
     sd_schedulers,
     shared,
@@ -95,7 +95,7 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
     params = p.extra_generation_params
     params["Denoising strength"] = p.denoising_strength
     if p.hr_checkpoint_name and p.hr_checkpoint_name != "Use same checkpoint":
-        p.hr_checkpoint_info = sd_models.get_closet_checkpoint_match(p.hr_checkpoint_name)
+        p.hr_checkpoint_info = checkpoints.find(p.hr_checkpoint_name)
         if p.hr_checkpoint_info is None:
             raise NotFound(
                 f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name"

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import scripts, sd_models
+from modules import checkpoints, scripts, sd_models
 from modules.infotext_utils import PasteField
 from modules.processing import StableDiffusionProcessing
 from modules.ui_common import create_refresh_button
@@ -67,5 +67,5 @@ class ScriptRefiner(scripts.ScriptBuiltinUI):
 def pasted_checkpoint(parameters: dict[str, Any]) -> str | None:
     """Title of the checkpoint that an infotext names; its text if there is none like it here."""
     name = parameters.get("Refiner")
-    info = sd_models.get_closet_checkpoint_match(name)
+    info = checkpoints.find(name)
     return info.title if info is not None else name

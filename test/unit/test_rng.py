@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from modules import errors, rng, shared
+from modules import devices, errors, rng, rng_philox, shared
 from test.unit.sampling_oracles import VECTORS
 
 
@@ -84,3 +84,35 @@ def test_missing_subseeds_count_as_0(source):
     source("CPU")
     missing = rng.ImageRNG((4, 2, 2), [1], None, 0.5).next()
     assert torch.equal(missing, rng.ImageRNG((4, 2, 2), [1], [0], 0.5).next())
+
+
+def test_a_jobs_own_source_and_delta_hold_for_its_noise(source):
+    source("CPU")
+    plain = rng.ImageRNG((4, 2, 2), [1])
+    with shared.opts.overlay({"randn_source": "NV", "eta_noise_seed_delta": 3}):
+        overridden = rng.ImageRNG((4, 2, 2), [1])
+    assert isinstance(plain.generators[0], torch.Generator)
+    assert isinstance(overridden.generators[0], rng_philox.Generator)
+    overridden.next()
+    assert torch.equal(overridden.next(), torch.asarray(rng_philox.Generator(4).randn((4, 2, 2)))[None])
+
+
+def test_torch_draws_on_the_device_or_where_numbers_repeat(source, monkeypatch):
+    monkeypatch.setattr(devices, "device", torch.device("meta"))
+    places = {}
+    for name in ("CPU", "GPU"):
+        source(name)
+        places[name] = rng.NoiseSettings.from_opts(shared.opts).torch_device.type
+    assert places == {"CPU": "cpu", "GPU": "meta"}
+    monkeypatch.setattr(devices, "device", torch.device("mps"))
+    assert rng.NoiseSettings.from_opts(shared.opts).torch_device == devices.cpu
+
+
+def test_noise_of_the_posterior_is_torchs_whatever_the_source(source):
+    numbers = []
+    for name in ("CPU", "NV"):
+        source(name)
+        numbers.append(torch.randn(3, generator=rng.posterior_generator(7)).tolist())
+    assert numbers[0] == numbers[1]
+    with pytest.raises(errors.InvalidInput):
+        rng.posterior_generator(-(2**63) - 1)

@@ -88,6 +88,16 @@ def test_file_of_the_checkpoints_name_under_automatic(folder):
         assert sd_vae.resolve_vae("/m/dark.ckpt").source == "found near the checkpoint"
 
 
+@pytest.mark.parametrize("name", ["Automatic", "auto"])
+def test_automatic_overrides_nothing(folder, name):
+    with setting(sd_vae=name, sd_vae_overrides_per_model_preferences=True):
+        assert sd_vae.is_automatic()
+        assert not sd_vae.VaeSettings.from_opts(shared.opts).overrides
+    with setting(sd_vae="None", sd_vae_overrides_per_model_preferences=True):
+        assert not sd_vae.is_automatic()
+        assert sd_vae.VaeSettings.from_opts(shared.opts).overrides
+
+
 def test_note_of_the_user(folder, tmp_path):
     checkpoint = str(tmp_path / "darker-model.safetensors")
     note = tmp_path / "darker-model.json"
