@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
 
 from modules import checkpoints, errors, images, processing, scripts, shared
-from modules.infotext_utils import create_override_settings_dict, parse_generation_parameters
+from modules.infotext_utils import parse_generation_parameters
+from modules.job.request import ImageBatch, JobRequest
 from modules.processing import Processed, StableDiffusionProcessingImg2Img
+from modules.processing_runner import ProcessingRunner
 from modules.shared import opts, state
-from modules.txt2img import result_outputs, run_job
+from modules.txt2img import result_outputs, tab_request
 from modules.ui_form import named_values
 
 logger = logging.getLogger(__name__)
@@ -270,69 +271,57 @@ def painted_over(values: Img2ImgValues) -> tuple[Image.Image, Image.Image]:
     return Image.composite(sketch.filter(blur), original, mask.filter(blur)), mask
 
 
-def create_processing(
-    request: gr.Request, values: Img2ImgValues, image: Image.Image | None, mask: Image.Image | None
-) -> StableDiffusionProcessingImg2Img:
-    """The job of the tab's values, not yet run."""
-    width, height = values.width, values.height
+def img2img_request(
+    id_task: str, request: gr.Request, values: Img2ImgValues, image: Image.Image | None, mask: Image.Image | None
+) -> JobRequest:
+    """Returns the job of the tab's values."""
+    size = {}
     if values.selected_scale_tab == 1 and not values.is_batch:
-        width, height = int(image.width * values.scale_by), int(image.height * values.scale_by)
-    p = StableDiffusionProcessingImg2Img(
-        sd_model=shared.sd_model,
-        outpath_samples=opts.outdir_samples or opts.outdir_img2img_samples,
-        outpath_grids=opts.outdir_grids or opts.outdir_img2img_grids,
-        prompt=values.prompt,
-        negative_prompt=values.negative_prompt,
-        styles=values.prompt_styles,
-        batch_size=values.batch_size,
-        n_iter=values.n_iter,
-        cfg_scale=values.cfg_scale,
-        width=width,
-        height=height,
-        init_images=[image],
-        mask=mask,
-        mask_blur=values.mask_blur,
-        inpainting_fill=values.inpainting_fill,
-        resize_mode=values.resize_mode,
-        denoising_strength=values.denoising_strength,
-        image_cfg_scale=values.image_cfg_scale,
-        inpaint_full_res=values.inpaint_full_res,
-        inpaint_full_res_padding=values.inpaint_full_res_padding,
-        inpainting_mask_invert=values.inpainting_mask_invert,
-        override_settings=create_override_settings_dict(values.override_settings_texts),
-    )
-    p.scripts = scripts.scripts_img2img
-    p.script_args = values.script_args
-    p.user = request.username if request is not None else None
-    if opts.enable_console_prompts:
-        logger.info("img2img: %s", values.prompt)
-    return p
+        size = {"width": int(image.width * values.scale_by), "height": int(image.height * values.scale_by)}
+    runner = scripts.scripts_img2img
+    job = tab_request("img2img", id_task, request, values, runner, init_images=[image], mask=mask, **size)
+    return replace(job, batch=batch_request(values)) if values.is_batch else job
 
 
-def run_batch(p: StableDiffusionProcessingImg2Img, values: Img2ImgValues) -> Processed:
-    """Runs the batch mode: uploaded files, or directories where the page may name them."""
+def batch_request(values: Img2ImgValues) -> ImageBatch:
+    """Returns what the batch mode works on: uploaded files, or directories where the page may name them."""
     is_upload = values.img2img_batch_source_type == "upload"
     if not is_upload and shared.cmd_opts.hide_ui_dir_config:
         raise errors.InvalidInput(
             "Batch from a directory is switched off here (--hide-ui-dir-config)", field="img2img_batch_input_dir"
         )
-    source = (values.img2img_batch_upload or []) if is_upload else values.img2img_batch_input_dir
+    source = values.img2img_batch_input_dir
     if not is_upload and not os.path.isdir(source):
         raise errors.InvalidInput(f"The input directory {source!r} does not exist", field="img2img_batch_input_dir")
-    with closing(p):
-        processed = process_batch(
-            p,
-            source,
-            "" if is_upload else values.img2img_batch_output_dir,
-            "" if is_upload else values.img2img_batch_inpaint_mask_dir,
-            p.script_args,
-            to_scale=values.selected_scale_tab == 1,
-            scale_by=values.scale_by,
-            use_png_info=values.img2img_batch_use_png_info,
-            png_info_props=values.img2img_batch_png_info_props,
-            png_info_dir=values.img2img_batch_png_info_dir,
-        )
-        return processed if processed is not None else Processed(p, [], p.seed, "")
+    uploads = [str(getattr(file, "name", file)) for file in values.img2img_batch_upload or []]
+    return ImageBatch(
+        uploads if is_upload else source,
+        "" if is_upload else values.img2img_batch_output_dir,
+        "" if is_upload else values.img2img_batch_inpaint_mask_dir,
+        values.scale_by if values.selected_scale_tab == 1 else None,
+        values.img2img_batch_png_info_props if values.img2img_batch_use_png_info else None,
+        values.img2img_batch_png_info_dir,
+    )
+
+
+def run_batch(p: StableDiffusionProcessingImg2Img, batch: ImageBatch) -> Processed:
+    """Runs a job on each image of a batch. An empty batch has an empty result."""
+    processed = process_batch(
+        p,
+        batch.source,
+        batch.output_dir,
+        batch.mask_dir,
+        p.script_args,
+        to_scale=batch.scale_by is not None,
+        scale_by=batch.scale_by if batch.scale_by is not None else 1.0,
+        use_png_info=batch.png_info is not None,
+        png_info_props=batch.png_info,
+        png_info_dir=batch.png_info_dir,
+    )
+    return processed if processed is not None else Processed(p, [], p.seed, "")
+
+
+ProcessingRunner.run_batch = staticmethod(run_batch)
 
 
 @named_values(Img2ImgValues)
@@ -344,6 +333,5 @@ def img2img(id_task: str, request: gr.Request, values: Img2ImgValues) -> tuple[l
     image, mask = image_and_mask(values)
     if image is None and not values.is_batch:
         raise errors.InvalidInput("There is no picture to work on: add one above.", field="init_images")
-    p = create_processing(request, values, image, mask)
-    processed = run_batch(p, values) if values.is_batch else run_job(p, scripts.scripts_img2img)
-    return result_outputs(processed)
+    job = img2img_request(id_task, request, values, image, mask)
+    return result_outputs(ProcessingRunner(job).run().processed)

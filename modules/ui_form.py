@@ -57,6 +57,16 @@ def values_from_list(values_type: type, args: Sequence[Any]) -> Any:
     return values_type(*args[:count], script_args=tuple(args[count:]))
 
 
+def fields_of(values: Any, fields_type: type[RequestFields]) -> dict[str, Any]:
+    """Returns the request fields among a tab's values, by name; an entry "Use same ..." of a menu leaves its field
+    out.
+    """
+    names = {field.name for field in fields(values)} & {field.name for field in fields(fields_type)}
+    same = facts(fields_type, "same")
+    sent = {name: getattr(values, name) for name in names}
+    return {name: None if value == same.get(name, ...) else value for name, value in sent.items()}
+
+
 @dataclass(frozen=True)
 class PasteRule:
     """What a component is filled from when an infotext is pasted; api names the request field it stands for."""

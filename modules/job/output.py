@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,28 @@ class JobOutput:
     images: list[Image.Image] = field(default_factory=list)
     infotexts: list[str] = field(default_factory=list)
     index_of_first_image: int = 0
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """What is known of one image of a result."""
+
+    kind: Literal["image", "grid", "mask", "other"] = "other"
+    infotext: str = ""
+    seed: int | None = None
+    subseed: int | None = None
+    file: str | None = None
+
+
+def keep_record(image: Image.Image, kind: str, infotext: str = "", **seeds: int) -> None:
+    """Puts what is known of an image on it, where it stays however scripts arrange the images of several runs."""
+    image.record = ImageRecord(kind, infotext, **seeds)
+
+
+def record_of(image: Any) -> ImageRecord:
+    """Returns what is known of an image, the file it was last written to included."""
+    record = getattr(image, "record", ImageRecord())
+    return replace(record, file=getattr(image, "already_saved_as", None))
 
 
 @dataclass
@@ -106,6 +128,7 @@ def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> N
     output.infotexts.append(text)
     if snapshot.enable_pnginfo:
         image.info["parameters"] = text
+    keep_record(image, "image", text, seed=p.seeds[index], subseed=p.subseeds[index])
     output.images.append(image)
     if mask_for_overlay is not None:
         output.images.extend(finish_masks(picture, mask_for_overlay, original_denoised_image))
@@ -141,6 +164,7 @@ def finish_masks(
         if picture.save and snapshot.save_mask:
             picture.save_as(mask, "-mask")
         if snapshot.return_mask:
+            keep_record(mask, "mask")
             returned.append(mask)
     if snapshot.return_mask_composite or snapshot.save_mask_composite:
         picture_part = original_denoised_image.convert("RGBA").convert("RGBa")
@@ -149,6 +173,7 @@ def finish_masks(
         if picture.save and snapshot.save_mask_composite:
             picture.save_as(composite, "-mask-composite")
         if snapshot.return_mask_composite:
+            keep_record(composite, "mask")
             returned.append(composite)
     return returned
 
@@ -166,6 +191,7 @@ def add_grid(p: StableDiffusionProcessing, output: JobOutput, grid_infotext: Cal
         output.infotexts.insert(0, text)
         if snapshot.enable_pnginfo:
             grid.info["parameters"] = text
+        keep_record(grid, "grid", text)
         output.images.insert(0, grid)
         output.index_of_first_image = 1
     if snapshot.grid_save:

@@ -18,19 +18,13 @@ SANE = 1_000_000
 
 ANY_SEED = (-(2**63), 2**64 - 1)
 
-AS_FIRST_PASS = {
-    "hr_checkpoint_name": "Use same checkpoint",
-    "hr_sampler_name": "Use same sampler",
-    "hr_scheduler": "Use same scheduler",
-}
-"""Field -> the entry of its menu that stands for a field left out."""
-
 
 def asked(default: Any, **facts: Any) -> Any:
     """Declares one request field, with what the rest of the program has to know of it.
 
     infotext: the key its value is read from. limits: smallest value, and the largest or the setting that holds it.
-    page: True where the txt2img tab sends it with the hires pass. api: False where the API does not take it.
+    page: True where the txt2img tab sends it with the hires pass. same: the entry of its menu that stands for None.
+    api: False where the API does not take it.
     """
     return field(default=default, metadata=facts)
 
@@ -104,9 +98,9 @@ class Txt2ImgFields(RequestFields):
     hr_second_pass_steps: int = asked(0, limits=(0, "api_max_steps"), infotext="Hires steps", page=True)
     hr_resize_x: int = asked(0, limits=(0, "api_max_size"), infotext="Hires resize-1", page=True)
     hr_resize_y: int = asked(0, limits=(0, "api_max_size"), infotext="Hires resize-2", page=True)
-    hr_checkpoint_name: str = asked(None, infotext="Hires checkpoint", page=True)
-    hr_sampler_name: str = asked(None, infotext="Hires sampler", page=True)
-    hr_scheduler: str = asked(None, infotext="Hires schedule type", page=True)
+    hr_checkpoint_name: str = asked(None, infotext="Hires checkpoint", page=True, same="Use same checkpoint")
+    hr_sampler_name: str = asked(None, infotext="Hires sampler", page=True, same="Use same sampler")
+    hr_scheduler: str = asked(None, infotext="Hires schedule type", page=True, same="Use same scheduler")
     hr_prompt: str = asked("", infotext="Hires prompt", page=True)
     hr_negative_prompt: str = asked("", infotext="Hires negative prompt", page=True)
     force_task_id: str = None
@@ -136,3 +130,47 @@ class Img2ImgFields(RequestFields):
 
 FIELDS: dict[str, type[RequestFields]] = {"txt2img": Txt2ImgFields, "img2img": Img2ImgFields}
 """Kind of job -> what it can be asked for."""
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """The images a batch job is run on, one after the other, and where its results go."""
+
+    source: str | list[str]
+    """A directory, or the files themselves."""
+    output_dir: str = ""
+    """Gets the results under the names of their sources; empty: as for any job."""
+    mask_dir: str = ""
+    """Masks by equal stem, or one for all."""
+    scale_by: float | None = None
+    """Makes each result so many times as large as its source; None: the request's width and height."""
+    png_info: list[str] | None = None
+    """Parameters to take from the infotext of each source; None: none."""
+    png_info_dir: str = ""
+    """Where files with those infotexts lie; empty: they are the sources' own."""
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One generation job as it was asked for. It can be pickled, and sent to another process with the same scripts."""
+
+    kind: str
+    """A key of `FIELDS`."""
+    fields: dict[str, Any]
+    """What the request states of `FIELDS[kind]`, images as PIL; the rest keeps its default. Output folders that are not
+    stated are those of the settings."""
+    script: str | None = None
+    """Name of the selected script."""
+    script_values: dict[str, list[Any]] = field(default_factory=dict)
+    """Values of scripts' controls by the script's name; what is left out keeps its default."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """What is set on the processing object once the scripts have put their values there, and so wins over those."""
+    batch: ImageBatch | None = None
+    user: str | None = None
+    task_id: str | None = None
+    is_api: bool = False
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """The settings this job has values of its own for."""
+        return self.fields.get("override_settings") or {}
