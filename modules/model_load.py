@@ -1,11 +1,13 @@
-"""engine: from a checkpoint file to a model: which family it is, how large its networks are, their weights on a device.
+"""engine: from checkpoint files to a model: which family it is, how large its networks are, their weights on a device.
 
-Two steps, so that a model in use need not be given up for a file that turns out to be none: `prepare` reads what is in
-the file and checks it completely without copying a weight, `build` copies. No global state.
+A model is a denoiser and named modules, a VAE and text encoders, which may all be in one file or each in its own. Two
+steps, so that a model in use need not be given up for a file that turns out to be none: `prepare` reads what is in the
+files and checks it completely without copying a weight, `build` copies. No global state.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -25,9 +27,9 @@ from modules import (
     weights,
 )
 from modules.errors import ModelLoadError
-from modules.model_families import shapes
+from modules.model_families import DENOISER, VAE, Family, NoiseSchedule, Shapes, shapes
 from modules.placement import Placement
-from modules.sd_models_types import WebuiSdModel
+from modules.sd_models_types import WebuiSdModel, WeightPlace
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -35,87 +37,167 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 StateDict = weights.StateDict
-Converter = Callable[[StateDict, Mapping[str, Any]], StateDict]
+Convert = Callable[[StateDict], StateDict]
+"""Takes weights from their keys in a file to the names of a network's parameters."""
 
 MAX_KEYS_NAMED = 5
 
 
 @dataclass
-class Network:
-    """A network without weights, and its weights still in their file: parameter name -> tensor."""
+class Part:
+    """Weights still in their file, under the keys of a family's single-file layout."""
 
+    filename: str
+    tensors: StateDict
+
+
+@dataclass
+class Network:
+    """A network without weights, and its weights still in their file.
+
+    weights: parameter name -> tensor. parameters: key of a weight in the single-file layout -> parameters it is for.
+    """
+
+    filename: str
     module: torch.nn.Module
     weights: StateDict
+    parameters: dict[str, tuple[str, ...]]
 
 
 @dataclass
 class PreparedModel:
-    """A checkpoint that was found to be complete."""
+    """A checkpoint that was found to be complete. networks: by the names of `Family.prefixes`."""
 
     filename: str
-    family: model_families.Family
-    unet: Network
-    vae: Network
-    text_encoder: Network
+    family: Family
+    networks: dict[str, Network]
     alphas_cumprod: torch.Tensor
     parameterization: str
     config: str
 
     @property
+    def denoiser(self) -> Network:
+        """The network that predicts noise."""
+        return self.networks[DENOISER]
+
+    @property
+    def vae(self) -> Network:
+        """The network between images and latents."""
+        return self.networks[VAE]
+
+    @property
+    def encoders(self) -> dict[str, Network]:
+        """The text encoders by name, in the order of the family's row."""
+        return {encoder.name: self.networks[encoder.name] for encoder in self.family.text_encoders}
+
+    @property
     def is_sdxl(self) -> bool:
+        """Whether it will be an XL model."""
         return self.family.architecture == "sdxl"
 
 
 def prepare(
-    filename: str, metadata: Mapping[str, Any], config: str | None = None, state_dict: StateDict | None = None
+    filename: str,
+    metadata: Mapping[str, Any],
+    config: str | None = None,
+    state_dict: StateDict | None = None,
+    modules: Mapping[str, str] | None = None,
 ) -> PreparedModel:
     """Finds out what a checkpoint is and checks that nothing is missing. Reads the header, weights stay in the file.
 
-    config: architecture file beside it, if any. state_dict: its content, if it was read already. Raises ModelLoadError
-    naming the file and what was found in it.
+    config: architecture file beside it, if any. state_dict: its content, if it was read already. modules: name of a
+    module, "vae" or that of a text encoder -> the file to take it from instead; a file of the denoiser alone needs one
+    for each. Raises ModelLoadError naming the file and what was found in it.
     """
     tensors = weights.read_state_dict(filename) if state_dict is None else state_dict
-    family, tensors = identify(filename, tensors)
+    others = {name: Part(path, weights.read_state_dict(path)) for name, path in (modules or {}).items()}
+    family, parts, strangers = identify(Part(filename, tensors), others)
     overrides = sd_models_config.read_overrides(config, metadata)
-    found = weights.shapes_of(tensors)
-    try:
-        unet = prepare_unet(tensors, found, family)
-        vae = prepare_vae(tensors, found, family.vae_prefix)
-        text_encoder = prepare_text_encoder(tensors, found, family.text_encoders[0])
-    except shapes.UnreadableShapes as e:
-        raise ModelLoadError(f"{filename} looks like {family.title}, but {e}") from e
-
-    networks = {"U-Net": unet, "VAE": vae, "text encoder": text_encoder}
-    for name, network in networks.items():
-        check_complete(f"{filename}, {name} of {family.title}", network)
-    report_unused(filename, tensors, [network.weights for network in networks.values()], family)
+    networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
+    check_fit(filename, family, networks)
+    report_unused(filename, strangers, family, parts, networks)
     return PreparedModel(
         filename=filename,
         family=family,
-        unet=unet,
-        vae=vae,
-        text_encoder=text_encoder,
+        networks=networks,
         alphas_cumprod=alphas_cumprod_of(tensors, overrides.schedule or family.schedule),
         parameterization=overrides.parameterization or family.parameterization,
         config=config or os.path.join(sd_models_config.sd_configs_path, family.config),
     )
 
 
-def identify(filename: str, tensors: StateDict) -> tuple[model_families.Family, StateDict]:
-    """The family of a checkpoint, and its weights under today's keys."""
-    tensors = weights.replace_prefixes(tensors, model_families.OLD_PREFIXES)
-    found = weights.shapes_of(tensors)
-    family = model_families.detect(found)
-    if family is None:
-        known = ", ".join(family.title for family in model_families.FAMILIES)
+def identify(checkpoint: Part, others: Mapping[str, Part]) -> tuple[Family, dict[str, Part], list[str]]:
+    """Returns the family of a checkpoint, the weights of each of its modules, and the keys that belong to none.
+
+    others: modules from files of their own. Raises ModelLoadError for a checkpoint of no family, or without a module.
+    """
+    for family in model_families.FAMILIES:
+        parts, strangers = lay_out(family, checkpoint, others)
+        missing = [name for name, part in parts.items() if not part.tensors]
+        found = {key: shape for part in parts.values() for key, shape in weights.shapes_of(part.tensors).items()}
+        if DENOISER in missing or not family.matches(found, without=missing):
+            continue
+        if missing and strangers and not family.matches(found):
+            continue  # what seems to be missing may be there under other names: it is another family
+        check_modules(checkpoint.filename, family, missing, others)
+        return family, parts, strangers
+    known = ", ".join(family.title for family in model_families.FAMILIES)
+    raise ModelLoadError(
+        f"{checkpoint.filename} is no checkpoint of a kind that can be loaded ({known}; all in the original "
+        f"single-file layout). It holds: {shapes.describe(weights.shapes_of(checkpoint.tensors))}"
+    )
+
+
+def lay_out(family: Family, checkpoint: Part, others: Mapping[str, Part]) -> tuple[dict[str, Part], list[str]]:
+    """Returns the weights of each module of a family, none for one that is not there, and the keys beside them."""
+    parts = {}
+    for name, prefix in family.prefixes.items():
+        source = others.get(name, checkpoint)
+        tensors = with_prefix(source.tensors, prefix)
+        if not tensors and (name == DENOISER or name in others):  # a file of this module alone
+            tensors = {prefix + key: tensor for key, tensor in source.tensors.items()}
+        parts[name] = Part(source.filename, weights.replace_prefixes(tensors, model_families.OLD_PREFIXES))
+    prefixes = tuple(family.prefixes.values())
+    is_bare = DENOISER not in others and not with_prefix(checkpoint.tensors, family.unet_prefix)
+    strangers = [key for key in checkpoint.tensors if not key.startswith(prefixes) and not family.is_ignored(key)]
+    return parts, [] if is_bare else strangers
+
+
+def check_modules(filename: str, family: Family, missing: list[str], others: Mapping[str, Part]) -> None:
+    """Raises ModelLoadError if modules are missing, or files are given for modules that the family does not have."""
+    unknown = others.keys() - family.prefixes.keys()
+    if unknown:
+        known = ", ".join(family.prefixes)
+        raise ModelLoadError(f"{family.title} has no module named {', '.join(sorted(unknown))}; it has: {known}")
+    if missing:
+        there = " and ".join(family.called(name) for name in family.prefixes if name not in missing)
+        rest = " and ".join(family.called(name) for name in missing)
+        is_missing = "is missing; give the file it is in" if len(missing) == 1 else "are missing; give their files"
         raise ModelLoadError(
-            f"{filename} is no checkpoint of a kind that can be loaded ({known}; all in the original single-file "
-            f"layout). It holds: {shapes.describe(found)}"
+            f"{filename} looks like {family.title}, but holds {there} only: its {rest} {is_missing}, or use a complete "
+            "checkpoint"
         )
-    return family, tensors
 
 
-def prepare_unet(tensors: StateDict, found: model_families.Shapes, family: model_families.Family) -> Network:
+def prepare_network(family: Family, name: str, part: Part) -> Network:
+    """Makes one module of a family, without weights, and finds its weights. Raises ModelLoadError."""
+    found = weights.shapes_of(part.tensors)
+    try:
+        if name == DENOISER:
+            module, convert = unet_of(family, found)
+        elif name == VAE:
+            module, convert = vae_of(family, found)
+        else:
+            module, convert = text_encoder_of(family, name, found)
+    except shapes.UnreadableShapes as e:
+        raise ModelLoadError(f"{part.filename} looks like {family.title}, but {e}") from e
+    network = Network(part.filename, module, convert(part.tensors), traced(part.tensors, convert))
+    check_complete(f"{part.filename}, {family.called(name)} of {family.title}", network)
+    return network
+
+
+def unet_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
+    """Makes the U-Net of these shapes, and what takes weights to its parameters."""
     torchvision_ops.declare_missing()
     from diffusers import UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
@@ -125,28 +207,46 @@ def prepare_unet(tensors: StateDict, found: model_families.Shapes, family: model
         unet = UNet2DConditionModel(**config)
     sd_hijack_unet.fit_decoder_to_skips(unet)
     sd_hijack_optimizations.use_selected_attention(unet)
-    return Network(unet, convert_ldm_unet_checkpoint(with_prefix(tensors, family.unet_prefix), unet.config))
+    return unet, functools.partial(convert_ldm_unet_checkpoint, config=unet.config)
 
 
-def prepare_vae(tensors: StateDict, found: model_families.Shapes, prefix: str) -> Network:
+def vae_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
+    """Makes the VAE of these shapes, and what takes weights to its parameters."""
     torchvision_ops.declare_missing()
     from diffusers import AutoencoderKL
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
     with torch.device("meta"):
-        vae = AutoencoderKL(**shapes.vae_config(found, prefix))
+        vae = AutoencoderKL(**shapes.vae_config(found, family.vae_prefix))
     sd_hijack_optimizations.use_selected_attention(vae)
-    return Network(vae, convert_ldm_vae_checkpoint(with_prefix(tensors, prefix), vae.config))
+    return vae, functools.partial(convert_ldm_vae_checkpoint, config=vae.config)
 
 
-def prepare_text_encoder(
-    tensors: StateDict, found: model_families.Shapes, facts: model_families.TextEncoder
-) -> Network:
+def text_encoder_of(family: Family, name: str, found: Shapes) -> tuple[torch.nn.Module, Convert]:
+    """Makes the text encoder of that name, and what takes weights to its parameters."""
+    facts = next(encoder for encoder in family.text_encoders if encoder.name == name)
     kind = text_encoders.KINDS[facts.kind]
-    return Network(kind.build(facts, found), kind.convert(facts, with_prefix(tensors, facts.prefix)))
+    return kind.build(facts, found), functools.partial(kind.convert, facts)
+
+
+def traced(tensors: StateDict, convert: Convert) -> dict[str, tuple[str, ...]]:
+    """Returns, for each key of a file, the names of the parameters that its weight goes to, () for none.
+
+    Instead of weights their numbers are converted, in the shapes of the weights, which need no memory: what arrives
+    under a name tells where it came from, also if it was cut or turned on the way.
+    """
+    keys = list(tensors)
+    numbers = torch.arange(len(keys))
+    numbered = {key: number.expand(tensors[key].shape) for key, number in zip(keys, numbers, strict=True)}
+    places: dict[str, tuple[str, ...]] = dict.fromkeys(keys, ())
+    for name, tensor in convert(numbered).items():
+        if tensor.numel():
+            places[keys[int(tensor[(0,) * tensor.ndim])]] += (name,)
+    return places
 
 
 def with_prefix(tensors: StateDict, prefix: str) -> StateDict:
+    """Returns the tensors whose keys begin with a prefix."""
     return {key: tensor for key, tensor in tensors.items() if key.startswith(prefix)}
 
 
@@ -155,6 +255,8 @@ def check_complete(what: str, network: Network) -> None:
     expected = weights.shapes_of(network.module.state_dict())
     for key in network.weights.keys() - expected.keys():
         del network.weights[key]
+    for key, names in network.parameters.items():
+        network.parameters[key] = tuple(name for name in names if name in expected)
     missing = [key for key in expected if key not in network.weights]
     if missing:
         raise ModelLoadError(f"{what}: {named(missing, 'weights are')} missing")
@@ -163,46 +265,100 @@ def check_complete(what: str, network: Network) -> None:
             raise ModelLoadError(f"{what}: {key} has shape {tuple(tensor.shape)}, expected {expected[key]}")
 
 
-def report_unused(filename: str, tensors: StateDict, used: list[StateDict], family: model_families.Family) -> None:
-    """Logs which weights of a file went into no network, once, by name."""
-    places = {tensor.data_ptr() for part in used for tensor in part.values()}
-    unknown = [key for key, tensor in tensors.items() if tensor.data_ptr() not in places and not family.is_ignored(key)]
-    if unknown:
-        logger.warning("%s: %s not known and not used", filename, named(unknown, "weights are"))
+def check_fit(filename: str, family: Family, networks: Mapping[str, Network]) -> None:
+    """Raises ModelLoadError unless the modules of a model, which may come from several files, understand each other."""
+    reads = networks[DENOISER].module.config.cross_attention_dim
+    gives = sum(networks[encoder.name].module.width for encoder in family.text_encoders)
+    if reads != gives:
+        raise ModelLoadError(
+            f"{filename} reads text of {reads} channels, its text encoder gives {gives}: they are of different models"
+        )
+    check_latents(networks[VAE], family)
+
+
+def check_latents(vae: Network, family: Family) -> None:
+    """Raises ModelLoadError for a VAE of other latents than the family's."""
+    channels, wanted = vae.module.config.latent_channels, family.latent_format.channels
+    if channels != wanted:
+        raise ModelLoadError(
+            f"{vae.filename} is a VAE for latents of {channels} channels, the checkpoint's have {wanted}"
+        )
+
+
+def report_unused(
+    filename: str,
+    strangers: list[str],
+    family: Family,
+    parts: Mapping[str, Part],
+    networks: Mapping[str, Network],
+) -> None:
+    """Logs which weights of each file went into no network, by name, once for a file.
+
+    strangers: keys of the checkpoint that belong to no module.
+    """
+    unused = {filename: list(strangers)}
+    for name, part in parts.items():
+        known = networks[name].parameters
+        unused.setdefault(part.filename, []).extend(
+            key for key in part.tensors if not known[key] and not family.is_ignored(key)
+        )
+    for file, keys in unused.items():
+        if keys:
+            logger.warning("%s: %s not known and not used", file, named(keys, "weights are"))
 
 
 def named(keys: list[str], what: str) -> str:
-    """ "3 weights are (a, b, c)", the first few by name."""
+    """Returns "3 weights are (a, b, c)", the first few by name."""
     more = ", ..." if len(keys) > MAX_KEYS_NAMED else ""
     return f"{len(keys)} {what} ({', '.join(keys[:MAX_KEYS_NAMED])}{more})"
 
 
-def alphas_cumprod_of(tensors: StateDict, schedule: model_families.NoiseSchedule) -> torch.Tensor:
-    """(timesteps,) float32: the table in the file if it has one, else the schedule's."""
+def alphas_cumprod_of(tensors: StateDict, schedule: NoiseSchedule) -> torch.Tensor:
+    """Returns the table in the file if it has one, else the schedule's: (timesteps,) float32."""
     stored = tensors.get("alphas_cumprod")
     return schedule.alphas_cumprod() if stored is None else stored.detach().to("cpu", torch.float32, copy=True)
 
 
 def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
     """Copies the weights to their device and type, one at a time; `prepared` is used up."""
-    unet = materialize(prepared.unet, placement.device, placement.dtype)
-    text_encoder = materialize(prepared.text_encoder, placement.device, placement.dtype_text)
-    vae = materialize(prepared.vae, placement.device, placement.dtype_vae)
+    modules = {
+        name: materialize(network, placement.device_of(name), placement.dtype_of(name))
+        for name, network in prepared.networks.items()
+    }
     if placement.channels_last:
-        unet.to(memory_format=torch.channels_last)
-        vae.to(memory_format=torch.channels_last)
+        for name in (DENOISER, VAE):
+            modules[name].to(memory_format=torch.channels_last)
     if placement.fp8:
-        store_in_fp8(unet, placement.dtype)
-        store_in_fp8(text_encoder, placement.dtype_text)
-    return WebuiSdModel(
+        for name in (DENOISER, *prepared.encoders):
+            store_in_fp8(modules[name], placement.dtype_of(name))
+    model = WebuiSdModel(
         family=prepared.family,
-        unet=unet,
-        vae=vae,
-        cond_stage_model=sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(text_encoder),
-        alphas_cumprod=prepared.alphas_cumprod.to(placement.device),
+        unet=modules[DENOISER],
+        vae=modules[VAE],
+        cond_stage_model=prompt_encoder([modules[name] for name in prepared.encoders]),
+        alphas_cumprod=prepared.alphas_cumprod.to(placement.device_of(DENOISER)),
         parameterization=prepared.parameterization,
         placement=placement,
-    ).eval()
+    )
+    model.weight_places = weight_places(prepared.networks)
+    return model.eval()
+
+
+def prompt_encoder(networks: list[text_encoders.TextNetwork]) -> sd_hijack_clip.TextConditionalModel:
+    """Returns what reads prompts for these text encoders: families with one of them read its vectors as they are."""
+    (network,) = networks
+    return sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network)
+
+
+def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlace, ...]]:
+    """Returns, for each key of the single-file layout that is used, where in the networks its weight is."""
+    places = {}
+    for network in networks.values():
+        for key, names in network.parameters.items():
+            split = [name.rpartition(".") for name in names]
+            if split:
+                places[key] = tuple(WeightPlace(network.module.get_submodule(owner), leaf) for owner, _, leaf in split)
+    return places
 
 
 @torch.no_grad()
@@ -226,25 +382,22 @@ def store_in_fp8(network: torch.nn.Module, compute_dtype: torch.dtype) -> None:
     )
 
 
-def load_vae(filename: str, latent_channels: int, placement: Placement) -> AutoencoderKL:
-    """A VAE from its own file, in the original layout; a whole checkpoint gives its VAE.
+def load_vae(filename: str, family: Family, placement: Placement) -> AutoencoderKL:
+    """Loads a VAE for models of a family from its own file, in the original layout; a whole checkpoint gives its VAE.
 
     Raises ModelLoadError for a file that is none, or one for latents of another number of channels.
     """
     tensors = weights.read_state_dict(filename)
-    prefix = model_families.SD1.vae_prefix
-    tensors = with_prefix(tensors, prefix) or {prefix + key: tensor for key, tensor in tensors.items()}
-    found = weights.shapes_of(tensors)
+    prefix = family.vae_prefix
+    part = Part(filename, with_prefix(tensors, prefix) or {prefix + key: tensor for key, tensor in tensors.items()})
+    found = weights.shapes_of(part.tensors)
     try:
-        network = prepare_vae(tensors, found, prefix)
+        vae, convert = vae_of(family, found)
     except shapes.UnreadableShapes as e:
         raise ModelLoadError(f"{filename} is no VAE: {e}. It holds: {shapes.describe(found)}") from e
+    network = Network(filename, vae, convert(part.tensors), traced(part.tensors, convert))
     check_complete(f"{filename}, VAE", network)
-    channels = network.module.config.latent_channels
-    if channels != latent_channels:
-        raise ModelLoadError(
-            f"{filename} is a VAE for latents of {channels} channels, the checkpoint's have {latent_channels}"
-        )
-    report_unused(filename, tensors, [network.weights], model_families.SD1)
-    vae = materialize(network, placement.device, placement.dtype_vae)
+    check_latents(network, family)
+    report_unused(filename, [], family, {VAE: part}, {VAE: network})
+    vae = materialize(network, placement.device_of(VAE), placement.dtype_of(VAE))
     return vae.to(memory_format=torch.channels_last) if placement.channels_last else vae

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from modules import devices
+from modules.model_families import DENOISER, VAE
 from modules.shared_cmd_options import cmd_opts
 
 
@@ -42,6 +43,14 @@ class Placement:
             upcast_sampling=devices.unet_needs_upcast,
             channels_last=cmd_opts.opt_channelslast or is_half_cuda,
         )
+
+    def device_of(self, name: str) -> torch.device:
+        """Returns where a module of a model computes, by its name there."""
+        return self.device
+
+    def dtype_of(self, name: str) -> torch.dtype:
+        """Returns what a module of a model computes in, by its name there."""
+        return {DENOISER: self.dtype, VAE: self.dtype_vae}.get(name, self.dtype_text)
 
     def upcast(self, x: torch.Tensor) -> torch.Tensor:
         """Returns a tensor in the type of sampling: float32 around a U-Net that needs it, else its own."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -73,6 +73,21 @@ class DiffusionWrapper(torch.nn.Module):
         return self.diffusion_model(x, t, context, return_dict=False)[0]
 
 
+class WeightPlace(NamedTuple):
+    """Where a weight of a loaded network is: the module that holds it, and its name there.
+
+    Holds while layers are put around that module.
+    """
+
+    module: torch.nn.Module
+    name: str
+
+    @property
+    def parameter(self) -> torch.nn.Parameter:
+        """The weight."""
+        return getattr(self.module, self.name)
+
+
 @dataclass
 class LoadedVae:
     """Which VAE a model uses: the file it came from, None for the checkpoint's; `own`: the latter, kept aside then."""
@@ -87,7 +102,8 @@ class WebuiSdModel(torch.nn.Module):
     family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
     alphas_cumprod: (timesteps,) share of the picture's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
-    the device.
+    the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
+    where it is in the modules that the checkpoint came with.
     """
 
     def __init__(
@@ -119,6 +135,7 @@ class WebuiSdModel(torch.nn.Module):
         self.used_config: str | None = None
         self.cond_stage_model_empty_prompt: torch.Tensor | None = None
         self.loaded_vae = LoadedVae()
+        self.weight_places: dict[str, tuple[WeightPlace, ...]] = {}
 
     @property
     def is_sd1(self) -> bool:

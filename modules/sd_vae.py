@@ -204,7 +204,7 @@ def load_vae(model: WebuiSdModel, vae_file: str | None = None, vae_source: str =
     if not os.path.isfile(vae_file):
         raise ModelLoadError(f"the VAE {vae_file} ({vae_source}) is not there")
     logger.info("Loading VAE weights %s: %s", vae_source, vae_file)
-    vae = model_load.load_vae(vae_file, model.latent_channels, Placement.from_flags(device_of_vae(model)))
+    vae = model_load.load_vae(vae_file, model.family, Placement.from_flags(device_of_vae(model)))
     replaced = put_in(model, vae)
     model.loaded_vae = LoadedVae(vae_file, own=model.loaded_vae.own or replaced.to(devices.cpu))
 

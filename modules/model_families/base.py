@@ -171,6 +171,11 @@ class Family:
         encoders = {encoder.name: encoder.prefix for encoder in self.text_encoders}
         return {DENOISER: self.unet_prefix, VAE: self.vae_prefix, **encoders}
 
+    def called(self, name: str) -> str:
+        """Returns what people call a module of this family."""
+        encoder = "text encoder" if len(self.text_encoders) == 1 else f"text encoder {name}"
+        return {DENOISER: "U-Net", VAE: "VAE"}.get(name, encoder)
+
     def matches(self, shapes: Shapes, without: Collection[str] = ()) -> bool:
         """Whether a file with these shapes is of this family; `without`: apart from the modules of these names."""
         left_out = tuple(self.prefixes[name] for name in without)

@@ -34,11 +34,12 @@ class Encoded(NamedTuple):
 class TextNetwork(torch.nn.Module):
     """A network that encodes tokens, and its tokenizer. Subclasses say how.
 
-    facts: its row in the table of families. layers: how many it has. id_start, id_end, id_pad: the tokens around a text
-    and after it. comma_token: where a long text is best cut; None if there is no such token.
+    facts: its row in the table of families. layers: how many it has. width: of its vectors. id_start, id_end, id_pad:
+    the tokens around a text and after it. comma_token: where a long text is best cut; None if there is no such token.
     """
 
     layers: int
+    width: int
     id_start: int
     id_end: int
     id_pad: int

@@ -44,6 +44,7 @@ class ClipNetwork(TextNetwork):
         if facts.projection:
             self.transformer.text_projection = torch.nn.Linear(config.hidden_size, config.projection_dim, bias=False)
         self.layers = config.num_hidden_layers
+        self.width = config.hidden_size
         self.comma_token = tokenizer.get_vocab().get(",</w>")
         self.id_start = tokenizer.bos_token_id
         self.id_end = tokenizer.eos_token_id

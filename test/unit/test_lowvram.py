@@ -70,7 +70,7 @@ def test_a_replaced_part_takes_over_the_turns(model):
     old = model.first_stage_model
     with torch.no_grad():
         old.decode(torch.zeros(1, 4, 2, 2))
-    new = model_load.load_vae(checkpoints.embedded_checkpoint, 4, model.placement)
+    new = model_load.load_vae(checkpoints.embedded_checkpoint, model.family, model.placement)
     lowvram.replace_part(model, old, new)
     group = lowvram.groups[model]
     assert group.active is None

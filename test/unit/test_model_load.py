@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from modules import checkpoints, model_load, weights
+from modules import checkpoints, model_load, sd_hijack, weights
 from modules.errors import ModelLoadError
+from modules.model_families import SD1
 from modules.placement import Placement
 from test.unit.checkpoint_files import SD15, embedded_weights, vae_weights, with_input_channels, write_checkpoint
+from test.unit.tiny_networks import tiny_clip_network
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = "model.diffusion_model."
@@ -177,8 +180,6 @@ def test_missing_vae_is_said(tmp_path):
 def test_other_files_say_what_they_hold(tmp_path):
     path = tmp_path / "lora.safetensors"
     weights_of_lora = {f"lora_unet_{i}.lora_up.weight": torch.ones(1) for i in range(3)}
-    from safetensors.torch import save_file
-
     save_file(weights_of_lora, path)
     with pytest.raises(ModelLoadError, match=r"lora\.safetensors is no checkpoint.*lora_unet\* \(3\)"):
         load(path)
@@ -234,7 +235,7 @@ def test_vae_of_its_own_file_and_of_a_checkpoint(tmp_path, model):
     torch.save({"state_dict": vae_weights() | {"loss.x": torch.ones(1), "model_ema.decay": torch.ones(1)}}, path)
     z = torch.randn(1, 4, 4, 4)
     for filename in (str(path), checkpoints.embedded_checkpoint):
-        vae = model_load.load_vae(filename, 4, CPU)
+        vae = model_load.load_vae(filename, SD1, CPU)
         with torch.no_grad():
             assert torch.equal(vae.decode(z).sample, model.first_stage_model.decode(z).sample)
 
@@ -243,15 +244,150 @@ def test_files_that_are_no_vae(tmp_path):
     path = tmp_path / "vae.pt"
     torch.save({"x": torch.ones(1)}, path)
     with pytest.raises(ModelLoadError, match=r"vae\.pt is no VAE.*x\* \(1\)"):
-        model_load.load_vae(str(path), 4, CPU)
+        model_load.load_vae(str(path), SD1, CPU)
     with pytest.raises(ModelLoadError, match="latents of 4 channels.*16"):
-        model_load.load_vae(checkpoints.embedded_checkpoint, 16, CPU)
+        deeper = replace(SD1, latent_format=replace(SD1.latent_format, channels=16))
+        model_load.load_vae(checkpoints.embedded_checkpoint, deeper, CPU)
 
 
 def test_preparing_copies_no_weights():
     prepared = model_load.prepare(checkpoints.embedded_checkpoint, {})
-    assert all(parameter.is_meta for parameter in prepared.unet.module.parameters())
-    assert weights.shapes_of(prepared.unet.weights)["conv_in.weight"] == (64, 4, 3, 3)
+    assert all(parameter.is_meta for parameter in prepared.denoiser.module.parameters())
+    assert weights.shapes_of(prepared.denoiser.weights)["conv_in.weight"] == (64, 4, 3, 3)
+
+
+def part_of(stored, prefix, keep_prefix):
+    """The weights of one module, as a file of its own has them."""
+    cut = "" if keep_prefix else prefix
+    return {key.removeprefix(cut): tensor.contiguous() for key, tensor in stored.items() if key.startswith(prefix)}
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Writes the three modules of the embedded checkpoint to files of their own: (denoiser, the others by name)."""
+
+    def write(keep_prefix=False, **changes):
+        stored = embedded_weights()
+        paths = {}
+        for name, prefix in SD1.prefixes.items():
+            paths[name] = str(tmp_path / f"{name}.safetensors")
+            tensors = part_of(stored, prefix, keep_prefix)
+            changes.get(name, lambda tensors: None)(tensors)
+            save_file(tensors, paths[name])
+        return paths.pop("denoiser"), paths
+
+    return write
+
+
+@pytest.mark.parametrize("keep_prefix", [False, True])
+def test_modules_in_files_of_their_own_are_the_same_model(split, keep_prefix, model, inputs, caplog):
+    denoiser, others = split(keep_prefix)
+    prepared = model_load.prepare(denoiser, {}, modules=others)
+    files = {name: network.filename for name, network in prepared.networks.items()}
+    assert files == {"denoiser": denoiser, **others}
+    assert list(prepared.encoders) == ["clip_l"]
+    made = model_load.build(prepared, CPU)
+    z = torch.randn(1, 4, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(made.apply_model(*inputs), model.apply_model(*inputs))
+        texts = ["a red apple"]
+        assert torch.equal(made.get_learned_conditioning(texts), model.get_learned_conditioning(texts))
+        assert torch.equal(made.decode_first_stage(z), model.decode_first_stage(z))
+    assert not caplog.records
+
+
+def test_module_from_another_file_replaces_that_of_the_checkpoint(split, model):
+    _, others = split(vae=lambda tensors: tensors["decoder.conv_out.bias"].add_(1.0))
+    prepared = model_load.prepare(checkpoints.embedded_checkpoint, {}, modules={"vae": others["vae"]})
+    bias = model_load.build(prepared, CPU).first_stage_model.decoder.conv_out.bias
+    assert torch.allclose(bias, model.first_stage_model.decoder.conv_out.bias + 1.0, atol=1e-2)
+
+
+def test_denoiser_alone_names_what_is_missing(split):
+    denoiser, others = split()
+    with pytest.raises(
+        ModelLoadError,
+        match=r"denoiser\.safetensors looks like .*holds U-Net only: its VAE and text encoder are missing",
+    ):
+        model_load.prepare(denoiser, {})
+    with pytest.raises(ModelLoadError, match="holds U-Net and VAE only: its text encoder is missing"):
+        model_load.prepare(denoiser, {}, modules={"vae": others["vae"]})
+
+
+def test_files_for_modules_that_a_family_has_not(split):
+    denoiser, others = split()
+    with pytest.raises(ModelLoadError, match="no module named t5; it has: denoiser, vae, clip_l"):
+        model_load.prepare(denoiser, {}, modules={**others, "t5": others["clip_l"]})
+
+
+def test_files_that_are_not_the_module_they_are_given_for(split):
+    denoiser, others = split()
+    with pytest.raises(ModelLoadError, match=r"clip_l\.safetensors looks like .* but first_stage_model.* is missing"):
+        model_load.prepare(denoiser, {}, modules={**others, "vae": others["clip_l"]})
+
+
+def test_text_encoder_of_another_width_does_not_fit(split, tmp_path):
+    denoiser, others = split()
+    narrow = tiny_clip_network(width=64).state_dict()
+    path = str(tmp_path / "narrow.safetensors")
+    save_file({key.removeprefix("transformer."): tensor for key, tensor in narrow.items()}, path)
+    with pytest.raises(ModelLoadError, match="reads text of 128 channels, its text encoder gives 64"):
+        model_load.prepare(denoiser, {}, modules={**others, "clip_l": path})
+
+
+def test_unknown_weights_are_named_with_their_file(split, caplog):
+    def add(tensors):
+        tensors["odd.weight"] = torch.ones(1)
+
+    denoiser, others = split(vae=add, clip_l=add)
+    model_load.prepare(denoiser, {}, modules=others)
+    messages = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(messages) == 2
+    assert "vae.safetensors: 1 weights are (first_stage_model.odd.weight)" in messages[0]
+    assert "clip_l.safetensors: 1 weights are (cond_stage_model.transformer.odd.weight)" in messages[1]
+
+
+def test_other_family_with_the_same_denoiser_is_not_taken_for_a_half(tmp_path):
+    def rename_text_encoder(stored):
+        for key in [key for key in stored if key.startswith(TEXT)]:
+            stored[key.replace("transformer.text_model", "model.transformer")] = stored.pop(key)
+
+    with pytest.raises(ModelLoadError, match=r"sd2\.safetensors is no checkpoint of a kind that can be loaded"):
+        load(write_checkpoint(tmp_path / "sd2.safetensors", rename_text_encoder))
+
+
+def test_each_weight_of_a_file_is_found_in_the_model(model):
+    sd_hijack.StableDiffusionModelHijack().hijack(model)
+    stored = embedded_weights()
+    used = {key: tensor for key, tensor in stored.items() if not model.family.is_ignored(key)}
+    assert model.weight_places.keys() == used.keys()
+    for key, tensor in used.items():
+        (place,) = model.weight_places[key]
+        assert torch.equal(place.parameter, tensor.float().reshape(place.parameter.shape)), key
+    parameters = {id(place.parameter) for places in model.weight_places.values() for place in places}
+    assert parameters == {id(parameter) for parameter in model.parameters()}
+
+
+def test_weights_that_share_memory_are_told_apart(tmp_path):
+    stored = embedded_weights()
+    twins = [f"{UNET}input_blocks.1.1.transformer_blocks.0.attn1.to_{letter}.weight" for letter in "qk"]
+    stored[twins[1]] = stored[twins[0]]
+    prepared = model_load.prepare("model.ckpt", {}, state_dict=stored)
+    block = "down_blocks.0.attentions.0.transformer_blocks.0.attn1"
+    assert [prepared.denoiser.parameters[key] for key in twins] == [
+        (f"{block}.to_q.weight",),
+        (f"{block}.to_k.weight",),
+    ]
+
+
+def test_weight_that_is_cut_goes_to_several_parameters():
+    fused = {"qkv": torch.randn(6, 2), "unused": torch.ones(1), "scale": torch.ones(())}
+
+    def cut(tensors):
+        q, k, v = tensors["qkv"].chunk(3)
+        return {"q": q, "k": k, "v": v.T, "scale": tensors["scale"]}
+
+    assert model_load.traced(fused, cut) == {"qkv": ("q", "k", "v"), "unused": (), "scale": ("scale",)}
 
 
 WITHOUT_NETWORK = """
