@@ -44,7 +44,7 @@ def resize_lanczos(image: Image.Image, width: int, height: int) -> Image.Image:
 def resize_image(
     resize_mode: int, image: Image.Image, width: int, height: int, resize: Resize = resize_lanczos
 ) -> Image.Image:
-    """Brings an image to width x height.
+    """Returns an image at width x height.
 
     resize_mode: 0 stretches; 1 covers the target and cuts what sticks out; 2 fits into the target and fills the empty
     bands with the colours at the edge. 1 and 2 give RGB. resize does the scaling itself.

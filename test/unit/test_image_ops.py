@@ -169,3 +169,75 @@ def test_luminosity_stays_in_range():
 def test_overlap_that_no_tiles_can_have_is_refused(overlap):
     with pytest.raises(InvalidInput, match="choose 0 to"):
         image_ops.split_grid(Image.new("RGB", (30, 30)), 16, 16, overlap)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("size", [(64, 64), (128, 96), (31, 200), (1, 1)])
+def test_resized_image_has_the_size_asked_for(face, mode, size):
+    assert image_ops.resize_image(mode, face, *size).size == size
+
+
+def test_scaling_is_done_by_the_function_given(face):
+    asked = []
+
+    def resize(image, width, height):
+        asked.append((width, height))
+        return image_ops.resize_lanczos(image, width, height)
+
+    for mode in range(3):
+        image_ops.resize_image(mode, face, 256, 64, resize)
+    assert asked[0] == (256, 64)
+    assert asked[1] == (256, 256)  # covers, and is cut
+    assert asked[2] == (64, 64)  # fits; what follows are the bands beside it
+
+
+def test_covering_cuts_the_same_on_both_sides():
+    image = Image.new("RGB", (300, 100), "green")
+    image.paste("red", (0, 0, 100, 100))
+    image.paste("blue", (200, 0, 300, 100))
+    covered = image_ops.resize_image(1, image, 100, 100)
+    assert covered.getpixel((50, 50)) == (0, 128, 0)
+    assert covered.getpixel((3, 50)) == (0, 128, 0)
+
+
+def test_bands_have_the_colours_of_the_edge():
+    image = Image.new("RGB", (100, 100), "red")
+    image.paste("blue", (50, 0, 100, 100))
+    filled = image_ops.resize_image(2, image, 300, 100)
+    assert filled.getpixel((10, 50)) == (255, 0, 0)
+    assert filled.getpixel((290, 50)) == (0, 0, 255)
+
+
+def test_uncropped_image_lies_in_its_box_alone(face):
+    canvas = image_ops.uncrop(face, (200, 150), (20, 30, 64, 64))
+    assert (canvas.mode, canvas.size) == ("RGBA", (200, 150))
+    assert canvas.getchannel("A").getbbox() == (20, 30, 84, 94)
+
+
+def test_histograms_are_matched_channel_by_channel():
+    source = np.array([[[0, 10, 5], [1, 20, 5], [2, 30, 5]]], dtype=np.uint8)
+    target = np.array([[[100, 1, 0], [150, 2, 0], [200, 3, 255]]], dtype=np.uint8)
+    matched = image_ops.match_histograms(source, target)
+    assert matched[0, :, 0].tolist() == [100, 150, 200]
+    assert matched[0, :, 1].tolist() == [1, 2, 3]
+    assert matched[0, :, 2].tolist() == [255] * 3
+
+
+def test_histogram_matched_to_its_own_stays():
+    pixels_of_noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    assert np.array_equal(image_ops.match_histograms(pixels_of_noise, pixels_of_noise), pixels_of_noise)
+
+
+def test_light_of_one_and_colour_of_the_other():
+    generator = np.random.default_rng(1)
+    colours, light = generator.integers(60, 190, (2, 8, 8, 3), dtype=np.uint8)
+    blended = image_ops.blend_luminosity(colours, light)
+    luma = np.abs(blended @ image_ops.LUMA_WEIGHTS - light @ image_ops.LUMA_WEIGHTS)
+    assert luma.max() <= 1.5
+
+
+def test_grid_background_shows_where_no_image_is():
+    grid = image_ops.compose_grid([Image.new("RGB", (2, 2), "red")] * 3, 2, 2, "#00ff00")
+    assert grid.size == (4, 4)
+    assert grid.getpixel((3, 3)) == (0, 255, 0)
+    assert grid.getpixel((0, 3)) == (255, 0, 0)
