@@ -99,7 +99,7 @@ def create_app() -> FastAPI:
     """Build the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
-    from modules import script_callbacks, shared, ui_assets, ui_extra_networks, ui_routes, ui_security
+    from modules import script_callbacks, shared, ui_assets, ui_extra_networks_routes, ui_routes, ui_security
     from modules.api import api as rest_api
     from modules.api import documentation
     from modules.call_queue import queue_lock
@@ -114,7 +114,7 @@ def create_app() -> FastAPI:
         script_callbacks.before_ui_callback()
         startup_timer.record("scripts before_ui_callback")
         shared.demo = create_page(app)
-        ui_extra_networks.add_pages_to_demo(app)
+        ui_extra_networks_routes.add_pages_to_demo(app)
 
     if cmd_opts.api or cmd_opts.nowebui:
         rest_api.api_middleware(app)

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -301,18 +301,32 @@ def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool
         owned = {item.script_canonical_name: item for item in _extension_files(owner, scriptdirname, extension)}
         files |= owned
         names_of[owner.canonical_name] = list(owned)
+    _report_missing(files, names_of)
+    return [files[name].file for name in topological_sort(_predecessors(files, names_of))]
 
-    def expand(name: str) -> list[str]:
-        return [name] if name in files else names_of.get(name, [])
 
-    predecessors = {name: [x for wanted in item.load_after for x in expand(wanted)] for name, item in files.items()}
-    for name, item in files.items():
-        for successor in (x for wanted in item.load_before for x in expand(wanted)):
-            predecessors[successor].append(name)
+def _report_missing(files: Mapping[str, ScriptWithDependencies], names_of: Mapping[str, list[str]]) -> None:
+    """Reports what files require and nobody has loaded."""
+    for item in files.values():
         for required in item.requires:
             if required not in files and required not in names_of:
                 errors.report(f"{item.file.path} needs {required}, which is not loaded")
-    return [files[name].file for name in topological_sort(predecessors)]
+
+
+def _predecessors(
+    files: Mapping[str, ScriptWithDependencies], names_of: Mapping[str, list[str]]
+) -> dict[str, list[str]]:
+    """Returns which files each file comes after. names_of: the files of an extension, which its name stands for."""
+
+    def expanded(names: Iterable[str]) -> Iterator[str]:
+        for name in names:
+            yield from [name] if name in files else names_of.get(name, [])
+
+    found = {name: list(expanded(item.load_after)) for name, item in files.items()}
+    for name, item in files.items():
+        for successor in expanded(item.load_before):
+            found[successor].append(name)
+    return found
 
 
 def _extension_files(owner: Extension, scriptdirname: str, extension: str) -> Iterator[ScriptWithDependencies]:

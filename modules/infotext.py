@@ -23,14 +23,19 @@ re_param = re.compile(re_param_code)
 re_imagesize = re.compile(r"^(\d+)x(\d+)$")
 re_hypernet_hash = re.compile(r"\(([0-9a-f]+)\)$")
 
+SAME_CHECKPOINT = "Use same checkpoint"
+SAME_SAMPLER = "Use same sampler"
+SAME_SCHEDULER = "Use same scheduler"
+"""Entries of the menus of the hires pass that stand for what the first pass has."""
+
 # What a parser of this version understands when an image does not say.
 DEFAULT_PARAMETERS: Mapping[str, Any] = {
     "Clip skip": "1",
     "Hires resize-1": 0,
     "Hires resize-2": 0,
-    "Hires sampler": "Use same sampler",
-    "Hires schedule type": "Use same scheduler",
-    "Hires checkpoint": "Use same checkpoint",
+    "Hires sampler": SAME_SAMPLER,
+    "Hires schedule type": SAME_SCHEDULER,
+    "Hires checkpoint": SAME_CHECKPOINT,
     "Hires prompt": "",
     "Hires negative prompt": "",
     "Mask mode": "Inpaint masked",

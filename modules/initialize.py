@@ -87,7 +87,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         sd_unet,
         sd_vae,
         shared,
-        ui_extra_networks,
+        ui_extra_networks_registry,
     )
     from modules.textual_inversion import textual_inversion
 
@@ -106,8 +106,8 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         threading.Thread(target=load_model, name="load model", daemon=True).start()
     optional_step("reload hypernetworks", shared.reload_hypernetworks)
 
-    ui_extra_networks.initialize()
-    ui_extra_networks.register_default_pages()
+    ui_extra_networks_registry.initialize()
+    ui_extra_networks_registry.register_default_pages()
     extra_networks.initialize()
     extra_networks.register_default_extra_networks()
     startup_timer.record("initialize extra networks")

@@ -18,6 +18,7 @@ from modules import (
     shared,
     shared_items,
 )
+from modules.infotext import SAME_SAMPLER, SAME_SCHEDULER
 from modules.sd_samplers_common import Sampler, SamplerData
 
 logger = logging.getLogger(__name__)
@@ -83,9 +84,6 @@ def get_sampler_from_infotext(d: dict[str, Any]) -> str:
 
 def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
     return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
-
-
-SAME_SAMPLER, SAME_SCHEDULER = "Use same sampler", "Use same scheduler"
 
 
 def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 from modules import devices, memmon, shared_cmd_options, shared_items
-from modules.memmon import MemUsageMonitor
 from modules.options import OptionHTML, OptionInfo, Options, options_section  # noqa: F401  # names extensions import
 from modules.paths_internal import (  # noqa: F401  # names extensions import from here
     data_path,
@@ -66,8 +65,6 @@ prompt_styles: StyleDatabase = StyleDatabase(styles_filename)
 
 progress_print_out: TextIO = sys.stdout
 total_tqdm: TotalTQDM = TotalTQDM(opts, state, cmd_opts, progress_print_out)
-mem_mon: MemUsageMonitor = MemUsageMonitor("MemMon", devices.device, opts)
-
 mem_mon: memmon.MemUsageMonitor = memmon.MemUsageMonitor("MemMon", devices.device, opts)
 
 weight_load_location: str | None = None if cmd_opts.lowram else "cpu"

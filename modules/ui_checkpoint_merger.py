@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from modules import call_queue, extras, sd_models, sd_vae
-from modules.ui_common import create_refresh_button
+from modules.ui_common import QUIET, create_refresh_button
 from modules.ui_components import FormRow
 
 DESCRIPTIONS = {
@@ -16,8 +16,6 @@ DESCRIPTIONS = {
     "Weighted sum": "A mixture of two models: A * (1 - M) + B * M. Needs A and B.",
     "Add difference": "What B has learned since C, added to A: A + (B - C) * M. Needs A, B and C.",
 }
-
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
 def update_interp_description(value: str) -> str:

@@ -37,6 +37,9 @@ LOG_COLUMNS = (
 )
 """Columns of log.csv in the directory of the Save button."""
 
+QUIET: dict[str, Any] = {"show_progress": "hidden"}
+"""Arguments of events that show no progress on their outputs."""
+
 WITH_SELECTED_INDEX = "(...inputs) => [...inputs.slice(0, -1), selected_gallery_index()]"
 """Has the page put the number of the selected picture into the last input of an event."""
 

@@ -1,131 +1,18 @@
-"""face: panes of extra networks in the generation tabs: the registry of pages, their requests and their place."""
+"""face: the panes of extra networks in the generation tabs: their place beside the form, and what their buttons do."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import HTTPException
-from fastapi.responses import FileResponse, JSONResponse, Response
 
-from modules import errors, shared
-from modules.ui_extra_networks_checkpoints import ExtraNetworksPageCheckpoints
+from modules.ui_common import QUIET
 from modules.ui_extra_networks_html import quote_js
-from modules.ui_extra_networks_hypernets import ExtraNetworksPageHypernetworks
-from modules.ui_extra_networks_page import (
-    COVER_IMAGES_KEY,
-    ExtraNetworksPage,
-    allowed_preview_extensions,
-    path_is_parent,
-)
-from modules.ui_extra_networks_textual_inversion import ExtraNetworksPageTextualInversion
+from modules.ui_extra_networks_page import ExtraNetworksPage
+from modules.ui_extra_networks_registry import extra_pages, pages_in_preferred_order
 from modules.ui_extra_networks_user_metadata import UserMetadataEditor, save_preview_picture
-
-DEFAULT_PAGES = (ExtraNetworksPageTextualInversion, ExtraNetworksPageHypernetworks, ExtraNetworksPageCheckpoints)
-
-extra_pages: list[ExtraNetworksPage] = []
-allowed_dirs: set[str] = set()
-"""Folders of all pages' previews."""
-
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
-
-
-# The registry
-
-
-def initialize() -> None:
-    """Forgets all pages."""
-    extra_pages.clear()
-    allowed_dirs.clear()
-
-
-def register_page(page: ExtraNetworksPage) -> None:
-    """Adds a page. Extensions call it from on_before_ui, so that it is there when the tabs are built."""
-    extra_pages.append(page)
-    allowed_dirs.clear()
-    allowed_dirs.update(directory for page in extra_pages for directory in page.allowed_directories_for_previews())
-
-
-def register_default_pages() -> None:
-    for page in DEFAULT_PAGES:
-        register_page(page())
-
-
-def pages_in_preferred_order(pages: Sequence[ExtraNetworksPage]) -> list[ExtraNetworksPage]:
-    """Pages in the order of the setting ui_extra_networks_tab_reorder, a list of parts of their names; others last."""
-    wanted = [part.strip().lower() for part in shared.opts.ui_extra_networks_tab_reorder.split(",") if part.strip()]
-
-    def position(page: ExtraNetworksPage) -> int:
-        return next((i for i, part in enumerate(wanted) if part in page.name), len(wanted))
-
-    return sorted(pages, key=position)
-
-
-def find_page(name: str) -> ExtraNetworksPage | None:
-    return next((page for page in extra_pages if page.name == name), None)
-
-
-# Requests
-
-router = APIRouter(prefix="/sd_extra_networks", tags=["page"])
-
-
-@router.get("/thumb", summary="Preview picture of an extra network")
-def fetch_file(filename: str = "") -> FileResponse:
-    """Sends a picture from the folders of the pages. Whatever else is asked for is not there: no answer tells whether
-    a file outside of them exists. A link may lead elsewhere, as users link folders of models, but only to a picture.
-    """
-    real = os.path.realpath(filename)
-    extensions = {os.path.splitext(path)[1].lower().lstrip(".") for path in (filename, real)}
-    is_allowed = extensions.issubset(allowed_preview_extensions())
-    if not is_allowed or not any(path_is_parent(x, filename) for x in allowed_dirs) or not os.path.isfile(real):
-        raise HTTPException(status_code=404, detail="File not found")
-    return FileResponse(real)
-
-
-@router.get("/cover-images", summary="Picture inside the file of an extra network")
-def fetch_cover_images(page: str = "", item: str = "", index: int = 0) -> Response:
-    found = find_page(page)
-    if found is None or item not in found.metadata:
-        raise HTTPException(status_code=404, detail="Item not found")
-    try:
-        content, media_type = found.cover_image(item, index)
-    except errors.NotFound as e:
-        raise HTTPException(status_code=404, detail=str(e)) from e
-    return Response(content, media_type=media_type)
-
-
-@router.get("/metadata", summary="What the file of an extra network says of itself")
-def get_metadata(page: str = "", item: str = "") -> JSONResponse:
-    found = find_page(page)
-    metadata = found.metadata.get(item) if found else None
-    if metadata is None:
-        return JSONResponse({})
-    shown = {key: value for key, value in metadata.items() if key != COVER_IMAGES_KEY}
-    return JSONResponse({"metadata": json.dumps(shown, indent=4, ensure_ascii=False)})
-
-
-@router.get("/get-single-card", summary="Card of an extra network, read anew")
-def get_single_card(page: str = "", tabname: str = "", name: str = "") -> JSONResponse:
-    found = find_page(page)
-    item = found.create_item(name, enable_filter=False) if found and name in found.items else None
-    if item is None:
-        raise HTTPException(status_code=404, detail="Item not found")
-    found.items[name] = item
-    found.read_user_metadata(item, use_cache=False)
-    return JSONResponse({"html": found.create_item_html(tabname, item, found.card_tpl)})
-
-
-def add_pages_to_demo(app: FastAPI) -> None:
-    """Adds the routes the panes ask."""
-    app.include_router(router)
-
-
-# The tabs
 
 
 class ExtraNetworksUi:
@@ -224,4 +111,18 @@ def setup_ui(ui: ExtraNetworksUi, gallery: gr.Gallery) -> None:
         editor.setup_ui(gallery)
 
 
-from modules.ui_extra_networks_page import ExtraNetworksItem, get_tree  # noqa: E402, F401  # A1111 names
+# A1111 names
+from modules.ui_extra_networks_page import ExtraNetworksItem, allowed_preview_extensions, get_tree  # noqa: E402, F401
+from modules.ui_extra_networks_registry import (  # noqa: E402, F401
+    allowed_dirs,
+    initialize,
+    register_default_pages,
+    register_page,
+)
+from modules.ui_extra_networks_routes import (  # noqa: E402, F401
+    add_pages_to_demo,
+    fetch_cover_images,
+    fetch_file,
+    get_metadata,
+    get_single_card,
+)

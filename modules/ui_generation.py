@@ -28,12 +28,12 @@ from modules import (
     ui_extra_networks,
 )
 from modules.sd_hijack import model_hijack
+from modules.ui_common import QUIET
 from modules.ui_components import FormGroup, FormRow, ResizeHandleRow, ToolButton
 from modules.ui_form import Form
 from modules.ui_symbols import switch_values_symbol
 from modules.ui_toprow import Toprow
 
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
 """For events whose outputs show no spinner while they run."""
 
 RESULT_DISCARDED = "<div class='error'>The result of that job is gone: only the last two are kept.</div>"
@@ -120,8 +120,10 @@ def ordered_ui_categories() -> Iterator[str]:
     yield from sorted(weights, key=weights.__getitem__)
 
 
-def create_override_settings_dropdown(tabname: str, row: Any) -> gr.Dropdown:
-    """Settings that hold for this tab's jobs only, as "Key: value" entries; it shows itself while it has any."""
+def create_override_settings_dropdown(tabname: str, row: gr.Row | None = None) -> gr.Dropdown:
+    """Returns a menu of settings that hold for this tab's jobs only, as "Key: value" entries; it shows itself while it
+    has any. row: not used; it is part of the signature that extensions know.
+    """
     dropdown = gr.Dropdown(
         [],
         label="Override settings",
@@ -135,8 +137,8 @@ def create_override_settings_dropdown(tabname: str, row: Any) -> gr.Dropdown:
 
 
 def add_override_settings(form: Form) -> None:
-    with FormRow(elem_id=f"{form.tabname}_override_settings_row") as row:
-        form.add("override_settings_texts", create_override_settings_dropdown(form.tabname, row))
+    with FormRow(elem_id=f"{form.tabname}_override_settings_row"):
+        form.add("override_settings_texts", create_override_settings_dropdown(form.tabname))
 
 
 def add_batch_controls(form: Form) -> None:

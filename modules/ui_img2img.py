@@ -13,10 +13,10 @@ from modules import img2img as img2img_job
 from modules import scripts, sd_models, shared, ui_interrogate
 from modules.job.request import Img2ImgFields
 from modules.ui_canvas import InpaintSketchCanvas, MaskCanvas, SketchCanvas
+from modules.ui_common import QUIET
 from modules.ui_components import FormGroup, FormHTML, FormRow, ToolButton
 from modules.ui_form import Form
 from modules.ui_generation import (
-    QUIET,
     GenerationTab,
     Section,
     add_accordions,

@@ -28,11 +28,11 @@ from modules.call_queue import wrap_gradio_call_no_job, wrap_queued_call
 from modules.options import OptionInfo
 from modules.paths_internal import script_path
 from modules.shared import opts
+from modules.ui_common import QUIET
 from modules.ui_components import FormRow
 
 logger = logging.getLogger(__name__)
 
-QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 DEFAULT_WIDGETS: dict[type, type] = {str: gr.Textbox, bool: gr.Checkbox, int: gr.Number, float: gr.Number}
 """Widget of a setting that names none, by the type of its default."""

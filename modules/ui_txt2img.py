@@ -10,13 +10,13 @@ import gradio as gr
 
 from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules import txt2img as txt2img_job
+from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
 from modules.job.request import Txt2ImgFields
 from modules.processing import StableDiffusionProcessingTxt2Img
-from modules.ui_common import create_refresh_button
+from modules.ui_common import QUIET, create_refresh_button
 from modules.ui_components import FormHTML, FormRow, InputAccordion
 from modules.ui_form import Form
 from modules.ui_generation import (
-    QUIET,
     GenerationTab,
     Section,
     add_accordions,
@@ -135,7 +135,7 @@ def create_hires_sampler_row(form: Form) -> None:
         elem_id="txt2img_hires_fix_row3", variant="compact", visible=shared.opts.hires_fix_show_sampler
     ) as row:
         checkpoint = gr.Dropdown(
-            label="Checkpoint", elem_id="hr_checkpoint", choices=hires_checkpoints(), value="Use same checkpoint"
+            label="Checkpoint", elem_id="hr_checkpoint", choices=hires_checkpoints(), value=SAME_CHECKPOINT
         )
         create_refresh_button(
             checkpoint, sd_models.list_models, lambda: {"choices": hires_checkpoints()}, "hr_checkpoint_refresh"
@@ -143,14 +143,14 @@ def create_hires_sampler_row(form: Form) -> None:
         sampler = gr.Dropdown(
             label="Hires sampling method",
             elem_id="hr_sampler",
-            choices=["Use same sampler", *sd_samplers.visible_sampler_names()],
-            value="Use same sampler",
+            choices=[SAME_SAMPLER, *sd_samplers.visible_sampler_names()],
+            value=SAME_SAMPLER,
         )
         scheduler = gr.Dropdown(
             label="Hires schedule type",
             elem_id="hr_scheduler",
-            choices=["Use same scheduler", *(schedule.label for schedule in sd_schedulers.schedulers)],
-            value="Use same scheduler",
+            choices=[SAME_SCHEDULER, *(schedule.label for schedule in sd_schedulers.schedulers)],
+            value=SAME_SCHEDULER,
         )
     form.add("hr_checkpoint_name", checkpoint)
     form.add("hr_sampler_name", sampler, paste=sd_samplers.get_hr_sampler_from_infotext)
@@ -159,15 +159,15 @@ def create_hires_sampler_row(form: Form) -> None:
 
 
 def hires_checkpoints() -> list[str]:
-    return ["Use same checkpoint", *sd_models.checkpoint_tiles(use_short=True)]
+    return [SAME_CHECKPOINT, *sd_models.checkpoint_tiles(use_short=True)]
 
 
 def pasted_hires_sampler_row(parameters: dict[str, Any]) -> Any:
     """Shows the row when a picture used it."""
     used = (
-        parameters.get("Hires sampler", "Use same sampler") != "Use same sampler"
-        or parameters.get("Hires checkpoint", "Use same checkpoint") != "Use same checkpoint"
-        or parameters.get("Hires schedule type", "Use same scheduler") != "Use same scheduler"
+        parameters.get("Hires sampler", SAME_SAMPLER) != SAME_SAMPLER
+        or parameters.get("Hires checkpoint", SAME_CHECKPOINT) != SAME_CHECKPOINT
+        or parameters.get("Hires schedule type", SAME_SCHEDULER) != SAME_SCHEDULER
     )
     return gr.update(visible=True) if used else gr.update()
 

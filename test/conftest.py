@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-h
 def data_dir() -> Path:
     """The --data-dir of this test run."""
     return DATA_DIR
+
+
+@pytest.fixture
+def settings():
+    """settings(name=value, ...) lays settings over those of the test run, for one test."""
+    from modules import shared
+
+    with ExitStack() as stack:
+        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
+
+
+@pytest.fixture
+def fresh_state():
+    """The state of a job that has just begun, in `shared.state`."""
+    from modules import shared
+
+    shared.state.begin("test")
+    yield
+    shared.state.end()
 
 
 @pytest.fixture(scope="session")

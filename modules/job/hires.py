@@ -23,6 +23,7 @@ from modules import (
     shared,
 )
 from modules.errors import InvalidInput, NotFound
+from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
 from modules.job import decode
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
     """
     params = p.extra_generation_params
     params["Denoising strength"] = p.denoising_strength
-    if p.hr_checkpoint_name and p.hr_checkpoint_name != "Use same checkpoint":
+    if p.hr_checkpoint_name and p.hr_checkpoint_name != SAME_CHECKPOINT:
         p.hr_checkpoint_info = checkpoints.find(p.hr_checkpoint_name)
         if p.hr_checkpoint_info is None:
             raise NotFound(
@@ -139,9 +140,9 @@ def resolve_sampler(p: StableDiffusionProcessingTxt2Img) -> None:
 
     Raises InvalidInput for a sampler that does not exist. An unknown schedule is none.
     """
-    if p.hr_scheduler == sd_samplers.SAME_SCHEDULER:
+    if p.hr_scheduler == SAME_SCHEDULER:
         p.hr_scheduler = None
-    if p.hr_sampler_name in ("", sd_samplers.SAME_SAMPLER):
+    if p.hr_sampler_name in ("", SAME_SAMPLER):
         p.hr_sampler_name = None
     name = p.hr_sampler_name
     if sd_samplers.find_sampler_config(name) is not None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from PIL import Image
 
+from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
+
 SANE = 1_000_000
 """Largest amount of a number that has no range of its own; far beyond any use, but no overflow either."""
 
@@ -98,9 +100,9 @@ class Txt2ImgFields(RequestFields):
     hr_second_pass_steps: int = asked(0, limits=(0, "api_max_steps"), infotext="Hires steps", page=True)
     hr_resize_x: int = asked(0, limits=(0, "api_max_size"), infotext="Hires resize-1", page=True)
     hr_resize_y: int = asked(0, limits=(0, "api_max_size"), infotext="Hires resize-2", page=True)
-    hr_checkpoint_name: str = asked(None, infotext="Hires checkpoint", page=True, same="Use same checkpoint")
-    hr_sampler_name: str = asked(None, infotext="Hires sampler", page=True, same="Use same sampler")
-    hr_scheduler: str = asked(None, infotext="Hires schedule type", page=True, same="Use same scheduler")
+    hr_checkpoint_name: str = asked(None, infotext="Hires checkpoint", page=True, same=SAME_CHECKPOINT)
+    hr_sampler_name: str = asked(None, infotext="Hires sampler", page=True, same=SAME_SAMPLER)
+    hr_scheduler: str = asked(None, infotext="Hires schedule type", page=True, same=SAME_SCHEDULER)
     hr_prompt: str = asked("", infotext="Hires prompt", page=True)
     hr_negative_prompt: str = asked("", infotext="Hires negative prompt", page=True)
     force_task_id: str = None

@@ -85,8 +85,13 @@ def test_groups_are_weighed_by_their_settings(monkeypatch):
 
 
 def test_group_without_weight_is_not_asked(monkeypatch):
-    monkeypatch.setattr(autocrop, "image_face_points", lambda im, settings: 1 / 0)
+    asked = []
+    for group in ("corner", "entropy", "face"):
+        monkeypatch.setattr(
+            autocrop, f"image_{group}_points", lambda im, settings, group=group: asked.append(group) or []
+        )
     autocrop.focal_point(plain(64, 32), Settings(face_points_weight=0))
+    assert asked == ["corner", "entropy"]
 
 
 def test_faces_need_a_detector_and_lie_at_the_eyes(monkeypatch):

@@ -1,7 +1,6 @@
 import io
 import json
 import os
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,13 +29,6 @@ def opened(file):
 @pytest.fixture
 def face():
     return opened(GOLDEN / "face128.png").convert("RGB")
-
-
-@pytest.fixture
-def settings():
-    """Lays settings over the current ones until the test ends."""
-    with ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ import base64
 import gc
 import json
 import warnings
-from contextlib import ExitStack
 from pathlib import Path
 
 import gradio as gr
@@ -18,12 +17,6 @@ DATA = Path(__file__).parents[1] / "data"
 VECTORS = json.loads((DATA / "infotext_vectors.json").read_text(encoding="utf8"))
 PICTURE = Path(__file__).parents[1] / "golden" / "inputs" / "face128.png"
 NO_CHANGE = gr.update()
-
-
-@pytest.fixture
-def settings():
-    with ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
 @pytest.fixture

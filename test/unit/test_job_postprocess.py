@@ -11,11 +11,7 @@ from modules.errors import InvalidInput
 from modules.job import postprocess
 from modules.job.postprocess import PostprocessingSettings, Source
 
-
-@pytest.fixture(autouse=True)
-def fresh_state(monkeypatch):
-    for flag in ("skipped", "interrupted", "stopping_generation"):
-        monkeypatch.setattr(shared.state, flag, False)
+pytestmark = pytest.mark.usefixtures("fresh_state")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,8 @@ from PIL import Image, ImageChops
 from modules import images, postprocessing, scripts, scripts_postprocessing, shared
 from modules.errors import InvalidInput, NotFound
 from modules.upscaler import UpscalerLanczos, UpscalerNearest, UpscalerNone
+
+pytestmark = pytest.mark.usefixtures("fresh_state")
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = {case["name"]: case for case in json.loads((GOLDEN / "cases.json").read_text(encoding="utf8"))["cases"]}
@@ -30,18 +31,6 @@ def shipped_scripts():
     shared.sd_upscalers[:] = upscalers
     if data:
         vars(scripts.scripts_postproc).update(runner_state)
-
-
-@pytest.fixture(autouse=True)
-def fresh_state(monkeypatch):
-    for flag in ("skipped", "interrupted", "stopping_generation"):
-        monkeypatch.setattr(shared.state, flag, False)
-
-
-@pytest.fixture
-def settings():
-    with ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
 def golden_image(name):

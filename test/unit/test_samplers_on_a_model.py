@@ -6,12 +6,7 @@ import torch
 from modules import prompt_parser, rng, sd_samplers, shared
 from test.unit.sampler_jobs import job, no_picture
 
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
+pytestmark = pytest.mark.usefixtures("fresh_state")
 
 
 def conds(model, steps):

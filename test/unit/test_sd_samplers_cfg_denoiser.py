@@ -1,4 +1,3 @@
-import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -8,19 +7,7 @@ from modules import errors, script_callbacks, sd_samplers, sd_samplers_cfg_denoi
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 from test.unit.sampler_jobs import STD, PromptModel, job, no_picture, prompts, schedule, text, two_part_text
 
-
-@pytest.fixture
-def settings():
-    """settings(name=value, ...) lays settings over those of the test run."""
-    with contextlib.ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
+pytestmark = pytest.mark.usefixtures("fresh_state")
 
 
 class Call:

@@ -1,4 +1,3 @@
-import contextlib
 import json
 import math
 from pathlib import Path
@@ -11,20 +10,9 @@ from modules import errors, latents, sd_models, sd_samplers, sd_samplers_common,
 from modules.sd_samplers_common import InterruptedException, Sampler, SamplerData, SamplerSettings
 from test.unit.sampler_jobs import PromptModel, job, no_picture, prompts, schedule, text
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 VECTORS = json.loads((Path(__file__).parents[1] / "data" / "test_vectors.json").read_text(encoding="utf8"))
-
-
-@pytest.fixture
-def settings():
-    with contextlib.ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
 
 
 @pytest.mark.parametrize("row", VECTORS["img2img_steps"], ids=str)

@@ -1,4 +1,3 @@
-import contextlib
 import json
 from pathlib import Path
 
@@ -13,22 +12,11 @@ from test.ours import without_ours
 from test.unit.sampler_jobs import STD, PromptModel, job, no_picture, prompts, schedule, text
 from test.unit.sampling_oracles import Gaussian
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 TABLE = json.loads((Path(__file__).parents[1] / "data" / "samplers.json").read_text(encoding="utf8"))["samplers"]
 K_ROWS = [row for row in TABLE if row["family"] == "k-diffusion"]
 POSITIVE, NEGATIVE = prompts(schedule(text(3))), [schedule(text(-1))]
-
-
-@pytest.fixture
-def settings():
-    with contextlib.ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
 
 
 def sampler_for(name="Euler", model=None):

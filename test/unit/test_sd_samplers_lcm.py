@@ -1,18 +1,13 @@
 import pytest
 import torch
 
-from modules import sd_samplers, shared
+from modules import sd_samplers
 from modules.sampling import sample_lcm
 from modules.sampling.denoisers import LCMDenoiser
 from modules.sd_samplers_lcm import LCMCompVisDenoiser, LCMSampler, samplers_data_lcm
 from test.unit.sampler_jobs import PromptModel, job, no_picture, prompts, schedule, text
 
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
+pytestmark = pytest.mark.usefixtures("fresh_state")
 
 
 def test_row_of_the_menu():

@@ -1,4 +1,3 @@
-import contextlib
 import json
 from pathlib import Path
 
@@ -10,6 +9,8 @@ from modules.sd_samplers_timesteps import CompVisSampler
 from test.ours import without_ours
 from test.unit.sampler_jobs import PromptModel, job, no_picture, prompts, schedule, text
 
+pytestmark = pytest.mark.usefixtures("fresh_state")
+
 DATA = Path(__file__).parents[1] / "data"
 VECTORS = json.loads((DATA / "test_vectors.json").read_text(encoding="utf8"))
 TABLE = json.loads((DATA / "samplers.json").read_text(encoding="utf8"))["samplers"]
@@ -17,19 +18,6 @@ ROWS = [row for row in TABLE if row["family"] == "timesteps"]
 NAMES = [row["name"] for row in ROWS]
 POSITIVE, NEGATIVE = prompts(schedule(text(0.5))), [schedule(text(-1))]
 LATENT = torch.linspace(-1, 1, 16).view(1, 1, 4, 4)
-
-
-@pytest.fixture
-def settings():
-    with contextlib.ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    shared.state.begin("test")
-    yield
-    shared.state.end()
 
 
 def sample(p, model=None):
