@@ -97,7 +97,7 @@ class CheckpointInfo:
             checkpoint_aliases[name] = self
 
     def calculate_shorthash(self) -> str | None:
-        """First ten digits of the file's sha256, computed if it is not known yet; the title gets them too.
+        """Returns the first ten digits of the file's sha256, computed if need be; the title gets them too.
 
         None under --no-hashing.
         """
@@ -118,7 +118,7 @@ checkpoint_aliases: dict[str, CheckpointInfo] = {}
 
 
 def name_of(filename: str) -> str:
-    """A file's path below --ckpt-dir or the checkpoint folder, or its bare name elsewhere."""
+    """Returns a file's path below --ckpt-dir or the checkpoint folder, or its bare name elsewhere."""
     absolute = os.path.abspath(filename)
     for folder in (shared.cmd_opts.ckpt_dir, model_path):
         if folder and is_inside(absolute, folder):
@@ -127,7 +127,7 @@ def name_of(filename: str) -> str:
 
 
 def is_inside(path: str, folder: str) -> bool:
-    """Whether an absolute path lies in a folder or below."""
+    """Returns whether an absolute path lies in a folder or below."""
     folder = os.path.abspath(folder)
     try:
         return os.path.commonpath([path, folder]) == folder
@@ -136,7 +136,7 @@ def is_inside(path: str, folder: str) -> bool:
 
 
 def model_hash(filename: str) -> str:
-    """The hash older versions named checkpoints by: 8 digits, of the 64 KiB that follow the first MiB."""
+    """Returns the hash older versions named checkpoints by: 8 digits, of the 64 KiB that follow the first MiB."""
     try:
         with open(filename, "rb") as file:
             file.seek(0x100000)
@@ -153,7 +153,7 @@ def replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
 
 
 def find_files() -> Iterator[str]:
-    """Checkpoint files in the checkpoint folder and --ckpt-dir, each once, VAE files left out."""
+    """Yields the files in the checkpoint folder and --ckpt-dir, each once, VAE files left out."""
     seen: set[str] = set()
     for folder in filter(None, dict.fromkeys([model_path, shared.cmd_opts.ckpt_dir])):
         include_hidden = shared.opts.list_hidden_files
@@ -189,8 +189,9 @@ def scan() -> None:
 
 
 def accept_configured_title() -> None:
-    """Lets the configured title name a file whose hash is not known here yet: settings brought along from elsewhere
-    have the hash in it.
+    """Lets the configured title name a file whose hash is not known here yet.
+
+    Settings brought along from elsewhere have the hash in it.
     """
     title = shared.opts.data.get("sd_model_checkpoint") or ""
     info = checkpoint_aliases.get(re_strip_checksum.sub("", title))
@@ -208,21 +209,23 @@ def register_embedded() -> None:
 
 
 def companion_of(filename: str) -> str:
-    """The path that a checkpoint's preview, description and notes are named after: its own, but for the one that comes
-    with the program a file of its name in the user's folder.
+    """Returns the path that a checkpoint's preview, description and notes are named after.
+
+    It is the checkpoint's own, but for the one that comes with the program a file of its name in the user's folder.
     """
     return os.path.join(model_path, os.path.basename(filename)) if filename == embedded_checkpoint else filename
 
 
 def checkpoint_tiles(use_short: bool = False) -> list[str]:
-    """Titles of all checkpoints, or their short ones."""
+    """Returns the titles of all checkpoints, or their short ones."""
     return [info.short_title if use_short else info.title for info in checkpoints_list.values()]
 
 
 def find(search_string: str | None) -> CheckpointInfo | None:
-    """The checkpoint a text means: one of its names, else a part of its title, with or without a hash in brackets.
+    """Returns the checkpoint a text means, None if there is none.
 
-    Of several the one with the shortest title.
+    The text is one of its names, else a part of its title, with or without a hash in brackets; of several titles the
+    shortest counts.
     """
     if not search_string:
         return None
@@ -236,7 +239,7 @@ def find(search_string: str | None) -> CheckpointInfo | None:
 
 
 def first() -> CheckpointInfo | None:
-    """The checkpoint to take when none is chosen: the user's first, else the embedded one."""
+    """Returns the checkpoint to take when none is chosen: the user's first, else the embedded one."""
     infos = list(checkpoints_list.values())
     users = [info for info in infos if not info.is_embedded]
     return next(iter(users or infos), None)

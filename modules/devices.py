@@ -34,7 +34,7 @@ class Precision:
 
 
 def choose_precision(device_type: str, *, precision: str, no_half: bool, no_half_vae: bool) -> Precision:
-    """Types for a kind of device ("cuda", "mps", "cpu", ...) and the flags --precision, --no-half and --no-half-vae.
+    """Returns the types that --precision, --no-half and --no-half-vae give a kind of device ("cuda", "mps", "cpu" ...).
 
     Weights are float16 where flags do not say otherwise, except on the CPU: it computes in float32 faster than in
     float16, so it gets float16 only if asked by --precision half. Raises InvalidInput for flags that contradict each
@@ -53,27 +53,27 @@ def choose_precision(device_type: str, *, precision: str, no_half: bool, no_half
 
 
 def has_mps() -> bool:
-    """Whether there is a GPU of an Apple computer."""
+    """Returns whether there is a GPU of an Apple computer."""
     return torch.backends.mps.is_available()
 
 
 def has_xpu() -> bool:
-    """Whether there is a GPU made by Intel."""
+    """Returns whether there is a GPU made by Intel."""
     return torch.xpu.is_available()
 
 
 def get_cuda_device_id() -> int:
-    """Number of the CUDA device in use: --device-id, else torch's current one."""
+    """Returns the number of the CUDA device in use: --device-id, else torch's current one."""
     return int(cmd_opts.device_id) if cmd_opts.device_id is not None else torch.cuda.current_device()
 
 
 def get_cuda_device_string() -> str:
-    """The CUDA device as torch names it: "cuda", or "cuda:<n>" with --device-id."""
+    """Returns the CUDA device as torch names it: "cuda", or "cuda:<n>" with --device-id."""
     return "cuda" if cmd_opts.device_id is None else f"cuda:{cmd_opts.device_id}"
 
 
 def get_optimal_device_name() -> str:
-    """Name of the fastest device there is."""
+    """Returns the name of the fastest device there is."""
     if torch.cuda.is_available():
         return get_cuda_device_string()
     if has_mps():
@@ -82,20 +82,20 @@ def get_optimal_device_name() -> str:
 
 
 def get_optimal_device() -> torch.device:
-    """The fastest device there is."""
+    """Returns the fastest device there is."""
     return torch.device(get_optimal_device_name())
 
 
 def get_device_for(task: str) -> torch.device:
-    """The device of a task ("sd", "interrogate", "gfpgan", "esrgan", "codeformer", "scunet", "swinir").
+    """Returns the device of a task: the CPU if --use-cpu lists the task or "all", else the fastest.
 
-    The CPU if --use-cpu lists it or "all".
+    task: "sd", "interrogate", "gfpgan", "esrgan", "codeformer", "scunet" or "swinir".
     """
     return cpu if task in cmd_opts.use_cpu or "all" in cmd_opts.use_cpu else get_optimal_device()
 
 
 def cuda_no_autocast(device_id: int | None = None) -> bool:
-    """Whether a CUDA device is a GeForce GTX 16xx: cuDNN's default float16 convolutions give NaN there."""
+    """Returns whether a CUDA device is a GeForce GTX 16xx: cuDNN's default float16 convolutions give NaN there."""
     device_id = get_cuda_device_id() if device_id is None else device_id
     is_turing = torch.cuda.get_device_capability(device_id) == (7, 5)
     return is_turing and torch.cuda.get_device_name(device_id).startswith("NVIDIA GeForce GTX 16")
@@ -136,7 +136,7 @@ def cond_cast_float(input: torch.Tensor) -> torch.Tensor:
 
 
 def autocast(disable: bool = False) -> AbstractContextManager[object]:
-    """Context in which layers with float16 weights take float32 input.
+    """Returns a context in which layers with float16 weights take float32 input.
 
     Costs nothing where all is float32 or --precision half made all float16.
     """
@@ -146,7 +146,7 @@ def autocast(disable: bool = False) -> AbstractContextManager[object]:
 
 
 def without_autocast(disable: bool = False) -> AbstractContextManager[object]:
-    """Context that suspends a surrounding autocast()."""
+    """Returns a context that suspends a surrounding autocast()."""
     if disable or not torch.is_autocast_enabled(device.type):
         return contextlib.nullcontext()
     return torch.autocast(device.type, enabled=False)
@@ -177,7 +177,10 @@ def test_for_nans(x: torch.Tensor, where: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that a device has no room. Only CUDA has a class for it; others say it in words."""
+    """Returns whether an exception means that a device has no room.
+
+    Only CUDA has a class for it; others say it in words.
+    """
     words = ("out of memory", "not enough memory", "can't allocate memory")
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)

@@ -37,16 +37,20 @@ class TakingTurns:
         self.active = part
 
     def init_hook(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Moves a part away when the hook is put on it: its turn is still to come."""
         return module.to(devices.cpu)
 
     def pre_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Gives a part its turn before it is called, with its arguments as they are."""
         self.bring(module)
         return args, kwargs
 
     def post_forward(self, module: torch.nn.Module, output: Any) -> Any:
+        """Leaves a part on the device after its call: it may be called again, as the U-Net is at each step."""
         return output
 
     def detach_hook(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Leaves a part where it is when the hook is taken off it."""
         return module
 
 
@@ -58,17 +62,18 @@ class HasKind(Protocol):
     """What says whether it is an XL model: one that is loaded, or one that will be."""
 
     @property
-    def is_sdxl(self) -> bool: ...
+    def is_sdxl(self) -> bool:
+        """Whether it is an XL model."""
 
 
 def is_needed(sd_model: HasKind) -> bool:
-    """Whether the command line asks for a model of this kind to be treated so."""
+    """Returns whether the command line asks for a model of this kind to be treated so."""
     flags = shared.cmd_opts
     return flags.lowvram or flags.medvram or (flags.medvram_sdxl and sd_model.is_sdxl)
 
 
 def is_enabled(sd_model: WebuiSdModel) -> bool:
-    """Whether a model's parts take turns."""
+    """Returns whether a model's parts take turns."""
     return sd_model.lowvram
 
 

@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 def find(folder: str, url: str) -> str | None:
-    """Path of the file of a URL in a folder of the models folder, or of the program's own; None if it is not there."""
+    """Returns the path of the file of a URL, None if it is not there.
+
+    It may lie in a folder of the models folder, or of the program's own.
+    """
     name = os.path.basename(url)
     for models in (paths.models_path, os.path.join(paths.script_path, "models")):
         path = os.path.join(models, folder, name)
@@ -27,7 +30,7 @@ def find(folder: str, url: str) -> str | None:
 
 
 def get(folder: str, url: str) -> str:
-    """As find, but downloads what is not there. Raises NotFound if that fails."""
+    """Returns what find does, but downloads what is not there. Raises NotFound if that fails."""
     found = find(folder, url)
     if found:
         return found
@@ -41,12 +44,12 @@ def get(folder: str, url: str) -> str:
 
 
 def is_offline() -> bool:
-    """Whether the environment forbids downloads."""
+    """Returns whether the environment forbids downloads."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
 
 
 def find_or_fetch(folder: str, url: str) -> str | None:
-    """As find, but the first time a file is missing starts its download in the background."""
+    """Returns what find does, but the first time a file is missing starts its download in the background."""
     found = find(folder, url)
     if found is None:
         fetch_once(folder, url)
@@ -58,6 +61,7 @@ def fetch_once(folder: str, url: str) -> None:
     """Starts downloading a file, once; a failure is one line in the log."""
 
     def fetch() -> None:
+        """Downloads the file."""
         try:
             get(folder, url)
         except errors.NotFound as e:

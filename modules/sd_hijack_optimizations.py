@@ -39,10 +39,11 @@ class SdOptimization:
     priority: int = 0
 
     def title(self) -> str:
-        """How the setting cross_attention_optimization names it."""
+        """Returns how the setting cross_attention_optimization names it."""
         return f"{self.name} - {self.label}" if self.label else str(self.name)
 
     def is_available(self) -> bool:
+        """Returns whether it can be used here."""
         return True
 
     def apply(self) -> None:
@@ -74,21 +75,23 @@ class KernelOptimization(SdOptimization):
         self.available = available
 
     def is_available(self) -> bool:
+        """Returns whether the kernel can compute here."""
         return self.available()
 
     def apply(self) -> None:
+        """Brings the kernel into use."""
         selection.kernel = self.kernel
 
 
 def has_xformers() -> bool:
-    """Whether the xformers package can compute on the device: it is for CUDA cards."""
+    """Returns whether the xformers package can compute on the device: it is for CUDA cards."""
     return importlib.util.find_spec("xformers") is not None and (
         shared.cmd_opts.force_enable_xformers or devices.device.type == "cuda"
     )
 
 
 def get_available_vram() -> int:
-    """Bytes of memory the device has free, what torch holds unused included."""
+    """Returns the bytes of memory the device has free, what torch holds unused included."""
     if devices.device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(devices.device)
         stats = torch.cuda.memory_stats(devices.device)
@@ -97,17 +100,20 @@ def get_available_vram() -> int:
 
 
 def sliced_by_free_memory(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Slices as large as fit into the free memory: scores, their softmax and a margin."""
+    """Computes in slices as large as fit into the free memory: scores, their softmax and a margin."""
     return attention.sliced(q, k, v, get_available_vram() // 3)
 
 
 def sliced_small(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Slices that stay in the caches of a processor."""
+    """Computes in slices that stay in the caches of a processor."""
     return attention.sliced(q, k, v, 32 * 1024**2)
 
 
 def sub_quadratic(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Chunks as the flags --sub-quad-* say; by default only where the scores need more than 70 % of the free memory."""
+    """Computes in chunks as the flags --sub-quad-* say.
+
+    By default only where the scores need more than 70 % of the free memory.
+    """
     flags = shared.cmd_opts
     percent = 70 if flags.sub_quad_chunk_threshold is None else flags.sub_quad_chunk_threshold
     return attention.sub_quadratic(
@@ -146,7 +152,7 @@ optimizations: tuple[SdOptimization, ...] = (
 
 @functools.cache
 def upcast(kernel: attention.Kernel) -> attention.Kernel:
-    """The kernel in float32, the same object each time."""
+    """Returns the kernel in float32, the same object each time."""
     return attention.upcast(kernel)
 
 
@@ -161,7 +167,9 @@ class AttentionProcessor:
         attention_mask: torch.Tensor | None = None,
         temb: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """hidden_states: tokens (B, T, C), or a map (B, C, h, w) in the VAE. encoder_hidden_states: what to attend to,
+        """Returns what a layer makes of its input, in the shape of hidden_states.
+
+        hidden_states: tokens (B, T, C), or a map (B, C, h, w) in the VAE. encoder_hidden_states: what to attend to,
         (B, S, C'), the tokens themselves by default. attention_mask is for padded text, which these models never have;
         temb for layers these models have not.
         """

@@ -18,7 +18,7 @@ class UpsampleToSkip(torch.nn.Module):
         self.conv = conv
 
     def forward(self, hidden_states: torch.Tensor, output_size: torch.Size | None = None) -> torch.Tensor:
-        """(B, C, h, w) -> (B, C, *output_size), or (B, C, 2h, 2w)."""
+        """Returns a map (B, C, *output_size), or (B, C, 2h, 2w), of one (B, C, h, w)."""
         doubled = self.conv(F.interpolate(hidden_states, scale_factor=2.0, mode="nearest"))
         if output_size is None or doubled.shape[-2:] == torch.Size(output_size):
             return doubled

@@ -9,6 +9,7 @@ from typing import Any
 
 
 def always_true_func(*args: Any, **kwargs: Any) -> bool:
+    """Returns True, whatever it is given."""
     return True
 
 
@@ -17,7 +18,7 @@ def CondFunc(
     sub_func: Callable[..., Any],
     cond_func: Callable[..., bool] | None = always_true_func,
 ) -> Callable[..., Any]:
-    """A function that calls sub_func(original, ...) while cond_func(original, ...) is true, else the original.
+    """Returns a function that calls sub_func(original, ...) while cond_func(original, ...) is true, else the original.
 
     orig_func: the original, or its dotted name, "package.module.Class.method"; under a name the result also takes its
     place. The original stays there as `__wrapped__`. Raises ModuleNotFoundError or AttributeError for a name that
@@ -32,6 +33,7 @@ def CondFunc(
 
     @functools.wraps(original)
     def conditional(*args: Any, **kwargs: Any) -> Any:
+        """Calls the one function or the other."""
         if cond_func is None or cond_func(original, *args, **kwargs):
             return sub_func(original, *args, **kwargs)
         return original(*args, **kwargs)

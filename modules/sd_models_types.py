@@ -26,7 +26,7 @@ Condition = Mapping[str, Sequence[torch.Tensor]]
 
 @dataclass(frozen=True)
 class Posterior:
-    """What the VAE's encoder says of pictures: a Gaussian for each latent value. mean, std: (B, C, h, w).
+    """What the VAE's encoder says of pixels: a Gaussian for each latent value. mean, std: (B, C, h, w).
 
     generator: gives the noise of `sample`, on the CPU; torch's global one by default.
     """
@@ -36,12 +36,12 @@ class Posterior:
     generator: torch.Generator | None = None
 
     def sample(self) -> torch.Tensor:
-        """A latent drawn from the Gaussian. The noise is float32 from the CPU, the same on every device."""
+        """Returns a latent drawn from the Gaussian. The noise is float32 from the CPU, the same on every device."""
         noise = torch.randn(self.mean.shape, generator=self.generator)
         return self.mean + self.std * noise.to(self.mean)
 
     def mode(self) -> torch.Tensor:
-        """The most probable latent."""
+        """Returns the most probable latent."""
         return self.mean
 
 
@@ -100,7 +100,7 @@ class WebuiSdModel(torch.nn.Module):
     """A loaded checkpoint.
 
     family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
-    alphas_cumprod: (timesteps,) share of the picture's variance left at each timestep, as the running job wants it;
+    alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
     the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
     where it is in the modules that the checkpoint came with.
@@ -139,14 +139,17 @@ class WebuiSdModel(torch.nn.Module):
 
     @property
     def is_sd1(self) -> bool:
+        """Whether it is laid out as Stable Diffusion 1."""
         return self.family.architecture == "sd1"
 
     @property
     def is_sd2(self) -> bool:
+        """Whether it is laid out as Stable Diffusion 2."""
         return self.family.architecture == "sd2"
 
     @property
     def is_sdxl(self) -> bool:
+        """Whether it is laid out as Stable Diffusion XL."""
         return self.family.architecture == "sdxl"
 
     @property
@@ -156,24 +159,27 @@ class WebuiSdModel(torch.nn.Module):
 
     @property
     def is_sd3(self) -> bool:
+        """Whether it is laid out as Stable Diffusion 3."""
         return self.family.architecture == "sd3"
 
     @property
     def is_sdxl_inpaint(self) -> bool:
+        """Whether it is an XL model that sees mask and masked image beside the latent."""
         return self.is_sdxl and self.model.diffusion_model.config.in_channels == 9
 
     @property
     def latent_channels(self) -> int:
-        """Channels of a latent."""
+        """The number of channels of a latent."""
         return self.family.latent_format.channels
 
     @property
     def scale_factor(self) -> float:
-        """Standard deviation of latents is 1 after this factor."""
+        """The factor that gives the VAE's latents a standard deviation of 1."""
         return self.family.latent_format.scale
 
     @property
     def num_timesteps(self) -> int:
+        """The number of noise levels it was trained on."""
         return len(self.alphas_cumprod)
 
     @property
@@ -220,12 +226,12 @@ class WebuiSdModel(torch.nn.Module):
             return self.model(x.to(dtype), t.to(dtype), **parts).to(x.dtype)
 
     def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
-        """Pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w). Both are in the VAE's type."""
+        """Returns pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w). Both are in the VAE's type."""
         z = self.family.latent_format.to_vae(z.to(self.first_stage_model.dtype))
         return self.first_stage_model.decode(z, return_dict=False)[0]
 
     def encode_first_stage(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Posterior:
-        """What the VAE makes of pixels (B, 3, H, W) in -1..1, in its own type.
+        """Returns what the VAE makes of pixels (B, 3, H, W) in -1..1, in its own type.
 
         generator: of the noise when the result is sampled.
         """
@@ -233,6 +239,6 @@ class WebuiSdModel(torch.nn.Module):
         return Posterior(posterior.mean, posterior.std, generator)
 
     def get_first_stage_encoding(self, encoder_posterior: Posterior | torch.Tensor) -> torch.Tensor:
-        """A latent (B, C, h, w) in model space, drawn from what encode_first_stage returned."""
+        """Returns a latent (B, C, h, w) in model space, drawn from what encode_first_stage returned."""
         z = encoder_posterior.sample() if isinstance(encoder_posterior, Posterior) else encoder_posterior
         return self.family.latent_format.from_vae(z)

@@ -35,14 +35,14 @@ class SdUnet(torch.nn.Module):
     def forward(
         self, x: torch.Tensor, timesteps: torch.Tensor, context: torch.Tensor, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
-        """Output (B, C, h, w) for latents x of that shape, timesteps (B,) and text (B, T, width)."""
+        """Returns the output (B, C, h, w) for latents x of that shape, timesteps (B,) and text (B, T, width)."""
         raise NotImplementedError
 
     def activate(self) -> None:
-        """Called when the network comes into use."""
+        """Prepares the network; called when it comes into use."""
 
     def deactivate(self) -> None:
-        """Called when the network goes out of use."""
+        """Frees what the network holds; called when it goes out of use."""
 
 
 @dataclass
@@ -71,7 +71,7 @@ def list_unets() -> None:
 
 
 def get_unet_option(option: str | None = None) -> SdUnetOption | None:
-    """The choice a value of the setting sd_unet stands for, None for the checkpoint's own U-Net.
+    """Returns the choice a value of the setting sd_unet stands for, None for the checkpoint's own U-Net.
 
     "Automatic" is the first one made for the current checkpoint, by its model_name.
     """

@@ -1,5 +1,7 @@
 """Models whose parts take turns on the device."""
 
+import gc
+
 import pytest
 import torch
 
@@ -79,6 +81,27 @@ def test_a_replaced_part_takes_over_the_turns(model):
         assert group.active is None
         new.decode(torch.zeros(1, 4, 2, 2))
     assert group.active is new
+
+
+def test_parts_that_take_turns_are_placed_in_main_memory_in_their_types(model):
+    lowvram.setup_for_low_vram(model, use_medvram=True)
+    run(model)
+    assert model.placement == model.loaded_as
+    lowvram.groups[model].active.to(torch.bfloat16)  # the VAE was called last
+    assert model.placement.dtype_vae == torch.bfloat16
+    with torch.no_grad():
+        assert model.decode_first_stage(torch.zeros(1, 4, 2, 2)).dtype == torch.bfloat16
+
+
+def test_a_model_that_is_gone_has_no_turns(model):
+    lowvram.setup_for_low_vram(model, use_medvram=True)
+    known = len(lowvram.groups)
+    other = model_load.build(model_load.prepare(checkpoints.embedded_checkpoint, {}), model.loaded_as)
+    lowvram.setup_for_low_vram(other, use_medvram=False)
+    assert len(lowvram.groups) == known + 1
+    del other
+    gc.collect()
+    assert len(lowvram.groups) == known
 
 
 def test_setting_up_twice_does_nothing(model):

@@ -361,6 +361,33 @@ def test_fp8_by_kind_of_model():
             assert (sd_models.check_fp8(sd1), sd_models.check_fp8(sdxl)) == expected
 
 
+def test_mps_has_no_8_bit_weights(monkeypatch):
+    monkeypatch.setattr(devices, "device", torch.device("mps"))
+    with shared.opts.overlay({"fp8_storage": "Enable"}):
+        assert not sd_models.check_fp8(SimpleNamespace(is_sdxl=True))
+
+
+def test_limit_of_a_job_holds_while_it_loads(folder, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", 1)
+    first = shared.sd_model
+    with shared.opts.overlay({"sd_checkpoints_limit": 2, "sd_model_checkpoint": "bright"}):
+        second = sd_models.reload_model_weights()
+    assert model_data.loaded_sd_models == [second, first]
+    assert shared.opts.data["sd_model_checkpoint"] == "demo-emoji"
+    assert sd_models.CheckpointSettings.from_opts(shared.opts).sd_checkpoints_limit == 1
+
+
+def test_only_the_loader_sees_a_model_that_is_not_ready(folder):
+    current, new = shared.sd_model, object()
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(shared.sd_model))
+    with model_data.lock, model_data.shown_to_loader(new):
+        thread.start()
+        assert shared.sd_model is new
+    thread.join()
+    assert seen == [current], "the others wait"
+
+
 def test_reading_weights_of_a_file(caplog, tmp_path):
     caplog.set_level("INFO")
     path = write_checkpoint(tmp_path / "a.ckpt", lambda weights: weights.update(global_step=torch.tensor(7)))
