@@ -3,7 +3,6 @@
 import base64
 import io
 import threading
-from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -11,18 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules import images, shared
+from modules import images
 from modules.api import image_codec
 from modules.api.image_codec import RequestNotAllowed
 from modules.errors import InvalidInput
 
 INFO = "a cat\nSteps: 20, Sampler: Euler a, Seed: 5"
-
-
-@pytest.fixture
-def settings():
-    with ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
 @pytest.fixture

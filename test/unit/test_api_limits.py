@@ -1,21 +1,12 @@
 """Ranges of the numbers in a request, with the request models of the API."""
 
-from contextlib import ExitStack
-
 import pytest
 from pydantic import BaseModel
 
-from modules import shared
 from modules.api import limits
 from modules.api.models import StableDiffusionImg2ImgProcessingAPI as Img2Img
 from modules.api.models import StableDiffusionTxt2ImgProcessingAPI as Txt2Img
 from modules.errors import InvalidInput
-
-
-@pytest.fixture
-def settings():
-    with ExitStack() as stack:
-        yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
 def refused(request):
