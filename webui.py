@@ -35,6 +35,14 @@ def main() -> None:
     initialize.initialize()
     serve(running)
     running.stop()
+    close_queue()
+
+
+def close_queue() -> None:
+    """Ends the thread of the jobs, so that none is in the middle of its work when the interpreter goes."""
+    from modules import call_queue
+
+    call_queue.queue.close()
 
 
 def start_server() -> server.Server:
@@ -99,7 +107,15 @@ def create_app() -> FastAPI:
     """Build the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
-    from modules import script_callbacks, shared, ui_assets, ui_extra_networks_routes, ui_routes, ui_security
+    from modules import (
+        script_callbacks,
+        shared,
+        ui_assets,
+        ui_extra_networks_routes,
+        ui_job_outputs,
+        ui_routes,
+        ui_security,
+    )
     from modules.api import api as rest_api
     from modules.api import documentation
     from modules.call_queue import queue_lock
@@ -108,6 +124,7 @@ def create_app() -> FastAPI:
     app.root_path = root_path() or ""
     documentation.install(app)
     ui_security.install(app)
+    ui_job_outputs.install()
     if cmd_opts.nowebui:
         create_controls()
     else:

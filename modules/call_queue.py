@@ -1,45 +1,38 @@
-"""job: one job at a time, first come first served, whoever asks: the page, the API, a script.
+"""job: the doors to the queue of jobs: `submit` for those who wait for a job's result elsewhere, and for extensions
+`gpu_job`, `queue_lock` and the wrappers of Gradio handlers.
 
-`gpu_job` is the one wrapper every job runs in; the wrap_* functions put it, and the page's error and timing lines,
-around a Gradio handler.
+All of them stand in one line, that of `progress.queue`: one job at a time, first come first served, whoever asks.
 """
 
 from __future__ import annotations
 
-import html
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from dataclasses import dataclass
+from functools import partial, wraps
+from types import FunctionType, TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from modules import devices, errors, fifo_lock, progress, shared
+import torch
 
-logger = logging.getLogger(__name__)
+from modules import devices, errors, progress, shared
+from modules.job.queue import Job
 
-queue_lock = fifo_lock.FIFOLock()
+queue = progress.queue
+queue_lock = queue.line
 
 
 @contextmanager
-def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
-    """Waits for the device, marks the job as begun and, whatever happens, as ended.
+def working(name: str) -> Iterator[None]:
+    """Marks a job that has got the device as begun and, whatever happens, as ended.
 
-    job: text shown as `state.job`. id_task: what pages and clients poll for; it counts as queued from the moment this
-    is entered.
     Raises OutOfMemory in place of torch's own error, after the memory has been given back, so that the server goes on
     serving.
     """
-    if id_task is not None:
-        progress.add_task_to_queue(id_task)
     try:
-        queue_lock.acquire()
-    except BaseException:
-        progress.pending_tasks.pop(id_task, None)
-        raise
-    try:
-        shared.state.begin(job=job)
-        progress.start_task(id_task)
+        shared.state.begin(job=name)
         yield
     except RuntimeError as e:
         if not devices.is_out_of_memory(e):
@@ -49,104 +42,190 @@ def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
             "The device ran out of memory: ask for a smaller picture or batch, or start with --medvram."
         ) from e
     finally:
-        progress.finish_task(id_task)
         shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
         shared.state.end()
         shared.total_tqdm.clear()
-        queue_lock.release()
+
+
+def make_job(name: str, id_task: str | None = None, request: Any = None, user: str | None = None) -> Job:
+    """Returns a job that takes the place of a task of the same id which was only noted."""
+    if id_task is not None:
+        progress.noted.pop(id_task, None)
+    return Job(name, id_task, request, user)
+
+
+@contextmanager
+def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
+    """Waits for the device and makes what stands in the `with` block a job, in the caller's thread.
+
+    job: text shown as `state.job`. id_task: what pages and clients poll for; it counts as queued from the moment this
+    is entered. Raises OutOfMemory for torch's own error, Cancelled when it is taken out of the queue.
+    """
+    with queue.hold(make_job(job, id_task)), working(job):
+        yield
+
+
+def submit(
+    name: str, work: Callable[[], Any], id_task: str | None = None, request: Any = None, user: str | None = None
+) -> Job:
+    """Queues `work` as a job that the queue's thread runs, in a copy of the caller's context, and returns the job."""
+
+    def run() -> Any:
+        """Runs the work as a job, with torch's modes of a new thread whatever the last job has left behind."""
+        with torch.inference_mode(False), torch.enable_grad(), working(name):
+            return work()
+
+    return queue.submit(make_job(name, id_task, request, user), run)
+
+
+def submit_call(name: str, call: Callable[[], Any]) -> Job:
+    """Queues a call that needs the device but is no job to `shared.state`, such as a rescan of the model folder."""
+    return queue.submit(make_job(name), call)
+
+
+_coroutines: WeakKeyDictionary[Callable, Callable[..., Awaitable]] = WeakKeyDictionary()
+"""Handler > the same as a coroutine. An attribute would not do: functools.wraps copies it to whatever is put around."""
+
+
+def coroutine_of(handler: Any) -> Any:
+    """Returns the form of a wrapped handler that waits without holding a thread; everything else as it is."""
+    return _coroutines.get(handler, handler) if isinstance(handler, FunctionType) else handler
+
+
+def add_coroutine(handler: Callable, coroutine: Callable[..., Awaitable]) -> None:
+    """Registers the form of a handler that waits without holding a thread."""
+    _coroutines[handler] = coroutine
 
 
 def wrap_queued_call(func: Callable) -> Callable:
-    """Runs `func` while no job runs, without being a job itself (for example a rescan of the model folder)."""
+    """Returns `func` waiting until no job runs, without being a job itself (for example a rescan of the model folder).
+
+    A job of the queue's own thread has the device: its call is made at once.
+    """
 
     @wraps(func)
     def queued(*args: Any, **kwargs: Any) -> Any:
+        """Makes the call in the caller's thread."""
+        if queue.is_own_thread():
+            return func(*args, **kwargs)
         with queue_lock:
             return func(*args, **kwargs)
 
+    @wraps(func)
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        """Makes the call in the queue's thread."""
+        return await submit_call(func.__name__, partial(func, *args, **kwargs)).outcome()
+
+    add_coroutine(queued, awaiting)
     return queued
 
 
 def task_id_of(args: tuple) -> str | None:
-    """The page sends the id of its task as the first argument: "task(...)"."""
+    """Returns the id of the page's task, which it sends as the first argument: "task(...)"."""
     first = args[0] if args else None
     return first if isinstance(first, str) and first.startswith("task(") and first.endswith(")") else None
 
 
 def wrap_gradio_gpu_call(func: Callable, extra_outputs: list | None = None) -> Callable:
-    """A Gradio handler that runs as a job: queued, with progress, and with its result kept for a page that is reloaded
-    meanwhile.
+    """Returns a Gradio handler that runs as a job: queued, with progress, and with its result kept for a page that is
+    reloaded meanwhile.
+
+    Called, it runs the job in the caller's thread; as a coroutine, it has the queue's thread run it.
     """
+
+    def named(args: tuple) -> tuple[str, str | None]:
+        id_task = task_id_of(args)
+        return id_task or func.__name__, id_task
+
+    def recorded(*args: Any, **kwargs: Any) -> Any:
+        result = func(*args, **kwargs)
+        if (id_task := task_id_of(args)) is not None:
+            progress.record_results(id_task, result)
+        return result
 
     @wraps(func)
     def job(*args: Any, **kwargs: Any) -> Any:
-        id_task = task_id_of(args)
-        with gpu_job(id_task or func.__name__, id_task):
-            result = func(*args, **kwargs)
-            if id_task is not None:
-                progress.record_results(id_task, result)
-            return result
+        """Runs the job in the caller's thread."""
+        with gpu_job(*named(args)):
+            return recorded(*args, **kwargs)
 
+    @wraps(func)
+    async def awaiting(*args: Any, **kwargs: Any) -> Any:
+        """Has the queue's thread run the job, which goes on when the page is closed."""
+        name, id_task = named(args)
+        return await submit(name, partial(recorded, *args, **kwargs), id_task).outcome()
+
+    add_coroutine(job, awaiting)
     return wrap_gradio_call(job, extra_outputs=extra_outputs, add_stats=True)
 
 
+@dataclass
+class Dress:
+    """How a handler's error and the time and memory it took look in its last output; the page puts its own here."""
+
+    error: Callable[[Exception], str] = str
+    stats: Callable[[float, dict[str, int]], str] = lambda seconds, memory: f"{seconds:.1f} sec."
+
+
+dress = Dress()
+
+
+class Outputs:
+    """What a handler shows: `result`, or after an error `extra_outputs` and the error in the last output.
+
+    Entered before the handler runs, it swallows the handler's error.
+    """
+
+    def __init__(self, name: str, extra_outputs: list | None, add_stats: bool):
+        self.name = name
+        self.extra_outputs = [None, ""] if extra_outputs is None else extra_outputs
+        self.add_stats = add_stats
+        self.result: list = []
+
+    def __enter__(self) -> Outputs:
+        self.started = time.perf_counter()
+        if self.add_stats:
+            shared.mem_mon.monitor()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> bool:
+        # the page has to show every error, whatever its kind
+        is_shown = isinstance(e, Exception)
+        if is_shown:
+            errors.report(f"{self.name} failed", exc_info=not isinstance(e, errors.InvalidInput))
+            self.result = [*self.extra_outputs, dress.error(e)]
+        if self.add_stats and (e is None or is_shown):
+            stats = dress.stats(time.perf_counter() - self.started, shared.mem_mon.stop())
+            self.result[-1] = (self.result[-1] or "") + stats
+        return is_shown
+
+
 def wrap_gradio_call(func: Callable, extra_outputs: list | None = None, add_stats: bool = False) -> Callable:
-    """A Gradio handler whose error is shown in its last output instead of ending it, with the time and memory it took
-    if `add_stats`.
+    """Returns a Gradio handler whose error is shown in its last output instead of ending it, with the time and memory
+    it took if `add_stats`.
 
     extra_outputs: what the other outputs become after an error; [None, ""] when not given.
     """
 
     @wraps(func)
     def call(*args: Any, **kwargs: Any) -> tuple:
-        started = time.perf_counter()
-        if add_stats:
-            shared.mem_mon.monitor()
-        try:
-            result = list(func(*args, **kwargs))
-        except Exception as e:  # the page has to show every error, whatever its kind
-            errors.report(f"{func.__name__} failed", exc_info=not isinstance(e, errors.InvalidInput))
-            result = [*(extra_outputs if extra_outputs is not None else [None, ""]), error_html(e)]
-        if add_stats:
-            result[-1] = (result[-1] or "") + stats_html(time.perf_counter() - started)
-        return tuple(result)
+        """Calls the handler."""
+        with Outputs(func.__name__, extra_outputs, add_stats) as outputs:
+            outputs.result = list(func(*args, **kwargs))
+        return tuple(outputs.result)
 
+    waits = coroutine_of(func)
+    if waits is not func:
+
+        @wraps(func)
+        async def awaiting(*args: Any, **kwargs: Any) -> tuple:
+            """Awaits the handler."""
+            with Outputs(func.__name__, extra_outputs, add_stats) as outputs:
+                outputs.result = list(await waits(*args, **kwargs))
+            return tuple(outputs.result)
+
+        add_coroutine(call, awaiting)
     return call
-
-
-def error_html(error: Exception) -> str:
-    """The error as the page shows it; the message of a domain error already says what to do."""
-    text = str(error) if isinstance(error, errors.WebuiError) else f"{type(error).__name__}: {error}"
-    return f"<div class='error'>{html.escape(text)}</div>"
-
-
-def stats_html(seconds: float) -> str:
-    """The line below the infotext: time taken and, on a GPU, the peak of memory used."""
-    minutes, rest = divmod(seconds, 60)
-    taken = f"{int(minutes)} min. {rest:.1f} sec." if minutes else f"{rest:.1f} sec."
-    parts = [f"<p class='time'>Time taken: <wbr><span class='measurement'>{taken}</span></p>"]
-    memory = {name: -(value // -(1024 * 1024)) for name, value in shared.mem_mon.stop().items()}
-    if memory.get("total"):
-        parts.append(vram_html(memory))
-    return f"<div class='performance'>{''.join(parts)}</div>"
-
-
-def vram_html(memory: dict[str, int]) -> str:
-    """Peak use of the device's memory; values in MiB."""
-    share = 100 * memory["system_peak"] / max(memory["total"], 1)
-    rows = [
-        ("A", "Active: peak amount of video memory used", f"{memory['active_peak'] / 1024:.2f} GB"),
-        ("R", "Reserved: total amount of video memory allocated", f"{memory['reserved_peak'] / 1024:.2f} GB"),
-        (
-            "Sys",
-            "System: peak amount of video memory used by all programs",
-            f"{memory['system_peak'] / 1024:.1f}/{memory['total'] / 1024:g} GB</span> ({share:.1f}%)",
-        ),
-    ]
-    spans = [
-        f"<span title='{title}'>{name}: <span class='measurement'>{value}</span></span>" for name, title, value in rows
-    ]
-    return f"<p class='vram'>{', <wbr>'.join(spans)}</p>"
 
 
 # A1111 names: a handler that is no job never touches the state of the job that may be running.

@@ -7,6 +7,7 @@
       ModelLoadError     422   a file that cannot be loaded as a model
       OutOfMemory        507   the device has no room for the request
       Busy               503   the program cannot take the request now
+      Cancelled          409   the job was taken out of the queue before its turn came
 
 Raise them where the cause is known. They are caught by the hook dispatcher, the job wrapper, the HTTP handler and the
 start-up steps, and nowhere else.
@@ -60,6 +61,10 @@ class OutOfMemory(WebuiError):
 
 class Busy(WebuiError):
     http_status = 503
+
+
+class Cancelled(WebuiError):
+    http_status = 409
 
 
 MAX_EXCEPTION_RECORDS = 5

@@ -1,57 +1,74 @@
-"""base: a lock that is given to waiting threads in the order in which they asked for it."""
+"""base: a lock that is given to those who wait for it in the order in which they asked."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 
 
 class FIFOLock:
-    """A mutual exclusion lock without barging: release hands it to the thread that has waited longest."""
+    """A mutual exclusion lock without barging: release hands it to whoever has waited longest.
+
+    A thread waits in `acquire`; what must not block lines up with a function that is called when its turn comes.
+    """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._held = False
-        self._waiting: deque[threading.Event] = deque()
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    def line_up(self, turn: Callable[[], object]) -> None:
+        """Calls `turn` once the lock belongs to the caller: at once if it is free, else in the thread that releases it.
+
+        `turn` must not block, and is the key to `leave` the line again.
+        """
+        with self._guard:
+            if self._held:
+                self._waiting.append(turn)
+                return
+            self._held = True
+        turn()
+
+    def leave(self, turn: Callable[[], object]) -> bool:
+        """Gives up a place in line. Returns False when the turn had come meanwhile; it goes to the next."""
+        with self._guard:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+                return True
+        self.release()
+        return False
 
     def acquire(self, blocking: bool = True) -> bool:
-        """Take the lock and return True; False if it is held and blocking is false."""
-        with self._guard:
-            if not self._held:
+        """Takes the lock and returns True; returns False if it is held and blocking is false."""
+        if not blocking:
+            with self._guard:
+                was_free = not self._held
                 self._held = True
-                return True
-            if not blocking:
-                return False
-            turn = threading.Event()
-            self._waiting.append(turn)
+                return was_free
+        turn = threading.Event()
+        self.line_up(turn.set)
         try:
             turn.wait()
         except BaseException:
-            self._leave(turn)
+            self.leave(turn.set)
             raise
         return True
 
     def release(self) -> None:
-        """Give the lock to the next thread. Raises RuntimeError if it is not held."""
+        """Gives the lock to the next in line. Raises RuntimeError if it is not held."""
         with self._guard:
             if not self._held:
                 raise RuntimeError("the lock is not held")
-            if self._waiting:
-                self._waiting.popleft().set()
-            else:
-                self._held = False
+            turn = self._waiting.popleft() if self._waiting else None
+            self._held = turn is not None
+        if turn is not None:
+            turn()
 
     def locked(self) -> bool:
+        """Tells whether somebody holds the lock."""
         return self._held
-
-    def _leave(self, turn: threading.Event) -> None:
-        """Stop waiting; a turn that was given meanwhile goes to the next."""
-        with self._guard:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-                return
-        self.release()
 
     def __enter__(self) -> bool:
         return self.acquire()

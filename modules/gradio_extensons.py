@@ -22,7 +22,7 @@ from gradio import blocks, component_meta, events, processing_utils
 from gradio.context import Context
 from PIL import Image
 
-from modules import patches, script_callbacks, scripts
+from modules import call_queue, patches, script_callbacks, scripts
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,8 @@ def lenient_choice(preprocess: Callable) -> Callable:
 
 def translate_listener(listener: Callable) -> Callable:
     """An event listener that takes `_js=` and ignores what Gradio 6 no longer knows. Events are no API endpoints unless
-    named.
+    named. A handler that waits in the queue does so as a coroutine: Gradio calls all others in threads, of which it has
+    40.
     """
     known = inspect.signature(listener).parameters
 
@@ -190,7 +191,8 @@ def translate_listener(listener: Callable) -> Callable:
             kwargs["js"] = kwargs.pop("_js")
         if not kwargs.get("api_name"):
             kwargs.setdefault("api_visibility", "private")
-        return listener(*args, **{key: value for key, value in kwargs.items() if key in known})
+        kwargs = {key: call_queue.coroutine_of(value) for key, value in kwargs.items() if key in known}
+        return listener(*map(call_queue.coroutine_of, args), **kwargs)
 
     return translated
 

@@ -1,40 +1,119 @@
-"""job: what is queued, what runs, what is done: the bookkeeping behind the page's progress bar and the restoring of a
-reloaded page.
+"""job: what is queued, what runs, what is done, as the page's progress bar and the restoring of a reloaded page see it.
 
-Knows tasks by their id only; the HTTP route that serves `progressapi` belongs to the page.
+Tasks are the jobs of `queue` that somebody polls for by their ids, and those that extensions work off in threads of
+their own and note here. The HTTP route that serves `progressapi` belongs to the page.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import random
-import string
 import time
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 from modules import shared
+from modules.job.queue import JobQueue, create_task_id  # noqa: F401  # create_task_id: A1111 name
 
 finished_limit = 16
-"""How many ids of finished tasks are remembered."""
+"""The number of ids of finished tasks that are remembered."""
 
 recorded_results_limit = 2
-"""How many results are kept for a page that was reloaded while its job ran."""
+"""The number of results that are kept for a page that was reloaded while its job ran."""
 
-pending_tasks: OrderedDict[str, float] = OrderedDict()
-finished_tasks: list[str] = []
+
+def job_progress() -> float:
+    """Returns the done share of the running job, 0..1: finished batches plus the steps of the one being sampled."""
+    state = shared.state
+    done = 0.0
+    if state.job_count > 0:
+        done += state.job_no / state.job_count
+        if state.sampling_steps > 0:
+            done += state.sampling_step / (state.job_count * state.sampling_steps)
+    return min(done, 1.0)
+
+
+queue = JobQueue(job_progress)
+"""The queue of the device of this process."""
+
 recorded_results: list[tuple[str, Any]] = []
-_running = SimpleNamespace(task=None)
+
+
+@dataclass
+class NotedTask:
+    """A task that is no job of the queue: an extension works it off, inside `call_queue.queue_lock`, and notes it."""
+
+    id: str
+    since: float
+    is_running: bool = False
+
+
+noted: dict[str, NotedTask] = {}
+noted_finished: deque[NotedTask] = deque(maxlen=finished_limit)
+
+
+class PendingTasks(MutableMapping[str, float]):
+    """The ids of the tasks that wait and the times since when, first come first.
+
+    Assigning notes a task; deleting no longer shows one, though a job of the queue still gets its turn.
+    """
+
+    def __getitem__(self, id_task: str) -> float:
+        return self._times()[id_task]
+
+    def __setitem__(self, id_task: str, since: float) -> None:
+        if id_task not in self:
+            noted[id_task] = NotedTask(id_task, since)
+
+    def __delitem__(self, id_task: str) -> None:
+        if id_task not in self:
+            raise KeyError(id_task)
+        noted.pop(id_task, None)
+        for job in queue.waiting():
+            if job.id == id_task:
+                job.is_listed = False
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._times())
+
+    def __len__(self) -> int:
+        return len(self._times())
+
+    def _times(self) -> dict[str, float]:
+        jobs = [(job.submitted, job.id) for job in queue.waiting() if job.is_listed]
+        others = [(task.since, task.id) for task in list(noted.values()) if not task.is_running]
+        ordered = sorted(jobs + others, key=lambda pair: pair[0]) if others else jobs
+        return {id_task: since for since, id_task in ordered}
+
+
+pending_tasks = PendingTasks()
 
 
 def __getattr__(name: str) -> Any:
-    """`progress.current_task`: id of the running task, None while there is none."""
+    """Returns `current_task`, the id of the running task, None while there is none, or `finished_tasks`, the ids of
+    those that are over.
+    """
     if name == "current_task":
-        return _running.task
+        return _current_task()
+    if name == "finished_tasks":
+        return _finished_tasks()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _current_task() -> str | None:
+    task = next((task for task in list(noted.values()) if task.is_running), None)
+    if task is not None:
+        return task.id
+    job = queue.running()
+    return job.id if job is not None and job.is_task else None
+
+
+def _finished_tasks() -> list[str]:
+    jobs = [(job.ended, job.id) for job in queue.over() if job.is_task]
+    others = [(task.since, task.id) for task in list(noted_finished)]
+    return [id_task for _, id_task in sorted(jobs + others)][-finished_limit:]
 
 
 @dataclass
@@ -51,29 +130,33 @@ class ProgressReport:
     textinfo: str | None = None
 
 
-def create_task_id(task_type: str) -> str:
-    """A new id of the form "task(txt2img-X7K2P9Q)"."""
-    suffix = "".join(random.choices(string.ascii_uppercase + string.digits, k=7))
-    return f"task({task_type}-{suffix})"
-
-
 def add_task_to_queue(id_job: str) -> None:
     """Notes that a task waits for its turn."""
     pending_tasks[id_job] = time.time()
 
 
 def start_task(id_task: str | None) -> None:
-    """Notes that a task's turn has come."""
-    _running.task = id_task
-    pending_tasks.pop(id_task, None)
+    """Notes that a task's turn has come, and that no other noted one runs."""
+    for task in [task for task in list(noted.values()) if task.is_running]:
+        noted.pop(task.id, None)
+    if id_task is None or _is_job(id_task):
+        return
+    task = noted.setdefault(id_task, NotedTask(id_task, time.time()))
+    task.is_running = True
 
 
 def finish_task(id_task: str | None) -> None:
     """Notes that the running task is over, whatever its outcome."""
-    if _running.task == id_task:
-        _running.task = None
-    finished_tasks.append(id_task)
-    del finished_tasks[:-finished_limit]
+    task = noted.get(id_task) if id_task is not None else None
+    if task is not None and task.is_running:
+        del noted[task.id]
+    if id_task is not None and not _is_job(id_task):
+        noted_finished.append(NotedTask(id_task, time.time()))
+
+
+def _is_job(id_task: str) -> bool:
+    """Whether the queue knows the task, so that there is nothing to note."""
+    return queue.find(id_task) is not None
 
 
 def record_results(id_task: str, res: Any) -> None:
@@ -82,32 +165,31 @@ def record_results(id_task: str, res: Any) -> None:
     del recorded_results[:-recorded_results_limit]
 
 
+def recorded_result(id_task: str) -> Any | None:
+    """Returns the result that is kept of a task, None when there is none."""
+    return next((result for task, result in recorded_results if task == id_task), None)
+
+
+def is_unfinished(id_task: str) -> bool:
+    """Tells whether a task is queued or running."""
+    return id_task == _current_task() or id_task in pending_tasks
+
+
 def get_pending_tasks() -> dict[str, Any]:
-    """Queue length and ids, first come first."""
+    """Returns queue length and ids, first come first."""
     tasks = list(pending_tasks)
     return {"size": len(tasks), "tasks": tasks}
 
 
 def restore_progress(id_task: str, poll_seconds: float = 0.1) -> Any | None:
     """Waits until a task is no longer queued or running and returns its recorded result, None when there is none."""
-    while id_task == _running.task or id_task in pending_tasks:
+    while is_unfinished(id_task):
         time.sleep(poll_seconds)
-    return next((result for task, result in recorded_results if task == id_task), None)
-
-
-def job_progress() -> float:
-    """Share of the running job that is done, 0..1: finished jobs plus the steps of the one being sampled."""
-    state = shared.state
-    done = 0.0
-    if state.job_count > 0:
-        done += state.job_no / state.job_count
-        if state.sampling_steps > 0:
-            done += state.sampling_step / (state.job_count * state.sampling_steps)
-    return min(done, 1.0)
+    return recorded_result(id_task)
 
 
 def estimate_seconds_left(progress: float) -> float | None:
-    """Seconds left if the job goes on at its speed so far; None before anything is done."""
+    """Returns the seconds left if the job goes on at its speed so far; None before anything is done."""
     if progress <= 0 or shared.state.time_start is None:
         return None
     elapsed = time.time() - shared.state.time_start
@@ -115,14 +197,14 @@ def estimate_seconds_left(progress: float) -> float | None:
 
 
 def progressapi(id_task: str | None = None, id_live_preview: int = -1, live_preview: bool = True) -> ProgressReport:
-    """What a page that polls for `id_task` has to know: its place in the queue, or progress, time left and a new
-    preview.
+    """Returns what a page that polls for `id_task` has to know: its place in the queue, or progress, time left and a
+    new preview.
 
     `id_live_preview` is the preview the page shows already; a preview is sent only when there is a newer one.
     """
-    active = id_task == _running.task
+    active = id_task == _current_task()
     queued = id_task in pending_tasks
-    completed = id_task in finished_tasks
+    completed = id_task in _finished_tasks()
     if not active:
         return ProgressReport(
             active, queued, completed, id_live_preview=-1, textinfo=_queue_text(id_task) if queued else "Waiting..."
@@ -148,12 +230,12 @@ def progressapi(id_task: str | None = None, id_live_preview: int = -1, live_prev
 
 
 def _queue_text(id_task: str) -> str:
-    waiting = sorted(pending_tasks, key=pending_tasks.__getitem__)
+    waiting = list(pending_tasks)
     return f"In queue: {waiting.index(id_task) + 1}/{len(waiting)}" if id_task in waiting else "Waiting..."
 
 
 def encode_preview(image: Any) -> str:
-    """A preview as a data URI in the format of the setting live_previews_image_format."""
+    """Returns a preview as a data URI in the format of the setting live_previews_image_format."""
     image_format = shared.opts.live_previews_image_format
     options = {"png": {"optimize": max(image.size) <= 256}, "webp": {"quality": 80}}.get(image_format, {})
     buffer = io.BytesIO()

@@ -18,12 +18,12 @@ from typing import Any
 import uvicorn
 
 from modules import errors
+from modules.http_paths import PING_PATH
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-PING_PATH = "/internal/ping"
 PORTS_TO_TRY = 100
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import gradio as gr
 
+from modules import call_queue, scripts, shared, ui_tempdir, util
 from modules import images as modules_images
 from modules import infotext_utils as parameters_copypaste
-from modules import scripts, shared, ui_tempdir, util
 from modules.infotext_utils import image_from_url_text
 from modules.ui_components import ToolButton
 from modules.ui_symbols import folder_symbol, refresh_symbol
@@ -86,13 +86,26 @@ def show_first_picture(function: Callable) -> Callable:
     accord.
     """
 
-    @wraps(function)
-    def shown(*args: Any, **kwargs: Any) -> tuple:
-        pictures, *rest = function(*args, **kwargs)
+    def with_first(pictures: Any, *rest: Any) -> tuple:
+        """Selects the first image of a list."""
         if isinstance(pictures, list) and pictures:
             return (gr.update(value=pictures, selected_index=0), *rest)
         return (pictures, *rest)
 
+    @wraps(function)
+    def shown(*args: Any, **kwargs: Any) -> tuple:
+        """Calls the handler."""
+        return with_first(*function(*args, **kwargs))
+
+    waits = call_queue.coroutine_of(function)
+    if waits is not function:
+
+        @wraps(function)
+        async def awaiting(*args: Any, **kwargs: Any) -> tuple:
+            """Awaits the handler."""
+            return with_first(*await waits(*args, **kwargs))
+
+        call_queue.add_coroutine(shown, awaiting)
     return shown
 
 

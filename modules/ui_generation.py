@@ -4,6 +4,7 @@ sections that both have, token counters, running a job.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -35,6 +36,8 @@ from modules.ui_symbols import switch_values_symbol
 from modules.ui_toprow import Toprow
 
 """For events whose outputs show no spinner while they run."""
+
+RESTORE_POLL_SECONDS = 0.1
 
 RESULT_DISCARDED = "<div class='error'>The result of that job is gone: only the last two are kept.</div>"
 
@@ -288,10 +291,24 @@ def connect_job(tab: GenerationTab, function: Callable, js: str) -> None:
     tab.toprow.submit.click(**arguments)
 
 
-def restore_result(id_task: str) -> tuple:
-    """The outputs of a job that runs or ran, once it is over; the page as it is when they are no longer known."""
-    result = progress.restore_progress(id_task)
+def restored_outputs(result: tuple | None) -> tuple:
+    """Returns what a tab shows of the result of a job that was reloaded; the page as it is when it is gone."""
     return result if result is not None else (gr.skip(), gr.skip(), gr.skip(), RESULT_DISCARDED)
+
+
+def restore_result(id_task: str) -> tuple:
+    """Returns the outputs of a job that runs or ran, once it is over."""
+    return restored_outputs(progress.restore_progress(id_task))
+
+
+async def restore_result_later(id_task: str) -> tuple:
+    """Returns the same, and holds no thread until the job is over."""
+    while progress.is_unfinished(id_task):
+        await asyncio.sleep(RESTORE_POLL_SECONDS)
+    return restored_outputs(progress.recorded_result(id_task))
+
+
+call_queue.add_coroutine(restore_result, restore_result_later)
 
 
 def connect_restore(tab: GenerationTab, js: str) -> None:

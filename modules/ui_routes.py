@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field
 from starlette.routing import Mount
 
 from modules import progress, shared, sysinfo, timer, ui_files, ui_stylesheet
+from modules.http_paths import PING_PATH
+from modules.http_routes import DescribedRoute
 
 
 class PendingTasksResponse(BaseModel):
@@ -45,21 +47,28 @@ class QuicksettingsHint(BaseModel):
     label: str = Field(title="Label of the quicksettings field")
 
 
-router = APIRouter(tags=["page"])
+FILE_DESCRIPTION = (
+    "Serves scripts, style sheets, pictures of extensions and results, from the places of `ui_files` only."
+)
+
+router = APIRouter(tags=["page"], route_class=DescribedRoute)
 
 
-@router.get("/internal/ping", summary="Liveness")
+@router.get(PING_PATH, summary="Liveness")
 def ping() -> dict[str, Any]:
+    """Answers as long as the server runs."""
     return {}
 
 
 @router.post("/internal/progress", response_model=ProgressResponse, summary="Progress of a task of the page")
 def internal_progress(req: ProgressRequest) -> progress.ProgressReport:
+    """Returns the progress of a task of the page."""
     return progress.progressapi(req.id_task, req.id_live_preview, req.live_preview)
 
 
 @router.get("/internal/pending-tasks", response_model=PendingTasksResponse, summary="Tasks that wait")
 def pending_tasks() -> dict[str, Any]:
+    """Returns the tasks that wait."""
     return progress.get_pending_tasks()
 
 
@@ -67,26 +76,31 @@ def pending_tasks() -> dict[str, Any]:
     "/internal/quicksettings-hint", response_model=list[QuicksettingsHint], summary="Keys and labels of settings"
 )
 def quicksettings_hint() -> list[dict[str, str]]:
+    """Lists the keys and labels of the settings."""
     return [{"name": key, "label": info.label} for key, info in shared.opts.data_labels.items()]
 
 
 @router.get("/internal/profile-startup", summary="Where the time of the start went")
 def profile_startup() -> JSONResponse:
+    """Returns where the time of the start went."""
     return JSONResponse(timer.startup_record)
 
 
 def sysinfo_response(disposition: str) -> PlainTextResponse:
+    """Returns the system information, as a page or as an attachment."""
     headers = {"Content-Disposition": f'{disposition}; filename="{sysinfo.default_filename()}"'}
     return PlainTextResponse(sysinfo.get(), headers=headers)
 
 
 @router.get("/internal/sysinfo", summary="System information as JSON text")
 def download_sysinfo(attachment: str = "") -> PlainTextResponse:
+    """Returns the system information as JSON text."""
     return sysinfo_response("attachment" if attachment else "inline")
 
 
 @router.get("/internal/sysinfo-download", summary="System information as a file")
 def download_sysinfo_file() -> PlainTextResponse:
+    """Returns the system information as a file."""
     return sysinfo_response("attachment")
 
 
@@ -94,7 +108,11 @@ CACHED = {"Cache-Control": "private, max-age=604800"}
 """Header of files whose address has a query: the page adds the time of a file, so a changed one has another address."""
 
 
-@router.get(f"/file={ui_stylesheet.FILE_NAME}", summary="The style sheet of the page")
+@router.get(
+    f"/file={ui_stylesheet.FILE_NAME}",
+    summary="The style sheet of the page",
+    description="Serves the joined files of the program's style sheet.",
+)
 @router.head(f"/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
 @router.get(f"/gradio_api/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
 @router.head(f"/gradio_api/file={ui_stylesheet.FILE_NAME}", include_in_schema=False)
@@ -104,12 +122,12 @@ def style_sheet(request: Request) -> Response:
     return Response(ui_stylesheet.text(), media_type="text/css", headers=headers)
 
 
-@router.get("/file={path:path}", summary="A file the page may see")
+@router.get("/file={path:path}", summary="A file the page may see", description=FILE_DESCRIPTION)
 @router.head("/file={path:path}", include_in_schema=False)
 @router.get("/gradio_api/file={path:path}", include_in_schema=False)
 @router.head("/gradio_api/file={path:path}", include_in_schema=False)
 def file(path: str, request: Request) -> Response:
-    """Serves scripts, style sheets, pictures of extensions and results, from the places of `ui_files` only."""
+    """Serves scripts, style sheets, images of extensions and results, from the places of `ui_files` only."""
     found = ui_files.find(path)
     if found is None:
         raise HTTPException(403, f"File not allowed: {path}.")

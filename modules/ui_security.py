@@ -25,6 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 
+from modules.http_paths import PING_PATH, is_api
 from modules.shared_cmd_options import cmd_opts
 
 logger = logging.getLogger(__name__)
@@ -51,12 +52,10 @@ PUBLIC_PATHS = {
     "/favicon.ico",
     "/robots.txt",
     "/manifest.json",
-    "/internal/ping",
+    PING_PATH,
 }
 PUBLIC_PREFIXES = ("/assets/", "/static/", "/svelte/")
 """What the login form is made of, and what tells whether the server runs."""
-
-API_PREFIX = "/sdapi/"
 
 
 def is_allowed_origin(origin: str) -> bool:
@@ -126,7 +125,7 @@ def is_logged_in(page: gradio.routes.App, connection: HTTPConnection) -> bool:
 
 
 def needs_login(path: str) -> bool:
-    return not (path in PUBLIC_PATHS or path.startswith((*PUBLIC_PREFIXES, API_PREFIX)))
+    return not (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or is_api(path))
 
 
 class Guard:

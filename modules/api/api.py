@@ -26,6 +26,7 @@ from modules.api import (
     routes_training,
 )
 from modules.api.auth import auth_dependencies
+from modules.http_paths import is_api
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def api_middleware(app: FastAPI) -> None:
         seconds = f"{time.perf_counter() - started:.4f}"
         response.headers["X-Process-Time"] = seconds
         path = request.scope.get("path", "err")
-        if shared.cmd_opts.api_log and path.startswith("/sdapi"):
+        if shared.cmd_opts.api_log and is_api(path):
             client = request.scope.get("client") or ("?", 0)
             version = request.scope.get("http_version", "0.0")
             logger.info(

@@ -5,14 +5,14 @@ are encoded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
-from modules import call_queue, progress, scripts, sd_samplers
+from modules import progress, scripts, sd_samplers
 from modules.api import infotext_fields, limits, script_args
 from modules.api.image_codec import decode_base64_to_image, to_json_image
+from modules.api.waiting import Plan
 from modules.errors import InvalidInput, NotFound
 from modules.job.request import JobRequest
 from modules.processing_runner import JobResult, ProcessingRunner, values_by_script
@@ -88,31 +88,12 @@ def answer(request: BaseModel, result: JobResult, parameters: dict[str, Any]) ->
     }
 
 
-@dataclass(frozen=True)
-class Generation:
-    """A request that has been checked: what is to run as a job, and how its result becomes the answer."""
-
-    job: JobRequest
-    answer: Callable[[JobResult], dict[str, Any]]
-    """Makes the body of the response."""
-
-    @property
-    def name(self) -> str:
-        """What `state.job` shows while it runs."""
-        return f"scripts_{self.job.kind}"
-
-    @property
-    def task_id(self) -> str:
-        """What pages and clients poll for."""
-        return self.job.task_id
-
-    @property
-    def work(self) -> Callable[[], JobResult]:
-        """What runs the job; the caller holds the device meanwhile."""
-        return ProcessingRunner(self.job).run
+def plan(job: JobRequest, answer: Callable[[JobResult], dict[str, Any]]) -> Plan:
+    """Returns how a generation is run and answered."""
+    return Plan(f"scripts_{job.kind}", ProcessingRunner(job).run, answer, job.task_id, job)
 
 
-def prepare_txt2img(request: BaseModel) -> Generation:
+def prepare_txt2img(request: BaseModel) -> Plan:
     """Checks a txt2img request and decodes its images."""
     runner = scripts.scripts_txt2img
     args, script = prepare(request, "txt2img", runner)
@@ -122,10 +103,10 @@ def prepare_txt2img(request: BaseModel) -> Generation:
             "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
         )
     job = job_request(request, "txt2img", fields, runner, args, script)
-    return Generation(job, lambda result: answer(request, result, request.model_dump()))
+    return plan(job, lambda result: answer(request, result, request.model_dump()))
 
 
-def prepare_img2img(request: BaseModel) -> Generation:
+def prepare_img2img(request: BaseModel) -> Plan:
     """Checks an img2img request and decodes its images."""
     if request.init_images is None:
         raise NotFound("Init image not found", field="init_images")
@@ -140,11 +121,4 @@ def prepare_img2img(request: BaseModel) -> Generation:
             parameters |= {"init_images": None, "mask": None}
         return answer(request, result, parameters)
 
-    return Generation(job_request(request, "img2img", fields, runner, args, script), body)
-
-
-def carry_out(generation: Generation) -> dict[str, Any]:
-    """Runs a checked request as a job of its own and makes the answer."""
-    with call_queue.gpu_job(generation.name, generation.task_id):
-        result = generation.work()
-    return generation.answer(result)
+    return plan(job_request(request, "img2img", fields, runner, args, script), body)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
-from modules import call_queue, deepbooru, images, infotext_utils, postprocessing, script_callbacks, shared
-from modules.api import models
+from modules import deepbooru, images, infotext_utils, postprocessing, script_callbacks, shared
+from modules.api import models, waiting
 from modules.api.image_codec import decode_base64_to_image, to_json_image
+from modules.api.waiting import Plan
 from modules.errors import NotFound
+from modules.http_routes import DescribedRoute
 
-router = APIRouter(tags=["images"])
+router = APIRouter(tags=["images"], route_class=DescribedRoute)
 
 
 @router.post(
     "/sdapi/v1/png-info", response_model=models.PNGInfoResponse, summary="Read the generation parameters of a picture"
 )
 def pnginfoapi(req: models.PNGInfoRequest) -> dict:
+    """Reads the infotext of an image; hooks may change its parameters."""
     image = decode_base64_to_image(req.image.strip())
     text, items = images.read_info_from_image(image)
     params = infotext_utils.parse_generation_parameters(text or "")
@@ -26,7 +30,7 @@ def pnginfoapi(req: models.PNGInfoRequest) -> dict:
 
 
 def extras_arguments(req: models.ExtrasBaseRequest) -> dict[str, Any]:
-    """Arguments of `postprocessing.run_extras` by the names it has for them."""
+    """Returns the arguments of `postprocessing.run_extras` by the names it has for them."""
     names = {"extras_upscaler_1": "upscaler_1", "extras_upscaler_2": "upscaler_2"}
     values = req.model_dump(exclude={"image", "imageList"})
     for name, field in names.items():
@@ -39,19 +43,16 @@ def extras_arguments(req: models.ExtrasBaseRequest) -> dict[str, Any]:
     response_model=models.ExtrasSingleImageResponse,
     summary="Enlarge or restore a picture",
 )
-def extras_single_image_api(req: models.ExtrasSingleImageRequest) -> dict:
+async def extras_single_image_api(req: models.ExtrasSingleImageRequest, request: Request) -> dict:
+    """Runs the postprocessing scripts on one image."""
+    return await waiting.carry_out(request, plan_extras_single, req)
+
+
+def plan_extras_single(req: models.ExtrasSingleImageRequest) -> Plan:
+    """Returns the job that enlarges or restores one image."""
     image = decode_base64_to_image(req.image)
-    with call_queue.gpu_job("extras"):
-        pictures, info, _ = postprocessing.run_extras(
-            extras_mode=0,
-            image_folder="",
-            input_dir="",
-            output_dir="",
-            save_output=False,
-            image=image,
-            **extras_arguments(req),
-        )
-    return {"image": to_json_image(pictures[0]), "html_info": info}
+    work = partial(extras, req, extras_mode=0, image_folder="", image=image)
+    return Plan("extras", work, lambda found: {"image": to_json_image(found[0][0]), "html_info": found[1]})
 
 
 @router.post(
@@ -59,26 +60,38 @@ def extras_single_image_api(req: models.ExtrasSingleImageRequest) -> dict:
     response_model=models.ExtrasBatchImagesResponse,
     summary="Enlarge or restore several pictures",
 )
-def extras_batch_images_api(req: models.ExtrasBatchImagesRequest) -> dict:
+async def extras_batch_images_api(req: models.ExtrasBatchImagesRequest, request: Request) -> dict:
+    """Runs the postprocessing scripts on several images."""
+    return await waiting.carry_out(request, plan_extras_batch, req)
+
+
+def plan_extras_batch(req: models.ExtrasBatchImagesRequest) -> Plan:
+    """Returns the job that enlarges or restores several images."""
     folder = [decode_base64_to_image(entry.data) for entry in req.imageList]
-    with call_queue.gpu_job("extras"):
-        pictures, info, _ = postprocessing.run_extras(
-            extras_mode=1,
-            image_folder=folder,
-            image="",
-            input_dir="",
-            output_dir="",
-            save_output=False,
-            **extras_arguments(req),
-        )
-    return {"images": [to_json_image(picture) for picture in pictures], "html_info": info}
+    work = partial(extras, req, extras_mode=1, image_folder=folder, image="")
+    return Plan(
+        "extras", work, lambda found: {"images": [to_json_image(image) for image in found[0]], "html_info": found[1]}
+    )
+
+
+def extras(req: models.ExtrasBaseRequest, **source: Any) -> tuple[list, str]:
+    """Runs the postprocessing scripts; returns the images and what is said of them as HTML."""
+    images_made, info, _ = postprocessing.run_extras(
+        input_dir="", output_dir="", save_output=False, **source, **extras_arguments(req)
+    )
+    return images_made, info
 
 
 @router.post("/sdapi/v1/interrogate", response_model=models.InterrogateResponse, summary="Describe a picture")
-def interrogateapi(interrogatereq: models.InterrogateRequest) -> dict:
-    image = decode_base64_to_image(interrogatereq.image).convert("RGB")
-    describe = {"clip": shared.interrogator.interrogate, "deepdanbooru": deepbooru.model.tag}.get(interrogatereq.model)
+async def interrogateapi(interrogatereq: models.InterrogateRequest, request: Request) -> dict:
+    """Describes an image in words or tags."""
+    return await waiting.carry_out(request, plan_interrogation, interrogatereq)
+
+
+def plan_interrogation(req: models.InterrogateRequest) -> Plan:
+    """Returns the job that describes an image. Raises NotFound for an unknown model."""
+    image = decode_base64_to_image(req.image).convert("RGB")
+    describe = {"clip": shared.interrogator.interrogate, "deepdanbooru": deepbooru.model.tag}.get(req.model)
     if describe is None:
         raise NotFound("Model not found", field="model")
-    with call_queue.gpu_job("interrogate"):
-        return {"caption": describe(image)}
+    return Plan("interrogate", lambda: describe(image), lambda caption: {"caption": caption})

@@ -6,13 +6,15 @@ from fastapi import APIRouter
 
 from modules import extensions, scripts, sd_samplers, sd_schedulers, shared
 from modules.api import models
+from modules.http_routes import DescribedRoute
 from modules.scripts import ScriptRunner
 
-router = APIRouter(tags=["lists"])
+router = APIRouter(tags=["lists"], route_class=DescribedRoute)
 
 
 @router.get("/sdapi/v1/samplers", response_model=list[models.SamplerItem], summary="Samplers")
 def get_samplers() -> list[dict]:
+    """Lists the samplers."""
     return [
         {
             "name": sampler.name,
@@ -25,6 +27,7 @@ def get_samplers() -> list[dict]:
 
 @router.get("/sdapi/v1/schedulers", response_model=list[models.SchedulerItem], summary="Schedules")
 def get_schedulers() -> list[dict]:
+    """Lists the schedules."""
     return [
         {
             "name": scheduler.name,
@@ -39,6 +42,7 @@ def get_schedulers() -> list[dict]:
 
 @router.get("/sdapi/v1/prompt-styles", response_model=list[models.PromptStyleItem], summary="Styles")
 def get_prompt_styles() -> list[dict]:
+    """Lists the styles."""
     return [
         {"name": style.name, "prompt": style.prompt, "negative_prompt": style.negative_prompt}
         for style in shared.prompt_styles.styles.values()
@@ -51,11 +55,13 @@ def _titles(runner: ScriptRunner) -> list[str]:
 
 @router.get("/sdapi/v1/scripts", response_model=models.ScriptsList, summary="Names of the scripts of each tab")
 def get_scripts_list() -> dict:
+    """Lists the titles of the scripts of each tab."""
     return {"txt2img": _titles(scripts.scripts_txt2img), "img2img": _titles(scripts.scripts_img2img)}
 
 
 @router.get("/sdapi/v1/script-info", response_model=list[models.ScriptInfo], summary="Arguments of the scripts")
 def get_script_info() -> list:
+    """Lists the arguments of the scripts."""
     runners = (scripts.scripts_txt2img, scripts.scripts_img2img)
     return [script.api_info for runner in runners for script in runner.scripts if script.api_info is not None]
 
@@ -66,6 +72,7 @@ def get_script_info() -> list:
     summary="Installed extensions that come from a git remote",
 )
 def get_extensions_list() -> list[dict]:
+    """Lists the extensions that come from a git remote."""
     extensions.list_extensions()
     found = []
     for extension in extensions.extensions:

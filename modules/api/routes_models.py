@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from modules import (
-    call_queue,
     memmon,
     realesrgan_model,
     sd_hijack,
@@ -15,14 +14,16 @@ from modules import (
     shared,
     shared_items,
 )
-from modules.api import models
+from modules.api import models, waiting
+from modules.http_routes import DescribedRoute
 from modules.textual_inversion.textual_inversion import Embedding
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], route_class=DescribedRoute)
 
 
 @router.get("/sdapi/v1/sd-models", response_model=list[models.SDModelItem], summary="Checkpoints")
 def get_sd_models() -> list[dict]:
+    """Lists the checkpoints."""
     return [
         {
             "title": info.title,
@@ -38,16 +39,19 @@ def get_sd_models() -> list[dict]:
 
 @router.get("/sdapi/v1/sd-vae", response_model=list[models.SDVaeItem], summary="VAE files")
 def get_sd_vaes() -> list[dict]:
+    """Lists the VAE files."""
     return [{"model_name": name, "filename": filename} for name, filename in sd_vae.vae_dict.items()]
 
 
 @router.get("/sdapi/v1/hypernetworks", response_model=list[models.HypernetworkItem], summary="Hypernetworks")
 def get_hypernetworks() -> list[dict]:
+    """Lists the hypernetworks."""
     return [{"name": name, "path": path} for name, path in shared.hypernetworks.items()]
 
 
 @router.get("/sdapi/v1/upscalers", response_model=list[models.UpscalerItem], summary="Image upscalers")
 def get_upscalers() -> list[dict]:
+    """Lists the image upscalers."""
     return [
         {
             "name": upscaler.name,
@@ -66,11 +70,13 @@ def get_upscalers() -> list[dict]:
     summary="Latent upscale modes of the hires pass",
 )
 def get_latent_upscale_modes() -> list[dict]:
+    """Lists the ways in which the hires pass enlarges latents."""
     return [{"name": name} for name in shared.latent_upscale_modes]
 
 
 @router.get("/sdapi/v1/face-restorers", response_model=list[models.FaceRestorerItem], summary="Face restorers")
 def get_face_restorers() -> list[dict]:
+    """Lists the face restorers."""
     return [
         {"name": restorer.name(), "cmd_dir": getattr(restorer, "cmd_dir", None)} for restorer in shared.face_restorers
     ]
@@ -78,6 +84,7 @@ def get_face_restorers() -> list[dict]:
 
 @router.get("/sdapi/v1/realesrgan-models", response_model=list[models.RealesrganItem], summary="RealESRGAN models")
 def get_realesrgan_models() -> list[dict]:
+    """Lists the models of RealESRGAN."""
     return [
         {"name": row.name, "path": row.data_path, "scale": row.scale}
         for row in realesrgan_model.get_realesrgan_models(None)
@@ -86,6 +93,8 @@ def get_realesrgan_models() -> list[dict]:
 
 @router.get("/sdapi/v1/embeddings", response_model=models.EmbeddingsResponse, summary="Textual inversion embeddings")
 def get_embeddings() -> dict:
+    """Lists the embeddings that fit the model and those that do not."""
+
     def row(embedding: Embedding) -> dict:
         return {
             "step": embedding.step,
@@ -103,37 +112,39 @@ def get_embeddings() -> dict:
 
 
 @router.post("/sdapi/v1/refresh-embeddings", summary="Read the embeddings folder again")
-def refresh_embeddings() -> None:
-    with call_queue.queue_lock:
-        sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+async def refresh_embeddings() -> None:
+    """Reads the embeddings folder again, between two jobs."""
+    load = sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings
+    await waiting.call("refresh-embeddings", lambda: load(force_reload=True))
 
 
 @router.post("/sdapi/v1/refresh-checkpoints", summary="Read the checkpoint folders again")
-def refresh_checkpoints() -> None:
-    with call_queue.queue_lock:
-        shared_items.refresh_checkpoints()
+async def refresh_checkpoints() -> None:
+    """Reads the checkpoint folders again, between two jobs."""
+    await waiting.call("refresh-checkpoints", shared_items.refresh_checkpoints)
 
 
 @router.post("/sdapi/v1/refresh-vae", summary="Read the VAE folders again")
-def refresh_vae() -> None:
-    with call_queue.queue_lock:
-        shared_items.refresh_vae_list()
+async def refresh_vae() -> None:
+    """Reads the VAE folders again, between two jobs."""
+    await waiting.call("refresh-vae", shared_items.refresh_vae_list)
 
 
 @router.post("/sdapi/v1/unload-checkpoint", summary="Move the checkpoint out of the device's memory")
-def unload_checkpoint() -> dict:
-    with call_queue.queue_lock:
-        sd_models.unload_model_weights()
+async def unload_checkpoint() -> dict:
+    """Moves the checkpoint out of the device's memory, between two jobs."""
+    await waiting.call("unload-checkpoint", sd_models.unload_model_weights)
     return {}
 
 
 @router.post("/sdapi/v1/reload-checkpoint", summary="Move the checkpoint back to the device")
-def reload_checkpoint() -> dict:
-    with call_queue.queue_lock:
-        sd_models.send_model_to_device(shared.sd_model)
+async def reload_checkpoint() -> dict:
+    """Moves the checkpoint back to the device, between two jobs."""
+    await waiting.call("reload-checkpoint", lambda: sd_models.send_model_to_device(shared.sd_model))
     return {}
 
 
 @router.get("/sdapi/v1/memory", response_model=models.MemoryResponse, summary="Memory of machine and device, in bytes")
 def get_memory() -> dict:
+    """Returns the memory of machine and device, in bytes."""
     return memmon.memory_report()

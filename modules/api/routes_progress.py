@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends
 from modules import progress, shared
 from modules.api import models
 from modules.api.image_codec import to_json_image
+from modules.http_routes import DescribedRoute
 
-router = APIRouter(tags=["progress"])
+router = APIRouter(tags=["progress"], route_class=DescribedRoute)
 
 STARTED_SHARE = 0.01
 """Progress of a job that has begun but not finished a step."""
@@ -18,6 +19,7 @@ STARTED_SHARE = 0.01
 
 @router.get("/sdapi/v1/progress", response_model=models.ProgressResponse, summary="Progress of the running job")
 def get_progress(req: Annotated[models.ProgressRequest, Depends()]) -> dict:
+    """Returns the progress of the running job, with a preview."""
     state = shared.state
     if state.job_count == 0:
         return {"progress": 0, "eta_relative": 0, "state": state.dict(), "textinfo": state.textinfo}
@@ -37,10 +39,12 @@ def get_progress(req: Annotated[models.ProgressRequest, Depends()]) -> dict:
 
 @router.post("/sdapi/v1/interrupt", summary="End the running job, keeping what it has made so far")
 def interrupt() -> dict:
+    """Ends the running job; what it has made so far is its result."""
     shared.state.interrupt()
     return {}
 
 
 @router.post("/sdapi/v1/skip", summary="End the running batch and go on with the next")
 def skip() -> None:
+    """Ends the running batch."""
     shared.state.skip()

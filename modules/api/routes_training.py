@@ -8,8 +8,9 @@ from fastapi import APIRouter, Body
 
 from modules.api import models
 from modules.errors import NotSupported
+from modules.http_routes import DescribedRoute
 
-router = APIRouter(tags=["training"])
+router = APIRouter(tags=["training"], route_class=DescribedRoute)
 
 ROUTES = {
     "/sdapi/v1/create/embedding": (models.CreateResponse, "Create an empty embedding"),
@@ -25,4 +26,6 @@ def not_available(args: Annotated[dict[str, Any], Body()]) -> None:
 
 
 for path, (model, summary) in ROUTES.items():
-    router.add_api_route(path, not_available, methods=["POST"], response_model=model, summary=summary)
+    router.add_api_route(
+        path, not_available, methods=["POST"], response_model=model, summary=summary, description="Answers 501."
+    )

@@ -17,7 +17,9 @@ FILE = re.compile(r"`((?:modules|docs|test|benchmarks|tools|scripts)/[\w/.-]+\.\
 
 def names_defined_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    return {
+        node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(HOP.findall((ROOT / "docs/architecture.md").read_text("utf-8")))))

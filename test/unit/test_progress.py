@@ -15,7 +15,7 @@ from modules import progress, shared
 def clean_books():
     yield
     progress.pending_tasks.clear()
-    progress.finished_tasks.clear()
+    progress.noted_finished.clear()
     progress.recorded_results.clear()
     progress.start_task(None)
 

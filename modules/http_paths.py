@@ -1,0 +1,17 @@
+"""face: the paths of the server that more than one part has to know.
+
+The server needs them before the program behind it is imported, so this imports nothing.
+"""
+
+from __future__ import annotations
+
+PING_PATH = "/internal/ping"
+"""Answers as long as the server runs, before there is a page and without a login."""
+
+API_PREFIXES = ("/sdapi/",)
+"""The beginnings of the paths of the REST API: they are under its login instead of the page's, and in its log."""
+
+
+def is_api(path: str) -> bool:
+    """Tells whether a path is one of the REST API."""
+    return path.startswith(API_PREFIXES)

@@ -1,0 +1,315 @@
+"""job: jobs as objects, and the one queue in which they wait for the device, first come first served.
+
+Knows neither what a job does nor who asked for it. Whoever holds `JobQueue.line` in a thread of his own stands in the
+same line as the jobs that the queue's thread works off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import string
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from modules import errors
+from modules.fifo_lock import FIFOLock
+
+if TYPE_CHECKING:
+    from modules.job.request import JobRequest
+
+HISTORY = 100
+"""How many jobs that are over are remembered, without their results."""
+
+WAS_CANCELLED = "The job was cancelled before its turn came."
+
+Work = Callable[[], Any]
+Turn = Callable[[], object]
+Task = tuple["Job", Context, Work]
+
+system_random = random.SystemRandom()
+"""Names jobs without touching the random numbers that jobs and extensions draw."""
+
+
+def create_task_id(task_type: str) -> str:
+    """Returns a new id of the form "task(txt2img-X7K2P9Q)"."""
+    suffix = "".join(system_random.choices(string.ascii_uppercase + string.digits, k=7))
+    return f"task({task_type}-{suffix})"
+
+
+class JobState(StrEnum):
+    """The stage of a job's life."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A job as plain data at one moment.
+
+    position: 1 for the queued job whose turn is next, None for all that are not queued. progress: 0..1. Times are
+    seconds since the epoch. error: the message of what ended a failed job.
+    """
+
+    id: str
+    name: str
+    state: JobState
+    is_task: bool
+    user: str | None
+    submitted: float
+    started: float | None
+    ended: float | None
+    progress: float
+    error: str | None
+    position: int | None = None
+
+
+class Job:
+    """Something that needs the device: it waits in a queue, runs, and ends with a result, an error, or cancelled.
+
+    name: what `state.job` shows while it runs. id: what pages and clients poll for; without one the job is no task that
+    anybody polls for, and gets a name of its own. is_listed: whether the list of waiting tasks shows it. request: the
+    data it was made of, None for work that is a function only. future: gets the result or the error. turn: what the
+    line calls when the job may begin, None when it is over. A job that is over refers to nothing of its work.
+    """
+
+    def __init__(self, name: str, id: str | None = None, request: JobRequest | None = None, user: str | None = None):
+        self.name = name
+        self.is_task = self.is_listed = id is not None
+        self.id = create_task_id(name) if id is None else id
+        self.request = request
+        self.user = user
+        self.future: Future[Any] = Future()
+        self.submitted = time.time()
+        self.started: float | None = None
+        self.ended: float | None = None
+        self.error: str | None = None
+        self.turn: Turn | None = None
+
+    @property
+    def state(self) -> JobState:
+        """The stage the job is at."""
+        if self.future.cancelled():
+            return JobState.CANCELLED
+        if self.ended is not None:
+            return JobState.DONE if self.error is None else JobState.FAILED
+        return JobState.QUEUED if self.started is None else JobState.RUNNING
+
+    def begin(self) -> bool:
+        """Marks the job as running. Returns False when it was cancelled."""
+        if not self.future.set_running_or_notify_cancel():
+            return False
+        self.started = time.time()
+        return True
+
+    async def outcome(self) -> Any:
+        """Waits for the end of the job without holding a thread, and returns its result or raises its error.
+
+        Whoever stops waiting leaves the job as it is. Raises Cancelled for a job that was cancelled.
+        """
+        ended = asyncio.wrap_future(self.future)
+        await asyncio.wait([ended])
+        if ended.cancelled():
+            raise errors.Cancelled(WAS_CANCELLED)
+        try:
+            return ended.result()
+        finally:
+            del ended, self  # an error's traceback holds this frame, and the futures hold the error
+
+
+class Worker:
+    """The thread that works off the jobs of a queue; it holds the queue's line while it runs one."""
+
+    def __init__(self, finish: Callable[[Job, BaseException | None], None]):
+        self._finish = finish
+        self._inbox: SimpleQueue[Task | None] = SimpleQueue()
+        self.thread = threading.Thread(target=self._work_off, name="job worker", daemon=True)
+        self.thread.start()
+
+    def put(self, task: Task | None) -> None:
+        """Hands over a job whose turn has come; None ends the thread after the jobs it was given before."""
+        self._inbox.put(task)
+
+    def _work_off(self) -> None:
+        while (task := self._inbox.get()) is not None:
+            self._run(*task)
+            del task  # what a job refers to must not live until the next one comes
+
+    def _run(self, job: Job, context: Context, work: Work) -> None:
+        if not job.begin():
+            return  # cancelled after its turn had come: its place has been given up already
+        try:
+            result = context.run(work)
+        except BaseException as e:  # belongs to whoever waits for the job, as with every executor
+            self._finish(job, e)
+            job.future.set_exception(e)
+            del job, context, work  # breaks the cycle of error, traceback, this frame and the job's future
+        else:
+            self._finish(job, None)
+            job.future.set_result(result)
+
+
+class JobQueue:
+    """All jobs of one device: those that wait, the one that runs, and what is remembered of those that are over.
+
+    measure: tells how far the running job is, 0..1. line: the lock that stands for the device.
+    """
+
+    def __init__(self, measure: Callable[[], float] = lambda: 0.0):
+        self.line = FIFOLock()
+        self._measure = measure
+        self._guard = threading.Lock()
+        self._live: dict[Job, None] = {}
+        self._over: deque[JobStatus] = deque(maxlen=HISTORY)
+        self._worker: Worker | None = None
+
+    def submit(self, job: Job, work: Work) -> Job:
+        """Queues `work` for the queue's thread, inside a copy of the caller's context, and returns the job."""
+        context = copy_context()
+        with self._guard:
+            if self._worker is None:
+                self._worker = Worker(self._finish)
+            self._line_up(job, partial(self._worker.put, (job, context, work)))
+        return job
+
+    @contextmanager
+    def hold(self, job: Job) -> Iterator[Job]:
+        """Waits for the job's turn; what stands in the `with` block is the job, in the caller's thread.
+
+        Its future tells only that it is over. Raises Cancelled when the job is cancelled before its turn.
+        """
+        turn = threading.Event()
+        with self._guard:
+            self._line_up(job, turn.set)
+        try:
+            turn.wait()
+        except BaseException:
+            self.cancel(job)
+            raise
+        if not job.begin():
+            raise errors.Cancelled(WAS_CANCELLED)
+        try:
+            yield job
+        except BaseException as e:
+            self._finish(job, e)
+            raise
+        else:
+            self._finish(job, None)
+        finally:
+            job.future.set_result(None)
+
+    def is_own_thread(self) -> bool:
+        """Tells whether the caller is a job that the queue's thread runs, so that it holds the line already."""
+        worker = self._worker
+        return worker is not None and worker.thread is threading.current_thread()
+
+    def close(self, timeout: float | None = None) -> None:
+        """Cancels what is queued and ends the thread after the running job, waited for at most `timeout` seconds.
+
+        A queue that is used again starts a new thread.
+        """
+        with self._guard:
+            worker, self._worker = self._worker, None
+        for job in self.live():
+            self.cancel(job)
+        if worker is not None:
+            worker.put(None)
+            worker.thread.join(timeout)
+
+    def live(self) -> list[Job]:
+        """Returns the jobs that run or wait, in the order in which they came."""
+        with self._guard:
+            return list(self._live)
+
+    def over(self) -> list[JobStatus]:
+        """Returns what is remembered of the jobs that are over, the first to end first."""
+        with self._guard:
+            return list(self._over)
+
+    def waiting(self) -> list[Job]:
+        """Returns the jobs that wait, the next one first."""
+        return [job for job in self.live() if job.state is JobState.QUEUED]
+
+    def running(self) -> Job | None:
+        """Returns the job that has the device."""
+        begun = [job for job in self.live() if job.state is JobState.RUNNING]
+        return begun[-1] if begun else None
+
+    def find(self, id: str) -> Job | None:
+        """Returns the job of this id that runs or waits."""
+        return next((job for job in self.live() if job.id == id), None)
+
+    def position(self, job: Job) -> int | None:
+        """Returns 1 for the job whose turn is next; None for one that does not wait."""
+        waiting = self.waiting()
+        return waiting.index(job) + 1 if job in waiting else None
+
+    def cancel(self, job: Job) -> bool:
+        """Takes a job out of the queue. Returns False when it has begun or is over, which changes nothing."""
+        if not job.future.cancel():
+            return False
+        turn = job.turn
+        if turn is None or not self._close_books(job):
+            return False  # somebody else has cancelled it
+        if self.line.leave(turn):
+            turn()  # whoever waits for the turn sees that the job is cancelled
+        return True
+
+    def statuses(self) -> list[JobStatus]:
+        """Returns the jobs that are over, then the running one and those that wait, in order."""
+        with self._guard:
+            over, live = list(self._over), list(self._live)
+        places = {job: place for place, job in enumerate((job for job in live if job.started is None), 1)}
+        return over + [self._status(job, places.get(job)) for job in live]
+
+    def _line_up(self, job: Job, turn: Turn) -> None:
+        """Enters a job into the books and into the line, in the same order; the caller holds the guard."""
+        job.turn = turn
+        self._live[job] = None
+        self.line.line_up(turn)
+
+    def _finish(self, job: Job, error: BaseException | None) -> None:
+        """Ends the running job for the books and then for the line; whoever waits for its result is told after that."""
+        job.error = None if error is None else str(error) or type(error).__name__
+        self._close_books(job)
+        self.line.release()
+
+    def _close_books(self, job: Job) -> bool:
+        """Moves a job to those that are over. Returns False when it is there already."""
+        with self._guard:
+            if job not in self._live:
+                return False
+            del self._live[job]
+            job.ended, job.turn = time.time(), None
+            self._over.append(self._status(job))
+            return True
+
+    def _status(self, job: Job, position: int | None = None) -> JobStatus:
+        state = job.state
+        return JobStatus(
+            id=job.id,
+            name=job.name,
+            state=state,
+            is_task=job.is_task,
+            user=job.user,
+            submitted=job.submitted,
+            started=job.started,
+            ended=job.ended,
+            progress=self._measure() if state is JobState.RUNNING else float(state is JobState.DONE),
+            error=job.error,
+            position=position,
+        )

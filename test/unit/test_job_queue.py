@@ -1,0 +1,282 @@
+"""Jobs and the one line in which they and the threads that hold the device themselves stand."""
+
+import asyncio
+import contextvars
+import gc
+import threading
+import weakref
+
+import pytest
+
+from modules import errors
+from modules.job.queue import HISTORY, Job, JobQueue, JobState, create_task_id
+
+SECONDS = 10
+
+
+@pytest.fixture
+def queue():
+    made = JobQueue(measure=lambda: 0.5)
+    yield made
+    made.close(SECONDS)
+
+
+def wait_for(condition):
+    """Lets other threads work until something is so."""
+    for _ in range(SECONDS * 1000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it did not happen")
+
+
+def test_a_job_lives_from_queued_to_done(queue):
+    entered, may_end = threading.Event(), threading.Event()
+
+    def work():
+        entered.set()
+        may_end.wait(SECONDS)
+        return "image"
+
+    with queue.line:
+        job = queue.submit(Job("work", "task(1)", user="ann"), work)
+        (status,) = queue.statuses()
+        assert (status.state, status.position, status.progress, status.started) == (JobState.QUEUED, 1, 0.0, None)
+        assert (status.id, status.user, status.name, status.is_task) == ("task(1)", "ann", "work", True)
+    assert entered.wait(SECONDS)
+    (status,) = queue.statuses()
+    assert (status.state, status.position, status.progress) == (JobState.RUNNING, None, 0.5)
+    assert queue.running() is job and queue.find("task(1)") is job
+    may_end.set()
+    assert job.future.result(SECONDS) == "image"
+    (status,) = queue.statuses()
+    assert (status.state, status.progress, status.error) == (JobState.DONE, 1.0, None)
+    assert status.submitted <= status.started <= status.ended
+    assert queue.running() is None and queue.find("task(1)") is None and not queue.line.locked()
+
+
+def test_a_failed_job_keeps_its_message_and_hands_its_error_over(queue):
+    def work():
+        raise errors.InvalidInput("too large")
+
+    with pytest.raises(errors.InvalidInput):
+        queue.submit(Job("work"), work).future.result(SECONDS)
+    (status,) = queue.over()
+    assert (status.state, status.error) == (JobState.FAILED, "too large")
+    assert queue.submit(Job("next"), lambda: 1).future.result(SECONDS) == 1
+
+
+def test_jobs_and_threads_stand_in_one_line(queue):
+    order = []
+
+    def holds(name):
+        with queue.hold(Job(name)):
+            order.append(name)
+
+    def locks(name):
+        with queue.line:
+            order.append(name)
+
+    threads = []
+    with queue.line:
+        for number in range(12):
+            name = f"{number}"
+            lined_up = len(queue.line._waiting)
+            if number % 3 == 0:
+                queue.submit(Job(name), lambda name=name: order.append(name))
+            else:
+                threads.append(threading.Thread(target=holds if number % 3 == 1 else locks, args=(name,)))
+                threads[-1].start()
+            wait_for(lambda expected=lined_up + 1: len(queue.line._waiting) == expected)
+    for thread in threads:
+        thread.join(SECONDS)
+    assert order == [f"{number}" for number in range(12)]
+
+
+def test_a_cancelled_job_never_runs_and_the_others_move_up(queue):
+    ran = []
+    with queue.line:
+        jobs = [queue.submit(Job("work", f"task({n})"), lambda n=n: ran.append(n)) for n in range(3)]
+        assert [queue.position(job) for job in jobs] == [1, 2, 3]
+        assert queue.cancel(jobs[0]) and queue.cancel(queue.find("task(1)"))
+        assert [queue.position(job) for job in jobs] == [None, None, 1]
+        assert not queue.cancel(jobs[0]) and queue.find("task(1)") is None
+    jobs[2].future.result(SECONDS)
+    assert ran == [2]
+    assert [status.state for status in queue.over()] == [JobState.CANCELLED, JobState.CANCELLED, JobState.DONE]
+    assert not queue.line.locked()
+
+
+def test_a_running_job_can_not_be_cancelled(queue):
+    entered, may_end = threading.Event(), threading.Event()
+    job = queue.submit(Job("work", "task(1)"), lambda: (entered.set(), may_end.wait(SECONDS)))
+    assert entered.wait(SECONDS)
+    assert not queue.cancel(job)
+    may_end.set()
+    assert job.future.result(SECONDS)[1] is True
+
+
+def test_a_job_cancelled_in_the_moment_its_turn_comes_gives_the_line_on(queue, monkeypatch):
+    """The turn has come, the thread has not begun: the place is given up by whoever cancels."""
+    handed_over, go_on = threading.Event(), threading.Event()
+    begin = Job.begin
+
+    def slow_begin(job):
+        if job.name == "late":
+            handed_over.set()
+            go_on.wait(SECONDS)
+        return begin(job)
+
+    monkeypatch.setattr(Job, "begin", slow_begin)
+    late = queue.submit(Job("late"), lambda: pytest.fail("it must not run"))
+    assert handed_over.wait(SECONDS)
+    assert queue.cancel(late)
+    after = queue.submit(Job("after"), lambda: "ran")
+    go_on.set()
+    assert after.future.result(SECONDS) == "ran" and not queue.line.locked()
+
+
+def test_a_thread_that_stops_waiting_gives_up_its_place(queue, monkeypatch):
+    class Interrupted(threading.Event):
+        def wait(self, timeout=None):
+            raise KeyboardInterrupt
+
+    with queue.line:
+        with monkeypatch.context() as patch:
+            patch.setattr("modules.job.queue.threading.Event", Interrupted)
+            with pytest.raises(KeyboardInterrupt), queue.hold(Job("impatient")):
+                pytest.fail("it must not run")
+        assert not queue.line._waiting and queue.line.locked()
+    assert not queue.line.locked() and queue.over()[0].state is JobState.CANCELLED
+
+
+def test_work_sees_the_context_of_the_submitter_and_does_not_change_it(queue):
+    variable = contextvars.ContextVar("variable", default="nobody's")
+    variable.set("the submitter's")
+
+    def work():
+        seen = variable.get()
+        variable.set("the job's")
+        return seen
+
+    assert queue.submit(Job("work"), work).future.result(SECONDS) == "the submitter's"
+    assert variable.get() == "the submitter's"
+    assert contextvars.Context().run(lambda: queue.submit(Job("work"), work).future).result(SECONDS) == "nobody's"
+
+
+def test_one_named_daemon_thread_does_all_the_work(queue):
+    threads = {queue.submit(Job("work"), threading.current_thread).future.result(SECONDS) for _ in range(5)}
+    (thread,) = threads
+    assert thread.name == "job worker" and thread.daemon
+    assert not queue.is_own_thread()
+    assert queue.submit(Job("work"), queue.is_own_thread).future.result(SECONDS)
+
+
+def test_closing_waits_for_the_running_job_and_cancels_the_rest_and_the_queue_can_be_used_again(queue):
+    entered, may_end = threading.Event(), threading.Event()
+
+    def work():
+        entered.set()
+        may_end.wait(SECONDS)
+        return threading.current_thread()
+
+    running = queue.submit(Job("running"), work)
+    assert entered.wait(SECONDS)
+    queued = queue.submit(Job("queued"), lambda: pytest.fail("it must not run"))
+    threading.Timer(0.05, may_end.set).start()
+    queue.close(SECONDS)
+    assert queued.state is JobState.CANCELLED and running.state is JobState.DONE
+    assert not running.future.result().is_alive()
+    assert queue.submit(Job("again"), lambda: 1).future.result(SECONDS) == 1
+
+
+def test_what_is_over_is_remembered_up_to_a_number_and_without_results(queue):
+    class Image:
+        pass
+
+    job = queue.submit(Job("work", "task(0)"), Image)
+    image = weakref.ref(job.future.result(SECONDS))
+    del job
+    wait_for(lambda: gc.collect() is not None and image() is None)
+    for number in range(HISTORY + 3):
+        queue.submit(Job("work", f"task({number})"), int).future.result(SECONDS)
+    assert len(queue.over()) == HISTORY
+    assert queue.over()[-1].id == f"task({HISTORY + 2})"
+
+
+def test_the_memory_of_a_failed_job_is_free_at_once(queue):
+    """Nothing of it waits for the garbage collector: on a GPU that would be gigabytes."""
+    alive = []
+
+    class Latent:
+        pass
+
+    def work():
+        latent = Latent()
+        alive.append(weakref.ref(latent))
+        raise ValueError("broken")
+
+    async def waits():
+        job = queue.submit(Job("work"), work)
+        try:
+            return await job.outcome()
+        finally:
+            del job
+
+    async def request():
+        with pytest.raises(ValueError, match="broken"):
+            await waits()
+
+    gc.disable()
+    try:
+        asyncio.run(request())
+        queue.submit(Job("next"), int).future.result(SECONDS)
+        wait_for(lambda: alive[0]() is None)
+    finally:
+        gc.enable()
+
+
+def test_waiting_for_the_outcome_holds_no_thread_and_leaving_does_not_cancel(queue):
+    async def waits():
+        with queue.line:
+            job = queue.submit(Job("work"), lambda: "image")
+            impatient = asyncio.create_task(job.outcome())
+            await asyncio.sleep(0)
+            impatient.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await impatient
+            assert job.state is JobState.QUEUED
+        return await job.outcome()
+
+    assert asyncio.run(waits()) == "image"
+
+
+def test_the_outcome_of_a_cancelled_job_is_an_error_with_a_name(queue):
+    async def waits():
+        with queue.line:
+            job = queue.submit(Job("work"), int)
+            queue.cancel(job)
+            await job.outcome()
+
+    with pytest.raises(errors.Cancelled, match="before its turn"):
+        asyncio.run(waits())
+
+
+def test_a_long_queue_is_listed_and_emptied_quickly(queue):
+    with queue.line:
+        jobs = [queue.submit(Job("work", f"task({number})"), int) for number in range(2000)]
+        assert [status.position for status in queue.statuses()] == list(range(1, 2001))
+        assert queue.position(jobs[-1]) == 2000
+        assert all(queue.cancel(job) for job in jobs)
+        assert queue.waiting() == []
+
+
+def test_task_ids_name_their_kind_and_leave_the_random_numbers_of_jobs_alone():
+    import random
+
+    random.seed(1)
+    expected = random.random()
+    random.seed(1)
+    first, second = create_task_id("txt2img"), create_task_id("txt2img")
+    assert first.startswith("task(txt2img-") and first.endswith(")") and first != second
+    assert random.random() == expected
