@@ -752,10 +752,11 @@ def resolve_request(p: StableDiffusionProcessing) -> None:
     """
     if p.prompt is None or (isinstance(p.prompt, list) and not p.prompt):
         raise errors.InvalidInput("prompt is missing: give a text, or a list with one text per picture", field="prompt")
-    if min(p.width, p.height) < opt_f:
+    cell = p.sd_model.latent_format.downscale
+    if min(p.width, p.height) < cell:
         raise errors.InvalidInput(
             f"the picture would be {p.width}x{p.height} pixels; give width and height (or firstphase_width and "
-            f"firstphase_height) of at least {opt_f}",
+            f"firstphase_height) of at least {cell}",
             field="width",
         )
     devices.torch_gc()
@@ -806,14 +807,15 @@ def slice_batch(p: StableDiffusionProcessing) -> None:
     p.negative_prompts = p.all_negative_prompts[batch]
     p.seeds = p.all_seeds[batch]
     p.subseeds = p.all_subseeds[batch]
-    shape = (p.sd_model.latent_channels, p.height // opt_f, p.width // opt_f)
+    latent_format = p.sd_model.latent_format
     p.rng = rng.ImageRNG(
-        shape,
+        latent_format.cells(p.width, p.height),
         p.seeds,
         subseeds=p.subseeds,
         subseed_strength=p.subseed_strength,
         seed_resize_from_h=p.seed_resize_from_h,
         seed_resize_from_w=p.seed_resize_from_w,
+        downscale=latent_format.downscale,
     )
 
 

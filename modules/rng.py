@@ -123,7 +123,7 @@ class ImageRNG:
 
     shape: (C, h, w) of one latent. seeds: one per image. The first noise is mixed with that of the subseeds by
     subseed_strength, and laid out as for an image of seed_resize_from_h x seed_resize_from_w pixels if both are above
-    0. After the first noise the setting eta_noise_seed_delta, if not 0, is added to all seeds.
+    0. downscale: pixels per latent cell and side. After the first noise the setting eta_noise_seed_delta, if not 0, is added to all seeds.
     """
 
     def __init__(
@@ -134,6 +134,7 @@ class ImageRNG:
         subseed_strength: float = 0.0,
         seed_resize_from_h: int = 0,
         seed_resize_from_w: int = 0,
+        downscale: int = 8,
     ):
         self.shape = tuple(map(int, shape))
         self.seeds = seeds
@@ -141,6 +142,7 @@ class ImageRNG:
         self.subseed_strength = subseed_strength
         self.seed_resize_from_h = seed_resize_from_h
         self.seed_resize_from_w = seed_resize_from_w
+        self.downscale = downscale
         self.settings = NoiseSettings.from_opts(shared.opts)
         self.generators = [self.settings.generator(seed) for seed in seeds]
         self.is_first = True
@@ -175,4 +177,5 @@ class ImageRNG:
         """Shape of the latent for which the noise is laid out."""
         if self.seed_resize_from_h <= 0 or self.seed_resize_from_w <= 0:
             return self.shape
-        return (self.shape[0], int(self.seed_resize_from_h) // 8, int(self.seed_resize_from_w) // 8)
+        sides = (int(self.seed_resize_from_h), int(self.seed_resize_from_w))
+        return (self.shape[0], *(side // self.downscale for side in sides))

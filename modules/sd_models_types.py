@@ -168,9 +168,14 @@ class WebuiSdModel(torch.nn.Module):
         return self.is_sdxl and self.model.diffusion_model.config.in_channels == 9
 
     @property
+    def latent_format(self) -> model_families.LatentFormat:
+        """How its latents are sized and scaled."""
+        return self.family.latent_format
+
+    @property
     def latent_channels(self) -> int:
         """The number of channels of a latent."""
-        return self.family.latent_format.channels
+        return self.latent_format.channels
 
     @property
     def scale_factor(self) -> float:

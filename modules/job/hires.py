@@ -83,8 +83,8 @@ def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
             p.hr_upscale_to_x, p.hr_upscale_to_y = target_x, target_x * height // width
         else:
             p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
-        p.truncate_x = (p.hr_upscale_to_x - target_x) // 8
-        p.truncate_y = (p.hr_upscale_to_y - target_y) // 8
+        excess = (p.hr_upscale_to_x - target_x, p.hr_upscale_to_y - target_y)
+        _, p.truncate_y, p.truncate_x = p.sd_model.latent_format.cells(*excess)
 
 
 def init(p: StableDiffusionProcessingTxt2Img) -> None:
@@ -210,7 +210,7 @@ def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -
     """(latent, image conditioning) at the target size, by interpolating the latent cells."""
     samples = F.interpolate(
         samples,
-        size=(p.hr_upscale_to_y // 8, p.hr_upscale_to_x // 8),
+        size=p.sd_model.latent_format.cells(p.hr_upscale_to_x, p.hr_upscale_to_y)[1:],
         mode=p.latent_scale_mode["mode"],
         antialias=p.latent_scale_mode["antialias"],
     )
@@ -301,6 +301,7 @@ def sample(
         subseed_strength=p.subseed_strength,
         seed_resize_from_h=p.seed_resize_from_h,
         seed_resize_from_w=p.seed_resize_from_w,
+        downscale=p.sd_model.latent_format.downscale,
     )
     noise = p.rng.next()
     devices.torch_gc()

@@ -77,7 +77,8 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     )
     devices.torch_gc()
     if p.resize_mode == RESIZE_LATENT:
-        p.init_latent = F.interpolate(p.init_latent, size=(p.height // 8, p.width // 8), mode="bilinear")
+        cells = p.sd_model.latent_format.cells(p.width, p.height)[1:]
+        p.init_latent = F.interpolate(p.init_latent, size=cells, mode="bilinear")
         pixels = F.interpolate(pixels, size=(p.height, p.width), mode="bilinear")
 
     if plan.image_mask is not None:

@@ -39,6 +39,14 @@ def test_an_image_has_the_same_noise_in_any_batch(name, source):
         assert torch.equal(together.next()[1:], alone.next())
 
 
+def test_noise_is_laid_out_in_cells_of_the_latent(source):
+    source("NV")
+    coarse = rng.ImageRNG((4, 4, 4), [1], seed_resize_from_h=96, seed_resize_from_w=64, downscale=16)
+    fine = rng.ImageRNG((4, 4, 4), [1], seed_resize_from_h=48, seed_resize_from_w=32)
+    assert torch.equal(coarse.next(), fine.next())
+    assert not torch.equal(fine.next(), rng.ImageRNG((4, 4, 4), [1]).next())
+
+
 @pytest.mark.parametrize("name", ["CPU", "NV"])
 def test_the_first_noise_seeds_the_global_generator(name, source):
     source(name)
