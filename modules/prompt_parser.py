@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 
 from modules.errors import InvalidInput
+from modules.sampling.conditioning import Cond, Conditioning, DictWithShape
 
 re_edit_token = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]")
 re_switch_step = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
@@ -234,11 +235,9 @@ def get_learned_conditioning_prompt_schedules(
     return [schedules[prompt] for prompt in prompts]
 
 
-Cond = torch.Tensor | dict[str, torch.Tensor]
-"""What one text is encoded to: (tokens, width), for some models {"crossattn": (tokens, width), "vector": (width,)}."""
-
-
 class ScheduledPromptConditioning(NamedTuple):
+    """What a text is encoded to, (tokens, width) or a dict of tensors, and the last step at which it holds."""
+
     end_at_step: int
     cond: Cond
 
@@ -347,17 +346,6 @@ def get_multicond_learned_conditioning(
     return MulticondLearnedConditioning((len(prompts),), batch)
 
 
-class DictWithShape(dict):
-    """Conditioning of a batch in several tensors; its shape is that of the token vectors, (B, tokens, width)."""
-
-    def __init__(self, x: dict[str, torch.Tensor], shape: Any = None):
-        super().__init__(x)
-
-    @property
-    def shape(self) -> torch.Size:
-        return self["crossattn"].shape
-
-
 def cond_at_step(schedule: list[ScheduledPromptConditioning], current_step: int) -> Cond:
     """What holds at denoiser call current_step, counted from 0. Calls beyond the last end step get the first entry."""
     return next((entry.cond for entry in schedule if current_step <= entry.end_at_step), schedule[0].cond)
@@ -383,22 +371,11 @@ def reconstruct_multicond_batch(
 
 
 def stack_batch(conds: list[Cond]) -> torch.Tensor | DictWithShape:
-    """Stacks the conditioning of several texts, key by key if each has several tensors."""
-    if isinstance(conds[0], dict):
-        return DictWithShape({key: stack_conds([cond[key] for cond in conds]) for key in conds[0]})
-    return stack_conds(conds)
+    """Returns the conditioning of several texts as one batch; shorter ones are filled up with their last vector."""
+    return Conditioning.stack(conds).cond
 
 
-def stack_conds(tensors: list[torch.Tensor]) -> torch.Tensor:
-    """Stacks (tokens, width) tensors; shorter ones are filled up with their last vector."""
-    token_count = max(x.shape[0] for x in tensors)
-    return torch.stack([fill_up(x, token_count) for x in tensors])
-
-
-def fill_up(x: torch.Tensor, token_count: int) -> torch.Tensor:
-    """(tokens, width) -> (token_count, width)"""
-    missing = token_count - x.shape[0]
-    return torch.cat([x, x[-1:].repeat(missing, 1)]) if missing else x
+stack_conds = stack_batch  # A1111 name
 
 
 def parse_prompt_attention(text: str) -> list[list]:

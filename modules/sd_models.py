@@ -35,6 +35,7 @@ from modules import (
 )
 from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_list
 from modules.placement import Placement
+from modules.sampling.conditioning import Cond
 from modules.sd_models_types import WebuiSdModel
 from modules.timer import Timer
 
@@ -376,8 +377,8 @@ def send_model_to_trash(m: WebuiSdModel) -> None:
 
 
 @torch.no_grad()
-def get_empty_cond(sd_model: WebuiSdModel) -> torch.Tensor:
-    """Returns the empty text encoded, (1, 77, width)."""
+def get_empty_cond(sd_model: WebuiSdModel) -> Cond:
+    """Returns the empty text encoded, one row of 77 tokens."""
     with devices.autocast():
         return sd_model.get_learned_conditioning([""])
 

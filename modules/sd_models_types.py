@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from modules import devices, model_families, sd_unet
 from modules.placement import Placement
+from modules.sampling.conditioning import Cond, Conditioning, ConditioningError, with_size
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from modules.checkpoints import CheckpointInfo
     from modules.sd_hijack_clip import TextConditionalModel
 
-Condition = Mapping[str, Sequence[torch.Tensor]]
-"""What a U-Net is told beside the latent: "c_crossattn": text (B, T, width), "c_concat": pictures (B, C, h, w)."""
+Condition = Cond | Conditioning | Sequence[torch.Tensor] | Mapping[str, Any]
+"""What a U-Net is told beside the latent, in any form that `Conditioning.of` reads."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,47 @@ class DiffusionWrapper(torch.nn.Module):
         t: torch.Tensor,
         c_concat: Sequence[torch.Tensor] | None = None,
         c_crossattn: Sequence[torch.Tensor] | None = None,
+        c_adm: torch.Tensor | None = None,
+        time_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Raw output (B, C, h, w) of the U-Net for latents x (B, C, h, w) and timesteps t (B,).
+        """Returns the raw output (B, C, h, w) of the U-Net for latents x (B, C, h, w) and timesteps t (B,).
 
-        The pictures of c_concat are more channels of x.
+        The images of c_concat are more channels of x; models without such channels leave them alone, because all are
+        given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`. A U-Net that an extension
+        put in place gets the vector as `y`.
         """
         if self.conditioning_key in ("concat", "hybrid"):
             x = torch.cat([x, *(c_concat or ())], dim=1)
         context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
         substitute = sd_unet.selection.unet
         if substitute is not None:
-            return substitute(x, t, context)
-        return self.diffusion_model(x, t, context, return_dict=False)[0]
+            return substitute(x, t, context, **({} if c_adm is None else {"y": c_adm}))
+        return self.diffusion_model(x, t, context, **self.embedded(c_adm, time_ids), return_dict=False)[0]
+
+    def embedded(self, vector: torch.Tensor | None, size: torch.Tensor | None) -> dict[str, Any]:
+        """Returns the arguments by which the U-Net adds vector and size to its embedding of the timestep.
+
+        Raises ConditioningError if it has no place for them, or needs what is not there.
+        """
+        config = getattr(self.diffusion_model, "config", {})
+        parts = {"vector": vector, "time_ids": size}
+        if config.get("class_embed_type") == "projection":
+            check_parts(parts, needed=("vector",), taken=("vector", "time_ids"))
+            return {"class_labels": with_size(vector, size)}
+        if config.get("addition_embed_type") == "text_time":
+            check_parts(parts, needed=("vector", "time_ids"), taken=("vector", "time_ids"))
+            return {"added_cond_kwargs": {"text_embeds": vector, "time_ids": size}}
+        check_parts(parts, needed=(), taken=())
+        return {}
+
+
+def check_parts(parts: Mapping[str, torch.Tensor | None], needed: Sequence[str], taken: Sequence[str]) -> None:
+    """Raises ConditioningError for a part that is missing, or there although nothing takes it."""
+    for name, part in parts.items():
+        if part is None and name in needed:
+            raise ConditioningError(f"The model needs a part that the conditioning does not have: {name!r}")
+        if part is not None and name not in taken:
+            raise ConditioningError(f"The conditioning has a part that the model has no place for: {name!r}")
 
 
 class WeightPlace(NamedTuple):
@@ -133,7 +163,7 @@ class WebuiSdModel(torch.nn.Module):
         self.sd_model_hash: str | None = None
         self.filename: str | None = None
         self.used_config: str | None = None
-        self.cond_stage_model_empty_prompt: torch.Tensor | None = None
+        self.cond_stage_model_empty_prompt: Cond | None = None
         self.loaded_vae = LoadedVae()
         self.weight_places: dict[str, tuple[WeightPlace, ...]] = {}
 
@@ -210,25 +240,27 @@ class WebuiSdModel(torch.nn.Module):
         """
         return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
 
-    def get_learned_conditioning(self, texts: Sequence[str]) -> torch.Tensor:
-        """Encodes texts: (B, 77 * chunks, width)."""
+    def get_learned_conditioning(self, texts: Sequence[str]) -> Cond:
+        """Encodes texts: (B, 77 * chunks, width), or a dict of tensors."""
         return self.cond_stage_model(texts)
 
-    def apply_model(self, x: torch.Tensor, t: torch.Tensor, cond: Condition | Sequence[torch.Tensor]) -> torch.Tensor:
-        """The U-Net's prediction for latents x (B, C, h, w), noisy as timesteps t (B,) say, in the type of x.
+    def apply_model(self, x: torch.Tensor, t: torch.Tensor, cond: Condition) -> torch.Tensor:
+        """Returns the U-Net's prediction for latents x (B, C, h, w), noisy as timesteps t (B,) say, in the type of x.
 
-        cond may be just the text. All is cast to the U-Net's type: in half precision fractional timesteps are rounded.
+        All is cast to the U-Net's type: in half precision fractional timesteps are rounded. Raises ConditioningError
+        naming a part of cond that is not known, missing, or has no place in this model.
         """
-        if not isinstance(cond, Mapping):
-            cond = {"c_crossattn": [cond] if isinstance(cond, torch.Tensor) else cond}
         dtype = self.dtype
-        parts = {
-            key: [part.to(dtype) for part in cond[key]]
-            for key in ("c_concat", "c_crossattn")
-            if cond.get(key) is not None
+        parts = Conditioning.of(cond).to(dtype)
+        arguments = {
+            "c_crossattn": [parts.tokens],
+            "c_concat": None if parts.concat is None else [parts.concat],
+            "c_adm": parts.vector,
+            "time_ids": parts.size,
         }
+        given = {name: part for name, part in arguments.items() if part is not None}
         with devices.without_autocast():
-            return self.model(x.to(dtype), t.to(dtype), **parts).to(x.dtype)
+            return self.model(x.to(dtype), t.to(dtype), **given).to(x.dtype)
 
     def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
         """Returns pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w). Both are in the VAE's type."""

@@ -6,11 +6,11 @@ Extensions append to `all_samplers`, add to or replace `all_samplers_map`, and c
 from __future__ import annotations
 
 import logging
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from modules import (
     errors,
-    sd_samplers_common,
     sd_samplers_kdiffusion,
     sd_samplers_lcm,
     sd_samplers_timesteps,
@@ -20,6 +20,9 @@ from modules import (
 )
 from modules.infotext import SAME_SAMPLER, SAME_SCHEDULER
 from modules.sd_samplers_common import Sampler, SamplerData
+
+if TYPE_CHECKING:
+    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,19 @@ all_samplers: list[SamplerData] = [
 
 all_samplers_map: dict[str, SamplerData] = {x.name: x for x in all_samplers}
 
+
+@dataclass(frozen=True)
+class MenuSettings:
+    """What menus of samplers take from the settings."""
+
+    hide_samplers: list[str]
+
+    @classmethod
+    def from_opts(cls, options: Options) -> MenuSettings:
+        """Takes the values that hold now."""
+        return cls(options.hide_samplers)
+
+
 samplers: list[SamplerData] = []
 samplers_for_img2img: list[SamplerData] = []
 samplers_map: dict[str, str] = {}
@@ -40,12 +56,12 @@ samplers_hidden: set[str] = set()
 
 
 def find_sampler_config(name: str | None) -> SamplerData | None:
-    """The row of a sampler; the first one for None, None for an unknown name."""
+    """Returns the row of a sampler; the first one for None, None for an unknown name."""
     return all_samplers[0] if name is None else all_samplers_map.get(name)
 
 
 def create_sampler(name: str | None, model: Any) -> Sampler:
-    """A sampler for one pass. Raises InvalidInput for an unknown name, or one that the model cannot use."""
+    """Makes a sampler for one pass. Raises InvalidInput for an unknown name, or one that the model cannot use."""
     config = find_sampler_config(name)
     if config is None:
         raise errors.InvalidInput(f"There is no sampler {name!r}; GET /sdapi/v1/samplers lists them", "sampler_name")
@@ -61,7 +77,7 @@ def set_samplers() -> None:
     samplers[:] = all_samplers
     samplers_for_img2img[:] = all_samplers
     samplers_hidden.clear()
-    samplers_hidden.update(shared.opts.hide_samplers)
+    samplers_hidden.update(MenuSettings.from_opts(shared.opts).hide_samplers)
     samplers_map.clear()
     for sampler in all_samplers:
         all_samplers_map.setdefault(sampler.name, sampler)
@@ -70,24 +86,27 @@ def set_samplers() -> None:
 
 
 def visible_samplers() -> list[SamplerData]:
-    """The samplers that menus show."""
+    """Returns the samplers that menus show."""
     return [x for x in samplers if x.name not in samplers_hidden]
 
 
 def visible_sampler_names() -> list[str]:
+    """Returns their names."""
     return [x.name for x in visible_samplers()]
 
 
 def get_sampler_from_infotext(d: dict[str, Any]) -> str:
+    """Returns the name of the sampler that an infotext means."""
     return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[0]
 
 
 def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
+    """Returns the label of the schedule that an infotext means."""
     return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
 
 
 def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
-    """Sampler and schedule of the hires pass as its menus show them; they have an entry for "as in the first pass"."""
+    """Returns sampler and schedule of the hires pass as menus show them, which have an entry for "as in the first"."""
     hires_sampler = d.get("Hires sampler", SAME_SAMPLER)
     hires_scheduler = d.get("Hires schedule type", SAME_SCHEDULER)
     sampler, scheduler = get_sampler_and_scheduler(
@@ -101,17 +120,19 @@ def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
 
 
 def get_hr_sampler_from_infotext(d: dict[str, Any]) -> str:
+    """Returns the sampler of the hires pass as its menu shows it."""
     return get_hr_sampler_and_scheduler(d)[0]
 
 
 def get_hr_scheduler_from_infotext(d: dict[str, Any]) -> str:
+    """Returns the schedule of the hires pass as its menu shows it."""
     return get_hr_sampler_and_scheduler(d)[1]
 
 
 def get_sampler_and_scheduler(
     sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
 ) -> tuple[str, str]:
-    """Sampler name and schedule label that are meant; unknown ones become the first sampler and Automatic.
+    """Returns the sampler name and schedule label that are meant; unknown ones become the first sampler and Automatic.
 
     A schedule at the end of the sampler's name ("DPM++ 2M Karras", as older versions wrote it) counts before
     scheduler_name. convert_automatic: the sampler's own schedule becomes Automatic.
@@ -141,7 +162,7 @@ def fix_p_invalid_sampler_and_scheduler(p: Any) -> None:
 
 
 set_samplers()
-sd_samplers_common.SamplerLookup.find = find_sampler_config
 shared_items.register("samplers", lambda: all_samplers)
+shared_items.register("samplers_by_name", lambda sampler_name: filter(None, [find_sampler_config(sampler_name)]))
 
 from modules.sd_samplers_common import sample_to_image, samples_to_image_grid  # noqa: E402, F401  # A1111 names

@@ -6,7 +6,8 @@ arguments and attributes. Nothing here waits for the device unless a setting nee
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,14 +15,8 @@ from torch import Tensor, nn
 
 from modules import errors, hooks, prompt_parser, sd_samplers_common, shared
 from modules.sampling import guidance
-from modules.sampling.guidance import (  # noqa: F401  # A1111 names
-    Cond,
-    CondsList,
-    catenate_conds,
-    pad_cond,
-    subscript_cond,
-    tokens_of,
-)
+from modules.sampling.conditioning import Cond, Conditioning
+from modules.sampling.guidance import CondsList
 from modules.script_callbacks import (
     AfterCFGCallbackParams,
     CFGDenoisedParams,
@@ -143,8 +138,7 @@ class CFGDenoiser(nn.Module):
         InstructPix2Pix has all images a third time, without their picture. Raises InvalidInput if it meets AND there.
         """
         repeats = [len(parts) for parts in conds_list]
-        image_uncond = torch.zeros_like(image_cond) if self._takes_image_embedding() else image_cond
-        images = [guidance.repeat_rows(image_cond, repeats), image_uncond]
+        images = [guidance.repeat_rows(image_cond, repeats), image_cond]
         copies = 1
         if self.is_edit_model:
             if any(count > 1 for count in repeats):
@@ -180,13 +174,13 @@ class CFGDenoiser(nn.Module):
         return True
 
     def run_model(self, params: CFGDenoiserParams, batch_size: int, skip_uncond: bool) -> Tensor:
-        """Output of the model to all rows of params, or to those of the prompts alone."""
+        """Returns the output of the model to all rows of params, or to those of the prompts alone."""
         cond, uncond = self.match_lengths(params.text_cond, params.text_uncond)
         outputs = []
         start = 0
-        for piece in self.pieces(cond, uncond, batch_size, skip_uncond):
-            rows = slice(start, start + len(tokens_of(piece)))
-            condition = self.make_condition(piece, params.image_cond[rows])
+        for piece in self.pieces(Conditioning.of(cond), Conditioning.of(uncond), batch_size, skip_uncond):
+            rows = slice(start, start + piece.batch)
+            condition = replace(piece, concat=params.image_cond[rows]).mapping
             outputs.append(self.inner_model(params.x[rows], params.sigma[rows], cond=condition))
             start = rows.stop
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
@@ -195,62 +189,50 @@ class CFGDenoiser(nn.Module):
         """Makes prompts and negative prompts equally long, if a setting asks for it."""
         self.padded_cond_uncond = False
         self.padded_cond_uncond_v0 = False
-        if tokens_of(cond).shape[1] == tokens_of(uncond).shape[1]:
-            return cond, uncond
-        if self.sampler.settings.pad_cond_uncond_v0:
-            return self.pad_cond_uncond_v0(cond, uncond)
-        if self.sampler.settings.pad_cond_uncond:
-            return self.pad_cond_uncond(cond, uncond)
+        if Conditioning.of(cond).length != Conditioning.of(uncond).length:
+            if self.sampler.settings.pad_cond_uncond_v0:
+                return self.pad_cond_uncond_v0(cond, uncond)
+            if self.sampler.settings.pad_cond_uncond:
+                return self.pad_cond_uncond(cond, uncond)
         return cond, uncond
 
-    def pieces(self, cond: Cond, uncond: Cond, batch_size: int, skip_uncond: bool) -> Iterator[Cond]:
-        """Conditionings of the model's calls in the order of rows, as few as lengths and batch_cond_uncond allow."""
+    def pieces(
+        self, cond: Conditioning, uncond: Conditioning, batch_size: int, skip_uncond: bool
+    ) -> Iterator[Conditioning]:
+        """Yields what the model's calls get, in the order of rows, as few as lengths and batch_cond_uncond allow."""
         together = self.sampler.settings.batch_cond_uncond
-        if skip_uncond or tokens_of(cond).shape[1] == tokens_of(uncond).shape[1]:
+        if skip_uncond or cond.length == uncond.length:
             groups = [cond] if skip_uncond else [cond, uncond, uncond] if self.is_edit_model else [cond, uncond]
-            everything = guidance.catenate_conds(groups)
-            yield from guidance.split_cond(everything, len(tokens_of(everything)) if together else batch_size)
+            everything = Conditioning.cat(groups)
+            yield from everything.split(everything.batch if together else batch_size)
         elif self.is_edit_model:
             raise errors.InvalidInput(
                 "InstructPix2Pix needs a negative prompt as long as the prompt: turn on the setting pad_cond_uncond",
                 "negative_prompt",
             )
         else:
-            yield from guidance.split_cond(cond, batch_size * 2 if together else batch_size)
+            yield from cond.split(batch_size * 2 if together else batch_size)
             yield uncond
-
-    def make_condition(self, cond: Cond, image_cond: Tensor) -> dict[str, Any]:
-        """Conditioning as `apply_model` takes it."""
-        if self._takes_image_embedding():
-            return {"c_crossattn": [cond], "c_adm": image_cond}
-        if isinstance(cond, dict):
-            return {**cond, "c_concat": [image_cond]}
-        return {"c_crossattn": [cond], "c_concat": [image_cond]}
-
-    def _takes_image_embedding(self) -> bool:
-        """unCLIP models; they get none with the negative prompt."""
-        return self.sampler.sd_model.model.conditioning_key == "crossattn-adm"
 
     def pad_cond_uncond(self, cond: Cond, uncond: Cond) -> tuple[Cond, Cond]:
         """Appends empty prompts to the shorter one."""
-        empty = self.sampler.sd_model.cond_stage_model_empty_prompt
-        missing = (tokens_of(cond).shape[1] - tokens_of(uncond).shape[1]) // empty.shape[1]
-        if missing < 0:
-            cond = pad_cond(cond, -missing, empty)
-        elif missing > 0:
-            uncond = pad_cond(uncond, missing, empty)
+        positive, negative = Conditioning.of(cond), Conditioning.of(uncond)
+        empty = Conditioning.of(self.sampler.sd_model.cond_stage_model_empty_prompt)
+        missing = (positive.length - negative.length) // empty.length
         self.padded_cond_uncond = missing != 0
-        return cond, uncond
+        if missing < 0:
+            return positive.pad(empty, -missing).cond, uncond
+        return cond, negative.pad(empty, missing).cond
 
     def pad_cond_uncond_v0(self, cond: Cond, uncond: Cond) -> tuple[Cond, Cond]:
         """Repeats the last vector of the negative prompt up to the length of the prompt, or cuts it there."""
-        length = tokens_of(cond).shape[1]
-        self.padded_cond_uncond_v0 = tokens_of(uncond).shape[1] != length
-        return cond, guidance.fit_length(uncond, length)
+        length, negative = Conditioning.of(cond).length, Conditioning.of(uncond)
+        self.padded_cond_uncond_v0 = negative.length != length
+        return cond, negative.fit(length).cond
 
     def combine_denoised(self, x_out: Tensor, conds_list: CondsList, uncond: Any, cond_scale: float) -> Tensor:
         """Guidance: (B, C, h, w) from the output of the model to all rows, of which the last ones belong to uncond."""
-        return guidance.combine(x_out, conds_list, x_out[-len(tokens_of(uncond)) :], cond_scale)
+        return guidance.combine(x_out, conds_list, x_out[-Conditioning.of(uncond).batch :], cond_scale)
 
     def combine_denoised_for_edit_model(self, x_out: Tensor, cond_scale: float) -> Tensor:
         """Guidance of InstructPix2Pix."""
@@ -282,3 +264,18 @@ class CFGDenoiser(nn.Module):
         cond, uncond = self.p.get_conds()
         self.sampler.sampler_extra_args["cond"] = cond
         self.sampler.sampler_extra_args["uncond"] = uncond
+
+
+def catenate_conds(conds: Sequence[Cond]) -> Cond:
+    """Joins what callbacks carry along the batch."""
+    return Conditioning.cat([Conditioning.of(cond) for cond in conds]).cond
+
+
+def subscript_cond(cond: Cond, a: int, b: int) -> Cond:
+    """Returns rows a to b."""
+    return Conditioning.of(cond).rows(a, b).cond
+
+
+def pad_cond(tensor: Cond, repeats: int, empty: Cond) -> Cond:
+    """Appends the tokens of an empty prompt, one row, a number of times."""
+    return Conditioning.of(tensor).pad(Conditioning.of(empty), repeats).cond

@@ -6,6 +6,7 @@ subclasses, nor the list of samplers, which sd_samplers keeps.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import math
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from modules import devices, errors, latents, rng, script_callbacks, sd_models, shared
+from modules import devices, errors, latents, rng, script_callbacks, sd_models, shared, shared_items
 from modules.sampling.noise import BrownianTreeNoiseSampler
 from modules.shared import opts, state
 
@@ -50,13 +51,20 @@ class SamplerData(NamedTuple):
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """What one pass over a sampler takes from the settings. The names are those of the options."""
+    """What one pass over a sampler takes from the settings. The names are those of the options.
+
+    eta: of the option that the sampler names, as samplers differ in it.
+    """
 
     always_discard_next_to_last_sigma: bool
     batch_cond_uncond: bool
+    beta_dist_alpha: float
+    beta_dist_beta: float
     enable_quantization: bool
+    eta: float
     hires_fix_refiner_pass: str
     img2img_extra_noise: float
+    img2img_fix_steps: bool
     live_preview_content: str
     no_dpmpp_sde_batch_determinism: bool
     pad_cond_uncond: bool
@@ -79,21 +87,41 @@ class SamplerSettings:
     use_old_karras_scheduler_sigmas: bool
 
     @classmethod
-    def from_opts(cls, options: Options) -> SamplerSettings:
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+    def from_opts(cls, options: Options, eta_option: str = "eta_ancestral") -> SamplerSettings:
+        """Takes the values that hold now."""
+        names = {field.name: field.name for field in fields(cls)} | {"eta": eta_option}
+        return cls(**{name: getattr(options, option) for name, option in names.items()})
+
+
+@dataclass(frozen=True)
+class PreviewSettings:
+    """What previews that are decoded while sampling take from the settings."""
+
+    live_previews_enable: bool
+    show_progress_every_n_steps: int
+
+    @classmethod
+    def from_opts(cls, options: Options) -> PreviewSettings:
+        """Takes the values that hold now."""
+        return cls(options.live_previews_enable, options.show_progress_every_n_steps)
 
 
 def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
-    """(steps of the whole schedule, index t_enc of the last step taken): the last t_enc + 1 steps of the schedule run.
+    """Returns what `img2img_steps` does, with the setting img2img_fix_steps as it is now."""
+    return img2img_steps(p, steps, SamplerSettings.from_opts(opts).img2img_fix_steps)
 
-    steps: how many of them are wanted, for the hires pass; else p.steps are those of the whole schedule, unless the
-    setting img2img_fix_steps is on. Raises InvalidInput for a negative denoising_strength.
+
+def img2img_steps(p: Any, steps: int | None, fix_steps: bool) -> tuple[int, int]:
+    """Returns (steps of the whole schedule, index t_enc of the last step taken): the last t_enc + 1 of them run.
+
+    steps: how many of them are wanted, for the hires pass; else p.steps are those of the whole schedule, with fix_steps
+    those wanted. Raises InvalidInput for a negative denoising_strength.
     """
     strength = p.denoising_strength
     if strength < 0:
         raise errors.InvalidInput(f"denoising_strength is {strength}: give a value from 0 to 1", "denoising_strength")
     strength = min(strength, 0.999)
-    if opts.img2img_fix_steps or steps is not None:
+    if fix_steps or steps is not None:
         wanted = steps or p.steps
         return (int(wanted / strength) if strength > 0 else 0), wanted - 1
     return p.steps, int(strength * p.steps)
@@ -102,22 +130,17 @@ def setup_img2img_steps(p: Any, steps: int | None = None) -> tuple[int, int]:
 def store_latent(decoded: Tensor) -> None:
     """Offers a denoised latent (B, C, h, w) for previews; decodes its first image where no other thread may."""
     state.current_latent = decoded
-    if shared.parallel_processing_allowed or not opts.live_previews_enable:
+    if shared.parallel_processing_allowed:
         return
-    every_n_steps = opts.show_progress_every_n_steps
-    if every_n_steps > 0 and state.sampling_step % every_n_steps == 0:
+    settings = PreviewSettings.from_opts(opts)
+    every_n_steps = settings.show_progress_every_n_steps
+    if settings.live_previews_enable and every_n_steps > 0 and state.sampling_step % every_n_steps == 0:
         state.assign_current_image(latents.sample_to_image(decoded))
 
 
-class SamplerLookup:
-    """How a sampler's row is found by its name; sd_samplers, which imports this module, sets it."""
-
-    find: Callable[[str | None], SamplerData | None]
-
-
 def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
-    """Whether the setting eta_noise_seed_delta changes what the sampler of a job makes, and so belongs in infotext."""
-    config = SamplerLookup.find(p.sampler_name)
+    """Tells whether the setting eta_noise_seed_delta changes what a job makes, and so belongs in infotext."""
+    config = shared_items.find_sampler(p.sampler_name)
     eta = p.eta
     if eta is None and p.sampler is not None:
         eta = p.sampler.eta
@@ -159,7 +182,7 @@ def apply_refiner(cfg_denoiser: CFGDenoiser, sigma: Tensor | None = None) -> boo
 
 
 def completed_ratio(cfg_denoiser: CFGDenoiser, sigma: Tensor) -> float:
-    """How much of the way from timestep 999 to 0 is done at a noise level, or at a timestep."""
+    """Returns how much of the way from timestep 999 to 0 is done at a noise level, or at a timestep."""
     highest = sigma.max()
     table = getattr(cfg_denoiser.inner_model, "sigmas", None)
     timestep = highest if table is None else (table.to(sigma.device) - highest).abs().argmin()
@@ -190,7 +213,6 @@ class Sampler:
         self.eta: float | None = None
         self.config = SamplerData("", None, [], {})
         self.options: dict[str, Any] = {}
-        self.settings = SamplerSettings.from_opts(opts)
         self.last_latent: Tensor | None = None
         self.p: Any = None
         self.s_min_uncond = 0.0
@@ -201,6 +223,11 @@ class Sampler:
         self.eta_option_field = "eta_ancestral"
         self.eta_infotext_field = "Eta"
         self.eta_default = 1.0
+
+    @functools.cached_property
+    def settings(self) -> SamplerSettings:
+        """The settings of the running pass. Each pass begins with new ones; asked before, they are those of now."""
+        return SamplerSettings.from_opts(opts, self.eta_option_field)
 
     def callback_state(self, d: dict[str, Any]) -> None:
         """Called by solvers at each step: counts it. d: x, i, sigma, sigma_hat, denoised."""
@@ -232,7 +259,7 @@ class Sampler:
         self.model_wrap_cfg.nmask = getattr(p, "nmask", None)
         self.model_wrap_cfg.step = 0
         self.model_wrap_cfg.image_cfg_scale = getattr(p, "image_cfg_scale", None)
-        self.eta = p.eta if p.eta is not None else getattr(opts, self.eta_option_field)
+        self.eta = p.eta if p.eta is not None else self.settings.eta
         self.s_min_uncond = getattr(p, "s_min_uncond", None) or 0.0
 
         accepted = inspect.signature(self.func).parameters
@@ -279,7 +306,14 @@ class Sampler:
         image_conditioning: Tensor | None = None,
     ) -> Tensor:
         """Makes a latent from unit Gaussian noise x (B, C, h, w) in p.steps steps, or in steps."""
-        raise NotImplementedError
+        self.settings = SamplerSettings.from_opts(opts, self.eta_option_field)
+        steps = steps or p.steps
+        noisy, arguments = self.prepare(p, x, steps)
+        self.last_latent = noisy
+        conditions = (conditioning, unconditional_conditioning, image_conditioning)
+        samples = self.launch_sampling(steps, self.solver_call(p, noisy, arguments, *conditions))
+        self.add_infotext(p)
+        return samples
 
     def sample_img2img(
         self,
@@ -292,6 +326,29 @@ class Sampler:
         image_conditioning: Tensor | None = None,
     ) -> Tensor:
         """Lays noise over the latent x (B, C, h, w) and denoises it; how much, setup_img2img_steps(p, steps) says."""
+        self.settings = SamplerSettings.from_opts(opts, self.eta_option_field)
+        steps, t_enc = img2img_steps(p, steps, self.settings.img2img_fix_steps)
+        if steps == 0:
+            return x
+        noisy, arguments = self.prepare_img2img(p, x, noise, steps, t_enc)
+        self.model_wrap_cfg.init_latent = x
+        self.last_latent = x
+        conditions = (conditioning, unconditional_conditioning, image_conditioning)
+        samples = self.launch_sampling(t_enc + 1, self.solver_call(p, noisy, arguments, *conditions))
+        self.add_infotext(p)
+        return samples
+
+    def prepare(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the latent to start from, made of unit Gaussian noise x, and the arguments of func for its steps."""
+        raise NotImplementedError
+
+    def prepare_img2img(
+        self, p: Any, x: Tensor, noise: Tensor, steps: int, t_enc: int
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Returns the noisy latent to start from, made of the latent x, and the arguments of func.
+
+        steps: of the whole schedule, of which the last t_enc + 1 run.
+        """
         raise NotImplementedError
 
     def add_extra_noise(self, p: Any, noise: Tensor, x: Tensor, noisy: Tensor, scale: Tensor | float = 1.0) -> Tensor:
@@ -304,10 +361,10 @@ class Sampler:
         script_callbacks.extra_noise_callback(params)
         return noisy + params.noise * strength * scale
 
-    def run(
-        self, p: Any, x: Tensor, steps: int, arguments: dict[str, Any], cond: Any, uncond: Any, image_cond: Any
-    ) -> Tensor:
-        """Runs the solver from the noisy latent x and records what the denoiser did."""
+    def solver_call(
+        self, p: Any, x: Tensor, arguments: dict[str, Any], cond: Any, uncond: Any, image_cond: Any
+    ) -> Callable[[], Tensor]:
+        """Returns the solver with all it needs to go from the noisy latent x."""
         self.sampler_extra_args = {
             "cond": cond,
             "image_cond": image_cond,
@@ -315,19 +372,15 @@ class Sampler:
             "cond_scale": p.cfg_scale,
             "s_min_uncond": self.s_min_uncond,
         }
-        samples = self.launch_sampling(
-            steps,
-            lambda: self.func(
-                self.model_wrap_cfg,
-                x,
-                extra_args=self.sampler_extra_args,
-                disable=shared.cmd_opts.disable_console_progressbars,
-                callback=self.callback_state,
-                **arguments,
-            ),
+        return functools.partial(
+            self.func,
+            self.model_wrap_cfg,
+            x,
+            extra_args=self.sampler_extra_args,
+            disable=shared.cmd_opts.disable_console_progressbars,
+            callback=self.callback_state,
+            **arguments,
         )
-        self.add_infotext(p)
-        return samples
 
     def add_infotext(self, p: Any) -> None:
         """Records what the denoiser did in its last call."""

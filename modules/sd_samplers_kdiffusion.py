@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,6 @@ from torch import Tensor
 from modules import devices, errors, sampling, sd_samplers_common, sd_samplers_extra, sd_schedulers
 from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from modules.shared import opts
 
 samplers_k_diffusion: list[tuple[str, str | Callable[..., Tensor], list[str], dict[str, Any]]] = [
     ("DPM++ 2M", "sample_dpmpp_2m", ["k_dpmpp_2m"], {"scheduler": "karras"}),
@@ -63,16 +63,23 @@ samplers_k_diffusion: list[tuple[str, str | Callable[..., Tensor], list[str], di
 ]
 """(name, solver or its name in modules.sampling, aliases, options), in the order of the menu."""
 
-sampler_extra_params: dict[str, list[str]] = {
-    "sample_euler": ["s_churn", "s_tmin", "s_tmax", "s_noise"],
-    "sample_heun": ["s_churn", "s_tmin", "s_tmax", "s_noise"],
-    "sample_dpm_2": ["s_churn", "s_tmin", "s_tmax", "s_noise"],
-    "sample_dpm_fast": ["s_noise"],
-    "sample_dpm_2_ancestral": ["s_noise"],
-    "sample_dpmpp_2s_ancestral": ["s_noise"],
-    "sample_dpmpp_sde": ["s_noise"],
-    "sample_dpmpp_2m_sde": ["s_noise"],
-    "sample_dpmpp_3m_sde": ["s_noise"],
+FIXED_NOISE = ("sample_euler_ancestral", "sample_dpm_adaptive", sd_samplers_extra.restart_sampler)
+"""Solvers whose s_noise is always 1: it never came from the job, and pictures are to stay as they are."""
+
+
+def solver_of(funcname: str | Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Returns the solver of a row."""
+    return funcname if callable(funcname) else getattr(sampling, funcname)
+
+
+def churn_params(funcname: str | Callable[..., Tensor]) -> list[str]:
+    """Returns those parameters of a solver that come from p, in the order of its signature."""
+    accepted = inspect.signature(solver_of(funcname)).parameters
+    return [] if funcname in FIXED_NOISE else [name for name in accepted if name in sd_samplers_common.S_PARAMS]
+
+
+sampler_extra_params: dict[str | Callable[..., Tensor], list[str]] = {
+    funcname: churn_params(funcname) for _, funcname, _, _ in samplers_k_diffusion if churn_params(funcname)
 }
 """Which parameters of p a solver gets. Extensions add their solvers."""
 
@@ -82,9 +89,10 @@ class CFGDenoiserKDiffusion(CFGDenoiser):
 
     @property
     def inner_model(self) -> Denoiser:
+        """The model in the wrapper of what it predicts."""
         if self.model_wrap is None:
             model = self.sampler.sd_model
-            self.model_wrap = SIGMA_DENOISERS[model.parameterization](model, quantize=opts.enable_quantization)
+            self.model_wrap = SIGMA_DENOISERS[model.parameterization](model, self.sampler.settings.enable_quantization)
         return self.model_wrap
 
 
@@ -98,9 +106,13 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         self.sd_model = sd_model
         self.extra_params = sampler_extra_params.get(funcname, [])
         self.options = options or {}
-        self.func = funcname if callable(funcname) else getattr(sampling, funcname)
+        self.func = solver_of(funcname)
         self.model_wrap_cfg = self.denoiser_class(self)
-        self.model_wrap = self.model_wrap_cfg.inner_model
+
+    @functools.cached_property
+    def model_wrap(self) -> Denoiser:
+        """The wrapped model that the schedule is made for, also after a refiner took over."""
+        return self.model_wrap_cfg.inner_model
 
     def get_sigmas(self, p: Any, steps: int) -> Tensor:
         """The schedule of a pass, (steps + 1,) for most, on the CPU; records what the job or the settings chose."""
@@ -155,7 +167,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         if scheduler.need_inner_model:
             arguments["inner_model"] = self.model_wrap
         for key, option in scheduler.recorded_options.items():
-            recorded[key] = getattr(opts, option)
+            recorded[key] = getattr(settings, option)
         return arguments
 
     def _sigma_range(self) -> tuple[float, float]:
@@ -181,20 +193,10 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             arguments["solver_type"] = self.config.options["solver_type"]
         return arguments
 
-    def sample_img2img(
-        self,
-        p: Any,
-        x: Tensor,
-        noise: Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Tensor | None = None,
-    ) -> Tensor:
-        self.settings = sd_samplers_common.SamplerSettings.from_opts(opts)
-        steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
-        if steps == 0:
-            return x
+    def prepare_img2img(
+        self, p: Any, x: Tensor, noise: Tensor, steps: int, t_enc: int
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Lays the noise of the first level that is run over the latent."""
         sigmas = self.get_sigmas(p, steps)
         executed = sigmas[steps - t_enc - 1 :]
         noisy = self.model_wrap.add_noise(x, noise, executed[0])
@@ -202,23 +204,11 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
 
         # The last level is 0, where solvers that take the ends of the range cannot go.
         sigma_min, sigma_max, n = executed[-2], executed[0], len(executed) - 1
-        arguments = self._solver_arguments(p, x, sigmas, sigmas=executed, sigma_min=sigma_min, sigma_max=sigma_max, n=n)
-        self.model_wrap_cfg.init_latent = x
-        self.last_latent = x
-        conditions = (conditioning, unconditional_conditioning, image_conditioning)
-        return self.run(p, noisy, t_enc + 1, arguments, *conditions)
+        schedule = {"sigmas": executed, "sigma_min": sigma_min, "sigma_max": sigma_max, "n": n}
+        return noisy, self._solver_arguments(p, x, sigmas, **schedule)
 
-    def sample(
-        self,
-        p: Any,
-        x: Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Tensor | None = None,
-    ) -> Tensor:
-        self.settings = sd_samplers_common.SamplerSettings.from_opts(opts)
-        steps = steps or p.steps
+    def prepare(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, dict[str, Any]]:
+        """Scales the noise to the first level."""
         sigmas = self.get_sigmas(p, steps)
         if self.settings.sgm_noise_multiplier:
             p.extra_generation_params["SGM noise multiplier"] = True
@@ -227,11 +217,8 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             x = x * sigmas[0]
 
         sigma_min, sigma_max = self._sigma_range()
-        arguments = self._solver_arguments(
-            p, x, sigmas, sigmas=sigmas, sigma_min=sigma_min, sigma_max=sigma_max, n=steps
-        )
-        self.last_latent = x
-        return self.run(p, x, steps, arguments, conditioning, unconditional_conditioning, image_conditioning)
+        schedule = {"sigmas": sigmas, "sigma_min": sigma_min, "sigma_max": sigma_max, "n": steps}
+        return x, self._solver_arguments(p, x, sigmas, **schedule)
 
 
 samplers_data_k_diffusion = [

@@ -14,6 +14,7 @@ class CFGDenoiserLCM(CFGDenoiser):
 
     @property
     def inner_model(self) -> LCMDenoiser:
+        """The model in the wrapper of consistency models, whatever it predicts."""
         if self.model_wrap is None:
             self.model_wrap = LCMDenoiser(self.sampler.sd_model)
         return self.model_wrap

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modules import sd_samplers_common, sd_samplers_timesteps_impl
+from modules import errors, sd_samplers_common, sd_samplers_timesteps_impl
 from modules.sampling.denoisers import TIMESTEP_DENOISERS, TimestepDenoiser, TimestepVDenoiser, per_image
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from modules.shared import opts
 
 samplers_timesteps: list[tuple[str, Callable[..., Tensor], list[str], dict[str, Any]]] = [
     ("DDIM", sd_samplers_timesteps_impl.ddim, ["ddim"], {}),
@@ -32,14 +31,23 @@ class CFGDenoiserTimesteps(CFGDenoiser):
         self.mask_before_denoising = True
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
+        """Returns the clean latent that eps stands for. sigma: timesteps (B,)."""
         alpha = per_image(self.alphas[sigma.long()], x_in)
         return (x_in - (1 - alpha).sqrt() * x_out) / alpha.sqrt()
 
     @property
     def inner_model(self) -> TimestepDenoiser:
+        """The model in the wrapper of what it predicts. Raises InvalidInput for one that has no timesteps."""
         if self.model_wrap is None:
             model = self.sampler.sd_model
-            self.model_wrap = TIMESTEP_DENOISERS[model.parameterization](model)
+            wrapper = TIMESTEP_DENOISERS.get(model.parameterization)
+            if wrapper is None:
+                raise errors.InvalidInput(
+                    f"{', '.join(row[0] for row in samplers_timesteps)} do not work with models that predict "
+                    f"{model.parameterization!r}: choose a sampler over noise levels, like Euler",
+                    "sampler_name",
+                )
+            self.model_wrap = wrapper(model)
         return self.model_wrap
 
 
@@ -56,7 +64,7 @@ class CompVisSampler(sd_samplers_common.Sampler):
         self.model_wrap = self.model_wrap_cfg.inner_model
 
     def get_timesteps(self, p: Any, steps: int) -> Tensor:
-        """Rising timesteps, evenly spaced from 1; more than steps of them where steps does not divide 1000."""
+        """Returns rising timesteps, evenly spaced from 1; more than steps of them where steps does not divide 1000."""
         discard = self.config.options.get("discard_next_to_last_sigma", False)
         if self.settings.always_discard_next_to_last_sigma and not discard:
             discard = True
@@ -75,45 +83,19 @@ class CompVisSampler(sd_samplers_common.Sampler):
         }
         return arguments | {name: value for name, value in offered.items() if name in accepted}
 
-    def sample_img2img(
-        self,
-        p: Any,
-        x: Tensor,
-        noise: Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Tensor | None = None,
-    ) -> Tensor:
-        self.settings = sd_samplers_common.SamplerSettings.from_opts(opts)
-        steps, t_enc = sd_samplers_common.setup_img2img_steps(p, steps)
-        if steps == 0:
-            return x
+    def prepare_img2img(
+        self, p: Any, x: Tensor, noise: Tensor, steps: int, t_enc: int
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Mixes latent and noise as the first timestep that is run says."""
         timesteps = self.get_timesteps(p, steps)
         alpha = self.sd_model.alphas_cumprod[timesteps[t_enc]]
         noisy = x * alpha.sqrt() + noise * (1 - alpha).sqrt()
         noisy = self.add_extra_noise(p, noise, x, noisy, scale=alpha.sqrt())
+        return noisy, self._solver_arguments(p, timesteps[:t_enc], is_img2img=True)
 
-        arguments = self._solver_arguments(p, timesteps[:t_enc], is_img2img=True)
-        self.model_wrap_cfg.init_latent = x
-        self.last_latent = x
-        conditions = (conditioning, unconditional_conditioning, image_conditioning)
-        return self.run(p, noisy, t_enc + 1, arguments, *conditions)
-
-    def sample(
-        self,
-        p: Any,
-        x: Tensor,
-        conditioning: Any,
-        unconditional_conditioning: Any,
-        steps: int | None = None,
-        image_conditioning: Tensor | None = None,
-    ) -> Tensor:
-        self.settings = sd_samplers_common.SamplerSettings.from_opts(opts)
-        steps = steps or p.steps
-        arguments = self._solver_arguments(p, self.get_timesteps(p, steps), is_img2img=False)
-        self.last_latent = x
-        return self.run(p, x, steps, arguments, conditioning, unconditional_conditioning, image_conditioning)
+    def prepare(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, dict[str, Any]]:
+        """Takes the noise as it is."""
+        return x, self._solver_arguments(p, self.get_timesteps(p, steps), is_img2img=False)
 
 
 samplers_data_timesteps = [

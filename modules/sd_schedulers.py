@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -30,13 +31,17 @@ from modules.sampling.schedules import (
     uniform,
 )
 
+if TYPE_CHECKING:
+    from modules.options import Options
+
 
 @dataclass
 class Scheduler:
     """A schedule: function(n, sigma_min, sigma_max, device, ...) -> (n + 1,) falling levels; None decides nothing.
 
     default_rho: -1 if the function takes no rho. need_inner_model: pass the wrapped model as inner_model. aliases:
-    further names in `Sampler name <alias>`. recorded_options: infotext key -> option, written at every use.
+    further names in `Sampler name <alias>`. recorded_options: infotext key -> field of SamplerSettings, written each
+    time.
     """
 
     name: str
@@ -48,16 +53,30 @@ class Scheduler:
     recorded_options: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class BetaSettings:
+    """What the beta schedule takes from the settings: the two parameters of the distribution."""
+
+    beta_dist_alpha: float
+    beta_dist_beta: float
+
+    @classmethod
+    def from_opts(cls, options: Options) -> BetaSettings:
+        """Takes the values that hold now."""
+        return cls(options.beta_dist_alpha, options.beta_dist_beta)
+
+
 def get_align_your_steps_sigmas(n: int, sigma_min: float, sigma_max: float, device: torch.device) -> Tensor:
-    """The table made for the family of the current model, whatever the range."""
+    """Returns the table made for the family of the current model, whatever the range."""
     return align_your_steps(n, AYS_SDXL if shared.sd_model.is_sdxl else AYS_SD15, device)
 
 
 def beta_scheduler(
     n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: torch.device
 ) -> Tensor:
-    """Quantiles of the distribution that the settings beta_dist_alpha and beta_dist_beta describe."""
-    return beta_quantiles(n, sigma_min, sigma_max, shared.opts.beta_dist_alpha, shared.opts.beta_dist_beta, device)
+    """Returns quantiles of the distribution that the settings beta_dist_alpha and beta_dist_beta describe."""
+    settings = BetaSettings.from_opts(shared.opts)
+    return beta_quantiles(n, sigma_min, sigma_max, settings.beta_dist_alpha, settings.beta_dist_beta, device)
 
 
 BETA_OPTIONS = {"Beta schedule alpha": "beta_dist_alpha", "Beta schedule beta": "beta_dist_beta"}

@@ -113,6 +113,11 @@ def list_samplers() -> list[Any]:
     return items("samplers")
 
 
+def find_sampler(name: str | None) -> Any:
+    """The row of a sampler by its name, the default one for None; None if there is no such sampler."""
+    return next(iter(items("samplers_by_name", sampler_name=name)), None)
+
+
 def reload_hypernetworks() -> None:
     refresh("hypernetworks")
 

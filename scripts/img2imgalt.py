@@ -4,7 +4,7 @@ with another prompt, so that what the prompt does not touch stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -14,6 +14,7 @@ from torch import Tensor
 from modules import errors, processing, sd_samplers, sd_samplers_common, shared
 from modules import scripts as scripts_module
 from modules.processing import Processed, StableDiffusionProcessing
+from modules.sampling.conditioning import Conditioning
 from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
 from modules.shared import state
 
@@ -50,16 +51,22 @@ class FoundNoise:
         return same_shape and int((tenths - self.tenths).abs().sum()) < SAME_LATENT
 
 
-def guided(denoiser: Denoiser, p: StableDiffusionProcessing, decoding: Decoding, conds: Tensor) -> Any:
-    """A function (x, scale sigma, timestep) -> denoised latents, with the guidance of the decoding.
+def condition_of(p: StableDiffusionProcessing, decoding: Decoding, model: Any) -> dict[str, Any]:
+    """Returns what the model is told: negative prompts, then prompts, one for each image, and images if it sees any."""
+    texts = p.batch_size * [decoding.negative_prompt], p.batch_size * [decoding.prompt]
+    conds = [Conditioning.of(model.get_learned_conditioning(text)) for text in texts]
+    return Conditioning.cat([replace(cond, concat=p.image_conditioning) for cond in conds]).mapping
 
-    conds: negative prompts, then prompts, one for each picture. The model's output counts as noise even if it is v.
+
+def guided(denoiser: Denoiser, decoding: Decoding, condition: dict[str, Any]) -> Any:
+    """Returns a function (x, scale sigma, timestep) -> denoised latents, with the guidance of the decoding.
+
+    The model's output counts as noise even if it is v.
     """
     model = denoiser.inner_model
-    concat = None if p.image_conditioning is None else [torch.cat([p.image_conditioning] * 2)]
-    condition = {"c_crossattn": [conds], "c_concat": concat}
 
     def denoise(x: Tensor, sigma: Tensor, t: Tensor) -> Tensor:
+        """Takes away the noise that the model sees."""
         c_in = 1 / (sigma**2 + 1) ** 0.5
         c_out = -sigma * c_in if model.parameterization == "v" else -sigma
         x_in = torch.cat([x, x])
@@ -75,8 +82,7 @@ def find_noise_for_image(p: StableDiffusionProcessing, decoding: Decoding) -> Te
     model = shared.sd_model
     denoiser = SIGMA_DENOISERS[model.parameterization](model)
     sigmas = denoiser.get_sigmas(decoding.steps).flip(0).to(p.init_latent.device)
-    texts = p.batch_size * [decoding.negative_prompt], p.batch_size * [decoding.prompt]
-    denoise = guided(denoiser, p, decoding, torch.cat([model.get_learned_conditioning(text) for text in texts]))
+    denoise = guided(denoiser, decoding, condition_of(p, decoding, model))
 
     state.job_count += 1
     state.sampling_steps = decoding.steps

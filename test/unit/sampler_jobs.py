@@ -1,53 +1,88 @@
-"""A job for sampler tests, and a model that predicts a Gaussian whose mean the prompt tells."""
+"""A job for sampler tests, and models around a network that predicts a Gaussian whose mean the prompt tells."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import torch
+from torch import nn
 
-from modules import rng
+from modules import model_families, rng
+from modules.placement import Placement
 from modules.prompt_parser import (
     ComposableScheduledPromptConditioning,
-    DictWithShape,
     MulticondLearnedConditioning,
     ScheduledPromptConditioning,
 )
+from modules.sd_models_types import WebuiSdModel
 from test.unit.sampling_oracles import ALPHAS_CUMPROD, Gaussian, alpha_at
 
 STD = 0.5
 LAST_STEP = 10**6
+LATENT_CHANNELS = 1
+VECTOR_WIDTH = 3
 
 
-class PromptModel:
-    """Predicts eps or v of Gaussian data of std 0.5. Its mean is the mean of the text tokens, plus that of the picture.
+class GaussianUnet(nn.Module):
+    """Predicts eps or v of Gaussian data of std 0.5, with the arguments of diffusers' UNet2DConditionModel.
 
-    calls: (rows, tokens of the text, means) of each evaluation.
+    The mean is the mean of the text tokens, plus that of the vector and of the channels beyond those of the latent.
+    calls: what each evaluation got.
     """
 
-    def __init__(self, parameterization: str = "eps", conditioning_key: str = "crossattn") -> None:
+    def __init__(self, parameterization: str, config: dict[str, Any]) -> None:
+        super().__init__()
         self.parameterization = parameterization
-        self.alphas_cumprod = ALPHAS_CUMPROD
-        self.model = SimpleNamespace(conditioning_key=conditioning_key)
-        self.cond_stage_model_empty_prompt = torch.full((1, 2, 1), 9.0)
-        self.sd_checkpoint_info = "base checkpoint"
-        self.is_sdxl = False
+        self.config = config
         self.calls: list[SimpleNamespace] = []
 
-    def apply_model(self, x, t, cond):
-        text = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
-        means = text.mean(dim=(1, 2))
-        if self.model.conditioning_key == "hybrid":
-            means = means + cond["c_concat"][0].mean(dim=(1, 2, 3))
-        self.calls.append(SimpleNamespace(rows=len(x), tokens=text.shape[1], means=means.tolist(), cond=cond, t=t, x=x))
-        alpha = alpha_at(t).float().view(-1, 1, 1, 1)
-        data = Gaussian(means.view(-1, 1, 1, 1), STD)
-        x0 = data.denoise(x / alpha**0.5, ((1 - alpha) / alpha).flatten() ** 0.5)
+    def forward(self, sample, timestep, encoder_hidden_states, class_labels=None, return_dict=True):
+        x, image = sample[:, :LATENT_CHANNELS], sample[:, LATENT_CHANNELS:]
+        means = encoder_hidden_states.mean(dim=(1, 2))
+        if image.shape[1]:
+            means = means + image.mean(dim=(1, 2, 3))
+        if class_labels is not None:
+            means = means + class_labels.mean(dim=1)
+        call = {"x": x, "image": image, "t": timestep, "text": encoder_hidden_states, "vector": class_labels}
+        length = encoder_hidden_states.shape[1]
+        self.calls.append(SimpleNamespace(rows=len(x), tokens=length, means=means.tolist(), **call))
+
+        alpha = alpha_at(timestep).float().view(-1, 1, 1, 1)
+        x0 = Gaussian(means.view(-1, 1, 1, 1), STD).denoise(x / alpha**0.5, ((1 - alpha) / alpha).flatten() ** 0.5)
         eps = (x - alpha**0.5 * x0) / (1 - alpha) ** 0.5
-        return eps if self.parameterization == "eps" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
+        return (eps if self.parameterization == "eps" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0,)
+
+
+class PromptModel(WebuiSdModel):
+    """A model of Gaussian data whose mean is what the prompt says. Its empty prompt is two tokens of 9.
+
+    takes_vector: whether its network takes a vector beside the text, as that of SDXL.
+    """
+
+    def __init__(
+        self,
+        parameterization: str = "eps",
+        conditioning_key: str = "crossattn",
+        architecture: str = "sd1",
+        takes_vector: bool = False,
+    ) -> None:
+        family = replace(model_families.SD1, conditioning_key=conditioning_key, architecture=architecture)
+        unet = GaussianUnet(parameterization, {"class_embed_type": "projection" if takes_vector else None})
+        placement = Placement.from_flags(torch.device("cpu"))
+        super().__init__(family, unet, None, None, ALPHAS_CUMPROD, parameterization, placement)
+        self.cond_stage_model_empty_prompt = torch.full((1, 2, 1), 9.0)
+        self.sd_checkpoint_info = "base checkpoint"
+
+    @property
+    def calls(self) -> list[SimpleNamespace]:
+        """What each evaluation of the network got."""
+        return self.model.diffusion_model.calls
 
     @property
     def rows(self) -> list[int]:
+        """Rows of each evaluation."""
         return [call.rows for call in self.calls]
 
 
@@ -57,7 +92,8 @@ def text(mean: float, length: int = 2, width: int = 1) -> torch.Tensor:
 
 
 def two_part_text(mean: float, length: int = 2) -> dict[str, torch.Tensor]:
-    return {"crossattn": text(mean, length), "vector": torch.tensor([float(mean)])}
+    """What a model with a vector encodes a prompt to."""
+    return {"crossattn": text(mean, length), "vector": torch.full((VECTOR_WIDTH,), float(mean))}
 
 
 def schedule(*entries) -> list[ScheduledPromptConditioning]:
@@ -108,7 +144,5 @@ def job(**fields) -> SimpleNamespace:
 
 
 def no_picture(images: int = 1) -> torch.Tensor:
+    """What models that see no image get in its place."""
     return torch.zeros(images, 5, 1, 1)
-
-
-__all__ = ["DictWithShape", "PromptModel", "job", "no_picture", "prompts", "schedule", "text", "two_part_text"]

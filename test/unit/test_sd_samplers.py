@@ -68,10 +68,8 @@ def test_extensions_append_samplers(mine):
 
 
 def test_some_samplers_are_not_for_sdxl(mine):
-    model = PromptModel()
-    model.is_sdxl = True
     with pytest.raises(errors.InvalidInput, match="SDXL"):
-        sd_samplers.create_sampler("Mine", model)
+        sd_samplers.create_sampler("Mine", PromptModel(architecture="sdxl"))
 
 
 def test_hidden_samplers_are_not_visible():
@@ -141,3 +139,13 @@ def test_eta_noise_seed_delta_belongs_to_some_samplers(row):
     assert not sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
     p.sampler, p.eta = None, 0
     assert not sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
+
+
+def test_a_row_is_found_from_below_where_only_the_map_of_extensions_has_it(mine, monkeypatch):
+    row = mine._replace(name="Only in the map", options={"uses_ensd": True})
+    monkeypatch.setitem(sd_samplers.all_samplers_map, row.name, row)
+    assert shared_items.find_sampler(row.name) is row
+    assert shared_items.find_sampler(None) is sd_samplers.all_samplers[0]
+    assert shared_items.find_sampler("Nope") is None
+    p = SimpleNamespace(sampler_name=row.name, eta=None, sampler=None)
+    assert sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)

@@ -4,8 +4,19 @@ import pytest
 import torch
 
 from modules import errors, script_callbacks, sd_samplers, sd_samplers_cfg_denoiser, sd_samplers_common, shared
-from modules.sd_samplers_cfg_denoiser import CFGDenoiser
-from test.unit.sampler_jobs import STD, PromptModel, job, no_picture, prompts, schedule, text, two_part_text
+from modules.sampling.conditioning import ConditioningError
+from modules.sd_samplers_cfg_denoiser import CFGDenoiser, catenate_conds, pad_cond, subscript_cond
+from test.unit.sampler_jobs import (
+    STD,
+    VECTOR_WIDTH,
+    PromptModel,
+    job,
+    no_picture,
+    prompts,
+    schedule,
+    text,
+    two_part_text,
+)
 
 pytestmark = pytest.mark.usefixtures("fresh_state")
 
@@ -170,7 +181,7 @@ class TestSkippingTheNegativePrompt:
         settings(skip_early_cond=1.0)
         call = Call(model=PromptModel(conditioning_key="hybrid"))
         call(POSITIVE, NEGATIVE, image_cond=torch.ones(1, 5, 4, 4))
-        assert call.model.calls[0].cond["c_concat"][0].shape[0] == 1
+        assert call.model.calls[0].image.shape[0] == 1
 
     def test_gives_each_image_its_first_part(self, settings):
         settings(skip_early_cond=1.0)
@@ -209,10 +220,10 @@ class TestPromptsOfDifferentLength:
         call = Call()
         call(LONG, NEGATIVE)
         assert [(c.rows, c.tokens) for c in call.model.calls] == [(2, 6)]
-        assert call.model.calls[0].cond["c_crossattn"][0][1].flatten().tolist() == [-1, -1, 9, 9, 9, 9]
+        assert call.model.calls[0].text[1].flatten().tolist() == [-1, -1, 9, 9, 9, 9]
         assert call.denoiser.padded_cond_uncond
         call(prompts(schedule(text(3))), [schedule(text(-1, length=4))])
-        assert call.model.calls[1].cond["c_crossattn"][0][0].flatten().tolist() == [3, 3, 9, 9]
+        assert call.model.calls[1].text[0].flatten().tolist() == [3, 3, 9, 9]
         call(POSITIVE, NEGATIVE)
         assert not call.denoiser.padded_cond_uncond
 
@@ -220,10 +231,10 @@ class TestPromptsOfDifferentLength:
         settings(pad_cond_uncond=True, pad_cond_uncond_v0=True)
         call = Call()
         call(LONG, [schedule(torch.tensor([[1.0], [2.0]]))])
-        assert call.model.calls[0].cond["c_crossattn"][0][1].flatten().tolist() == [1, 2, 2, 2, 2, 2]
+        assert call.model.calls[0].text[1].flatten().tolist() == [1, 2, 2, 2, 2, 2]
         assert (call.denoiser.padded_cond_uncond_v0, call.denoiser.padded_cond_uncond) == (True, False)
         call(prompts(schedule(text(3, length=1))), [schedule(torch.tensor([[1.0], [2.0]]))])
-        assert call.model.calls[1].cond["c_crossattn"][0][1].flatten().tolist() == [1]
+        assert call.model.calls[1].text[1].flatten().tolist() == [1]
 
     def test_do_not_matter_while_the_negative_prompt_is_skipped(self, settings):
         settings(skip_early_cond=1.0)
@@ -241,24 +252,56 @@ def test_rows_are_evaluated_in_pieces_of_a_batch_if_wanted(settings):
     assert torch.equal(pieces, Call()(POSITIVE, NEGATIVE, cond_scale=7.0))
 
 
-def test_conditioning_may_have_several_tensors():
-    call = Call()
+class TestVector:
+    """Models that take a vector beside the text, which raises the mean of what they predict."""
+
     cond, uncond = prompts(schedule(two_part_text(3, length=6))), [schedule(two_part_text(-1))]
-    result = call(cond, uncond, cond_scale=7.0)
-    assert result == pytest.approx(Call()(POSITIVE, NEGATIVE, cond_scale=7.0), rel=1e-5)
-    assert call.model.calls[0].cond.keys() == {"crossattn", "vector", "c_concat"}
+
+    def test_reaches_the_network_with_each_prompt(self):
+        call = Call(model=PromptModel(takes_vector=True))
+        result = call(self.cond, self.uncond, cond_scale=7.0)
+        wanted = Call()(prompts(schedule(text(6))), [schedule(text(-2))], cond_scale=7.0)
+        assert result == pytest.approx(wanted, rel=1e-5)
+        assert [c.vector.tolist() for c in call.model.calls] == [[[3.0] * VECTOR_WIDTH], [[-1.0] * VECTOR_WIDTH]]
+
+    @pytest.mark.parametrize("empty", [torch.full((1, 2, 1), 9.0), {"crossattn": torch.full((1, 2, 1), 9.0)}])
+    def test_is_not_touched_by_padding(self, settings, empty):
+        """The empty prompt may be what any encoder returns; only its tokens count."""
+        settings(pad_cond_uncond=True)
+        call = Call(model=PromptModel(takes_vector=True))
+        call.model.cond_stage_model_empty_prompt = empty
+        call(self.cond, self.uncond)
+        (made,) = call.model.calls
+        assert made.text[:, :, 0].tolist() == [[3] * 6, [-1, -1, 9, 9, 9, 9]]
+        assert made.vector[:, 0].tolist() == [3, -1]
+
+    def test_may_be_changed_by_callbacks(self, hooked):
+        def brighten(params):
+            params.text_cond["vector"] = params.text_cond["vector"] + 1
+            params.text_uncond = {key: value * 2 for key, value in params.text_uncond.items()}
+
+        hooked(script_callbacks.on_cfg_denoiser, brighten)
+        call = Call(model=PromptModel(takes_vector=True))
+        call(self.cond, self.uncond)
+        assert [c.means for c in call.model.calls] == [[3 + 4], [-2 + -2]]
+
+    def test_is_an_error_with_a_model_that_has_no_place_for_it(self):
+        with pytest.raises(ConditioningError, match="no place for: 'vector'"):
+            Call()(self.cond, self.uncond)
+
+    def test_parts_that_callbacks_invent_are_an_error(self, hooked):
+        def invent(params):
+            params.text_cond = {"crossattn": params.text_cond, "control": params.text_cond}
+
+        hooked(script_callbacks.on_cfg_denoiser, invent)
+        with pytest.raises(ConditioningError, match="'control'"):
+            Call()(POSITIVE, NEGATIVE)
 
 
 def test_models_of_pictures_get_the_picture_with_the_negative_prompt_too():
     call = Call(model=PromptModel(conditioning_key="hybrid"))
     call(POSITIVE, NEGATIVE, image_cond=torch.full((1, 5, 4, 4), 0.5))
     assert call.model.calls[0].means == pytest.approx([3.5, -0.5])
-
-
-def test_unclip_models_get_no_picture_with_the_negative_prompt():
-    call = Call(model=PromptModel(conditioning_key="crossattn-adm"))
-    call(POSITIVE, NEGATIVE, image_cond=torch.ones(1, 8))
-    assert call.model.calls[0].cond["c_adm"].mean(dim=1).tolist() == [1, 0]
 
 
 MASK = {"mask": torch.tensor([1.0, 0.0]).view(1, 1, 1, 2), "nmask": torch.tensor([0.0, 1.0]).view(1, 1, 1, 2)}
@@ -360,20 +403,44 @@ def test_the_base_class_has_no_wrapper_of_its_own():
 
 
 def test_names_that_extensions_import():
-    for name in ("catenate_conds", "subscript_cond", "pad_cond", "CFGDenoiserParams", "state", "opts"):
+    for name in ("CFGDenoiserParams", "state", "opts"):
         assert hasattr(sd_samplers_cfg_denoiser, name)
+
+
+class TestFunctionsThatExtensionsCall:
+    @staticmethod
+    def batch(*values):
+        return torch.stack([text(value) for value in values])
+
+    def test_on_tensors(self):
+        joined = catenate_conds([self.batch(1, 2), self.batch(3)])
+        assert joined[:, 0, 0].tolist() == [1, 2, 3]
+        assert subscript_cond(joined, 1, 3)[:, 0, 0].tolist() == [2, 3]
+        padded = pad_cond(joined, 2, torch.full((1, 2, 1), 9.0))
+        assert padded[1].flatten().tolist() == [2, 2, 9, 9, 9, 9]
+
+    def test_on_dicts(self):
+        parts = [{"crossattn": self.batch(value), "vector": torch.tensor([[float(value)]])} for value in (1, 2)]
+        joined = catenate_conds(parts)
+        assert joined["vector"].flatten().tolist() == [1, 2]
+        assert subscript_cond(joined, 1, 2)["vector"].tolist() == [[2]]
+        padded = pad_cond(joined, 1, {"crossattn": torch.full((1, 2, 1), 9.0), "vector": torch.zeros(1, 1)})
+        assert padded.shape == (2, 4, 1)
+        assert padded["vector"] is joined["vector"]
+        assert joined.shape == (2, 2, 1)
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "LCM", "DDIM"])
 def test_a_call_never_waits_for_the_device(sampler):
     """On the meta device a tensor has no values: asking for one raises."""
 
-    class Model(PromptModel):
-        def apply_model(self, x, t, cond):
-            return x * t.view(-1, 1, 1, 1).float() + cond["c_crossattn"][0].mean()
+    class Unet(torch.nn.Module):
+        def forward(self, x, t, context, return_dict):
+            return (x * t.view(-1, 1, 1, 1).float() + context.mean(),)
 
     meta = {"device": "meta"}
-    call = Call(sampler, model=Model())
+    call = Call(sampler)
+    call.model.model.diffusion_model = Unet()
     call.denoiser.inner_model.to("meta")
     call.denoiser.alphas = torch.zeros(1000, **meta)
     call.denoiser.mask = call.denoiser.nmask = call.denoiser.init_latent = torch.zeros(1, 1, 4, 4, **meta)

@@ -36,6 +36,61 @@ def test_settings_are_those_of_the_options_and_do_not_change(settings):
         taken.rho = 1.0
 
 
+def sample(sampler, p):
+    cond, uncond = prompts(schedule(text(3))), [schedule(text(-1))]
+    return sampler.sample(p, p.rng.next(), cond, uncond, image_conditioning=no_picture())
+
+
+class TestSettingsOfAPass:
+    @pytest.fixture
+    def made(self, monkeypatch):
+        """The settings that were made, in their order."""
+        made = []
+        from_opts = SamplerSettings.from_opts.__func__
+
+        def record(cls, *args):
+            made.append(from_opts(cls, *args))
+            return made[-1]
+
+        monkeypatch.setattr(SamplerSettings, "from_opts", classmethod(record))
+        return made
+
+    @pytest.mark.parametrize("name", [row.name for row in sd_samplers.all_samplers])
+    def test_are_made_once(self, made, name):
+        sampler = sd_samplers.create_sampler(name, PromptModel())
+        sample(sampler, job(sampler_name=name))
+        assert len(made) == 1
+        assert sampler.settings is made[0]
+
+    def test_are_made_once_for_img2img(self, made):
+        p = job()
+        sampler = sd_samplers.create_sampler("Euler", PromptModel())
+        arguments = (p, torch.zeros(1, 1, 4, 4), p.rng.next(), prompts(schedule(text(3))), [schedule(text(-1))])
+        sampler.sample_img2img(*arguments, image_conditioning=no_picture())
+        assert len(made) == 1
+
+    def test_are_those_of_its_beginning(self, settings):
+        sampler = sd_samplers.create_sampler("Euler", PromptModel())
+        with shared.opts.overlay({"skip_early_cond": 1.0}):
+            sample(sampler, job())
+        with_overlay = list(sampler.sd_model.rows)
+        sample(sampler, job())
+        assert (with_overlay, sampler.sd_model.rows[4:]) == ([1] * 4, [2] * 4)
+
+    def test_are_those_of_now_for_scripts_that_ask_before_it(self, settings):
+        sampler = sd_samplers.create_sampler("Euler", PromptModel())
+        settings(always_discard_next_to_last_sigma=True)
+        p = job()
+        assert len(sampler.get_sigmas(p, 4)) == 5
+        assert p.extra_generation_params == {"Discard penultimate sigma": True}
+
+    def test_have_the_eta_that_the_sampler_names(self, settings):
+        settings(eta_ddim=0.25, eta_ancestral=0.75)
+        etas = [sampler_of(job(), name).eta for name in ("DDIM", "Euler a")]
+        assert etas == [0.25, 0.75]
+        assert sampler_of(job(eta=0.5), "DDIM").eta == 0.5
+
+
 def test_rows_double_the_calls_of_second_order():
     assert SamplerData("a", None, [], {"second_order": True}).total_steps(4) == 8
 
@@ -106,9 +161,9 @@ class TestLaunch:
     def test_base_class_samples_nothing(self):
         sampler = Sampler("none")
         with pytest.raises(NotImplementedError):
-            sampler.sample(None, None, None, None)
+            sampler.sample(job(), None, None, None)
         with pytest.raises(NotImplementedError):
-            sampler.sample_img2img(None, None, None, None, None)
+            sampler.sample_img2img(job(), None, None, None, None)
 
 
 class TestArguments:

@@ -61,6 +61,16 @@ class TestTable:
         assert {"sigmas", "sigma_min", "sigma_max", "n"} & taken.keys() == set(row["takes"])
         assert ("eta" in taken) == row["eta"]["param"]
 
+    def test_parameters_from_the_job_follow_from_the_signature(self):
+        """The table that extensions add to is the one v1.10.1 has."""
+        wanted = {row["function"]: row["extra_params"] for row in K_ROWS if row["extra_params"]}
+        assert sd_samplers_kdiffusion.sampler_extra_params == wanted
+
+        def sample_mine(model, x, sigmas, extra_args=None, callback=None, disable=None, s_noise=1.0, other=2.0):
+            return x
+
+        assert sd_samplers_kdiffusion.churn_params(sample_mine) == ["s_noise"]
+
     def test_the_maps_hold_the_same_rows(self):
         assert sd_samplers_kdiffusion.k_diffusion_samplers_map["Euler"].name == "Euler"
         assert sd_samplers_kdiffusion.k_diffusion_scheduler["karras"] is sampling.get_sigmas_karras

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from modules import rng, script_callbacks, sd_samplers, sd_samplers_compvis, sd_samplers_timesteps, shared
+from modules import errors, rng, script_callbacks, sd_samplers, sd_samplers_compvis, sd_samplers_timesteps, shared
 from modules.sd_samplers_timesteps import CompVisSampler
 from test.ours import without_ours
 from test.unit.sampler_jobs import PromptModel, job, no_picture, prompts, schedule, text
@@ -161,6 +161,13 @@ def test_interrupted_later_it_returns_the_clean_prediction():
     samples = sampler.sample(p, p.rng.next(), POSITIVE, NEGATIVE, image_conditioning=no_picture())
     assert len(model.calls) == 1
     assert float(samples.mean()) == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flow_models_are_refused(name):
+    with pytest.raises(errors.InvalidInput, match="'flow'.*Euler") as caught:
+        sd_samplers.create_sampler(name, PromptModel("flow"))
+    assert caught.value.field == "sampler_name"
 
 
 def test_older_names():
