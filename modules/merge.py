@@ -21,24 +21,24 @@ Progress = Callable[[int, int], object]
 """Called with (keys done, keys in all)."""
 
 TRAITS = {9: "is_inpainting_model", 8: "is_instruct_pix2pix_model"}
-"""Input channels of a U-Net that takes a picture beside the latent -> field of MergeResult that says so."""
+"""Input channels of a U-Net that takes an image beside the latent -> field of MergeResult that says so."""
 
 SKIPPED_KEYS = ("cond_stage_model.transformer.text_model.embeddings.position_ids",)
 """Tables of positions, no weights: they stay as they are in A."""
 
 
 def weighted_sum(a: torch.Tensor, b: torch.Tensor, multiplier: float) -> torch.Tensor:
-    """(1 - M) A + M B"""
+    """Returns (1 - M) A + M B."""
     return (1 - multiplier) * a + multiplier * b
 
 
 def get_difference(b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """B - C"""
+    """Returns B - C."""
     return b - c
 
 
 def add_difference(a: torch.Tensor, difference: torch.Tensor, multiplier: float) -> torch.Tensor:
-    """A + M difference"""
+    """Returns A + M difference."""
     return a + difference * multiplier
 
 
@@ -75,7 +75,7 @@ class MergeResult:
 
 
 def differences(b: Mapping[str, torch.Tensor], c: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """B - C for every weight of B that belongs to a model; zeros where C has none."""
+    """Returns B - C for every weight of B that belongs to a model; zeros where C has none."""
     return {
         key: get_difference(tensor, c[key]) if key in c else torch.zeros_like(tensor)
         for key, tensor in b.items()
@@ -109,9 +109,9 @@ def merge(
 def merge_weights(
     key: str, a: torch.Tensor, b: torch.Tensor, interpolate: Interpolate, multiplier: float
 ) -> tuple[str | None, torch.Tensor]:
-    """(trait of the model that the shape shows, merged weight)
+    """Returns the trait of the model that the shape shows, and the merged weight.
 
-    Where A takes more channels than B, because it also sees a picture, only the first ones are merged.
+    Where A takes more channels than B, because it also sees an image, only the first ones are merged.
     """
     if a.shape == b.shape:
         return None, interpolate(a, b, multiplier)
@@ -130,7 +130,7 @@ def merge_weights(
 
 
 def to_half(tensor: torch.Tensor, enable: bool) -> torch.Tensor:
-    """A float32 tensor as float16, if enabled; others stay."""
+    """Returns a float32 tensor as float16, if enabled; others stay."""
     return tensor.half() if enable and tensor.dtype == torch.float32 else tensor
 
 
@@ -166,7 +166,7 @@ def discard(state_dict: StateDict, pattern: str) -> None:
 def file_name(
     method: Method, models: tuple[str, str, str], multiplier: float, result: MergeResult, custom: str = ""
 ) -> str:
-    """Name of the merged file, without extension: the custom one, or a formula of the models; and what kind it is.
+    """Returns the name of the merged file, without extension: the custom one, or a formula of the models; and its kind.
 
     models: the names of A, B and C, as paths below the model folder, without extension.
     """
@@ -194,7 +194,7 @@ def recipe(
     result: MergeResult,
     **parameters: Any,
 ) -> dict[str, str]:
-    """Metadata entries that say how a file was made, both JSON.
+    """Returns metadata entries that say how a file was made, both JSON.
 
     parameters: interp_method, multiplier, save_as_half, custom_name, config_source, bake_in_vae, discard_weights.
     """

@@ -123,7 +123,8 @@ class ImageRNG:
 
     shape: (C, h, w) of one latent. seeds: one per image. The first noise is mixed with that of the subseeds by
     subseed_strength, and laid out as for an image of seed_resize_from_h x seed_resize_from_w pixels if both are above
-    0. downscale: pixels per latent cell and side. After the first noise the setting eta_noise_seed_delta, if not 0, is added to all seeds.
+    0. downscale: pixels per latent cell and side. After the first noise the setting eta_noise_seed_delta, if not 0, is
+    added to all seeds.
     """
 
     def __init__(

@@ -35,6 +35,8 @@ class EmphasisNone(Emphasis):
 
 
 class EmphasisIgnore(Emphasis):
+    """Leaves the vectors as they are, while the encoder takes the weights out of the prompt."""
+
     name = "Ignore"
     description = "weights are read and have no effect"
 
@@ -46,21 +48,25 @@ class EmphasisOriginal(Emphasis):
     description = "weights multiply the vectors, whose mean is then restored"
 
     def after_transformers(self) -> None:
+        """Applies the weights."""
         original_mean = self.z.mean()
         self.z = scaled_by_token(self.z, self.multipliers)
         self.z = self.z * (original_mean / self.z.mean())
 
 
 class EmphasisOriginalNoNorm(EmphasisOriginal):
+    """Multiplies the vectors."""
+
     name = "No norm"
     description = "weights multiply the vectors, whose mean may change (often better for SDXL)"
 
     def after_transformers(self) -> None:
+        """Applies the weights."""
         self.z = scaled_by_token(self.z, self.multipliers)
 
 
 def scaled_by_token(z: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:
-    """(B, T, width) times (B, T)."""
+    """Multiplies (B, T, width) by (B, T)."""
     return z * multipliers.unsqueeze(-1)
 
 
@@ -68,9 +74,10 @@ options: list[type[Emphasis]] = [EmphasisNone, EmphasisIgnore, EmphasisOriginal,
 
 
 def get_current_option(emphasis_option_name: str) -> type[Emphasis]:
-    """The class of that name, EmphasisOriginal for unknown names."""
+    """Returns the class of that name, EmphasisOriginal for unknown names."""
     return next((option for option in options if option.name == emphasis_option_name), EmphasisOriginal)
 
 
 def get_options_descriptions() -> str:
+    """Returns what each value of the setting does, in a line."""
     return "; ".join(f"{option.name}: {option.description}" for option in options)

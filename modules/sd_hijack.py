@@ -13,6 +13,7 @@ from torch import nn
 
 from modules import script_callbacks, sd_hijack_optimizations, shared, shared_items
 from modules.sd_hijack_clip import EncoderExchange, TextConditionalModel
+from modules.sd_hijack_optimizations import AttentionSettings
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def list_optimizers() -> None:
 
 
 def choose_optimizer(title: str) -> sd_hijack_optimizations.SdOptimization | None:
-    """The way to compute attention of that title, the preferred one for unknown titles.
+    """Returns the way to compute attention of that title, the preferred one for unknown titles.
 
     "None" stands for none, "Automatic" for the first one that a command line flag chooses, or else the preferred one.
     """
@@ -55,7 +56,7 @@ class EmbeddingsWithFixes(nn.Module):
         self.textual_inversion_key = textual_inversion_key
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Token ids (B, T) -> (B, T, width). Uses the announced fixes up."""
+        """Takes token ids (B, T) to vectors (B, T, width). Uses the announced fixes up."""
         batch_fixes, self.embeddings.fixes = self.embeddings.fixes, None
         inputs_embeds = self.wrapped(input_ids)
         if not batch_fixes or not any(batch_fixes):
@@ -77,7 +78,7 @@ class StableDiffusionModelHijack(EncoderExchange):
     """The attachments of the loaded model.
 
     clip: its text encoder. layers: all its modules. optimization_method: name of the attention in use.
-    circular_enabled: whether convolutions wrap around, for seamless pictures. comments and extra_generation_params
+    circular_enabled: whether convolutions wrap around, for seamless images. comments and extra_generation_params
     collect what encoding has to tell the running job.
     """
 
@@ -93,7 +94,7 @@ class StableDiffusionModelHijack(EncoderExchange):
     def apply_optimizations(self, option: str | None = None) -> None:
         """Has attention computed as an option of the setting cross_attention_optimization says, or its value."""
         self.undo_optimizations()
-        optimizer = choose_optimizer(option or shared.opts.cross_attention_optimization)
+        optimizer = choose_optimizer(option or AttentionSettings.from_opts(shared.opts).optimization)
         if optimizer is not None:
             optimizer.apply()
         self.current_optimizer = optimizer
@@ -101,6 +102,7 @@ class StableDiffusionModelHijack(EncoderExchange):
         logger.info("attention: %s", self.optimization_method or "not optimized")
 
     def undo_optimizations(self) -> None:
+        """Has attention computed as torch does by itself."""
         if self.current_optimizer is not None:
             self.current_optimizer.undo()
         self.current_optimizer = None
@@ -176,7 +178,7 @@ class StableDiffusionModelHijack(EncoderExchange):
         return token_count, encoder.get_target_prompt_token_count(token_count)
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """Token ids of each text, without start and end token. A model must be loaded."""
+        """Returns the token ids of each text, without start and end token. A model must be loaded."""
         return self.clip.tokenize(texts)
 
 

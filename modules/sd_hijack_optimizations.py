@@ -15,6 +15,20 @@ import psutil
 import torch
 
 from modules import attention, devices, shared
+from modules.options import Options
+
+
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What the settings say of attention: which optimization computes it, and whether in float32."""
+
+    optimization: str
+    upcast: bool
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> AttentionSettings:
+        """Reads the settings as they are for the running job."""
+        return cls(optimization=opts.cross_attention_optimization, upcast=opts.upcast_attn)
 
 
 @dataclass
@@ -185,7 +199,8 @@ class AttentionProcessor:
             x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)  # (B, heads, T or S, width)
             for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
-        kernel = upcast(selection.kernel) if shared.opts.upcast_attn else selection.kernel
+        is_upcast = AttentionSettings.from_opts(shared.opts).upcast
+        kernel = upcast(selection.kernel) if is_upcast else selection.kernel
         out = kernel(q, k, v).transpose(1, 2).reshape(batch, hidden_states.shape[1], -1)
 
         out = attn.to_out[0](out)

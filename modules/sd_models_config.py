@@ -34,7 +34,7 @@ PREDICTION_TYPES = {"eps": "eps", "epsilon": "eps", "v": "v", "v_prediction": "v
 
 
 def find_checkpoint_config_near_filename(info: CheckpointInfo | None) -> str | None:
-    """The .yaml of the same name beside a checkpoint, None if there is none."""
+    """Returns the .yaml of the same name beside a checkpoint, None if there is none."""
     if info is None:
         return None
     config = os.path.splitext(info.filename)[0] + ".yaml"
@@ -42,7 +42,7 @@ def find_checkpoint_config_near_filename(info: CheckpointInfo | None) -> str | N
 
 
 def guess_model_config_from_state_dict(sd: weights.StateDict, filename: str) -> str:
-    """The architecture file v1.10.1 has for such weights, as a path in the configs folder; files need not be there."""
+    """Returns the path of the architecture file that v1.10.1 has for such weights; it need not be there."""
     family = model_families.detect(weights.shapes_of(sd))
     if family is None or family.config == model_families.SD1.config:
         return config_default
@@ -50,13 +50,13 @@ def guess_model_config_from_state_dict(sd: weights.StateDict, filename: str) -> 
 
 
 def find_checkpoint_config(state_dict: weights.StateDict, info: CheckpointInfo | None) -> str:
-    """The architecture file of a checkpoint: the one beside it, else the one for its weights."""
+    """Returns the architecture file of a checkpoint: the one beside it, else the one for its weights."""
     beside = find_checkpoint_config_near_filename(info)
     return beside or guess_model_config_from_state_dict(state_dict, info.filename if info else "")
 
 
 def read_overrides(config: str | None, metadata: Mapping[str, Any]) -> ConfigOverrides:
-    """What the architecture file (if any) says, else what the metadata says.
+    """Returns what the architecture file (if any) says, else what the metadata says.
 
     Raises ModelLoadError for a file that is no YAML, or that has values of the wrong kind.
     """
@@ -66,7 +66,7 @@ def read_overrides(config: str | None, metadata: Mapping[str, Any]) -> ConfigOve
 
 
 def read_model_params(config: str) -> Mapping[str, Any]:
-    """The section model.params of an architecture file."""
+    """Returns the section model.params of an architecture file."""
     import yaml
 
     try:
@@ -79,7 +79,7 @@ def read_model_params(config: str) -> Mapping[str, Any]:
 
 
 def noise_schedule(params: Mapping[str, Any], config: str | None) -> model_families.NoiseSchedule | None:
-    """The betas an architecture file asks for, None if it leaves them open."""
+    """Returns the betas an architecture file asks for, None if it leaves them open."""
     kinds = {"linear_start": float, "linear_end": float, "timesteps": int}
     try:
         values = {key: kind(params[key]) for key, kind in kinds.items() if key in params}

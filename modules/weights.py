@@ -28,7 +28,7 @@ def is_safetensors(filename: str) -> bool:
 
 
 def read_header(filename: str) -> dict[str, Any]:
-    """Header of a safetensors file: per weight its type, shape and place, and "__metadata__".
+    """Returns the header of a safetensors file: per weight its type, shape and place, and "__metadata__".
 
     Raises ModelLoadError for a file that is none.
     """
@@ -43,13 +43,13 @@ def read_header(filename: str) -> dict[str, Any]:
 
 
 def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
-    """Metadata of a safetensors file. Values that are JSON objects are decoded; {} if there is no metadata."""
+    """Returns the metadata of a safetensors file, {} without any. Values that are JSON objects are decoded."""
     metadata = read_header(filename).get("__metadata__", {})
     return {key: decoded(value) for key, value in metadata.items()}
 
 
 def decoded(value: Any) -> Any:
-    """A metadata value, as data where it is a JSON object."""
+    """Returns a metadata value, as data where it is a JSON object."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)
@@ -59,7 +59,7 @@ def decoded(value: Any) -> Any:
 
 
 def read_state_dict(filename: str, device: str = "cpu") -> StateDict:
-    """The tensors of a checkpoint, by the keys the file gives them, mapped from the file where it is possible.
+    """Reads the tensors of a checkpoint, by the keys the file gives them, mapped from the file where it is possible.
 
     Raises ModelLoadError for a damaged file, and for a .ckpt that could run code.
     """
@@ -75,6 +75,7 @@ def read_state_dict(filename: str, device: str = "cpu") -> StateDict:
 
 
 def read_safetensors(filename: str, device: str) -> StateDict:
+    """Reads the tensors of a safetensors file. Raises ModelLoadError for a file that is none."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -85,7 +86,7 @@ def read_safetensors(filename: str, device: str) -> StateDict:
 
 
 def get_state_dict_from_checkpoint(content: Any, filename: str = "the file") -> StateDict:
-    """The weights in what a .ckpt holds: the dictionary itself, or its entry state_dict."""
+    """Returns the weights in what a .ckpt holds: the dictionary itself, or its entry state_dict."""
     while isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping):
@@ -94,17 +95,17 @@ def get_state_dict_from_checkpoint(content: Any, filename: str = "the file") -> 
 
 
 def shapes_of(tensors: Mapping[str, torch.Tensor]) -> Shapes:
-    """Shape of each tensor."""
+    """Returns the shape of each tensor."""
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
 def replace_prefixes(tensors: StateDict, replacements: Mapping[str, str]) -> StateDict:
-    """The same tensors, with keys that begin with an old prefix under the new one."""
+    """Returns the same tensors, with keys that begin with an old prefix under the new one."""
     return {transform_checkpoint_dict_key(key, replacements): tensor for key, tensor in tensors.items()}
 
 
 def transform_checkpoint_dict_key(key: str, replacements: Mapping[str, str]) -> str:
-    """A key with the first old prefix of `replacements` (old -> new) that it begins with replaced."""
+    """Returns a key with the first old prefix of `replacements` (old -> new) that it begins with replaced."""
     for old, new in replacements.items():
         if key.startswith(old):
             return new + key[len(old) :]

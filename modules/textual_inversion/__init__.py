@@ -1,1 +1,1 @@
-"""engine: Textual inversion: word vectors learned from pictures, kept in files of several formats."""
+"""engine: Textual inversion: word vectors learned from images, kept in files of several formats."""

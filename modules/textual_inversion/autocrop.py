@@ -1,4 +1,4 @@
-"""engine: cropping a picture around what it is about: faces, corners and detail."""
+"""engine: cropping a image around what it is about: faces, corners and detail."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ class PointOfInterest:
         self.size = size
 
     def bounding(self, size: float) -> list[float]:
-        """Return the box of this size around the point, as [x1, y1, x2, y2]."""
+        """Returns the box of this size around the point, as [x1, y1, x2, y2]."""
         return [self.x - size // 2, self.y - size // 2, self.x + size // 2, self.y + size // 2]
 
 
 @dataclass
 class Settings:
-    """Target size in pixels, how much each kind of point counts, and whether a picture of the points is wanted.
+    """Target size in pixels, how much each kind of point counts, and whether a image of the points is wanted.
 
-    dnn_model_path: the face detector's file; without it no faces are found. desktop_view_image: open that picture.
+    dnn_model_path: the face detector's file; without it no faces are found. desktop_view_image: open that image.
     """
 
     crop_width: int = 512
@@ -58,14 +58,14 @@ class Settings:
 
 
 def download_and_cache_models() -> str:
-    """Return the path of the face detector, downloading it if need be; raises NotFound if that fails."""
+    """Returns the path of the face detector, downloading it if need be; raises NotFound if that fails."""
     return upscaler_files.load_file_from_url(
         model_url, model_dir=model_dir_opencv, file_name=os.path.basename(model_file_path)
     )
 
 
 def crop_image(im: Image.Image, settings: Settings) -> list[Image.Image]:
-    """Return im scaled and cropped to the target size, and the scaled picture with the points drawn in, if wanted."""
+    """Returns im scaled and cropped to the target size, and the scaled image with the points drawn in, if wanted."""
     scale = _scale(im, settings)
     im = im.resize((int(im.width * scale), int(im.height * scale)))
     annotated = im.copy()
@@ -84,7 +84,7 @@ def crop_image(im: Image.Image, settings: Settings) -> list[Image.Image]:
 
 
 def _scale(im: Image.Image, settings: Settings) -> float:
-    """Return the factor by which the short side meets the target's; a square picture meets the longer one."""
+    """Returns the factor by which the short side meets the target's; a square image meets the longer one."""
     by_width, by_height = settings.crop_width / im.width, settings.crop_height / im.height
     if is_landscape(im.width, im.height):
         return by_height
@@ -94,14 +94,14 @@ def _scale(im: Image.Image, settings: Settings) -> float:
 
 
 def _inside(start: int, length: int, limit: int) -> int:
-    """Return start moved so that length pixels from there stay inside 0..limit."""
+    """Returns start moved so that length pixels from there stay inside 0..limit."""
     if start < 0:
         return 0
     return limit - length if start + length > limit else start
 
 
 def focal_point(im: Image.Image, settings: Settings) -> PointOfInterest:
-    """Return the place to centre the crop on, whole pixels; the middle of the picture if nothing stands out.
+    """Returns the place to centre the crop on, whole pixels; the middle of the image if nothing stands out.
 
     With settings.annotate_image the points that led to it are drawn into im.
     """
@@ -134,7 +134,7 @@ def _annotate(
     centres: list[PointOfInterest],
     average: PointOfInterest,
 ) -> None:
-    """Draw all points, the centre of each group (larger where it counts more) and the point that was chosen."""
+    """Draws all points, the centre of each group (larger where it counts more) and the point that was chosen."""
     draw = ImageDraw.Draw(im)
     size = min(im.width, im.height) * 0.07
     for (points, color), centre in zip(groups, centres, strict=True):
@@ -146,7 +146,7 @@ def _annotate(
 
 
 def image_face_points(im: Image.Image, settings: Settings) -> list[PointOfInterest]:
-    """Return a point between the eyes of every face; none without a detector."""
+    """Returns a point between the eyes of every face; none without a detector."""
     if settings.dnn_model_path is None:
         return []
     import cv2
@@ -160,7 +160,7 @@ def image_face_points(im: Image.Image, settings: Settings) -> list[PointOfIntere
 
 
 def image_corner_points(im: Image.Image, settings: Settings) -> list[PointOfInterest]:
-    """Return the corners in a picture (Shi and Tomasi 1994), except in its bottom tenth, where watermarks are."""
+    """Returns the corners in a image (Shi and Tomasi 1994), except in its bottom tenth, where watermarks are."""
     import cv2
 
     grey = im.convert("L")
@@ -179,7 +179,7 @@ def image_corner_points(im: Image.Image, settings: Settings) -> list[PointOfInte
 
 
 def image_entropy_points(im: Image.Image, settings: Settings) -> list[PointOfInterest]:
-    """Return the centre of the window of the target's size, along the long side, in which most is going on."""
+    """Returns the centre of the window of the target's size, along the long side, in which most is going on."""
     if is_square(im.width, im.height):
         return []
     moves_right = is_landscape(im.width, im.height)
@@ -198,19 +198,19 @@ def image_entropy_points(im: Image.Image, settings: Settings) -> list[PointOfInt
 
 
 def image_entropy(im: Image.Image) -> float:
-    """Return the sum of -log2 of the shares of black and white in the dithered picture."""
+    """Returns the sum of -log2 of the shares of black and white in the dithered image."""
     counts = np.bincount(np.asarray(im.convert("1")).astype(np.uint8).ravel())
     shares = counts[counts > 0] / counts.sum()
     return float(-np.log2(shares).sum())
 
 
 def centroid(pois: list[PointOfInterest]) -> PointOfInterest:
-    """Return the mean place of points."""
+    """Returns the mean place of points."""
     return PointOfInterest(sum(poi.x for poi in pois) / len(pois), sum(poi.y for poi in pois) / len(pois))
 
 
 def poi_average(pois: list[PointOfInterest], settings: Settings) -> PointOfInterest:
-    """Return the mean place of points by their weights, rounded to whole pixels."""
+    """Returns the mean place of points by their weights, rounded to whole pixels."""
     total = sum(poi.weight for poi in pois)
     x = sum(poi.x * poi.weight for poi in pois) / total
     y = sum(poi.y * poi.weight for poi in pois) / total
@@ -218,12 +218,15 @@ def poi_average(pois: list[PointOfInterest], settings: Settings) -> PointOfInter
 
 
 def is_landscape(w: int, h: int) -> bool:
+    """Whether an image is wider than high."""
     return w > h
 
 
 def is_portrait(w: int, h: int) -> bool:
+    """Whether an image is higher than wide."""
     return h > w
 
 
 def is_square(w: int, h: int) -> bool:
+    """Whether an image is as wide as high."""
     return w == h

@@ -1,7 +1,7 @@
-"""pure: embeddings carried by pictures, as JSON in a text chunk or as strips of pixels at their sides.
+"""pure: embeddings carried by images, as JSON in a text chunk or as strips of pixels at their sides.
 
 Pixel carrier: the JSON, deflated, is cut into low and high halves of its bytes. Each is written three values a pixel
-into the low four bits of a strip as high as the picture: low halves left of the picture, high halves right, one black
+into the low four bits of a strip as high as the image: low halves left of the image, high halves right, one black
 column between. The strips' high four bits are decoration. Because the values are scrambled, columns whose low bits are
 all zero occur only in the middle, so they mark where the strips end.
 """
@@ -26,6 +26,7 @@ class EmbeddingEncoder(json.JSONEncoder):
     """Writes a tensor as {"TORCHTENSOR": nested lists}."""
 
     def default(self, obj: Any) -> Any:
+        """Returns what to write for an object that JSON does not know."""
         if isinstance(obj, torch.Tensor):
             return {TENSOR_KEY: obj.detach().cpu().tolist()}
         return super().default(obj)
@@ -38,11 +39,12 @@ class EmbeddingDecoder(json.JSONDecoder):
         super().__init__(object_hook=self.object_hook, **kwargs)
 
     def object_hook(self, d: dict) -> Any:
+        """Returns what an object of the text stands for."""
         return torch.tensor(d[TENSOR_KEY]) if TENSOR_KEY in d else d
 
 
 def embedding_to_b64(data: dict) -> bytes:
-    """The text of a PNG's `sd-ti-embedding` chunk."""
+    """Returns the text of a PNG's `sd-ti-embedding` chunk."""
     return base64.b64encode(json.dumps(data, cls=EmbeddingEncoder).encode())
 
 
@@ -52,7 +54,7 @@ def embedding_from_b64(data: str | bytes) -> dict:
 
 
 def lcg(m: int = 2**32, a: int = 1664525, c: int = 1013904223, seed: int = 0) -> Iterator[int]:
-    """Pseudo-random bytes 0..254 of a linear congruential generator."""
+    """Yields pseudo-random bytes 0..254 of a linear congruential generator."""
     while True:
         seed = (a * seed + c) % m
         yield seed % 255
@@ -71,24 +73,24 @@ def style_block(block: np.ndarray, sequence: np.ndarray) -> np.ndarray:
 
 
 def pack_strip(values: np.ndarray, height: int) -> np.ndarray:
-    """Four-bit values (n,) -> strip (height, columns, 3); the end is filled by repetition."""
+    """Lays four-bit values (n,) out as a strip (height, columns, 3); the end is filled by repetition."""
     columns = -(-len(values) // (height * 3))
     return np.resize(values, (height, columns, 3))
 
 
 def insert_image_data_embed(image: Image.Image, data: dict) -> Image.Image:
-    """The picture between two strips that carry an embedding; `data["string_to_param"]` gives their decoration."""
+    """Returns an image between two strips that carry an embedding; `data["string_to_param"]` gives their decoration."""
     compressed = np.frombuffer(zlib.compress(json.dumps(data, cls=EmbeddingEncoder).encode(), level=9), np.uint8)
     vector = np.abs(next(iter(data["string_to_param"].values()))[0].detach().cpu().float().numpy())
     decoration = vector / max(vector.max(), 1e-12) * 255
 
-    picture = np.array(image.convert("RGB"))
+    base = np.array(image.convert("RGB"))
     low, high = (
         style_block(xor_block(pack_strip(half, image.height)), decoration)
         for half in (compressed & 0x0F, compressed >> 4)
     )
     separator = np.zeros((image.height, 1, 3), np.uint8)
-    return Image.fromarray(np.concatenate([low, separator, picture, separator, high], axis=1))
+    return Image.fromarray(np.concatenate([low, separator, base, separator, high], axis=1))
 
 
 def crop_black(img: np.ndarray, tol: int = 0) -> np.ndarray:
@@ -101,7 +103,7 @@ def crop_black(img: np.ndarray, tol: int = 0) -> np.ndarray:
 
 
 def extract_image_data_embed(image: Image.Image) -> dict | None:
-    """The embedding in the pixels of a picture, None if there is none."""
+    """Returns the embedding in the pixels of a image, None if there is none."""
     nibbles = crop_black(np.array(image.convert("RGB"))) & 0x0F
     zero_columns = np.flatnonzero(~nibbles.any(axis=(0, 2)))
     if zero_columns.size < 2:

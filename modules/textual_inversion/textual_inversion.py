@@ -92,7 +92,7 @@ class Embedding:
         return list(self.vec.values()) if isinstance(self.vec, dict) else [self.vec]
 
     def checksum(self) -> str:
-        """Four hexadecimal digits that depend on every value; part of comments and of old infotexts."""
+        """Returns four hexadecimal digits that depend on every value; part of comments and of old infotexts."""
         if self.cached_checksum is None:
             state = 0
             for tensor in self._tensors():
@@ -102,7 +102,7 @@ class Embedding:
         return self.cached_checksum
 
     def set_hash(self, v: str) -> None:
-        """v: sha256 of the file."""
+        """Notes the sha256 of the file."""
         self.hash = v
         self.shorthash = v[:12]
 
@@ -148,11 +148,12 @@ def only_tensor(terms: Any, filename: str) -> torch.Tensor:
 
 
 def on_device(tensor: torch.Tensor) -> torch.Tensor:
+    """Returns a tensor as float32 on the device, without its history."""
     return tensor.detach().to(devices.device, dtype=torch.float32)
 
 
 def read_embedding_file(path: str) -> tuple[Any, str] | None:
-    """(contents, name) of an embedding file; None if it is none: of another type, or a picture that carries nothing."""
+    """Reads (contents, name) of an embedding file; None if it is none: of another type, or an image without one."""
     stem, extension = os.path.splitext(os.path.basename(path))
     extension = extension.lower()
     if extension in IMAGE_EXTENSIONS:
@@ -180,6 +181,7 @@ class DirWithTextualInversionEmbeddings:
         self.mtime: float | None = None
 
     def has_changed(self) -> bool:
+        """Whether it was changed since `update`."""
         return os.path.isdir(self.path) and (self.mtime is None or os.path.getmtime(self.path) > self.mtime)
 
     def update(self) -> None:
