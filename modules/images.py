@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, ImageFont
 
@@ -38,9 +38,7 @@ from modules.image_names import (
 )
 from modules.image_ops import LANCZOS, fix_image
 from modules.paths_internal import roboto_ttf_file
-
-if TYPE_CHECKING:
-    from modules.upscaler import UpscalerData
+from modules.upscaler import UpscalerData, UpscalerSettings
 
 logger = logging.getLogger(__name__)
 
@@ -187,7 +185,7 @@ def resize_image(
     resize_mode: 0 stretches, 1 covers and cuts, 2 fits and fills the bands with the edge's colours.
     upscaler_name: what enlarges; the setting upscaler_for_img2img if not given. An unknown one counts as the first.
     """
-    upscaler_name = upscaler_name or shared.opts.upscaler_for_img2img
+    upscaler_name = upscaler_name or UpscalerSettings.from_opts(shared.opts).upscaler_for_img2img
 
     def resize(image: Image.Image, w: int, h: int) -> Image.Image:
         """Returns image at w x h, through the upscaler where it grows."""

@@ -46,6 +46,7 @@ class UpscalerSettings:
     dat_enabled_models: tuple[str, ...]
     enable_upscale_progressbar: bool
     realesrgan_enabled_models: tuple[str, ...]
+    upscaler_for_img2img: str | None
 
     @classmethod
     def from_opts(cls, opts: Options) -> UpscalerSettings:
