@@ -35,6 +35,9 @@ from modules.paths_internal import script_path
 
 
 def main() -> None:
+    """Prepares the environment in the program's own Python, then does what the flags ask for: serve, unless something
+    else.
+    """
     logging_config.setup_logging(args.loglevel)
     restart.note_restart()
     launch_utils.startup_timer.print_log = args.log_startup
@@ -56,7 +59,7 @@ def main() -> None:
 
 
 def dump_sysinfo() -> None:
-    """Write the facts about this computer to a file in the current folder."""
+    """Writes the facts about this computer to a file in the current folder."""
     from modules import sysinfo
 
     filename = sysinfo.default_filename()
@@ -66,7 +69,7 @@ def dump_sysinfo() -> None:
 
 
 def run_tests() -> int:
-    """Install what the tests need and run them in a process of their own; return the exit status.
+    """Installs what the tests need and runs them in a process of their own; returns the exit status.
 
     What follows -- on the command line goes to pytest. A run of everything fails if too little is covered.
     """
@@ -85,7 +88,7 @@ def run_tests() -> int:
 
 
 def start() -> None:
-    """Serve the page and the API, or the API alone."""
+    """Serves the page and the API, or the API alone."""
     if args.test_server:
         launch_utils.configure_for_tests()
     given = " ".join(sys.argv[1:])

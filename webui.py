@@ -23,7 +23,7 @@ API_PORT = 7861
 
 
 def main() -> None:
-    """Start, and serve until something asks to stop."""
+    """Starts, and serves until something asks to stop."""
     initialize_util.configure_sigint_handler()
     running = start_server()
     startup_timer.record("start server")
@@ -46,7 +46,7 @@ def close_queue() -> None:
 
 
 def start_server() -> server.Server:
-    """Listen on the port of the flags; without one the page takes the first that is free."""
+    """Listens on the port of the flags; without one the page takes the first that is free."""
     initialize_util.validate_tls_options()
     host = initialize_util.gradio_server_name() or "127.0.0.1"
     if cmd_opts.port is not None:
@@ -67,7 +67,7 @@ def start_server() -> server.Server:
 
 
 def serve(running: server.Server) -> None:
-    """Attach the app, and again a new one each time a reload is asked for, until the server shall stop."""
+    """Attaches the app, and again a new one each time a reload is asked for, until the server shall stop."""
     from modules import shared
 
     app = create_app()
@@ -85,7 +85,7 @@ def serve(running: server.Server) -> None:
 
 
 def reload(running: server.Server, app: FastAPI) -> FastAPI:
-    """Load scripts and settings anew and build the page from them, in place of app; requests wait meanwhile."""
+    """Loads scripts and settings anew and builds the page from them, in place of app; requests wait meanwhile."""
     from modules import initialize, script_callbacks, ui_security
 
     logger.info("Reloading the page...")
@@ -104,7 +104,7 @@ def reload(running: server.Server, app: FastAPI) -> FastAPI:
 
 
 def create_app() -> FastAPI:
-    """Build the complete application: page, API and the routes of extensions."""
+    """Builds the complete application: page, API and the routes of extensions."""
     from fastapi import FastAPI
 
     from modules import (
@@ -162,7 +162,7 @@ def create_controls() -> None:
 
 
 def create_page(app: FastAPI) -> gr.Blocks:
-    """Build the page and mount it into app."""
+    """Builds the page and mounts it into app."""
     import gradio as gr
 
     from modules import ui, ui_gradio_extensions, ui_security
@@ -183,18 +183,19 @@ def create_page(app: FastAPI) -> gr.Blocks:
 
 
 def move_mounts_to_end(app: FastAPI) -> None:
-    """Put the page behind all routes: mounted at /, it would swallow those that extensions have added after it."""
+    """Puts the page behind all routes: mounted at /, it would swallow those that extensions have added after it."""
     from starlette.routing import Mount
 
     app.router.routes.sort(key=lambda route: isinstance(route, Mount) and route.path == "")
 
 
 def root_path() -> str | None:
+    """Returns the path the page is served under behind a reverse proxy; None at the top."""
     return f"/{cmd_opts.subpath.strip('/')}" if cmd_opts.subpath else None
 
 
 def announce(running: server.Server, is_first: bool = True) -> None:
-    """Say how long the start took and where the server is, and open the browser if that is wanted."""
+    """Says how long the start took and where the server is, and opens the browser if that is wanted."""
     timer.startup_record = startup_timer.dump()
     print(f"Startup time: {startup_timer.summary()}", flush=True)
     if is_first:
@@ -205,6 +206,7 @@ def announce(running: server.Server, is_first: bool = True) -> None:
 
 
 def wants_browser() -> bool:
+    """Says whether flags and settings ask for a browser. A restart opens none: there is one."""
     from modules import shared
 
     if os.environ.get("SD_WEBUI_RESTARTING") == "1":
@@ -214,10 +216,11 @@ def wants_browser() -> bool:
 
 
 def open_tunnels(running: server.Server) -> None:
-    """Open the public addresses --share and --ngrok ask for; without one the local address still works."""
+    """Opens the public addresses --share and --ngrok ask for; without one the local address still works."""
     from modules import ngrok
 
     def share() -> None:
+        """Opens a tunnel of Gradio's and prints its address."""
         import secrets
 
         from gradio import networking
@@ -226,6 +229,7 @@ def open_tunnels(running: server.Server) -> None:
         print(f"Running on public URL: {url}", flush=True)
 
     def ngrok_tunnel() -> None:
+        """Opens a tunnel of ngrok and prints its address."""
         print(f"ngrok tunnel: {ngrok.connect(cmd_opts.ngrok, running.port, cmd_opts.ngrok_options)}", flush=True)
 
     tunnels: dict[str, Any] = {"--share": cmd_opts.share and share, "--ngrok": cmd_opts.ngrok and ngrok_tunnel}

@@ -34,7 +34,7 @@ class Store:
         self._connection = self._open()
 
     def execute(self, statement: str, *parameters: str) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows; none if the file cannot be used now."""
+        """Runs one statement and returns its rows; none if the file cannot be used now."""
         with self._lock:
             try:
                 return self._connection.execute(statement, parameters).fetchall()
@@ -47,6 +47,7 @@ class Store:
         return []
 
     def close(self) -> None:
+        """Closes the file."""
         with self._lock:
             self._connection.close()
 
@@ -112,7 +113,7 @@ class Section(MutableMapping[str, Any]):
 
 @functools.cache
 def default_store() -> Store:
-    """Return the store in cache_dir; the first time, what the JSON file of older versions holds is taken over."""
+    """Returns the store in cache_dir; the first time, what the JSON file of older versions holds is taken over."""
     path = os.path.join(cache_dir, "cache.sqlite3")
     is_new = not os.path.exists(path)
     store = Store(path)
@@ -122,7 +123,7 @@ def default_store() -> Store:
 
 
 def convert_old_cached_data(store: Store) -> None:
-    """Copy the entries of the JSON file cache_filename into store, if there is one."""
+    """Copies the entries of the JSON file cache_filename into store, if there is one."""
     try:
         with open(cache_filename, encoding="utf8") as file:
             sections = json.load(file)
@@ -138,7 +139,7 @@ def convert_old_cached_data(store: Store) -> None:
 
 
 def cache(subsection: str) -> Section:
-    """Return a named part of the cache, a mapping of text to JSON values."""
+    """Returns a named part of the cache, a mapping of text to JSON values."""
     return Section(default_store(), subsection)
 
 
@@ -146,11 +147,11 @@ make_cache = cache
 
 
 def dump_cache() -> None:
-    """Do nothing: entries are on disk as soon as they are set. Extensions call it after they changed one."""
+    """Does nothing: entries are on disk as soon as they are set. Extensions call it after they changed one."""
 
 
 def cached_data_for_file(subsection: str, title: str, filename: str, func: Callable[[], Any]) -> Any:
-    """Return func() for a file, from the cache if the file has not changed since func was called last.
+    """Returns func() for a file, from the cache if the file has not changed since func was called last.
 
     title: name of the entry. func: takes nothing and returns a JSON value; None is returned but not kept.
     """

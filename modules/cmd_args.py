@@ -42,7 +42,7 @@ class Flag:
     obsolete: bool = False
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of argparse's add_argument."""
+        """Returns the keyword arguments of argparse's add_argument."""
         given = {"type": self.type, "choices": self.choices, "nargs": self.nargs}
         kwargs = {key: value for key, value in given.items() if value is not None}
         if self.obsolete:
@@ -75,6 +75,7 @@ class Parser(argparse.ArgumentParser):
         self.obsolete_given: dict[str, None] = {}
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parses as argparse does, and ends the program with what is wrong with each argument that is unknown."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
             self.error("; ".join(self._describe_unknown(arg) for arg in unknown))
@@ -89,22 +90,27 @@ class Parser(argparse.ArgumentParser):
         return f"unknown flag {name}" + (f", did you mean {closest[0]}?" if closest else "; --help lists all flags")
 
     def error(self, message: str) -> NoReturn:
+        """Ends the program with one line instead of the whole usage."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def switch(name: str, help: str, **kwargs: Any) -> Flag:
+    """Makes a flag that takes no value."""
     return Flag(name, help, **kwargs)
 
 
 def value(name: str, help: str, default: Any = None, type: Any = str, **kwargs: Any) -> Flag:
+    """Makes a flag that takes one value, a text unless type says otherwise."""
     return Flag(name, help, **{"action": "store", "default": default, "type": type, **kwargs})
 
 
 def path(name: str, help: str, default: str | None = None, **kwargs: Any) -> Flag:
+    """Makes a flag that takes a path, which becomes absolute."""
     return value(name, help, default, normalized_filepath, **kwargs)
 
 
 def integer(name: str, help: str, default: int | None = None, **kwargs: Any) -> Flag:
+    """Makes a flag that takes a whole number."""
     return value(name, help, default, int, **kwargs)
 
 
@@ -288,6 +294,7 @@ ADDED_FLAGS: tuple[Flag, ...] = (
 
 
 def create_parser(flags: Sequence[Flag] = FLAGS + ADDED_FLAGS) -> Parser:
+    """Returns a parser of the flags. What an extension declares again replaces the one there is."""
     result = Parser(prog="launch.py", description="Stable Diffusion web UI", conflict_handler="resolve")
     for flag in flags:
         result.add_argument(flag.name, **flag.arguments())

@@ -74,23 +74,24 @@ already_displayed: dict[str, bool] = {}
 
 
 def format_traceback(tb: TracebackType | None) -> list[list[str]]:
-    """Return one [place, source line] pair per frame, outermost first."""
+    """Returns one [place, source line] pair per frame, outermost first."""
     return [
         [f"{frame.filename}, line {frame.lineno}, {frame.name}", frame.line or ""] for frame in traceback.extract_tb(tb)
     ]
 
 
 def format_exception(e: BaseException, tb: TracebackType | None) -> dict[str, Any]:
+    """Returns an exception as system information lists it."""
     return {"exception": str(e), "traceback": format_traceback(tb)}
 
 
 def get_exceptions() -> list[dict[str, Any]]:
-    """Return the last recorded exceptions, newest first, as plain data."""
+    """Returns the last recorded exceptions, newest first, as plain data."""
     return list(reversed(exception_records))
 
 
 def record_exception() -> None:
-    """Remember the exception being handled, for the system information page; a repetition of the last is dropped."""
+    """Remembers the exception being handled, for the system information page; a repetition of the last is dropped."""
     _, e, tb = sys.exc_info()
     if e is None:
         return
@@ -101,20 +102,20 @@ def record_exception() -> None:
 
 
 def report(message: str, *, exc_info: bool = False) -> None:
-    """Log an error; with exc_info the traceback of the exception being handled follows the message."""
+    """Logs an error; with exc_info the traceback of the exception being handled follows the message."""
     record_exception()
     logger.error("%s", message, exc_info=exc_info)
 
 
 def print_error_explanation(message: str) -> None:
-    """Log a message of several lines framed, so that it stands out among other output."""
+    """Logs a message of several lines framed, so that it stands out among other output."""
     lines = textwrap.dedent(message).strip().splitlines()
     rule = "=" * max(map(len, lines), default=0)
     logger.error("\n%s", "\n".join([rule, *lines, rule]))
 
 
 def display(e: Exception, task: str, *, full_traceback: bool = False) -> None:
-    """Log exception e together with the task that failed; full_traceback shows the callers of the handler too."""
+    """Logs exception e together with the task that failed; full_traceback shows the callers of the handler too."""
     record_exception()
     trace = traceback.TracebackException.from_exception(e)
     if full_traceback:
@@ -131,7 +132,7 @@ def display_once(e: Exception, task: str) -> None:
 
 
 def run(code: Callable[[], object], task: str) -> None:
-    """Call code; an exception is displayed as a failure of task and goes no further."""
+    """Calls code; an exception is displayed as a failure of task and goes no further."""
     try:
         code()
     except Exception as e:
@@ -139,7 +140,7 @@ def run(code: Callable[[], object], task: str) -> None:
 
 
 def check_versions(expected: dict[str, str] | None = None) -> list[str]:
-    """Warn of installed packages that are not the expected versions; return their names.
+    """Warns of installed packages that are not the expected versions; returns their names.
 
     expected: package name -> version. The local part of a version ("2.13.0+cpu") is not compared.
     """

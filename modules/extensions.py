@@ -143,6 +143,7 @@ class Extension:
             return
 
         def read() -> dict[str, Any]:
+            """Returns what the cache is to hold, read from the repository."""
             with self.lock:
                 self.do_read_info_from_repo()
             return self.to_dict()
@@ -319,6 +320,7 @@ def _predecessors(
     """Returns which files each file comes after. names_of: the files of an extension, which its name stands for."""
 
     def expanded(names: Iterable[str]) -> Iterator[str]:
+        """Yields the files that names stand for; names nobody has stand for none."""
         for name in names:
             yield from [name] if name in files else names_of.get(name, [])
 

@@ -170,6 +170,7 @@ def lenient_choice(preprocess: Callable) -> Callable:
 
     @functools.wraps(preprocess)
     def lenient(self: Any, payload: Any) -> Any:
+        """Returns what the component makes of a value, or the value itself where it is none of the choices."""
         try:
             return preprocess(self, payload)
         except gr.Error:
@@ -187,6 +188,7 @@ def translate_listener(listener: Callable) -> Callable:
 
     @functools.wraps(listener)
     def translated(*args: Any, **kwargs: Any) -> Any:
+        """Attaches the event, with old names of arguments turned into new ones."""
         if "_js" in kwargs:
             kwargs["js"] = kwargs.pop("_js")
         if not kwargs.get("api_name"):
@@ -198,6 +200,7 @@ def translate_listener(listener: Callable) -> Callable:
 
 
 def setup_listener(*args: Any, **kwargs: Any) -> Callable:
+    """Returns what Gradio makes of an event of a component, taking the old names of arguments too."""
     return translate_listener(original_setup_listener(*args, **kwargs))
 
 
@@ -216,12 +219,14 @@ def parts_of_a_page() -> Iterator[None]:
 
 
 def subclasses(cls: type) -> Iterator[type]:
+    """Yields all classes below a class, at any depth."""
     for child in cls.__subclasses__():
         yield child
         yield from subclasses(child)
 
 
 def patch_constructors() -> None:
+    """Lets components be made with arguments of older versions of Gradio, and tells scripts of them."""
     component_meta.create_or_modify_pyi = lambda *args, **kwargs: None  # it would write a file beside every script
     component_meta.ComponentMeta.__call__ = construct
     class_id = blocks.Block.get_component_class_id.__func__
@@ -229,12 +234,14 @@ def patch_constructors() -> None:
 
 
 def patch_values() -> None:
+    """Lets values pass that Gradio would refuse: numbers out of bounds, choices that are not in the list."""
     gr.Number.raise_if_out_of_bounds = staticmethod(lambda *args, **kwargs: None)
     for cls in (gr.Dropdown, gr.Radio):
         cls.preprocess = lenient_choice(cls.preprocess)
 
 
 def patch_listeners() -> None:
+    """Lets the events of all components take the old names of arguments."""
     for cls in subclasses(blocks.Block):
         for event in vars(cls).get("EVENTS", ()):
             if isinstance(event, events.EventListener):

@@ -16,13 +16,13 @@ BLOCK_SIZE = 1024 * 1024
 
 
 def calculate_sha256(filename: str) -> str:
-    """Return the sha256 of a file's bytes, 64 hexadecimal digits."""
+    """Returns the sha256 of a file's bytes, 64 hexadecimal digits."""
     with open(filename, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def addnet_hash_safetensors(b: BinaryIO) -> str:
-    """Return the sha256 of a safetensors file without its header, so that a change of metadata does not change it."""
+    """Returns the sha256 of a safetensors file without its header, so that a change of metadata does not change it."""
     header_size = int.from_bytes(b.read(8), "little")
     b.seek(header_size, os.SEEK_CUR)
     digest = hashlib.sha256()
@@ -32,7 +32,7 @@ def addnet_hash_safetensors(b: BinaryIO) -> str:
 
 
 def sha256_from_cache(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
-    """Return the known sha256 of a file; None if it is not known or the file has changed.
+    """Returns the known sha256 of a file; None if it is not known or the file has changed.
 
     title: name of the file in the cache, such as "checkpoint/name.safetensors". use_addnet_hash: see sha256.
     """
@@ -48,7 +48,7 @@ def sha256_from_cache(filename: str, title: str, use_addnet_hash: bool = False) 
 
 
 def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
-    """Return the sha256 of a file, from the cache if possible; None if it would have to be computed under --no-hashing.
+    """Returns the sha256 of a file, from the cache if possible; None if --no-hashing forbids to compute it.
 
     use_addnet_hash: leave out the header, as the makers of Lora files do; only for safetensors files.
     """
@@ -70,7 +70,7 @@ def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | No
 def partial_hash_from_cache(
     filename: str, title: str, *, use_addnet_hash: bool = False, length: int = 12
 ) -> str | None:
-    """Return the first digits of a known sha256, as infotext names networks; None if it is not known."""
+    """Returns the first digits of a known sha256, as infotext names networks; None if it is not known."""
     known = sha256_from_cache(filename, title, use_addnet_hash)
     return known and known[:length]
 

@@ -321,6 +321,7 @@ class MaskBlendArgs:
 
     @property
     def is_final_blend(self) -> bool:
+        """Whether it is the blend after the last step."""
         return self.denoiser is None
 
 

@@ -74,6 +74,7 @@ class Img2ImgValues:
 
     @property
     def is_batch(self) -> bool:
+        """Whether the Batch tab is the open one."""
         return MODES[self.mode] == "batch"
 
 
@@ -109,6 +110,7 @@ class JobDefaults:
 
     @classmethod
     def of(cls, p: StableDiffusionProcessingImg2Img) -> JobDefaults:
+        """Returns the values that a job was made with."""
         return cls(p.prompt, p.negative_prompt, p.seed, p.cfg_scale, p.sampler_name, p.steps, dict(p.override_settings))
 
     def apply(self, p: StableDiffusionProcessingImg2Img, parameters: dict[str, Any]) -> None:
@@ -126,6 +128,7 @@ class JobDefaults:
 
 
 def join_prompts(prompt: str, addition: str | None) -> str:
+    """Returns a prompt with what is added to it."""
     return f"{prompt} {addition}" if addition else prompt
 
 

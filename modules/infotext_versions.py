@@ -38,7 +38,7 @@ RULES = (
 
 
 def parse_version(text: str | None) -> version.Version | None:
-    """Return the version that text names, None if it names none; "v1.7.0-225-gabc" is 1.7.0 and 225 commits."""
+    """Returns the version that text names, None if it names none; "v1.7.0-225-gabc" is 1.7.0 and 225 commits."""
     if text is None:
         return None
     development = re_development_version.match(text)
@@ -49,7 +49,7 @@ def parse_version(text: str | None) -> version.Version | None:
 
 
 def backcompat(d: MutableMapping[str, Any]) -> None:
-    """Add the settings that parameters of an older version need; none if they do not say their version."""
+    """Adds the settings that parameters of an older version need; none if they do not say their version."""
     written_by = parse_version(d.get("Version"))
     if written_by is None:
         return

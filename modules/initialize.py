@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 def step(name: str, function: Callable[..., Any], *args: Any) -> None:
-    """Do one step of the start; an error ends the start."""
+    """Does one step of the start; an error ends the start."""
     function(*args)
     startup_timer.record(name)
 
 
 def optional_step(name: str, function: Callable[..., Any], *args: Any) -> None:
-    """Do one step whose failure takes one feature away, and is reported."""
+    """Does one step whose failure takes one feature away, and is reported."""
     errors.run(lambda: function(*args), name)
     startup_timer.record(name)
 
@@ -45,7 +45,7 @@ def imports() -> None:
 
 
 def check_versions() -> None:
-    """Warn of a torch or gradio that is not the one of the requirements, unless --skip-version-check is given."""
+    """Warns of a torch or gradio that is not the one of the requirements, unless --skip-version-check is given."""
     if cmd_opts.skip_version_check:
         return
 
@@ -56,7 +56,7 @@ def check_versions() -> None:
 
 
 def initialize() -> None:
-    """Bring the program to where it can serve: registries filled, scripts loaded, the model on its way."""
+    """Brings the program to where it can serve: registries filled, scripts loaded, the model on its way."""
     from modules import codeformer_model, gfpgan_model, sd_models, shared_init
 
     step("check versions", check_versions)
@@ -68,7 +68,7 @@ def initialize() -> None:
 
 
 def initialize_rest(*, reload_script_modules: bool = False) -> None:
-    """Do the steps that are done again when the page is reloaded.
+    """Does the steps that are done again when the page is reloaded.
 
     reload_script_modules: it is a reload; the model stays as it is.
     """
@@ -114,7 +114,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
 
 
 def load_model() -> None:
-    """Load the chosen checkpoint ahead of the first request; a request that comes meanwhile waits for it."""
+    """Loads the chosen checkpoint ahead of the first request; a request that comes meanwhile waits for it."""
     from modules import devices, shared
 
     errors.run(lambda: shared.sd_model, "loading the model")

@@ -22,14 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 def gradio_server_name() -> str | None:
-    """Return the address to serve on as the flags say; None if they say nothing."""
+    """Returns the address to serve on as the flags say; None if they say nothing."""
     if cmd_opts.server_name:
         return cmd_opts.server_name
     return "0.0.0.0" if cmd_opts.listen else None
 
 
 def validate_tls_options() -> None:
-    """Raise InvalidInput unless --tls-keyfile and --tls-certfile are both absent, or both name files."""
+    """Raises InvalidInput unless --tls-keyfile and --tls-certfile are both absent, or both name files."""
     files = {"tls_keyfile": cmd_opts.tls_keyfile, "tls_certfile": cmd_opts.tls_certfile}
     if not any(files.values()):
         return
@@ -42,7 +42,7 @@ def validate_tls_options() -> None:
 
 
 def get_gradio_auth_creds() -> list[tuple[str, str]]:
-    """Return the (user, password) pairs of --gradio-auth and --gradio-auth-path.
+    """Returns the (user, password) pairs of --gradio-auth and --gradio-auth-path.
 
     Raises InvalidInput for a pair without a colon.
     """
@@ -59,7 +59,7 @@ def get_gradio_auth_creds() -> list[tuple[str, str]]:
 
 
 def dumpstacks() -> None:
-    """Log where each thread is."""
+    """Logs where each thread is."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
         stack = "".join(traceback.format_stack(frame))
@@ -67,9 +67,10 @@ def dumpstacks() -> None:
 
 
 def configure_sigint_handler() -> None:
-    """Let Ctrl+C end the program at once, whatever it is doing; not under COVERAGE_RUN, which needs an orderly end."""
+    """Lets Ctrl+C end the program at once, whatever it is doing; not under COVERAGE_RUN, which needs an orderly end."""
 
     def end(sig: int, frame: FrameType | None) -> None:
+        """Ends the program at once, with what each thread was doing."""
         print("Interrupted.", flush=True)
         dumpstacks()
         os._exit(0)
@@ -79,11 +80,12 @@ def configure_sigint_handler() -> None:
 
 
 def configure_opts_onchange() -> None:
-    """Attach what has to happen when a setting changes; changes of models wait for the job that runs."""
+    """Attaches what has to happen when a setting changes; changes of models wait for the job that runs."""
     from modules import sd_hijack, sd_models, sd_vae, shared, shared_gradio_themes, ui_tempdir
     from modules.call_queue import wrap_queued_call
 
     def attach(key: str, function: Callable[[], Any], call: bool = False) -> None:
+        """Has a function called when a setting changes."""
         shared.opts.onchange(key, function, call=call)
 
     attach("sd_model_checkpoint", wrap_queued_call(lambda: sd_models.reload_model_weights()))
@@ -107,6 +109,7 @@ def setup_middleware(app: FastAPI) -> None:
 
 
 def configure_cors_middleware(app: FastAPI) -> None:
+    """Lets the origins of the flags call the server from a browser."""
     from fastapi.middleware.cors import CORSMiddleware
 
     from modules.api.api import cors_options
@@ -115,7 +118,7 @@ def configure_cors_middleware(app: FastAPI) -> None:
 
 
 def restore_config_state_file() -> None:
-    """Put extensions into the state the user chose to restore at this start, once."""
+    """Puts extensions into the state the user chose to restore at this start, once."""
     from modules import config_states, shared
 
     path = shared.opts.restore_config_state_file

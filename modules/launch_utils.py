@@ -69,7 +69,7 @@ def run(
     custom_env: Mapping[str, str] | None = None,
     live: bool = default_command_live,
 ) -> str:
-    """Run a command, a text through the shell, and return its output; empty if it is live, shown as it comes.
+    """Runs a command, a text through the shell, and returns its output; empty if it is live, shown as it comes.
 
     desc: printed before. errdesc: what failed, for the RuntimeError raised when the command does not exit with 0.
     """
@@ -95,7 +95,7 @@ def run(
 
 
 def is_installed(package: str) -> bool:
-    """Say whether a package is there, by the name pip or import knows it under."""
+    """Says whether a package is there, by the name pip or import knows it under."""
     try:
         importlib.metadata.distribution(package)
     except importlib.metadata.PackageNotFoundError:
@@ -107,7 +107,7 @@ def is_installed(package: str) -> bool:
 
 
 def run_pip(command: str, desc: str | None = None, live: bool = default_command_live) -> str | None:
-    """Run pip with the arguments in command; nothing happens under --skip-install. desc names what is installed."""
+    """Runs pip with the arguments in command; nothing happens under --skip-install. desc names what is installed."""
     if args.skip_install:
         return None
 
@@ -121,11 +121,12 @@ def run_pip(command: str, desc: str | None = None, live: bool = default_command_
 
 
 def check_run_python(code: str) -> bool:
-    """Say whether a new Python process runs code without an error."""
+    """Says whether a new Python process runs code without an error."""
     return subprocess.run([python, "-c", code], capture_output=True).returncode == 0
 
 
 def repo_dir(name: str) -> str:
+    """Returns the folder of a repository that extensions clone beside the program."""
     return os.path.join(script_path, dir_repos, name)
 
 
@@ -138,11 +139,12 @@ def run_git(
     custom_env: Mapping[str, str] | None = None,
     live: bool = default_command_live,
 ) -> str:
+    """Runs git with the arguments in command inside a checkout, and returns its output; see `run`."""
     return run(f'"{git}" -C "{dir}" {command}', desc, errdesc or f"git {command} failed in {name}", custom_env, live)
 
 
 def git_clone(url: str, dir: str, name: str, commithash: str | None = None) -> None:
-    """Clone url into dir unless it is there, and check out commithash if it is given and not checked out."""
+    """Clones url into dir unless it is there, and checks out commithash if it is given and not checked out."""
     if not os.path.exists(dir):
         run(f'"{git}" clone "{url}" "{dir}"', f"Cloning {name} into {dir}...", f"Couldn't clone {name}", live=True)
 
@@ -157,7 +159,7 @@ def git_clone(url: str, dir: str, name: str, commithash: str | None = None) -> N
 
 
 def git_pull_recursive(dir: str) -> None:
-    """Pull every git checkout directly in dir; one that fails is reported and left as it is."""
+    """Pulls every git checkout directly in dir; one that fails is reported and left as it is."""
     for name in sorted(os.listdir(dir)):
         path = os.path.join(dir, name)
         if not os.path.exists(os.path.join(path, ".git")):
@@ -170,7 +172,7 @@ def git_pull_recursive(dir: str) -> None:
 
 @functools.lru_cache
 def commit_hash() -> str:
-    """Return the commit the program was checked out at; "<none>" outside a git checkout."""
+    """Returns the commit the program was checked out at; "<none>" outside a git checkout."""
     try:
         return run([git, "-C", script_path, "rev-parse", "HEAD"]).strip()
     except (OSError, RuntimeError):
@@ -178,12 +180,12 @@ def commit_hash() -> str:
 
 
 def git_tag() -> str:
-    """Return the program's version. Extensions compare it with versions of v1.10.1, so it begins like one."""
+    """Returns the program's version. Extensions compare it with versions of v1.10.1, so it begins like one."""
     return PROGRAM_VERSION
 
 
 def version_check(commit: str) -> None:
-    """Print whether the checkout stands where its upstream branch does."""
+    """Prints whether the checkout stands where its upstream branch does."""
     try:
         latest = run([git, "-C", script_path, "ls-remote", "origin", "HEAD"]).partition("\t")[0].strip()
     except (OSError, RuntimeError) as e:
@@ -195,7 +197,7 @@ def version_check(commit: str) -> None:
 
 
 def check_python_version() -> None:
-    """Warn of a Python version for which there may be no packages."""
+    """Warns of a Python version for which there may be no packages."""
     if sys.version_info[:2] not in SUPPORTED_PYTHONS:
         errors.print_error_explanation(f"""
             This program is tested with Python 3.11, 3.12 and 3.13; this is {sys.version.split()[0]}.
@@ -205,7 +207,7 @@ def check_python_version() -> None:
 
 
 def read_requirements(requirements_file: str) -> dict[str, str | None]:
-    """Return name -> pinned version of a requirements file; None for a package of any version.
+    """Returns name -> pinned version of a requirements file; None for a package of any version.
 
     Lines whose environment marker is for other machines do not count.
     """
@@ -229,7 +231,7 @@ def applies_here(requirement: str) -> bool:
 
 
 def requirements_met(requirements_file: str, ignored: Collection[str] = ()) -> bool:
-    """Say whether every package of a requirements file is installed at its version; those in ignored do not count.
+    """Says whether every package of a requirements file is installed at its version; those in ignored do not count.
 
     The local part of an installed version ("2.13.0+cpu") may be anything if the pin has none.
     """
@@ -246,7 +248,7 @@ def requirements_met(requirements_file: str, ignored: Collection[str] = ()) -> b
 
 
 def torch_command(requirements: Mapping[str, str | None]) -> str:
-    """Return the arguments of `python -m` that install torch: TORCH_COMMAND, or pip with the pins of the requirements.
+    """Returns the arguments of `python -m` that install torch: TORCH_COMMAND, or pip with the pins of the requirements.
 
     TORCH_INDEX_URL, if set, is searched for these beside the usual index.
     """
@@ -260,7 +262,7 @@ def torch_command(requirements: Mapping[str, str | None]) -> str:
 
 
 def install_requirements(requirements_file: str, desc: str, ignored: Collection[str] = ()) -> None:
-    """Install what a requirements file names unless it is met; packages in ignored are left as they are."""
+    """Installs what a requirements file names unless it is met; packages in ignored are left as they are."""
     if requirements_met(requirements_file, ignored):
         return
     if ignored:
@@ -276,7 +278,7 @@ def install_requirements(requirements_file: str, desc: str, ignored: Collection[
 
 
 def install_packages() -> None:
-    """Install torch, the packages the flags ask for, and the requirements; what is there already costs nothing."""
+    """Installs torch, the packages the flags ask for, and the requirements; what is there already costs nothing."""
     requirements_file = _in_script_path(os.environ.get("REQS_FILE", REQUIREMENTS_FILE))
     command = torch_command(read_requirements(requirements_file))
 
@@ -300,13 +302,13 @@ def install_packages() -> None:
 
 
 def list_extensions(settings_path: str) -> list[str]:
-    """Return the names of the user's extensions that neither the settings nor a flag disables, sorted."""
+    """Returns the names of the user's extensions that neither the settings nor a flag disables, sorted."""
     switched_off = args.disable_extra_extensions or args.disable_all_extensions
     return [] if switched_off else settings_file.enabled_extensions(settings_path, extensions_dir)
 
 
 def run_extension_installer(extension_dir: str) -> None:
-    """Run the install.py of an extension, if it has one, in a process of its own; a failing one is only reported."""
+    """Runs the install.py of an extension, if it has one, in a process of its own; a failing one is only reported."""
     path_installer = os.path.join(extension_dir, "install.py")
     if not os.path.isfile(path_installer):
         return
@@ -324,7 +326,7 @@ def run_extension_installer(extension_dir: str) -> None:
 
 
 def run_extensions_installers(settings_path: str) -> None:
-    """Run the installers of all enabled extensions of the user."""
+    """Runs the installers of all enabled extensions of the user."""
     with startup_timer.subcategory("run extensions installers"):
         for name in list_extensions(settings_path):
             run_extension_installer(os.path.join(extensions_dir, name))
@@ -332,7 +334,7 @@ def run_extensions_installers(settings_path: str) -> None:
 
 
 def prepare_environment() -> None:
-    """Bring the environment to where the program can start, and print each thing that is done. Raises RuntimeError."""
+    """Brings the environment to where the program can start, printing each thing that is done. Raises RuntimeError."""
     for name in OBSOLETE_VARIABLES:
         if name in os.environ:
             print(f"The environment variable {name} has no effect in this version.")
@@ -353,7 +355,7 @@ def prepare_environment() -> None:
 
 
 def configure_for_tests() -> None:
-    """Add the flags --test-server stands for to the command line."""
+    """Adds the flags --test-server stands for to the command line."""
     for flag in ("--api", "--skip-torch-cuda-test", "--disable-nan-check"):
         if flag not in sys.argv:
             sys.argv.append(flag)

@@ -11,7 +11,7 @@ from modules.paths_internal import script_path
 
 
 def is_inside() -> bool:
-    """Say whether this Python is in a virtual environment: one of venv, or one of conda other than its base."""
+    """Says whether this Python is in a virtual environment: one of venv, or one of conda other than its base."""
     if sys.prefix != sys.base_prefix:
         return True
     conda_prefix = os.environ.get("CONDA_PREFIX")
@@ -19,7 +19,7 @@ def is_inside() -> bool:
 
 
 def folder() -> str | None:
-    """Return where the virtual environment belongs; None if venv_dir=- or SKIP_VENV=1 say there shall be none."""
+    """Returns where the virtual environment belongs; None if venv_dir=- or SKIP_VENV=1 say there shall be none."""
     name = os.environ.get("venv_dir") or os.environ.get("VENV_DIR") or "venv"  # noqa: SIM112  # as webui.sh spells it
     if name == "-" or os.environ.get("SKIP_VENV") == "1":
         return None
@@ -27,12 +27,13 @@ def folder() -> str | None:
 
 
 def python_of(venv_folder: str) -> str:
+    """Returns the path of the Python of a virtual environment."""
     parts = ("Scripts", "python.exe") if os.name == "nt" else ("bin", "python")
     return os.path.join(venv_folder, *parts)
 
 
 def create(venv_folder: str) -> None:
-    """Make a virtual environment with pip, replacing a broken one. Raises RuntimeError if this Python cannot."""
+    """Makes a virtual environment with pip, replacing a broken one. Raises RuntimeError if this Python cannot."""
     print(f"Creating a virtual environment in {venv_folder} with Python {sys.version.split()[0]}", flush=True)
     made = subprocess.run([sys.executable, "-m", "venv", "--clear", venv_folder])
     if made.returncode != 0:
@@ -43,7 +44,7 @@ def create(venv_folder: str) -> None:
 
 
 def enter(venv_folder: str) -> NoReturn:
-    """Start this program again with the Python of a virtual environment, which is made if it is not there."""
+    """Starts this program again with the Python of a virtual environment, which is made if it is not there."""
     python = python_of(venv_folder)
     if not os.path.exists(python):
         create(venv_folder)

@@ -20,6 +20,7 @@ class TqdmLoggingHandler(logging.Handler):
         self.fallback_handler = fallback_handler
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record above the progress bars, if there are any."""
         bars = getattr(sys.modules.get("tqdm"), "tqdm", None)
         if getattr(bars, "_instances", None):
             bars.write(self.fallback_handler.format(record), file=sys.stderr)

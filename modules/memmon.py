@@ -31,12 +31,12 @@ class MemUsageMonitor(threading.Thread):
         self.disabled = not self._can_measure()
 
     def cuda_mem_get_info(self) -> tuple[int, int]:
-        """Return free and total bytes of the device, whoever uses them."""
+        """Returns free and total bytes of the device, whoever uses them."""
         index = self.device.index if self.device.index is not None else torch.cuda.current_device()
         return torch.cuda.mem_get_info(index)
 
     def monitor(self) -> None:
-        """Begin to watch: peaks count from now on."""
+        """Begins to watch: peaks count from now on."""
         if self.disabled:
             return
         torch.cuda.reset_peak_memory_stats(self.device)
@@ -57,7 +57,7 @@ class MemUsageMonitor(threading.Thread):
             time.sleep(1 / rate)
 
     def read(self) -> dict[str, int]:
-        """Return free, total, min_free, system_peak, and active and reserved bytes of torch now and at their peak."""
+        """Returns free, total, min_free, system_peak, and active and reserved bytes of torch now and at their peak."""
         if not self.disabled:
             free, total = self.cuda_mem_get_info()
             stats = torch.cuda.memory_stats(self.device)
@@ -75,12 +75,12 @@ class MemUsageMonitor(threading.Thread):
         return self.data
 
     def stop(self) -> dict[str, int]:
-        """End watching and return the figures of the job."""
+        """Ends watching and returns the figures of the job."""
         self.run_flag.clear()
         return self.read()
 
     def dump_debug(self) -> None:
-        """Log the figures, and all that torch knows about its memory."""
+        """Logs the figures, and all that torch knows about its memory."""
         for name, value in self.read().items():
             logger.info("%s: %d", name, value)
         if not self.disabled:

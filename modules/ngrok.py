@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 
 def connect(token: str | None, port: int, options: dict[str, Any]) -> str:
-    """Open a tunnel to a port of this computer and return its address.
+    """Opens a tunnel to a port of this computer and returns its address.
 
     token: of ngrok, with an optional login for the page as token:user:password. options: passed to ngrok.forward.
     """

@@ -312,6 +312,7 @@ class Options:
             section_category.setdefault(info.section, info.category_id)
 
         def position(item: tuple[str, OptionInfo]) -> tuple[int, str]:
+            """Returns what a setting is sorted by."""
             section = item[1].section
             return category_order.get(section_category[section] or "", len(category_order)), section[
                 1

@@ -10,7 +10,7 @@ originals: defaultdict[Any, dict[tuple[Any, str], Any]] = defaultdict(dict)
 
 
 def patch(key: Any, obj: Any, field: str, replacement: Any) -> Any:
-    """Set obj.field to replacement and return what it was; key names the one who patches, usually __name__.
+    """Sets obj.field to replacement and returns what it was; key names the one who patches, usually __name__.
 
     Raises RuntimeError if key has patched this attribute already.
     """
@@ -24,7 +24,7 @@ def patch(key: Any, obj: Any, field: str, replacement: Any) -> Any:
 
 
 def undo(key: Any, obj: Any, field: str) -> None:
-    """Put back what patch replaced. Raises RuntimeError if key has not patched this attribute."""
+    """Puts back what patch replaced. Raises RuntimeError if key has not patched this attribute."""
     if (obj, field) not in originals[key]:
         raise RuntimeError(f"{field} of {obj} is not patched by {key}")
 
@@ -32,5 +32,5 @@ def undo(key: Any, obj: Any, field: str) -> None:
 
 
 def original(key: Any, obj: Any, field: str) -> Any:
-    """Return what patch replaced; None if key has not patched this attribute."""
+    """Returns what patch replaced; None if key has not patched this attribute."""
     return originals[key].get((obj, field))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 
 def normalized_filepath(filepath: str) -> str:
-    """Return filepath absolute, without resolving links."""
+    """Returns filepath absolute, without resolving links."""
     return str(Path(filepath).absolute())
 
 
 def split_arguments(line: str) -> list[str]:
-    """Split a command line as a shell does; on Windows a backslash is a path separator, not an escape."""
+    """Splits a command line as a shell does; on Windows a backslash is a path separator, not an escape."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=False)
     lexer.whitespace_split = True
     lexer.commenters = ""

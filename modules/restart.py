@@ -13,12 +13,12 @@ MARKER = Path(script_path) / "tmp" / "restart"
 
 
 def is_restartable() -> bool:
-    """Say whether restart_program works: under a supervisor that says so in SD_WEBUI_RESTART, or where exec exists."""
+    """Says whether restart_program works: under a supervisor that says so in SD_WEBUI_RESTART, or where exec exists."""
     return bool(os.environ.get("SD_WEBUI_RESTART")) or os.name == "posix"
 
 
 def restart_program() -> NoReturn:
-    """Start the program anew with the same command line.
+    """Starts the program anew with the same command line.
 
     A supervisor looks for the file tmp/restart after the program has ended; without one the process replaces itself.
     """
@@ -34,7 +34,7 @@ def restart_program() -> NoReturn:
 
 
 def stop_program() -> NoReturn:
-    """End the process at once, threads included."""
+    """Ends the process at once, threads included."""
     os._exit(0)
 
 

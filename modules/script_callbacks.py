@@ -279,6 +279,7 @@ def registrar(category: str) -> Registrar:
     spec = CALLBACK_HOOKS[category]
 
     def register(callback: Callable[..., Any], *, name: str | None = None) -> None:
+        """Adds a callback of the calling file to the hook."""
         add_callback(callback_map[f"callbacks_{category}"], callback, name=name, category=category)
 
     register.__name__ = register.__qualname__ = spec.registrar
@@ -321,92 +322,113 @@ def run_callbacks(category: str, *args: Any, **kwargs: Any) -> list[Any]:
 
 
 def app_started_callback(demo: Blocks | None, app: FastAPI) -> None:
+    """Calls the hook app_started, and records the time each callback takes."""
     for callback in ordered_callbacks("app_started"):
         run_each("app_started", [callback], lambda function: function(demo, app))
         timer.startup_timer.record(os.path.basename(callback.script))
 
 
 def app_reload_callback() -> None:
+    """Calls the hook on_reload."""
     run_callbacks("on_reload")
 
 
 def model_loaded_callback(sd_model: Any) -> None:
+    """Calls the hook model_loaded."""
     run_callbacks("model_loaded", sd_model)
 
 
 def ui_tabs_callback() -> list[tuple[Any, str, str]]:
+    """Calls the hook ui_tabs and returns the tabs: (blocks, title, id)."""
     return [tab for tabs in run_callbacks("ui_tabs") for tab in tabs or ()]
 
 
 def ui_train_tabs_callback(params: UiTrainTabParams) -> None:
+    """Calls the hook ui_train_tabs."""
     run_callbacks("ui_train_tabs", params)
 
 
 def ui_settings_callback() -> None:
+    """Calls the hook ui_settings."""
     run_callbacks("ui_settings")
 
 
 def before_image_saved_callback(params: ImageSaveParams) -> None:
+    """Calls the hook before_image_saved."""
     run_callbacks("before_image_saved", params)
 
 
 def image_saved_callback(params: ImageSaveParams) -> None:
+    """Calls the hook image_saved."""
     run_callbacks("image_saved", params)
 
 
 def extra_noise_callback(params: ExtraNoiseParams) -> None:
+    """Calls the hook extra_noise."""
     run_callbacks("extra_noise", params)
 
 
 def cfg_denoiser_callback(params: CFGDenoiserParams) -> None:
+    """Calls the hook cfg_denoiser."""
     run_callbacks("cfg_denoiser", params)
 
 
 def cfg_denoised_callback(params: CFGDenoisedParams) -> None:
+    """Calls the hook cfg_denoised."""
     run_callbacks("cfg_denoised", params)
 
 
 def cfg_after_cfg_callback(params: AfterCFGCallbackParams) -> None:
+    """Calls the hook cfg_after_cfg."""
     run_callbacks("cfg_after_cfg", params)
 
 
 def before_component_callback(component: Any, **kwargs: Any) -> None:
+    """Calls the hook before_component."""
     run_callbacks("before_component", component, **kwargs)
 
 
 def after_component_callback(component: Any, **kwargs: Any) -> None:
+    """Calls the hook after_component."""
     run_callbacks("after_component", component, **kwargs)
 
 
 def image_grid_callback(params: ImageGridLoopParams) -> None:
+    """Calls the hook image_grid."""
     run_callbacks("image_grid", params)
 
 
 def infotext_pasted_callback(infotext: str, params: dict[str, Any]) -> None:
+    """Calls the hook infotext_pasted."""
     run_callbacks("infotext_pasted", infotext, params)
 
 
 def script_unloaded_callback() -> None:
+    """Calls the hook script_unloaded."""
     run_callbacks("script_unloaded")
 
 
 def before_ui_callback() -> None:
+    """Calls the hook before_ui."""
     run_callbacks("before_ui")
 
 
 def list_optimizers_callback() -> list[Any]:
+    """Calls the hook list_optimizers and returns what callbacks have put into the list."""
     optimizers: list[Any] = []
     run_callbacks("list_optimizers", optimizers)
     return optimizers
 
 
 def list_unets_callback() -> list[Any]:
+    """Calls the hook list_unets and returns what callbacks have put into the list."""
     unets: list[Any] = []
     run_callbacks("list_unets", unets)
     return unets
 
 
 def before_token_counter_callback(params: BeforeTokenCounterParams) -> None:
+    """Calls the hook before_token_counter."""
     run_callbacks("before_token_counter", params)
 
 

@@ -30,6 +30,7 @@ class GradioControls:
     """The builder of controls that runners use."""
 
     def group(self, visible: bool) -> gr.Group:
+        """Makes the block that holds a script's controls."""
         return gr.Group(visible=visible)
 
     def describe(self, script: Script) -> dict[str, Any]:
@@ -44,6 +45,7 @@ class GradioControls:
         }
 
     def default_arg(self, control: Any) -> Any:
+        """Returns the value a control is made with, as the script gets it; a menu of type index gives a position."""
         value = initial_value(control)
         if getattr(control, "type", None) == "index":
             names = choice_names(control)
@@ -51,13 +53,16 @@ class GradioControls:
         return value
 
     def script_menu(self, titles: list[str]) -> gr.Dropdown:
+        """Makes the menu of scripts that are chosen one at a time."""
         return gr.Dropdown(label="Script", elem_id="script_list", choices=["None", *titles], value="None", type="index")
 
     def connect_script_menu(self, menu: gr.Dropdown, runner: ScriptRunner) -> None:
+        """Lets the menu show the controls of the chosen script and hide the others."""
         menu.choices = [(title, title) for title in ("None", *runner.titles)]
         with_group = [script for script in runner.selectable_scripts if script.group is not None]
 
         def show_chosen(choice: int | None) -> list[Any]:
+            """Returns which groups of controls are visible when the menu stands at a position."""
             chosen = runner.selectable_scripts[choice - 1] if choice else None
             return [gr.update(visible=script is chosen) for script in with_group]
 

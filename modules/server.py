@@ -28,7 +28,7 @@ PORTS_TO_TRY = 100
 
 
 def open_socket(host: str, port: int, ports_to_try: int = 1) -> socket.socket:
-    """Return a listening socket on the first free port from port on. Raises WebuiError if there is none."""
+    """Returns a listening socket on the first free port from port on. Raises WebuiError if there is none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for candidate in range(port, port + ports_to_try):
         try:
@@ -128,6 +128,7 @@ class Server:
 
     @property
     def port(self) -> int:
+        """The port it listens on."""
         return self.listener.getsockname()[1]
 
     @property
@@ -138,7 +139,7 @@ class Server:
         return f"{'https' if self.is_tls else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     def start(self) -> None:
-        """Serve, and return once requests are answered. Raises WebuiError if the TLS files cannot be used."""
+        """Serves, and returns once requests are answered. Raises WebuiError if the TLS files cannot be used."""
         try:
             self._uvicorn.config.load()
         except OSError as e:
@@ -148,11 +149,11 @@ class Server:
             time.sleep(0.01)
 
     def attach(self, app: Any) -> None:
-        """Serve app, a FastAPI application that is complete, and let the requests in that have waited for it."""
+        """Serves app, a FastAPI application that is complete, and let the requests in that have waited for it."""
         self.gate.exchange(app)
 
     def detach(self) -> None:
-        """Let requests wait for the next app."""
+        """Lets requests wait for the next app."""
         self.gate.exchange(None)
 
     def stop(self) -> None:

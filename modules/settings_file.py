@@ -8,7 +8,7 @@ from typing import Any
 
 
 def read_settings(settings_path: str) -> dict[str, Any]:
-    """Return the stored settings; a missing or damaged file counts as empty, and is reported when the settings load."""
+    """Returns the stored settings; a missing or damaged file counts as empty; loading them reports it."""
     try:
         with open(settings_path, encoding="utf8") as file:
             settings = json.load(file)
@@ -18,7 +18,7 @@ def read_settings(settings_path: str) -> dict[str, Any]:
 
 
 def enabled_extensions(settings_path: str, extensions_dir: str) -> list[str]:
-    """Return the names of the extensions in extensions_dir that the settings leave enabled, sorted."""
+    """Returns the names of the extensions in extensions_dir that the settings leave enabled, sorted."""
     settings = read_settings(settings_path)
     if settings.get("disable_all_extensions", "none") != "none" or not os.path.isdir(extensions_dir):
         return []

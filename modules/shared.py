@@ -126,18 +126,22 @@ class Shared(types.ModuleType):
 
     @property
     def sd_model(self) -> Module | None:
+        """The current model, loaded when it is asked for; None if there is none."""
         return model_access.get()
 
     @sd_model.setter
     def sd_model(self, value: Module | None) -> None:
+        """Makes a model the current one."""
         model_access.set(value)
 
     @property
     def device(self) -> torch.device:
+        """The device that networks run on."""
         return devices.device
 
     @device.setter
     def device(self, value: torch.device) -> None:
+        """Sets the device, for `devices` too."""
         devices.device = value
 
 

@@ -91,6 +91,7 @@ class SerenaTheme(gr.themes.Base):
         self.set_surfaces()  # last, as every call of `set` puts the background back to Gradio's
 
     def set_surfaces(self) -> None:
+        """Sets backgrounds, texts, borders and shadows."""
         self.set(
             body_background_fill="*neutral_50",
             body_background_fill_dark="*neutral_950",
@@ -138,6 +139,7 @@ class SerenaTheme(gr.themes.Base):
         )
 
     def set_controls(self) -> None:
+        """Sets fields, sliders, checkboxes and their labels."""
         self.set(
             input_background_fill="white",
             input_background_fill_dark="#12171c",
@@ -192,6 +194,7 @@ class SerenaTheme(gr.themes.Base):
         )
 
     def set_buttons(self) -> None:
+        """Sets the kinds of buttons."""
         self.set(
             button_border_width="1px",
             button_border_width_dark="1px",

@@ -67,10 +67,12 @@ def ui_reorder_categories() -> Iterator[str]:
 
 
 def realesrgan_models_names() -> list[str]:
+    """Returns the names of the Real-ESRGAN models."""
     return items("realesrgan_models")
 
 
 def dat_models_names() -> list[str]:
+    """Returns the names of the DAT models."""
     return items("dat_models")
 
 
@@ -80,22 +82,27 @@ def postprocessing_scripts() -> list[Any]:
 
 
 def sd_vae_items() -> list[str]:
+    """Returns the choices of the setting sd_vae."""
     return ["Automatic", "None", *items("sd_vae")]
 
 
 def refresh_vae_list() -> None:
+    """Looks for VAE files anew."""
     refresh("sd_vae")
 
 
 def cross_attention_optimizations() -> list[str]:
+    """Returns the choices of the setting cross_attention_optimization."""
     return ["Automatic", *items("cross_attention_optimizations"), "None"]
 
 
 def sd_unet_items() -> list[str]:
+    """Returns the choices of the setting sd_unet."""
     return ["Automatic", *items("sd_unet"), "None"]
 
 
 def refresh_unet_list() -> None:
+    """Asks extensions for their U-Nets anew."""
     refresh("sd_unet")
 
 
@@ -105,6 +112,7 @@ def list_checkpoint_tiles(use_short: bool = False) -> list[str]:
 
 
 def refresh_checkpoints() -> None:
+    """Looks for checkpoint files anew."""
     refresh("checkpoints")
 
 
@@ -119,6 +127,7 @@ def find_sampler(name: str | None) -> Any:
 
 
 def reload_hypernetworks() -> None:
+    """Looks for hypernetwork files anew."""
     refresh("hypernetworks")
 
 

@@ -67,6 +67,7 @@ class State:
 
     @need_restart.setter
     def need_restart(self, value: bool) -> None:
+        """Asks the server to restart, if the value is true."""
         if value:
             self.server_command = "restart"
 
@@ -77,6 +78,7 @@ class State:
 
     @server_command.setter
     def server_command(self, value: str | None) -> None:
+        """Gives the server a command, and wakes it."""
         with self._server_command_changed:
             self._server_command = value
             self._server_command_changed.notify_all()

@@ -177,6 +177,7 @@ class StyleDatabase:
 
 
 def is_pattern(path: str | Path) -> bool:
+    """Says whether a path stands for several files."""
     return any(wildcard in os.path.basename(path) for wildcard in "*?")
 
 

@@ -64,11 +64,12 @@ re_checksum = re.compile(r'"Checksum": "([0-9a-fA-F]{64})"')
 
 
 def default_filename() -> str:
+    """Returns a name for the file, with the time in it."""
     return f"sysinfo-{datetime.datetime.now():%Y-%m-%d-%H-%M}.json"
 
 
 def pretty_bytes(num: float, suffix: str = "B") -> str:
-    """Return a number of bytes with two or three digits and its unit, as in "1.5GB"."""
+    """Returns a number of bytes with two or three digits and its unit, as in "1.5GB"."""
     for unit in ["", "K", "M", "G", "T", "P", "E", "Z"]:
         if abs(num) < 1024 or unit == "Z":
             break
@@ -77,14 +78,14 @@ def pretty_bytes(num: float, suffix: str = "B") -> str:
 
 
 def get() -> str:
-    """Return all facts as JSON text; `check` tells whether it was changed afterwards."""
+    """Returns all facts as JSON text; `check` tells whether it was changed afterwards."""
     text = json.dumps(get_dict(), indent=4, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return text.replace(checksum_token, digest, 1)
 
 
 def check(x: str) -> bool:
-    """Say whether text of `get` is unchanged; line ends do not count."""
+    """Says whether text of `get` is unchanged; line ends do not count."""
     match = re_checksum.search(x)
     if match is None:
         return False
@@ -93,6 +94,7 @@ def check(x: str) -> bool:
 
 
 def get_dict() -> dict[str, Any]:
+    """Returns all facts, by their titles."""
     settings_path = launch_utils.args.ui_settings_file
     return {
         "Platform": platform.platform(),
@@ -119,6 +121,7 @@ def get_dict() -> dict[str, Any]:
 
 
 def get_cpu_info() -> dict[str, Any]:
+    """Returns the model of the processor and how many cores it has."""
     info: dict[str, Any] = {"model": platform.processor() or platform.machine(), "count logical": os.cpu_count()}
     try:
         import psutil
@@ -128,6 +131,7 @@ def get_cpu_info() -> dict[str, Any]:
 
 
 def get_ram_info() -> dict[str, str]:
+    """Returns the amounts of main memory, as texts with their units."""
     try:
         import psutil
     except ImportError as e:
@@ -138,17 +142,17 @@ def get_ram_info() -> dict[str, str]:
 
 
 def get_packages() -> list[str]:
-    """Return name==version of every installed package."""
+    """Returns name==version of every installed package."""
     return sorted({f"{package.name}=={package.version}" for package in metadata.distributions()}, key=str.lower)
 
 
 def get_environment() -> dict[str, str]:
-    """Return the environment variables that matter here and hold no secrets."""
+    """Returns the environment variables that matter here and hold no secrets."""
     return {name: _without_login(value) for name, value in sorted(os.environ.items()) if name in environment_whitelist}
 
 
 def get_argv() -> list[str]:
-    """Return the command line with the values of secret flags hidden."""
+    """Returns the command line with the values of secret flags hidden."""
     result: list[str] = []
     hide_next = False
     for arg in sys.argv:
@@ -160,19 +164,19 @@ def get_argv() -> list[str]:
 
 
 def _without_login(text: str) -> str:
-    """Return text with user and password taken out of the addresses in it."""
+    """Returns text with user and password taken out of the addresses in it."""
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _full_flag(name: str) -> str:
-    """Return the flag that a prefix stands for; the name itself if it is a flag, or no flag."""
+    """Returns the flag that a prefix stands for; the name itself if it is a flag, or no flag."""
     flags = [option for action in parser._actions for option in action.option_strings]
     found = [flag for flag in flags if flag.startswith(name)] if name.startswith("--") else []
     return found[0] if name not in flags and len(found) == 1 else name
 
 
 def get_torch_sysinfo() -> dict[str, Any] | str:
-    """Return what torch says about itself and its devices, asked in another process."""
+    """Returns what torch says about itself and its devices, asked in another process."""
     code = "import json; from torch.utils.collect_env import get_env_info; print(json.dumps(get_env_info()._asdict()))"
     try:
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, encoding="utf8")
@@ -183,7 +187,7 @@ def get_torch_sysinfo() -> dict[str, Any] | str:
 
 
 def run_git(path: str | Path, *args: str) -> str | None:
-    """Return what git prints in a folder; None if there is no git or no checkout."""
+    """Returns what git prints in a folder; None if there is no git or no checkout."""
     try:
         answer = subprocess.run([launch_utils.git, "-C", str(path), *args], capture_output=True, encoding="utf8")
     except OSError:
@@ -192,13 +196,14 @@ def run_git(path: str | Path, *args: str) -> str | None:
 
 
 def git_status(path: str | Path) -> str | None:
+    """Returns the branch and the changed files of a checkout; None for a folder that is none."""
     if not (Path(path) / ".git").exists():
         return None
     return run_git(path, "status", "--short", "--branch")
 
 
 def get_info_from_repo_path(path: Path) -> dict[str, Any]:
-    """Return name, path and, of a git checkout, commit, branch and address of an extension."""
+    """Returns name, path and, of a git checkout, commit, branch and address of an extension."""
     is_checkout = (path / ".git").exists()
     remote = run_git(path, "remote", "get-url", "origin") if is_checkout else None
     return {
@@ -211,7 +216,7 @@ def get_info_from_repo_path(path: Path) -> dict[str, Any]:
 
 
 def get_extensions(*, enabled: bool) -> list[dict[str, Any]]:
-    """Return the user's extensions that the settings leave enabled, or those they do not."""
+    """Returns the user's extensions that the settings leave enabled, or those they do not."""
     folder = Path(paths_internal.extensions_dir)
     if not folder.is_dir():
         return []
@@ -221,6 +226,6 @@ def get_extensions(*, enabled: bool) -> list[dict[str, Any]]:
 
 
 def get_config(settings_path: str | None = None) -> dict[str, Any]:
-    """Return the stored settings with those that look like secrets hidden."""
+    """Returns the stored settings with those that look like secrets hidden."""
     settings = settings_file.read_settings(settings_path or launch_utils.args.ui_settings_file)
     return {key: HIDDEN if SECRET_SETTING.search(key) and value else value for key, value in settings.items()}

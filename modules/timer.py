@@ -47,6 +47,7 @@ class Timer:
         self.reset()
 
     def reset(self) -> None:
+        """Forgets all records and starts to measure anew."""
         self.start = time.time()
         self.records: dict[str, float] = {}
         self.total: float = 0
@@ -54,13 +55,14 @@ class Timer:
         self.subcategory_level = 0
 
     def elapsed(self) -> float:
-        """Return the seconds since the last call, and start anew."""
+        """Returns the seconds since the last call, and starts anew."""
         end = time.time()
         result = end - self.start
         self.start = end
         return result
 
     def add_time_to_record(self, category: str, amount: float) -> None:
+        """Adds seconds to the record of a category."""
         self.records[category] = self.records.get(category, 0) + amount
 
     def record(self, category: str, extra_time: float = 0, disable_log: bool = False) -> None:
@@ -72,16 +74,17 @@ class Timer:
             self.log(f"{category}: done in {elapsed + extra_time:.3f}s")
 
     def subcategory(self, name: str) -> TimerSubcategory:
-        """Return a context manager under which records are named name/category."""
+        """Returns a context manager under which records are named name/category."""
         self.elapsed()
         return TimerSubcategory(self, name)
 
     def log(self, message: str) -> None:
+        """Logs a message at the depth of the current category, if that is wanted."""
         if self.print_log:
             logger.info("%s%s", "  " * self.subcategory_level, message)
 
     def summary(self) -> str:
-        """Return one line: the total and the categories that took at least 0.1 s."""
+        """Returns one line: the total and the categories that took at least 0.1 s."""
         shown = [
             (category, seconds) for category, seconds in self.records.items() if seconds >= 0.1 and "/" not in category
         ]
@@ -90,6 +93,7 @@ class Timer:
         return f"{self.total:.1f}s ({', '.join(f'{category}: {seconds:.1f}s' for category, seconds in shown)})."
 
     def dump(self) -> dict[str, Any]:
+        """Returns the seconds in all and by category."""
         return {"total": self.total, "records": self.records}
 
 

@@ -90,6 +90,7 @@ class PageBlocks(gr.Blocks):
 
     @property
     def config(self) -> dict[str, Any]:
+        """What the page is told of its components, with choices and settings as they are now."""
         if self.settings is not None and self._config:
             properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
             for component, current in (*self.current_choices(), *self.settings.current_properties(self)):
@@ -113,6 +114,7 @@ class PageBlocks(gr.Blocks):
 
     @config.setter
     def config(self, value: dict[str, Any]) -> None:
+        """Keeps what Gradio has worked out."""
         self._config = value
 
 
@@ -212,6 +214,7 @@ def gr_show(visible: bool = True) -> dict[str, Any]:
 
 
 def footer_html() -> str:
+    """Returns the links and versions below the page."""
     links = (
         '<a href="./docs">API</a>',
         '<a href="https://gradio.app">Gradio</a>',

@@ -77,6 +77,7 @@ class Asset:
     media_type: str
 
     def response(self, encodings: str) -> Response:
+        """Returns the answer for a browser that takes these encodings."""
         headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
         if self.packed is None or "gzip" not in encodings:
             return Response(self.plain, headers=headers, media_type=self.media_type)
@@ -85,6 +86,7 @@ class Asset:
 
 @cache
 def names() -> frozenset[str]:
+    """Returns the names of the files that are sent from memory."""
     return frozenset(path.name for path in Path(BUILD_PATH_LIB).iterdir() if path.suffix in MEDIA_TYPES)
 
 

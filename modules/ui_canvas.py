@@ -28,6 +28,7 @@ class SketchCanvas(gr.ImageEditor):
         super().__init__(value, format="png", transforms=(), layers=False, **kwargs)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "imageeditor"
 
     def convert_and_format_image(self, file: FileData | bytes | None, flatten_on_white: bool = False) -> Any:
@@ -37,6 +38,7 @@ class SketchCanvas(gr.ImageEditor):
         return Image.open(file.path if isinstance(file, FileData) else io.BytesIO(file)).convert("RGBA")
 
     def preprocess(self, payload: Any) -> Image.Image | None:
+        """Returns the drawing with all its layers; None for an empty canvas."""
         editor = super().preprocess(payload)
         return editor["composite"] if editor else None
 
@@ -45,6 +47,7 @@ class InpaintSketchCanvas(SketchCanvas):
     """A picture to paint on. Its value is {"image": the painted picture, "original": the picture without the paint}."""
 
     def preprocess(self, payload: Any) -> dict[str, Image.Image] | None:
+        """Returns the painted image and the one below the paint; None for an empty canvas."""
         editor = gr.ImageEditor.preprocess(self, payload)
         if not editor or editor["background"] is None:
             return None
@@ -58,6 +61,7 @@ class MaskCanvas(SketchCanvas):
         super().__init__(value, brush_color=brush_color, fixed_color=fixed_color, **kwargs)
 
     def preprocess(self, payload: Any) -> dict[str, Image.Image] | None:
+        """Returns the image and a mask of what is painted, white on black; None for an empty canvas."""
         editor = gr.ImageEditor.preprocess(self, payload)
         if not editor or editor["background"] is None:
             return None

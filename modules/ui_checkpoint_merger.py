@@ -31,6 +31,7 @@ def modelmerger(*args: Any) -> list[Any]:
 
 
 def vae_choices() -> list[str]:
+    """Returns the choices of the VAE to bake in."""
     return ["None", *sd_vae.vae_dict]
 
 
@@ -54,6 +55,7 @@ class UiCheckpointMerger:
         self.interface = self.blocks
 
     def create_models(self) -> None:
+        """Makes the menus of the three models, and the formula above them."""
         self.interp_description = gr.HTML(
             update_interp_description("Weighted sum"), elem_id="modelmerger_interp_description"
         )
@@ -64,6 +66,7 @@ class UiCheckpointMerger:
         self.custom_name = gr.Textbox(label="Custom Name (Optional)", elem_id="modelmerger_custom_name")
 
     def create_model(self, role: str, label: str, letter: str) -> gr.Dropdown:
+        """Makes the menu of one model, with the button that looks for files anew."""
         dropdown = gr.Dropdown(
             sd_models.checkpoint_tiles(),
             value=None,
@@ -80,6 +83,7 @@ class UiCheckpointMerger:
         return dropdown
 
     def create_method(self) -> None:
+        """Makes the multiplier and the choice of the formula."""
         self.interp_amount = gr.Slider(
             minimum=0.0,
             maximum=1.0,
@@ -99,6 +103,7 @@ class UiCheckpointMerger:
         )
 
     def create_file(self) -> None:
+        """Makes what says how the result is stored."""
         with FormRow():
             self.checkpoint_format = gr.Radio(
                 choices=["ckpt", "safetensors"],
@@ -135,6 +140,7 @@ class UiCheckpointMerger:
             )
 
     def create_metadata(self) -> None:
+        """Makes what says which metadata the result carries."""
         with gr.Accordion("Metadata", open=False) as self.metadata_editor:
             with FormRow():
                 self.save_metadata = gr.Checkbox(value=True, label="Save metadata", elem_id="modelmerger_save_metadata")

@@ -55,6 +55,7 @@ class OutputPanel:
     button_upscale: gr.Button | None = None
 
     def outputs(self) -> list[gr.components.Component]:
+        """The components that a job fills, in the order of its results."""
         return [self.gallery, self.generation_info, self.infotext, self.html_log]
 
 
@@ -290,6 +291,7 @@ def create_send_buttons(tabname: str, panel: OutputPanel) -> None:
 
 
 def create_extras_texts(panel: OutputPanel) -> None:
+    """Makes the texts below the results of the Extras tab."""
     panel.generation_info = gr.HTML(elem_id="html_info_x_extras")
     panel.infotext = gr.HTML(elem_id="html_info_extras", elem_classes="infotext")
     panel.html_log = gr.HTML(elem_id="html_log_extras")
@@ -341,6 +343,7 @@ def create_refresh_button(
     label = next((component.label for component in components if getattr(component, "label", None)), None)
 
     def refresh() -> Any:
+        """Looks for choices anew, and returns the updates that show them."""
         if refresh_method is not None:
             refresh_method()
         arguments = refreshed_args() if callable(refreshed_args) else refreshed_args

@@ -24,6 +24,7 @@ class FormComponent:
     """Mixin for a block that stands in a form beside the controls around it, without the gaps of the page."""
 
     def get_expected_parent(self) -> type[gr.components.Form]:
+        """Returns the block that Gradio puts around it."""
         return gr.components.Form
 
 
@@ -34,6 +35,7 @@ class ToolButton(FormComponent, gr.Button):
         super().__init__(*args, elem_classes=with_class("tool", kwargs.pop("elem_classes", None)), **kwargs)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "button"
 
 
@@ -44,6 +46,7 @@ class ResizeHandleRow(gr.Row):
         super().__init__(elem_classes=with_class("resize-handle-row", kwargs.pop("elem_classes", None)), **kwargs)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "row"
 
 
@@ -51,6 +54,7 @@ class FormRow(FormComponent, gr.Row):
     """A row inside a form."""
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "row"
 
 
@@ -58,6 +62,7 @@ class FormColumn(FormComponent, gr.Column):
     """A column inside a form."""
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "column"
 
 
@@ -65,6 +70,7 @@ class FormGroup(FormComponent, gr.Group):
     """A group inside a form."""
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "group"
 
 
@@ -72,6 +78,7 @@ class FormHTML(FormComponent, gr.HTML):
     """HTML inside a form."""
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "html"
 
 
@@ -79,6 +86,7 @@ class FormColorPicker(FormComponent, gr.ColorPicker):
     """A colour picker inside a form."""
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "colorpicker"
 
     def preprocess(self, payload: str | None) -> str | None:
@@ -97,6 +105,7 @@ class DropdownMulti(FormComponent, gr.Dropdown):
         super().__init__(multiselect=True, **kwargs)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "dropdown"
 
 
@@ -108,6 +117,7 @@ class DropdownEditable(FormComponent, gr.Dropdown):
         super().__init__(allow_custom_value=True, **kwargs)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "dropdown"
 
 
@@ -154,4 +164,5 @@ class InputAccordion(gr.Checkbox):
         self.accordion.__exit__(exc_type, exc_val, exc_tb)
 
     def get_block_name(self) -> str:
+        """Returns the name of the block that Gradio's page draws it with."""
         return "checkbox"

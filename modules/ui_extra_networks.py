@@ -37,9 +37,11 @@ class ExtraNetworksUi:
         return self.page_contents
 
     def pages_html(self) -> list[str]:
+        """Returns the HTML of all panes, listed only the first time."""
         return self.page_contents or self.create_html()
 
     def refresh(self) -> list[str]:
+        """Looks for files anew and returns the HTML of all panes."""
         for page in self.stored_extra_pages:
             page.refresh()
         return self.create_html()
@@ -63,6 +65,7 @@ def create_ui(interface: gr.Blocks, unrelated_tabs: Iterable[gr.Tab], tabname: s
 
 
 def create_page(ui: ExtraNetworksUi, page: ExtraNetworksPage) -> gr.Tab:
+    """Makes the tab of one page with its pane, its editor and the hidden button that refreshes it."""
     page_id = f"{ui.tabname}_{page.extra_networks_tabname}"
     with gr.Tab(page.title, elem_id=page_id, elem_classes=["extra-page"]) as tab:
         gr.Column(elem_id=f"{page_id}_prompts", elem_classes=["extra-page-prompts"])
@@ -93,6 +96,7 @@ def setup_ui(ui: ExtraNetworksUi, gallery: gr.Gallery) -> None:
     """Connects what takes pictures from the tab's results."""
 
     def save_preview(index: str, images: Sequence[Any] | None, filename: str) -> list[str]:
+        """Stores the selected result as the preview of a card, and returns the HTML of all panes."""
         items = [item for page in ui.stored_extra_pages for item in page.items.values()]
         if not any(item.get("local_preview") == filename for item in items):
             raise gr.Error(f"{filename} is not the preview of any card.")

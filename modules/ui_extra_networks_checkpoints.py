@@ -24,9 +24,11 @@ class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
         self.allow_prompt = False
 
     def refresh(self) -> None:
+        """Looks for checkpoints anew."""
         sd_models.list_models()
 
     def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> dict[str, Any] | None:
+        """Returns the item of a checkpoint; None if there is none of the name."""
         checkpoint = sd_models.checkpoint_aliases.get(name)
         if checkpoint is None:
             return None
@@ -49,16 +51,20 @@ class ExtraNetworksPageCheckpoints(ui_extra_networks_page.ExtraNetworksPage):
         }
 
     def list_items(self) -> Iterator[dict[str, Any]]:
+        """Yields the items of all checkpoints."""
         for index, title in enumerate(list(sd_models.checkpoints_list)):
             item = self.create_item(title, index)
             if item is not None:
                 yield item
 
     def companion_of(self, item: dict[str, Any]) -> str | None:
+        """Returns the path that notes about a checkpoint are named after; see `checkpoints.companion_of`."""
         return checkpoints.companion_of(item["filename"])
 
     def allowed_directories_for_previews(self) -> list[str]:
+        """Returns the folders of checkpoints."""
         return [path for path in (shared.cmd_opts.ckpt_dir, sd_models.model_path) if path]
 
     def create_user_metadata_editor(self, ui: Any, tabname: str) -> CheckpointUserMetadataEditor:
+        """Returns the editor that also knows the preferred VAE."""
         return CheckpointUserMetadataEditor(ui, tabname, self)

@@ -11,6 +11,7 @@ from modules.ui_common import create_refresh_button
 
 
 def vae_choices() -> list[str]:
+    """Returns the choices of the preferred VAE."""
     return ["Automatic", "None", *sd_vae.vae_dict]
 
 
@@ -20,6 +21,7 @@ class CheckpointUserMetadataEditor(ui_extra_networks_user_metadata.UserMetadataE
     select_vae: gr.Dropdown
 
     def create_editor(self) -> None:
+        """Makes the fields of the editor, with a menu of VAEs."""
         self.create_default_editor_elems()
         with gr.Row():
             self.select_vae = gr.Dropdown(
@@ -43,10 +45,12 @@ class CheckpointUserMetadataEditor(ui_extra_networks_user_metadata.UserMetadataE
         )
 
     def put_values_into_components(self, name: str) -> list[Any]:
+        """Returns the values of the fields for a card, the preferred VAE last."""
         values = super().put_values_into_components(name)
         return [*values[:5], self.get_user_metadata(name).get("vae", "")]
 
     def save_user_metadata(self, name: str, desc: str, notes: str, vae: str) -> None:
+        """Stores what the fields hold, and lets the checkpoint know its VAE."""
         metadata = self.get_user_metadata(name)
         metadata["description"] = desc
         metadata["notes"] = notes

@@ -95,23 +95,27 @@ def card_button(kind: str, title: str, onclick: str, data: str = "") -> str:
 
 
 def copy_path_button(filename: str) -> str:
+    """Returns the button of a card that copies the path of its file."""
     data = f' data-clipboard-text="{html.escape(filename)}"'
     return card_button("copy-path", "Copy the path", call("extraNetworksCopyCardPath", event=True), data)
 
 
 def metadata_button(page_name: str) -> str:
+    """Returns the button of a card that shows what its file says of itself."""
     return card_button(
         "metadata", "Show what the file says of itself", call("extraNetworksRequestMetadata", page_name, event=True)
     )
 
 
 def edit_button(tabname: str, page_tabname: str) -> str:
+    """Returns the button of a card that opens the editor of notes."""
     return card_button(
         "edit", "Edit notes and preview", call("extraNetworksEditUserMetadata", tabname, page_tabname, event=True)
     )
 
 
 def sort_attributes(sort_keys: Mapping[str, Any]) -> str:
+    """Returns the attributes that cards are sorted by."""
     return "".join(f' data-sort-{html.escape(key)}="{html.escape(str(value))}"' for key, value in sort_keys.items())
 
 
@@ -122,6 +126,7 @@ def search_terms(terms: Iterable[str], search_only: bool) -> str:
 
 
 def preview_image(source: str | None) -> str:
+    """Returns the image of a card; empty without an address."""
     return f'<img class="preview" src="{html.escape(source)}" loading="lazy" alt="">' if source else ""
 
 
@@ -150,6 +155,7 @@ def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> s
     pane_id = f"{tabname}_{page_tabname}"
 
     def button(name: str, kind: str, title: str, function: str, attributes: str = "") -> str:
+        """Returns a button of the pane's controls."""
         return CONTROL_BUTTON.format(
             id=html.escape(f"{pane_id}_extra_{name}"),
             classes=f"extra-network-control--{kind}",
@@ -159,6 +165,7 @@ def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> s
         )
 
     def pressed(is_pressed: bool) -> str:
+        """Returns the attribute of a button that stays pressed."""
         return f' aria-pressed="{str(is_pressed).lower()}"'
 
     sorts = "".join(

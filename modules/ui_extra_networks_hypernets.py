@@ -18,9 +18,11 @@ class ExtraNetworksPageHypernetworks(ui_extra_networks_page.ExtraNetworksPage):
         super().__init__("Hypernetworks")
 
     def refresh(self) -> None:
+        """Looks for hypernetworks anew."""
         shared.reload_hypernetworks()
 
     def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> dict[str, Any] | None:
+        """Returns the item of a hypernetwork; None if there is none of the name."""
         full_path = shared.hypernetworks.get(name)
         if full_path is None:
             return None
@@ -42,10 +44,12 @@ class ExtraNetworksPageHypernetworks(ui_extra_networks_page.ExtraNetworksPage):
         }
 
     def list_items(self) -> Iterator[dict[str, Any]]:
+        """Yields the items of all hypernetworks."""
         for index, name in enumerate(list(shared.hypernetworks)):
             item = self.create_item(name, index)
             if item is not None:
                 yield item
 
     def allowed_directories_for_previews(self) -> list[str]:
+        """Returns the folder of hypernetworks."""
         return [shared.cmd_opts.hypernetwork_dir]

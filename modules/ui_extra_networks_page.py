@@ -34,6 +34,7 @@ COVER_IMAGES_KEY = "ssmd_cover_images"
 
 @functools.cache
 def allowed_preview_extensions_with_extra(extra_extensions: tuple[str, ...] | None = None) -> list[str]:
+    """Returns the endings of previews, those given after the default ones."""
     return list(dict.fromkeys([*default_allowed_preview_extensions, *(extra_extensions or ())]))
 
 
@@ -56,7 +57,7 @@ def path_is_parent(parent_path: str, child_path: str) -> bool:
 
 
 def get_tree(paths: str | list[str], items: dict[str, ExtraNetworksItem]) -> dict[str, Any]:
-    """Return the folders that hold items, nested: {path of a folder: {its folders and items by path}}.
+    """Returns the folders that hold items, nested: {path of a folder: {its folders and items by path}}.
 
     items: item by absolute path. A folder that lies in another of `paths` is part of that one's entry.
     """
@@ -102,7 +103,7 @@ class ExtraNetworksPage:
         raise NotImplementedError
 
     def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> dict[str, Any] | None:
-        """Return an item, None if there is none or enable_filter leaves it out.
+        """Returns an item, None if there is none or enable_filter leaves it out.
 
         An item is a dict with name, filename, preview, description, search_terms, local_preview, metadata, sort_keys
         and prompt, a JavaScript expression, or onclick, an attribute value with its quotes.
@@ -118,6 +119,7 @@ class ExtraNetworksPage:
         return []
 
     def create_user_metadata_editor(self, ui: Any, tabname: str) -> ui_extra_networks_user_metadata.UserMetadataEditor:
+        """Returns the editor of notes about an item."""
         return ui_extra_networks_user_metadata.UserMetadataEditor(ui, tabname, self)
 
     # What items are made of
@@ -233,6 +235,7 @@ class ExtraNetworksPage:
         return template.format(**parts) if template else parts
 
     def card_parts(self, tabname: str, item: dict[str, Any], search_only: bool) -> dict[str, str]:
+        """Returns what fills the template of a card, escaped."""
         escape, opts = html_parts.html.escape, shared.opts
         description = (item.get("description") or "") if opts.extra_networks_card_show_desc else ""
         return {
@@ -259,6 +262,7 @@ class ExtraNetworksPage:
         return f'"{onclick}"'
 
     def is_in_hidden_directory(self, item: dict[str, Any]) -> bool:
+        """Says whether an item lies in a folder below the page's whose name begins with a dot."""
         path = self.search_terms_from_path(item.get("filename") or "")
         return any(part.startswith(".") for part in path.split(os.sep)[1:])
 
@@ -296,6 +300,7 @@ class ExtraNetworksPage:
         )
 
     def create_tree_file_item_html(self, tabname: str, file_path: str, item: dict[str, Any]) -> str:
+        """Returns the entry of an item in the tree; empty for one that the settings hide."""
         if self.is_in_hidden_directory(item) and shared.opts.extra_networks_hidden_models != "Always":
             return ""
         return html_parts.TREE_FILE.format(
@@ -340,6 +345,7 @@ def card_variables() -> dict[str, str]:
 
 
 def pane_style() -> html_parts.PaneStyle:
+    """Returns how panes look, as the settings say."""
     opts = shared.opts
     return html_parts.PaneStyle(
         view="tree" if opts.extra_networks_tree_view_style == "Tree" else "dirs",

@@ -31,6 +31,7 @@ def register_page(page: ExtraNetworksPage) -> None:
 
 
 def register_default_pages() -> None:
+    """Adds the pages that come with the program."""
     for page in DEFAULT_PAGES:
         register_page(page())
 
@@ -40,10 +41,12 @@ def pages_in_preferred_order(pages: Sequence[ExtraNetworksPage]) -> list[ExtraNe
     wanted = [part.strip().lower() for part in shared.opts.ui_extra_networks_tab_reorder.split(",") if part.strip()]
 
     def position(page: ExtraNetworksPage) -> int:
+        """Returns the place of a page in the user's order."""
         return next((i for i, part in enumerate(wanted) if part in page.name), len(wanted))
 
     return sorted(pages, key=position)
 
 
 def find_page(name: str) -> ExtraNetworksPage | None:
+    """Returns the page of a name; None if there is none."""
     return next((page for page in extra_pages if page.name == name), None)

@@ -31,6 +31,7 @@ def fetch_file(filename: str = "") -> FileResponse:
 
 @router.get("/cover-images", summary="Picture inside the file of an extra network")
 def fetch_cover_images(page: str = "", item: str = "", index: int = 0) -> Response:
+    """Sends an image that lies inside the file of an item."""
     found = find_page(page)
     if found is None or item not in found.metadata:
         raise HTTPException(status_code=404, detail="Item not found")
@@ -43,6 +44,7 @@ def fetch_cover_images(page: str = "", item: str = "", index: int = 0) -> Respon
 
 @router.get("/metadata", summary="What the file of an extra network says of itself")
 def get_metadata(page: str = "", item: str = "") -> JSONResponse:
+    """Sends the metadata of an item as JSON text, without the images in it."""
     found = find_page(page)
     metadata = found.metadata.get(item) if found else None
     if metadata is None:
@@ -53,6 +55,7 @@ def get_metadata(page: str = "", item: str = "") -> JSONResponse:
 
 @router.get("/get-single-card", summary="Card of an extra network, read anew")
 def get_single_card(page: str = "", tabname: str = "", name: str = "") -> JSONResponse:
+    """Sends the HTML of one card, made of its files as they are now."""
     found = find_page(page)
     item = found.create_item(name, enable_filter=False) if found and name in found.items else None
     if item is None:

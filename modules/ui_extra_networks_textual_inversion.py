@@ -18,9 +18,11 @@ class ExtraNetworksPageTextualInversion(ui_extra_networks_page.ExtraNetworksPage
         self.allow_negative_prompt = True
 
     def refresh(self) -> None:
+        """Looks for embeddings anew."""
         sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
 
     def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> dict[str, Any] | None:
+        """Returns the item of an embedding; None if there is none of the name."""
         embedding = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
         if embedding is None:
             return None
@@ -41,10 +43,12 @@ class ExtraNetworksPageTextualInversion(ui_extra_networks_page.ExtraNetworksPage
         }
 
     def list_items(self) -> Iterator[dict[str, Any]]:
+        """Yields the items of all embeddings."""
         for index, name in enumerate(list(sd_hijack.model_hijack.embedding_db.word_embeddings)):
             item = self.create_item(name, index)
             if item is not None:
                 yield item
 
     def allowed_directories_for_previews(self) -> list[str]:
+        """Returns the folders of embeddings."""
         return list(sd_hijack.model_hijack.embedding_db.embedding_dirs)

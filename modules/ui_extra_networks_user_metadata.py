@@ -54,6 +54,7 @@ class UserMetadataEditor:
     # Building
 
     def create_ui(self) -> None:
+        """Makes the hidden box of the editor, and the button and field with which the page opens it."""
         with gr.Group(visible=False, elem_id=self.id_part, elem_classes="edit-user-metadata") as self.box:
             self.edit_name_input = gr.Textbox(
                 "Edit user metadata card id", visible=False, elem_id=f"{self.id_part}_name"
@@ -62,6 +63,7 @@ class UserMetadataEditor:
             self.create_editor()
 
     def create_editor(self) -> None:
+        """Makes the fields and connects them; subclasses add theirs here."""
         self.create_default_editor_elems()
         self.edit_notes = gr.TextArea(label="Notes", lines=4, interactive=True)
         self.create_default_buttons()
@@ -69,6 +71,7 @@ class UserMetadataEditor:
         self.setup_save_handler(self.button_save, self.save_user_metadata, [self.edit_description, self.edit_notes])
 
     def create_default_editor_elems(self) -> None:
+        """Makes what all editors have: name, description, facts about the file, preview."""
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=240):
                 self.edit_name = gr.HTML(elem_classes="extra-network-name")
@@ -82,6 +85,7 @@ class UserMetadataEditor:
         """For controls of subclasses below the description."""
 
     def create_default_buttons(self) -> None:
+        """Makes the row of buttons, and connects the one that cancels."""
         with gr.Row(elem_classes="edit-user-metadata-buttons"):
             self.button_cancel = gr.Button("Cancel")
             self.button_replace_preview = gr.Button("Replace preview", variant="primary")
@@ -110,6 +114,7 @@ class UserMetadataEditor:
         )
 
     def refresh_card_js(self) -> str:
+        """Returns JavaScript that has one card drawn anew."""
         quote = ui_extra_networks_html.quote_js
         return f"extraNetworksRefreshSingleCard({quote(self.page.name)}, {quote(self.tabname)}, name)"
 
@@ -180,6 +185,7 @@ class UserMetadataEditor:
         self.page.lister.update_file_entry(path)
 
     def save_user_metadata(self, name: str, desc: str, notes: str) -> None:
+        """Stores description and notes of a card."""
         metadata = self.get_user_metadata(name)
         metadata["description"] = desc
         metadata["notes"] = notes

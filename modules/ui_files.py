@@ -86,6 +86,7 @@ class PageFile:
 
     @property
     def media_type(self) -> str:
+        """The type the file is sent as."""
         suffix = os.path.splitext(self.path)[1].lower()
         return MEDIA_TYPES.get(suffix) or mimetypes.guess_type(self.path)[0] or "application/octet-stream"
 

@@ -34,8 +34,11 @@ def named_values(values_type: type) -> Callable[[Callable], Callable]:
     names = [field.name for field in fields(values_type)]
 
     def decorate(function: Callable) -> Callable:
+        """Returns the function as a handler of Gradio, which passes values by position."""
+
         @wraps(function)
         def called_with_list(id_task: str, request: gr.Request, *args: Any, **options: Any) -> Any:
+            """Calls the function with the values by name."""
             return function(id_task, request, values_from_list(values_type, args), **options)
 
         own = inspect.signature(function)

@@ -140,11 +140,13 @@ def create_override_settings_dropdown(tabname: str, row: gr.Row | None = None) -
 
 
 def add_override_settings(form: Form) -> None:
+    """Adds the row of settings that the job overrides."""
     with FormRow(elem_id=f"{form.tabname}_override_settings_row"):
         form.add("override_settings_texts", create_override_settings_dropdown(form.tabname))
 
 
 def add_batch_controls(form: Form) -> None:
+    """Adds the number of batches and their size."""
     tab = form.tabname
     form.add(
         "n_iter", gr.Slider(minimum=1, step=1, label="Batch count", value=1, maximum=100, elem_id=f"{tab}_batch_count")
@@ -168,6 +170,7 @@ def add_batch_row(form: Form) -> None:
 
 
 def add_size_sliders(form: Form) -> None:
+    """Adds width and height."""
     tab = form.tabname
     width = gr.Slider(minimum=64, maximum=2048, step=8, label="Width", value=512, elem_id=f"{tab}_width")
     height = gr.Slider(minimum=64, maximum=2048, step=8, label="Height", value=512, elem_id=f"{tab}_height")
@@ -176,12 +179,14 @@ def add_size_sliders(form: Form) -> None:
 
 
 def add_swap_button(form: Form) -> None:
+    """Adds the button that swaps width and height."""
     tab = form.tabname
     switch = ToolButton(switch_values_symbol, elem_id=f"{tab}_res_switch_btn", tooltip="Swap width and height")
     switch.click(fn=None, js=f'() => switchWidthHeight("{tab}")', inputs=None, outputs=None, **QUIET)
 
 
 def add_cfg_slider(form: Form) -> None:
+    """Adds the strength of guidance."""
     cfg_scale = gr.Slider(
         minimum=1.0, maximum=30.0, step=0.5, label="CFG Scale", value=7.0, elem_id=f"{form.tabname}_cfg_scale"
     )
@@ -202,6 +207,7 @@ def add_accordions(form: Form, own: Section | None = None) -> None:
 
 
 def add_scripts(form: Form) -> None:
+    """Adds the controls of scripts."""
     with FormGroup(elem_id=f"{form.tabname}_script_container"):
         form.script_inputs = scripts.scripts_current.setup_ui()
 
@@ -259,6 +265,7 @@ def update_token_counter(text: str, steps: int, styles: list[str], *, is_positiv
 
 
 def update_negative_prompt_token_counter(*args: Any) -> str:
+    """Returns the token counter of a negative prompt; see `update_token_counter`."""
     return update_token_counter(*args, is_positive=False)
 
 

@@ -27,6 +27,7 @@ def webpath(fn: str) -> str:
 
 
 def script_tag(path: str, *, module: bool = False) -> str:
+    """Returns the tag that runs a script of the page."""
     kind = "module" if module else "text/javascript"
     return f'<script type="{kind}" src="{html.escape(webpath(path))}"></script>'
 
@@ -55,6 +56,7 @@ def css_html() -> str:
 
 
 def background_css() -> str:
+    """Returns the rules of the page's background, in light and dark."""
     light = shared_gradio_themes.resolve_var("background_fill_primary")
     dark = shared_gradio_themes.resolve_var("background_fill_primary_dark")
     return (
@@ -84,6 +86,7 @@ def reload_javascript() -> None:
     head, body = javascript_html(), css_html()
 
     def template_response(*args: Any, **kwargs: Any) -> Any:
+        """Returns Gradio's answer with scripts and styles of ours written into it."""
         context = kwargs.get("context", {})
         if context.get("config", {}).get("auth_required"):
             context["gradio_api_info"] = {"named_endpoints": {}, "unnamed_endpoints": {}}

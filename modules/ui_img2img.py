@@ -46,6 +46,7 @@ PNG_INFO_PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sample
 
 class Img2ImgTab(GenerationTab):
     def connect(self) -> None:
+        """Connects the tab's buttons."""
         connect_job(self, img2img_job.img2img, "submit_img2img")
         connect_restore(self, "restoreProgressImg2img")
         connect_token_counters(self)
@@ -96,6 +97,7 @@ def create_images(form: Form) -> None:
 
 
 def canvas_arguments(label: str, elem_id: str) -> dict[str, Any]:
+    """Returns the arguments that all canvases of the tab share."""
     return {
         "label": label,
         "elem_id": elem_id,
@@ -106,6 +108,7 @@ def canvas_arguments(label: str, elem_id: str) -> dict[str, Any]:
 
 
 def create_image_tab(form: Form) -> None:
+    """Makes the tab of one image that is changed as a whole."""
     image = gr.Image(
         sources=["upload"],
         type="pil",
@@ -119,6 +122,7 @@ def create_image_tab(form: Form) -> None:
 
 
 def create_sketch_tab(form: Form) -> None:
+    """Makes the tab of an image to paint on."""
     color = shared.opts.img2img_sketch_default_brush_color
     arguments = canvas_arguments("Image for img2img", "img2img_sketch")
     form.add("sketch", SketchCanvas(image_mode="RGB", brush_color=color, **arguments))
@@ -126,6 +130,7 @@ def create_sketch_tab(form: Form) -> None:
 
 
 def create_inpaint_tab(form: Form) -> None:
+    """Makes the tab of an image with a painted mask."""
     color = shared.opts.img2img_inpaint_mask_brush_color
     arguments = canvas_arguments("Image for inpainting with mask", "img2maskimg")
     form.add("init_img_with_mask", MaskCanvas(image_mode="RGBA", brush_color=color, **arguments))
@@ -133,6 +138,7 @@ def create_inpaint_tab(form: Form) -> None:
 
 
 def create_inpaint_sketch_tab(form: Form) -> None:
+    """Makes the tab of an image whose paint is mask and colour."""
     color = shared.opts.img2img_inpaint_sketch_default_brush_color
     arguments = canvas_arguments("Color sketch inpainting", "inpaint_sketch")
     form.add("inpaint_color_sketch", InpaintSketchCanvas(image_mode="RGB", brush_color=color, **arguments))
@@ -141,6 +147,7 @@ def create_inpaint_sketch_tab(form: Form) -> None:
 
 
 def create_inpaint_upload_tab(form: Form) -> None:
+    """Makes the tab of an image with an uploaded mask."""
     common = {"sources": ["upload"], "interactive": True, "type": "pil", "format": "png", "buttons": []}
     image = gr.Image(label="Image for img2img", show_label=False, elem_id="img_inpaint_base", **common)
     mask = gr.Image(label="Mask", image_mode="RGBA", elem_id="img_inpaint_mask", **common)
@@ -149,6 +156,7 @@ def create_inpaint_upload_tab(form: Form) -> None:
 
 
 def create_batch_tab(form: Form) -> None:
+    """Makes the tab of many images: uploaded, or from a folder."""
     source_type = gr.Textbox(visible=False, value="upload")
     form.add("img2img_batch_source_type", source_type)
     with gr.Tabs(elem_id="img2img_batch_source"):
@@ -163,6 +171,7 @@ def create_batch_tab(form: Form) -> None:
 
 
 def create_batch_directories(form: Form) -> None:
+    """Makes the folders of a batch."""
     gr.HTML(
         "<p class='text-hint'>Every picture below a folder on the computer where the server runs. Without an output "
         "folder results are saved as usual. A single mask is for all pictures; of several, each is for the picture of "
@@ -178,6 +187,7 @@ def create_batch_directories(form: Form) -> None:
 
 
 def create_batch_png_info(form: Form) -> None:
+    """Makes what a batch takes from the infotexts of its images."""
     with gr.Accordion("PNG info", open=False):
         use = gr.Checkbox(label="Append png info to prompts", elem_id="img2img_batch_use_png_info")
         directory = gr.Textbox(
@@ -208,6 +218,7 @@ def add_copy_image_controls(tab_name: str, form: Form) -> None:
 
 
 def create_dimensions(form: Form) -> None:
+    """Makes the size of the result: in pixels, or as a factor."""
     selected_tab = gr.Number(value=0, precision=0, visible=False)
     form.add("selected_scale_tab", selected_tab)
     with FormRow():
@@ -222,6 +233,7 @@ def create_dimensions(form: Form) -> None:
 
 
 def create_resize_to(form: Form) -> None:
+    """Makes the size in pixels."""
     with FormRow():
         with gr.Column(elem_id="img2img_column_size", scale=4):
             add_size_sliders(form)
@@ -236,6 +248,7 @@ def create_resize_to(form: Form) -> None:
 
 
 def create_resize_by(form: Form) -> None:
+    """Makes the size as a factor, with the size it leads to."""
     form.add("scale_by", gr.Slider(0.05, 4.0, step=0.05, label="Scale", value=1.0, elem_id="img2img_scale"))
     with FormRow():
         hint = FormHTML(resize_from_to_html(0, 0, 0.0), elem_id="img2img_scale_resolution_preview")
@@ -258,6 +271,7 @@ def resize_from_to_html(width: float, height: float, scale_by: float) -> str:
 
 
 def create_denoising(form: Form) -> None:
+    """Makes the denoising strength."""
     strength = gr.Slider(
         minimum=0.0,
         maximum=1.0,
@@ -270,6 +284,7 @@ def create_denoising(form: Form) -> None:
 
 
 def create_cfg(form: Form) -> None:
+    """Makes the strengths of guidance by text and by image."""
     with gr.Row():
         add_cfg_slider(form)
         image_cfg_scale = gr.Slider(
@@ -325,6 +340,7 @@ def create_inpaint_controls(form: Form) -> None:
 
 
 def create_inpaint_radios(form: Form) -> None:
+    """Makes the choices of inpainting."""
     with FormRow():
         mode = gr.Radio(
             label="Mask mode",
@@ -380,6 +396,7 @@ def controls_of(mode: str) -> Callable[[], tuple[Any, Any]]:
     """A handler that shows what a mode uses: the inpaint controls, and the opacity of a sketch."""
 
     def show() -> tuple[Any, Any]:
+        """Returns which parts of inpainting are visible in this mode."""
         return gr.update(visible="inpaint" in mode), gr.update(visible=mode == "inpaint_sketch")
 
     return show
@@ -391,6 +408,7 @@ def picture_of(value: Any) -> Image.Image | None:
 
 
 def connect_copy_buttons(form: Form) -> None:
+    """Connects the buttons that copy an image from one tab to another."""
     for source, control in COPY_DESTINATIONS.items():
         for destination, target in COPY_DESTINATIONS.items():
             if source == destination:
@@ -417,6 +435,7 @@ def noting_size(mode: int) -> Callable[[Any, str], str]:
     """A handler that puts the size of the picture of a mode among the noted ones."""
 
     def note(value: Any, sizes: str) -> str:
+        """Returns the known sizes of images, with that of this mode."""
         picture = picture_of(value)
         return json.dumps({**json.loads(sizes), str(mode): picture.size if picture is not None else [0, 0]})
 

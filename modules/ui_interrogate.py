@@ -83,6 +83,7 @@ def describing(describe: Describe) -> Callable[..., Any]:
     """The handler of a button."""
 
     def handler(*args: Any) -> Any:
+        """Describes the image of the open tab."""
         return process_interrogate(describe, *args)
 
     return handler

@@ -123,6 +123,7 @@ class UiLoadsave:
 
     @staticmethod
     def cast(component: Any, field: str, value: Any) -> Any:
+        """Returns a stored value as the type its component has."""
         if field == "value" and isinstance(component, gr.Textbox):
             return str(value)
         if field == "value" and isinstance(component, gr.Number):
@@ -149,6 +150,7 @@ class UiLoadsave:
             return json.load(file)
 
     def write_to_file(self, current_ui_settings: Mapping[str, Any]) -> None:
+        """Writes the defaults, a whole file or none."""
         util.write_text_atomically(self.filename, json.dumps(current_ui_settings, indent=4, ensure_ascii=False))
 
     def dump_defaults(self) -> None:

@@ -30,6 +30,7 @@ class Sources:
     show_results: gr.Checkbox
 
     def inputs(self) -> list[gr.components.Component]:
+        """The controls of the tab, in the order in which the job takes them."""
         return [self.mode, self.image, self.image_batch, self.input_dir, self.output_dir, self.show_results]
 
 

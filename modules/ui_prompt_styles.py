@@ -84,6 +84,7 @@ class UiPromptStyles:
         self.connect()
 
     def create_selection(self) -> None:
+        """Makes the menu of styles with the buttons beside it."""
         with gr.Row():
             self.selection = gr.Dropdown(
                 label="Styles",
@@ -112,6 +113,7 @@ class UiPromptStyles:
             )
 
     def create_editor(self) -> None:
+        """Makes the prompts of a style and the buttons that store and delete it."""
         with gr.Row():
             self.prompt = gr.Textbox(
                 label="Prompt",

@@ -20,16 +20,19 @@ PIECE_BLOCKS = 130
 
 
 def children_of(block: Any) -> list[Any]:
+    """Returns the blocks directly inside a block."""
     return list(getattr(block, "children", []))
 
 
 def descendants(block: Any) -> Iterator[Any]:
+    """Yields all blocks inside a block."""
     for child in children_of(block):
         yield child
         yield from descendants(child)
 
 
 def is_chosen(tabs: gr.Tabs, position: int, tab: gr.Tab) -> bool:
+    """Says whether a tab is the one that is open at the start."""
     return tab.id == tabs.selected if tabs.selected is not None else position == 0
 
 

@@ -125,6 +125,7 @@ def is_logged_in(page: gradio.routes.App, connection: HTTPConnection) -> bool:
 
 
 def needs_login(path: str) -> bool:
+    """Says whether a path is for those only who have logged in to the page."""
     return not (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or is_api(path))
 
 
@@ -171,6 +172,7 @@ def error(status: int, detail: str) -> JSONResponse:
 
 
 def too_large() -> str:
+    """Returns what the client of a request of an absurd size is told."""
     return f"The request is larger than {MAX_BODY_BYTES >> 20} MB: send fewer or smaller pictures"
 
 
@@ -179,6 +181,7 @@ def limited(receive: Receive) -> Receive:
     total = 0
 
     async def counted() -> Message:
+        """Receives the next part of a request's body; raises an HTTPException when all are too large."""
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
@@ -199,6 +202,7 @@ def install(app: FastAPI) -> None:
 
 
 def warn_of_open_api() -> None:
+    """Logs that the API has no login of its own."""
     if (cmd_opts.api or cmd_opts.nowebui) and not cmd_opts.api_auth:
         logger.warning("The login of the page does not cover the API: add --api-auth user:password")
 

@@ -215,6 +215,7 @@ class UiSettings:
                     create()
 
     def open_page(self, name: str, title: str) -> tuple[Any, Any]:
+        """Begins the page of a section, and returns its tab and column."""
         page = gr.Tab(elem_id=f"settings_{name}", label=title)
         page.__enter__()
         column = gr.Column(variant="compact", elem_id=f"column_settings_{name}", elem_classes=["settings-page"])
@@ -223,6 +224,7 @@ class UiSettings:
 
     @staticmethod
     def close_page(page: Any, column: Any) -> None:
+        """Ends the page of a section, if one was begun."""
         if page is not None:
             column.__exit__(None, None, None)
             page.__exit__(None, None, None)
@@ -276,6 +278,7 @@ class UiSettings:
             triggers = [component.release if hasattr(component, "release") else component.change]
 
         def store(value: Any) -> tuple[Any, str]:
+            """Stores the value of the quick setting."""
             return self.run_settings_single(value, key)
 
         progress = "minimal" if info.refresh is not None else "hidden"
@@ -297,6 +300,7 @@ class UiSettings:
 
 
 def create_sysinfo_page() -> None:
+    """Makes the page of system information and what can be sent with it."""
     gr.HTML(
         '<a href="./internal/sysinfo-download" class="sysinfo_big_link" download>Download system info</a><br />'
         '<a href="./internal/sysinfo" target="_blank">(or open it as text in a new tab)</a>',
@@ -320,6 +324,7 @@ def check_sysinfo(content: bytes | None) -> str:
 
 
 def create_actions_page() -> None:
+    """Makes the page of what can be done to the running program."""
     notifications = gr.Button(value="Request browser notifications", elem_id="request_notifications")
     localization = gr.Button(value="Download localization template", elem_id="download_localization")
     scripts_button = gr.Button(
@@ -349,6 +354,7 @@ def reporting(function: Callable[[], Any], message: str) -> Callable[[], None]:
     """A handler that waits until no job runs, and says in the page when it is done and how long it took."""
 
     def run() -> None:
+        """Does it, in the queue of jobs, and says how long it took."""
         watch = timer.Timer()
         wrap_queued_call(function)()
         gr.Info(f"{message} in {watch.elapsed():.1f} seconds.")
@@ -357,6 +363,7 @@ def reporting(function: Callable[[], Any], message: str) -> Callable[[], None]:
 
 
 def load_model_to_device() -> None:
+    """Puts the current model onto its device."""
     sd_models.send_model_to_device(shared.sd_model)
 
 
@@ -370,6 +377,7 @@ def calculate_all_checkpoint_hash(max_thread: float) -> None:
 
 
 def create_licenses_page() -> None:
+    """Makes the page of licences."""
     gr.HTML(licenses_html(), elem_id="licenses")
 
 

@@ -65,6 +65,7 @@ class Toprow:
             self.create_submit_box()
 
     def create_classic_toprow(self) -> None:
+        """Makes everything above the form in its usual place: prompts left, buttons right."""
         self.create_prompts()
         with gr.Column(scale=1, min_width=280, elem_id=f"{self.id_part}_actions_column"):
             self.create_submit_box()
@@ -88,6 +89,7 @@ class Toprow:
             self.submit_box.render()
 
     def create_prompts(self) -> None:
+        """Makes the two prompts with their token counters."""
         classes = ["prompt-container-compact"] if self.is_compact else []
         with gr.Column(elem_id=f"{self.id_part}_prompt_container", elem_classes=classes, scale=3):
             with gr.Row(elem_id=f"{self.id_part}_prompt_row", elem_classes=["prompt-row"]):
@@ -121,6 +123,7 @@ class Toprow:
         )
 
     def create_submit_box(self) -> None:
+        """Makes Generate, and the buttons that lie over it while a job runs."""
         compact = ["generate-box-compact"] if self.is_compact else []
         with gr.Row(
             elem_id=f"{self.id_part}_generate_box", elem_classes=["generate-box", *compact], render=not self.is_compact
@@ -140,9 +143,11 @@ class Toprow:
         self.interrupting.click(fn=interrupt_after_current_or_now, **quiet)
 
     def create_run_button(self, text: str, name: str) -> gr.Button:
+        """Makes a button that lies over Generate while a job runs."""
         return gr.Button(text, elem_id=f"{self.id_part}_{name}", elem_classes=f"generate-box-{name}")
 
     def create_tools_row(self) -> None:
+        """Makes the tools of the prompts."""
         with gr.Row(elem_id=f"{self.id_part}_tools"):
             self.paste = ToolButton(
                 paste_symbol,
@@ -191,5 +196,6 @@ class Toprow:
         return counter, gr.Button(visible=False, elem_id=f"{self.id_part}_{name}_button")
 
     def create_styles_ui(self) -> None:
+        """Makes the menu of styles, and connects its tool."""
         self.ui_styles = ui_prompt_styles.UiPromptStyles(self.id_part, self.prompt, self.negative_prompt)
         self.ui_styles.setup_apply_button(self.apply_styles)

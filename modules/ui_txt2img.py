@@ -38,6 +38,7 @@ from modules.ui_generation import (
 
 class Txt2ImgTab(GenerationTab):
     def connect(self) -> None:
+        """Connects the tab's buttons."""
         connect_job(self, txt2img_job.txt2img, "submit")
         connect_upscale(self)
         connect_hires_resolution(self.form)
@@ -53,6 +54,7 @@ def create_ui() -> GenerationTab:
 
 
 def create_dimensions(form: Form) -> None:
+    """Makes the size of the image."""
     with FormRow():
         with gr.Column(elem_id="txt2img_column_size", scale=4):
             add_size_sliders(form)
@@ -62,15 +64,18 @@ def create_dimensions(form: Form) -> None:
 
 
 def create_cfg(form: Form) -> None:
+    """Makes the strength of guidance."""
     with gr.Row():
         add_cfg_slider(form)
 
 
 def create_accordions(form: Form) -> None:
+    """Makes the accordions: the hires pass, then those of scripts."""
     add_accordions(form, create_hires_fix)
 
 
 def create_hires_fix(form: Form) -> None:
+    """Makes the accordion of the hires pass."""
     enable = InputAccordion(False, label="Hires. fix", elem_id="txt2img_hr")
     form.add("enable_hr", enable, paste=pasted_enable_hr)
     with enable:
@@ -91,6 +96,7 @@ def pasted_enable_hr(parameters: dict[str, Any]) -> bool:
 
 
 def create_hires_pass_row(form: Form) -> None:
+    """Makes upscaler, steps and denoising strength of the hires pass."""
     with FormRow(elem_id="txt2img_hires_fix_row1", variant="compact"):
         upscaler = gr.Dropdown(
             label="Upscaler",
@@ -113,6 +119,7 @@ def create_hires_pass_row(form: Form) -> None:
 
 
 def create_hires_size_row(form: Form) -> None:
+    """Makes the size of the hires pass."""
     with FormRow(elem_id="txt2img_hires_fix_row2", variant="compact"):
         scale = gr.Slider(
             minimum=1.0, maximum=4.0, step=0.05, label="Upscale by", value=2.0, elem_id="txt2img_hr_scale"
@@ -131,6 +138,7 @@ def create_hires_size_row(form: Form) -> None:
 
 
 def create_hires_sampler_row(form: Form) -> None:
+    """Makes checkpoint, sampler and schedule of the hires pass."""
     with FormRow(
         elem_id="txt2img_hires_fix_row3", variant="compact", visible=shared.opts.hires_fix_show_sampler
     ) as row:
@@ -159,6 +167,7 @@ def create_hires_sampler_row(form: Form) -> None:
 
 
 def hires_checkpoints() -> list[str]:
+    """Returns the choices of the hires pass's checkpoint."""
     return [SAME_CHECKPOINT, *sd_models.checkpoint_tiles(use_short=True)]
 
 
@@ -173,6 +182,7 @@ def pasted_hires_sampler_row(parameters: dict[str, Any]) -> Any:
 
 
 def create_hires_prompt_row(form: Form) -> None:
+    """Makes the prompts of the hires pass."""
     with FormRow(
         elem_id="txt2img_hires_fix_row4", variant="compact", visible=shared.opts.hires_fix_show_prompts
     ) as row:

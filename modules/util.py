@@ -15,23 +15,24 @@ from modules.paths_internal import cwd, script_path
 
 
 def natural_sort_key(s: str, regex: re.Pattern[str] = re.compile("([0-9]+)")) -> list[str | int]:
-    """Return a sort key under which "a2" comes before "a10", without regard to case."""
+    """Returns a sort key under which "a2" comes before "a10", without regard to case."""
     return [int(text) if text.isdigit() else text.lower() for text in regex.split(s)]
 
 
 def listfiles(dirname: str) -> list[str]:
-    """Return the paths of the files directly in dirname, in natural order, hidden ones left out."""
+    """Returns the paths of the files directly in dirname, in natural order, hidden ones left out."""
     names = sorted(os.listdir(dirname), key=natural_sort_key)
     paths = [os.path.join(dirname, name) for name in names if not name.startswith(".")]
     return [path for path in paths if os.path.isfile(path)]
 
 
 def html_path(filename: str) -> str:
+    """Returns the path of a file of the folder html."""
     return os.path.join(script_path, "html", filename)
 
 
 def html(filename: str) -> str:
-    """Return the text of a file of the html folder; empty if it is not there."""
+    """Returns the text of a file of the html folder; empty if it is not there."""
     path = html_path(filename)
     if not os.path.exists(path):
         return ""
@@ -42,7 +43,7 @@ def html(filename: str) -> str:
 def walk_files(
     path: str, allowed_extensions: Iterable[str] | None = None, *, include_hidden: bool = True
 ) -> Iterator[str]:
-    """Yield the paths of the files under path, folder by folder in natural order, links followed.
+    """Yields the paths of the files under path, folder by folder in natural order, links followed.
 
     allowed_extensions: endings to keep, with their dot, in lower case.
     include_hidden: enter folders whose name starts with a dot.
@@ -63,7 +64,7 @@ def walk_files(
 
 
 def truncate_path(target_path: str, base_path: str = cwd) -> str:
-    """Return target_path relative to base_path if it lies under it, else absolute."""
+    """Returns target_path relative to base_path if it lies under it, else absolute."""
     target, base = os.path.abspath(target_path), os.path.abspath(base_path)
     try:
         is_under_base = os.path.commonpath([target, base]) == base
@@ -93,7 +94,7 @@ class MassFileListerCachedDir:
                     self._add(entry.name, entry.stat())
 
     def update_entry(self, filename: str) -> None:
-        """Read one file of the folder again; one that is gone is dropped."""
+        """Reads one file of the folder again; one that is gone is dropped."""
         try:
             self._add(filename, os.stat(os.path.join(self.dirname, filename)))
         except OSError:
@@ -113,7 +114,7 @@ class MassFileLister:
         self.cached_dirs: dict[str, MassFileListerCachedDir] = {}
 
     def find(self, path: str) -> FileEntry | None:
-        """Return the entry of path, or None if there is no such file; case counts where it counts on the disk."""
+        """Returns the entry of path, or None if there is no such file; case counts where it counts on the disk."""
         dirname, filename = os.path.split(path)
         listing = self._listing(dirname)
         entry = listing.files_cased.get(filename)
@@ -123,19 +124,20 @@ class MassFileLister:
         return entry if entry is not None and os.path.exists(path) else None
 
     def exists(self, path: str) -> bool:
+        """Says whether there is a file."""
         return self.find(path) is not None
 
     def mctime(self, path: str) -> tuple[float, float]:
-        """Return the times of the last change of content and of status; zeros if there is no such file."""
+        """Returns the times of the last change of content and of status; zeros if there is no such file."""
         entry = self.find(path)
         return (0, 0) if entry is None else (entry.mtime, entry.ctime)
 
     def reset(self) -> None:
-        """Forget all listings."""
+        """Forgets all listings."""
         self.cached_dirs.clear()
 
     def update_file_entry(self, path: str) -> None:
-        """Take note of a file that was written after its folder was listed."""
+        """Takes note of a file that was written after its folder was listed."""
         dirname, filename = os.path.split(path)
         if dirname in self.cached_dirs:
             self.cached_dirs[dirname].update_entry(filename)
@@ -147,7 +149,7 @@ class MassFileLister:
 
 
 def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
-    """Return the names of dependencies ordered so that each comes after those it depends on.
+    """Returns the names of dependencies ordered so that each comes after those it depends on.
 
     dependencies: name -> names it depends on. Unknown names are ignored; a cycle is cut where it closes.
     """
@@ -155,6 +157,7 @@ def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
     result: list[str] = []
 
     def visit(name: str) -> None:
+        """Puts a node after those it depends on."""
         visited.add(name)
         for dependency in dependencies[name]:
             if dependency in dependencies and dependency not in visited:
@@ -168,7 +171,7 @@ def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def write_text_atomically(path: str, text: str, *, encoding: str = "utf8", newline: str | None = None) -> None:
-    """Write a text file so that, whatever happens, readers see the old text or the new one and never a part of it.
+    """Writes a text file so that, whatever happens, readers see the old text or the new one and never a part of it.
 
     Links are followed; the permissions of an existing file are kept. newline: as in open().
     """
@@ -189,7 +192,7 @@ def write_text_atomically(path: str, text: str, *, encoding: str = "utf8", newli
 
 
 def open_folder(path: str) -> None:
-    """Show a folder in the file manager of the computer the program runs on.
+    """Shows a folder in the file manager of the computer the program runs on.
 
     Raises FileNotFoundError or NotADirectoryError if there is no such folder.
     """

@@ -25,12 +25,15 @@ def strip_comments(text: str) -> str:
 
 class ScriptStripComments(scripts.Script):
     def title(self) -> str:
+        """Returns the script's name."""
         return "Comments"
 
     def show(self, is_img2img: bool) -> Any:
+        """Returns that it is on both tabs, always."""
         return scripts.AlwaysVisible
 
     def process(self, p: StableDiffusionProcessing, *args: Any) -> None:
+        """Leaves comments out of all prompts of the job."""
         if not shared.opts.enable_prompt_comments:
             return
         for name in PROMPT_LISTS:
@@ -41,6 +44,7 @@ class ScriptStripComments(scripts.Script):
 
 
 def before_token_counter(params: script_callbacks.BeforeTokenCounterParams) -> None:
+    """Leaves comments out of what tokens are counted of."""
     if shared.opts.enable_prompt_comments:
         params.prompt = strip_comments(params.prompt)
 

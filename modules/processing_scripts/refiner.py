@@ -18,9 +18,11 @@ class ScriptRefiner(scripts.ScriptBuiltinUI):
     create_group = False
 
     def title(self) -> str:
+        """Returns the script's name."""
         return "Refiner"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the accordion of the refiner."""
         with InputAccordion(False, label="Refiner", elem_id=self.elem_id("enable")) as enable, gr.Row():
             checkpoint = gr.Dropdown(
                 label="Checkpoint",
@@ -59,6 +61,7 @@ class ScriptRefiner(scripts.ScriptBuiltinUI):
         refiner_checkpoint: str | None,
         refiner_switch_at: float,
     ) -> None:
+        """Puts the refiner's values on p; without the accordion's tick there is none."""
         is_used = enable_refiner and refiner_checkpoint not in (None, "", "None")
         p.refiner_checkpoint = refiner_checkpoint if is_used else None
         p.refiner_switch_at = refiner_switch_at if is_used else None

@@ -21,9 +21,11 @@ class ScriptSampler(scripts.ScriptBuiltinUI):
         self.scheduler: gr.Dropdown | None = None
 
     def title(self) -> str:
+        """Returns the script's name."""
         return "Sampler"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes sampler, schedule and steps."""
         sampler_names = sd_samplers.visible_sampler_names()
         if shared.opts.samplers_in_dropdown:
             with FormRow(elem_id=f"sampler_selection_{self.tabname}"):
@@ -56,6 +58,7 @@ class ScriptSampler(scripts.ScriptBuiltinUI):
         )
 
     def setup(self, p: StableDiffusionProcessing, steps: int, sampler_name: str, scheduler: str) -> None:
+        """Puts the values of the controls on p."""
         p.steps = steps
         p.sampler_name = sampler_name
         p.scheduler = scheduler

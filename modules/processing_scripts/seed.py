@@ -27,9 +27,11 @@ class ScriptSeed(scripts.ScriptBuiltinUI):
         self.reuse_subseed: gr.Button | None = None
 
     def title(self) -> str:
+        """Returns the script's name."""
         return "Seed"
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes seed and variation seed."""
         with gr.Row(elem_id=self.elem_id("seed_row")):
             if cmd_opts.use_textbox_seed:
                 self.seed = gr.Textbox(label="Seed", value="", elem_id=self.elem_id("seed"), min_width=100)
@@ -129,6 +131,7 @@ class ScriptSeed(scripts.ScriptBuiltinUI):
         seed_resize_from_w: int,
         seed_resize_from_h: int,
     ) -> None:
+        """Puts the values of the controls on p, those of a variation only if it is switched on."""
         p.seed = seed
         if seed_checkbox and subseed_strength > 0:
             p.subseed = subseed

@@ -8,6 +8,7 @@ from modules.settings.widgets import choices, choices_from, slider
 
 
 def postprocessing_script_names() -> list[str]:
+    """Returns the names of the postprocessing scripts."""
     return [script.name for script in shared_items.postprocessing_scripts()]
 
 

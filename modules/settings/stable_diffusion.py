@@ -8,6 +8,7 @@ from modules.settings.widgets import choices, choices_from, rescan, slider
 
 
 def sampler_names() -> list[str]:
+    """Returns the names of all samplers."""
     return [sampler.name for sampler in shared_items.list_samplers()]
 
 

@@ -32,6 +32,7 @@ def choices_from(list_items: str | Callable[[], list[str]], *first: str) -> Call
     """
 
     def arguments() -> dict[str, Any]:
+        """Returns the choices as they are now."""
         found = shared_items.items(list_items) if isinstance(list_items, str) else list_items()
         return {"choices": [*first, *found]}
 
