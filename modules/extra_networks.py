@@ -7,7 +7,8 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from modules import errors
@@ -17,13 +18,19 @@ logger = logging.getLogger(__name__)
 re_extra_net = re.compile(r"<(\w+):([^>]+)>")
 
 
+@dataclass
 class ExtraNetworkParams:
-    """The arguments of one tag: all as `items`, those of the form key=value in `named`, the others in `positional`."""
+    """The arguments of one tag: all as `items`, those of the form key=value in `named`, the others in `positional`.
 
-    def __init__(self, items: Iterable[Any] | None = None):
-        self.items: list[Any] = list(items or [])
-        self.positional: list[Any] = []
-        self.named: dict[str, str] = {}
+    Equal for tags of equal arguments, so what was made for the tags of one job can be known to fit the next.
+    """
+
+    items: list[Any] = field(default_factory=list)
+    positional: list[Any] = field(init=False, default_factory=list)
+    named: dict[str, str] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.items = list(self.items or [])
         for item in self.items:
             parts = item.split("=") if isinstance(item, str) else [item]
             if len(parts) == 2:
@@ -33,20 +40,22 @@ class ExtraNetworkParams:
 
 
 class ExtraNetwork:
-    """A kind of network; subclasses are registered with register_extra_network."""
+    """A kind of network. Subclasses are registered with register_extra_network."""
 
     def __init__(self, name: str):
         self.name = name
 
     def activate(self, p: Any, params_list: list[ExtraNetworkParams]) -> None:
-        """Called before each batch is sampled, with the arguments of all tags that name this network, or without any.
+        """Puts in place what a batch needs: called before it is sampled, with the arguments of all tags that name this
+        network, or without any.
 
-        Whatever an earlier call put in place is to be replaced.
+        Replaces what an earlier call put in place. What changes the model is wished for (`model_patches.wishes()`), so
+        that it goes along to the refiner and ends with the job.
         """
         raise NotImplementedError
 
     def deactivate(self, p: Any) -> None:
-        """Called after the last batch, to take out what activate put in place."""
+        """Takes out what activate put in place: called after the last batch."""
         raise NotImplementedError
 
 
@@ -71,7 +80,7 @@ def register_extra_network(extra_network: ExtraNetwork) -> None:
 
 
 def register_extra_network_alias(extra_network: ExtraNetwork, alias: str) -> None:
-    """A second name, which counts only while no network has it as its own."""
+    """Makes a network known under a second name, which counts only while no network has it as its own."""
     extra_network_aliases[alias] = extra_network
 
 
@@ -82,7 +91,7 @@ def register_default_extra_networks() -> None:
 
 
 def lookup_extra_networks(extra_network_data: ExtraNetworkData) -> dict[ExtraNetwork, list[ExtraNetworkParams]]:
-    """The networks that tags name, each with the arguments of all its tags; unknown names are logged and left out."""
+    """Returns the networks that tags name, each with the arguments of all its tags. Logs unknown names."""
     found: dict[ExtraNetwork, list[ExtraNetworkParams]] = {}
     for name, params_list in extra_network_data.items():
         extra_network = extra_network_registry.get(name) or extra_network_aliases.get(name)
@@ -128,7 +137,7 @@ def deactivate(p: Any, extra_network_data: ExtraNetworkData) -> None:
 
 
 def guarded(task: str, function: Callable[..., None], *args: Any) -> bool:
-    """Calls a function of a network. Whether it succeeded; its exception is displayed as a failure of task."""
+    """Calls a function of a network and returns whether it succeeded; displays its exception as a failure of task."""
     try:
         function(*args)
     except Exception as e:  # a broken network of an extension or a file must not end the job
@@ -149,13 +158,13 @@ def parse_prompt(prompt: str) -> tuple[str, ExtraNetworkData]:
 
 
 def parse_prompts(prompts: list[str]) -> tuple[list[str], ExtraNetworkData | None]:
-    """(all prompts without their tags, what the tags of the first one say)"""
+    """Returns (all prompts without their tags, what the tags of the first one say)."""
     parsed = [parse_prompt(prompt) for prompt in prompts]
     return [prompt for prompt, _ in parsed], parsed[0][1] if parsed else None
 
 
 def get_user_metadata(filename: str | None, lister: Any = None) -> dict[str, Any]:
-    """What the user wrote about a model, from the JSON file of its stem; empty if there is none that can be read.
+    """Returns what the user wrote about a model, from the JSON file of its stem; empty if there is none to be read.
 
     lister: object whose `exists(path)` answers from a remembered directory listing.
     """

@@ -1,29 +1,186 @@
-"""engine: changes to a loaded model for the time of a block, undone exactly when it ends, whatever ends it.
+"""engine: changes to a loaded model that are undone exactly: which are on, and which a job wants.
 
-A job that switches checkpoints takes its patches along: `kept` puts them on whichever model is current.
+A patch is a function of the model. It returns either a context, which changes the model while it is entered (hooks, the
+mode of a layer), or a WeightPatch. The patches that are on belong to the model (`model.patches`), one of a kind. What a
+job wants are its wishes, which go along when another model becomes current: refiner, hires checkpoint, override.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from modules import shared
-from modules.sd_models_types import WebuiSdModel
+from modules.weight_patches import PatchedWeights, WeightPatch
 
-Patch = Callable[[WebuiSdModel], AbstractContextManager[None]]
+Patch = Callable[[Any], AbstractContextManager[Any] | WeightPatch]
+
+
+class ModelPatches:
+    """The patches that are on a model, one of a kind, in the order in which their kinds were put on.
+
+    Contexts are entered one inside the other: taking one out leaves those within it first and enters them again, so
+    each finds the model as it left it and every order of put and take ends where it began. Weight patches are combined
+    from the kept originals (`weights`). A put that raises changes nothing; a take that raises has taken all the same.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = weakref.ref(model)
+        self.on: dict[str, Patch] = {}
+        self.weights = PatchedWeights(model)
+        self._weight_patches: dict[str, WeightPatch] = {}
+        self._entered: list[tuple[str, Patch, AbstractContextManager[Any]]] = []
+        self._lock = threading.RLock()
+
+    def put(self, kind: str, patch: Patch) -> None:
+        """Puts a patch on, in place of one of its kind. An equal one that is on already stays."""
+        self.replace((), {kind: patch})
+
+    def take(self, kind: str) -> None:
+        """Takes the patch of a kind off, if there is one."""
+        self.replace((kind,), {})
+
+    def replace(self, kinds: Collection[str], patches: Mapping[str, Patch]) -> None:
+        """Takes kinds off and puts patches on, as one step. A kind that is in both keeps its place in the order."""
+        with self._lock:
+            before = self.on
+            stay = {kind: patch for kind, patch in before.items() if kind in patches or kind not in kinds}
+            try:
+                self._set({**stay, **patches})
+            except BaseException:
+                self._set(before if patches else stay)
+                raise
+
+    def _set(self, wanted: dict[str, Patch]) -> None:
+        """Makes exactly these patches be on, in this order."""
+        model = self._model()
+        made = {kind: patch(model) for kind, patch in wanted.items() if self.on.get(kind) != patch}
+        weight_patches = {
+            kind: patch
+            for kind in wanted
+            if isinstance(patch := made.get(kind, self._weight_patches.get(kind)), WeightPatch)
+        }
+        contexts = [(kind, patch) for kind, patch in wanted.items() if kind not in weight_patches]
+        entered = [(kind, patch) for kind, patch, _ in self._entered]
+        same = next((i for i, (a, b) in enumerate(zip(entered, contexts, strict=False)) if a != b), len(contexts))
+        self._leave(same)
+        for kind, patch in contexts[len(self._entered) :]:
+            context = made[kind] if kind in made else patch(model)
+            context.__enter__()
+            self._entered.append((kind, patch, context))
+        self.weights.set(weight_patches)
+        self._weight_patches, self.on = weight_patches, wanted
+
+    def _leave(self, count: int) -> None:
+        """Leaves the contexts entered last, all but `count`, even if one of them raises."""
+        with ExitStack() as leaving:
+            for _, _, context in self._entered[count:]:
+                leaving.push(context)
+            del self._entered[count:]
+
+
+class Patchable(Protocol):
+    """What a model has to have."""
+
+    patches: ModelPatches
+
+
+class Wishes:
+    """The patches a job wants on whichever model is current, by kind. on: those of the model they are on now.
+
+    outer: of the job around it; its wishes are the first ones of this job.
+    """
+
+    def __init__(self, outer: Wishes | None = None) -> None:
+        self.wanted: dict[str, Patch] = outer.wanted if outer else {}
+        self.on: ModelPatches | None = outer.on if outer else None
+
+    def put(self, kind: str, patch: Patch) -> None:
+        """Wants a patch, in place of one of its kind, until it is taken or the job ends."""
+        self._change(shared.sd_model.patches, {**self.wanted, kind: patch})
+
+    def take(self, kind: str) -> None:
+        """Wants no patch of a kind any more."""
+        self._change(self.on, {name: patch for name, patch in self.wanted.items() if name != kind})
+
+    def go_back(self, wanted: Mapping[str, Patch]) -> None:
+        """Wants exactly these patches, as before."""
+        self._change(self.on, dict(wanted))
+
+    def move_to(self, model: Patchable | None) -> None:
+        """Takes all that is wanted off the model it is on, and puts it on this one."""
+        self._change(None if model is None else model.patches, self.wanted)
+
+    def _change(self, target: ModelPatches | None, wanted: dict[str, Patch]) -> None:
+        if self.on is not None and self.on is not target:
+            self.on.replace(self.wanted, {})
+            self.on = None
+        if target is not None:
+            target.replace(self.wanted if self.on is target else (), wanted)
+        self.on = target if wanted else None
+        self.wanted = wanted
+
+
+running_wishes: ContextVar[Wishes | None] = ContextVar("running_wishes", default=None)
+
+
+def wishes() -> Wishes:
+    """Returns the wishes of the job that runs in this context."""
+    found = running_wishes.get()
+    if found is None:
+        found = Wishes()
+        running_wishes.set(found)
+    return found
+
+
+@contextmanager
+def job_wishes() -> Iterator[Wishes]:
+    """Makes what is wanted inside the block end with it. A job inside another begins with what that one wants."""
+    outer = running_wishes.get()
+    own = Wishes(outer)
+    token = running_wishes.set(own)
+    try:
+        yield own
+    finally:
+        running_wishes.reset(token)
+        own.go_back(outer.wanted if outer else {})
+        if outer is not None:
+            outer.on = own.on
+
+
+def move_wishes(model: Patchable | None) -> None:
+    """Takes what the running job wants along to the model that has become current, if any has."""
+    running = running_wishes.get()
+    if running is not None:
+        running.move_to(model)
+
+
+@contextmanager
+def kept(kind: str, patch: Patch) -> Iterator[None]:
+    """Wants a patch inside the block; what was wanted of its kind before is wanted again at its end."""
+    own = wishes()
+    before = own.wanted
+    own.put(kind, patch)
+    try:
+        yield
+    finally:
+        others = {name: wanted for name, wanted in own.wanted.items() if name != kind}
+        own.go_back({**own.wanted, kind: before[kind]} if kind in before else others)
 
 
 @contextmanager
 def circular_padding(model: nn.Module, enabled: bool | None = True) -> Iterator[None]:
-    """Inside the block all convolutions of the model continue the picture beyond an edge with its other side, so that
-    the result tiles seamlessly. Not enabled: the model stays as it is.
+    """Has all convolutions of a model continue the image beyond an edge with its other side, inside the block.
+
+    The result tiles seamlessly. Not enabled: the model stays as it is.
     """
     convolutions = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)] if enabled else []
     modes = [layer.padding_mode for layer in convolutions]
@@ -37,9 +194,11 @@ def circular_padding(model: nn.Module, enabled: bool | None = True) -> Iterator[
 
 
 @contextmanager
-def token_merging(model: WebuiSdModel, ratio: float) -> Iterator[None]:
-    """Inside the block, self-attention at the U-Net's full resolution sees a share `ratio` (0..1) of its tokens merged
-    into similar ones: Bolya and Hoffman 2023 (arXiv:2303.17604). 0 leaves the model as it is.
+def token_merging(model: Any, ratio: float) -> Iterator[None]:
+    """Has self-attention at the U-Net's full resolution see some tokens merged into similar ones, inside the block.
+
+    ratio: share (0..1) of the tokens that is merged; 0 leaves the model as it is. Bolya and Hoffman 2023
+    (arXiv:2303.17604).
     """
     with ExitStack() as stack:
         if ratio > 0:
@@ -48,45 +207,11 @@ def token_merging(model: WebuiSdModel, ratio: float) -> Iterator[None]:
         yield
 
 
-class KeptPatches:
-    """The patches of the running job, one of each kind, and those of them that are on the current model."""
-
-    def __init__(self) -> None:
-        self.wanted: dict[str, Patch] = {}
-        self.applied = ExitStack()
-        self.lock = threading.RLock()
-
-    def move_to(self, model: WebuiSdModel) -> None:
-        """Takes the patches off the model they are on, and puts all that are wanted on this one."""
-        with self.lock:
-            self.applied.close()
-            for patch in self.wanted.values():
-                self.applied.enter_context(patch(model))
-
-
-kept_patches = KeptPatches()
-
-
-@contextmanager
-def kept(kind: str, patch: Patch) -> Iterator[None]:
-    """Inside the block, patch(model) is on the current model, and moves with it when another becomes current.
-
-    A patch of the same kind that is on already is replaced until the block ends.
-    """
-    outer = kept_patches.wanted
-    kept_patches.wanted = outer | {kind: patch}
-    try:
-        kept_patches.move_to(shared.sd_model)
-        yield
-    finally:
-        kept_patches.wanted = outer
-        kept_patches.move_to(shared.sd_model)
-
-
 Tokens = Callable[[torch.Tensor], torch.Tensor]
 
 
 def unchanged(tokens: torch.Tensor) -> torch.Tensor:
+    """Returns what it is given."""
     return tokens
 
 
@@ -104,7 +229,7 @@ class TokenMerging:
         self.unmerge: Tokens = unchanged
 
     def attach(self, unet: nn.Module) -> Iterator[RemovableHandle]:
-        """Adds the hooks; yields their handles."""
+        """Adds the hooks and yields their handles."""
         from diffusers.models.attention import BasicTransformerBlock
 
         yield unet.register_forward_pre_hook(self.note_size)

@@ -690,7 +690,8 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
             if "sd_vae" in p.override_settings:
                 sd_vae.reload_vae_weights()
             ratio = p.get_token_merging_ratio()
-            with model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio)):
+            merging = model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio))
+            with model_patches.job_wishes(), merging:
                 sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
                 return process_images_inner(p)
     finally:

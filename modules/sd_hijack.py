@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from modules import script_callbacks, sd_hijack_optimizations, shared, shared_items
+from modules import model_patches, script_callbacks, sd_hijack_optimizations, shared, shared_items
 from modules.sd_hijack_clip import EncoderExchange, TextConditionalModel
 from modules.sd_hijack_optimizations import AttentionSettings
 
@@ -74,6 +76,20 @@ class EmbeddingsWithFixes(nn.Module):
         places.copy_(vectors[: places.shape[0]])
 
 
+@contextmanager
+def learned_vectors(model: Any, embeddings: EncoderExchange) -> Iterator[None]:
+    """Has the text encoders of a model (WebuiSdModel) put learned vectors where `embeddings` announces them."""
+    with ExitStack() as stack:
+        for encoder in model.cond_stage_model.encoders.values():
+            stack.callback(setattr, encoder, "hijack", encoder.hijack)
+            encoder.hijack = embeddings
+            layer, key = encoder.token_embedding(), encoder.embedding_key
+            if layer is not None and key is not None:
+                stack.callback(encoder.set_token_embedding, layer)
+                encoder.set_token_embedding(EmbeddingsWithFixes(layer, embeddings, key))
+        yield
+
+
 class StableDiffusionModelHijack(EncoderExchange):
     """The attachments of the loaded model.
 
@@ -87,6 +103,7 @@ class StableDiffusionModelHijack(EncoderExchange):
         self.clip: TextConditionalModel | None = None
         self.layers: list[nn.Module] | None = None
         self.circular_enabled = False
+        self._patches: model_patches.ModelPatches | None = None
         self.optimization_method: str | None = None
         self.current_optimizer: sd_hijack_optimizations.SdOptimization | None = None
         self.embedding_db.add_embedding_dir(shared.cmd_opts.embeddings_dir)
@@ -111,37 +128,27 @@ class StableDiffusionModelHijack(EncoderExchange):
     def hijack(self, m: Any) -> None:
         """Attaches to a model (WebuiSdModel), which may be attached already."""
         encoder = m.cond_stage_model
-        for part in encoder.encoders.values():
-            self._attach(part)
+        m.patches.put("learned vectors", self._learned_vectors)
         if encoder is not self.clip:
             self.apply_circular(False)
         self.clip = encoder
         self.layers = list(m.modules())
-        self._set_padding()
+        self._patches = m.patches
         self.apply_optimizations()
 
     def undo_hijack(self, m: Any) -> None:
         """Leaves a model as it was before hijack. Another one may have become the current one since."""
         encoder = m.cond_stage_model
-        for part in encoder.encoders.values():
-            self._detach(part)
+        m.patches.take("learned vectors")
         if encoder is self.clip:
             self.apply_circular(False)
             self.undo_optimizations()
             self.clip = None
             self.layers = None
+            self._patches = None
 
-    def _attach(self, encoder: TextConditionalModel) -> None:
-        encoder.hijack = self
-        layer, key = encoder.token_embedding(), encoder.embedding_key
-        if layer is not None and key is not None and not isinstance(layer, EmbeddingsWithFixes):
-            encoder.set_token_embedding(EmbeddingsWithFixes(layer, self, key))
-
-    def _detach(self, encoder: TextConditionalModel) -> None:
-        encoder.hijack = EncoderExchange()
-        layer = encoder.token_embedding()
-        if isinstance(layer, EmbeddingsWithFixes):
-            encoder.set_token_embedding(layer.wrapped)
+    def _learned_vectors(self, m: Any) -> AbstractContextManager[None]:
+        return learned_vectors(m, self)
 
     def redo_hijack(self, m: Any) -> None:
         """Attaches to a model anew, after a setting about attachments has changed."""
@@ -149,15 +156,14 @@ class StableDiffusionModelHijack(EncoderExchange):
         self.hijack(m)
 
     def apply_circular(self, enable: bool) -> None:
-        """Whether convolutions of the model see its other side beyond an edge, instead of zeros."""
-        if self.circular_enabled != enable:
-            self.circular_enabled = enable
-            self._set_padding()
-
-    def _set_padding(self) -> None:
-        for layer in self.layers or ():
-            if isinstance(layer, nn.Conv2d):
-                layer.padding_mode = "circular" if self.circular_enabled else "zeros"
+        """Sets whether convolutions of the model see its other side beyond an edge, instead of zeros."""
+        self.circular_enabled = enable
+        if self._patches is None:
+            return
+        if enable:
+            self._patches.put("circular padding", model_patches.circular_padding)
+        else:
+            self._patches.take("circular padding")
 
     def clear_comments(self) -> None:
         """Forgets what encoding told the last job."""

@@ -120,7 +120,7 @@ class SdModelData:
         self.sd_model = v
         if v is not None:
             self.loaded_sd_models[:] = [v, *(model for model in self.loaded_sd_models if model is not v)]
-            model_patches.kept_patches.move_to(v)
+        model_patches.move_wishes(v)
 
     @contextlib.contextmanager
     def shown_to_loader(self, model: WebuiSdModel) -> Iterator[None]:

@@ -5,13 +5,13 @@ Computes with what it was given; which file that is and where the parts are move
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from modules import devices, model_families, sd_unet
+from modules import devices, model_families, model_patches, sd_unet
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond, Conditioning, ConditioningError, with_size
 
@@ -133,7 +133,7 @@ class WebuiSdModel(torch.nn.Module):
     alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
     the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
-    where it is in the modules that the checkpoint came with.
+    where it is in the modules that the checkpoint came with. patches: what is changed for the time of a job.
     """
 
     def __init__(
@@ -166,6 +166,12 @@ class WebuiSdModel(torch.nn.Module):
         self.cond_stage_model_empty_prompt: Cond | None = None
         self.loaded_vae = LoadedVae()
         self.weight_places: dict[str, tuple[WeightPlace, ...]] = {}
+        self.patches = model_patches.ModelPatches(self)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> WebuiSdModel:
+        """Takes the originals of patched weights along wherever the model is moved, to "meta" too."""
+        self.patches.weights.move(fn)
+        return super()._apply(fn, recurse)
 
     @property
     def is_sd1(self) -> bool:

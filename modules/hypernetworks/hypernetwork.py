@@ -10,6 +10,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,18 @@ logger = logging.getLogger(__name__)
 
 PROJECTIONS = ("to_k", "to_v")
 """The layers of an attention block whose input a hypernetwork changes, in the order of its modules."""
+
+
+@dataclass(frozen=True)
+class HypernetworkSettings:
+    """What is logged. print_shapes: the shape of the networks of each file that is loaded."""
+
+    print_shapes: bool
+
+    @classmethod
+    def from_opts(cls, opts: Any) -> HypernetworkSettings:
+        """Returns what the settings say."""
+        return cls(print_shapes=opts.print_hypernet_extra)
 
 
 class HypernetworkModule(nn.Module):
@@ -131,7 +144,7 @@ class Hypernetwork:
             size: (self._module(size, keys), self._module(size, values)) for size, (keys, values) in states.items()
         }
         self.eval()
-        if shared.opts.print_hypernet_extra:
+        if HypernetworkSettings.from_opts(shared.opts).print_shapes:
             logger.info("hypernetwork %s: %s", self.name, self.describe())
 
     def _read_description(self, data: dict[Any, Any]) -> None:

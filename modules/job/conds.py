@@ -4,7 +4,9 @@ beside the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from modules import devices, latents, prompt_parser, rng, sd_samplers, shared
+from modules import devices, latents, prompt_parser, rng, sd_hijack, sd_samplers, shared
 
 if TYPE_CHECKING:
     from modules.processing import StableDiffusionProcessing
@@ -61,7 +63,8 @@ def encode_with_cache(
     """Conditioning of `prompts`, taken from one of `caches` ([key, value] pairs) or encoded and put into the first.
 
     encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of
-    the first pass. hires_steps: of the second, None in the first.
+    the first pass. hires_steps: of the second, None in the first. What encoding tells the job, such as "TI hashes", is
+    told again where network tags were in the prompt: v1.10.1 remembers nothing there. It is not without tags, as there.
     """
     old_scheduling = shared.opts.use_old_scheduling
     if old_scheduling:
@@ -75,11 +78,43 @@ def encode_with_cache(
     key = p.cached_params(prompts, steps, extra_network_data, hires_steps, old_scheduling)
     for cache in caches:
         if cache[0] is not None and cache[0] == key:
+            if extra_network_data and len(cache) > 2:
+                tell(sd_hijack.model_hijack, cache[2])
             return cache[1]
-    with devices.autocast():
+    with devices.autocast(), noting(sd_hijack.model_hijack) as notes:
         conds = encode(shared.sd_model, prompts, steps, hires_steps, old_scheduling)
-    caches[0][:] = [key, conds]
+    caches[0][:] = [key, conds, notes]
     return conds
+
+
+@dataclass(frozen=True)
+class EncodingNotes:
+    """What encoding tells the job. params: for the infotext; comments: remarks."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    comments: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def noting(exchange: sd_hijack.StableDiffusionModelHijack) -> Iterator[EncodingNotes]:
+    """Collects what encoding tells inside the block, and tells it to the job at its end."""
+    notes = EncodingNotes()
+    params, comments = exchange.extra_generation_params, exchange.comments
+    exchange.extra_generation_params, exchange.comments = notes.params, notes.comments
+    try:
+        yield notes
+    finally:
+        exchange.extra_generation_params, exchange.comments = params, comments
+        tell(exchange, notes)
+
+
+def tell(exchange: sd_hijack.StableDiffusionModelHijack, notes: EncodingNotes) -> None:
+    """Adds notes to what the job has been told, new hashes before earlier ones."""
+    params = exchange.extra_generation_params
+    for key, value in notes.params.items():
+        earlier = params.get(key) if key == "TI hashes" else None
+        params[key] = f"{value}, {earlier}" if earlier else value
+    exchange.comments.extend(notes.comments)
 
 
 def total_steps(sampler_name: str | None, steps: int) -> int:

@@ -1,9 +1,13 @@
 """Jobs that change the checkpoint on their way: refiner, hires pass with its own, override_settings."""
 
+import contextlib
+
 import pytest
 
-from modules import model_patches, scripts, sd_models, shared
+from modules import scripts, sd_models, shared
+from modules.hypernetworks import hypernetwork as hypernetworks
 from test.quality.api_jobs import FACE, distance
+from test.unit.tiny_networks import save_hypernetwork
 
 HIRES = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6, "hr_upscaler": "Latent"}
 
@@ -108,10 +112,83 @@ def test_patches_go_along_to_the_refiner(txt2img, on_second, second_checkpoint, 
     monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", kept_models)
     refined = txt2img(steps=2, refiner_checkpoint=second_checkpoint, refiner_switch_at=0, **fields)
     assert refined.pixels == on_second(steps=2, **fields).pixels
-    assert model_patches.kept_patches.wanted == {}
     for model in sd_models.model_data.loaded_sd_models:
+        assert list(model.patches.on) == ["learned vectors"]
         assert not any(getattr(layer, "padding_mode", "zeros") == "circular" for layer in model.modules())
         assert not any(layer._forward_pre_hooks for layer in model.model.modules())
+
+
+@pytest.fixture
+def hypernetwork(txt2img, tmp_path, monkeypatch):
+    """Tag of a hypernetwork for the width of the embedded model's text, and the tag of one that does nothing."""
+    monkeypatch.setattr(shared.cmd_opts, "hypernetwork_dir", str(tmp_path))
+    save_hypernetwork(tmp_path / "strong.pt", 128)
+    shared.reload_hypernetworks()
+    yield "<hypernet:strong:0.02>"
+    monkeypatch.undo()
+    shared.reload_hypernetworks()
+
+
+@pytest.mark.parametrize("kept_models", [1, 2])
+def test_hypernetwork_goes_along_to_the_refiner(
+    txt2img, on_second, second_checkpoint, hypernetwork, monkeypatch, kept_models
+):
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", kept_models)
+    refiner = {"steps": 2, "refiner_checkpoint": second_checkpoint, "refiner_switch_at": 0}
+    with_network = {"prompt": f"red apple {hypernetwork}"}
+    refined = txt2img(**refiner, **with_network)
+    assert refined.pixels == on_second(steps=2, **with_network).pixels
+    assert refined.pixels != txt2img(**refiner).pixels
+    assert_unpatched()
+
+
+def test_hypernetwork_acts_in_the_part_of_the_refiner(txt2img, second_checkpoint, hypernetwork, monkeypatch):
+    """The first part is the same with and without it, as it does nothing before the refiner takes over."""
+    seen = []
+
+    def applied_by_hand(hypernetworks, unet):
+        context = applied(hypernetworks, unet)
+        is_second = next(m for m in sd_models.model_data.loaded_sd_models if m.model.diffusion_model is unet)
+        seen.append(is_second.sd_checkpoint_info.model_name)
+        return context if seen[-1] == "second" else contextlib.nullcontext()
+
+    refiner = {"steps": 4, "refiner_checkpoint": second_checkpoint, "refiner_switch_at": 0.5}
+    plain = txt2img(**refiner)
+    applied = hypernetworks.applied
+    monkeypatch.setattr(hypernetworks, "applied", applied_by_hand)
+    second_part = txt2img(**refiner, prompt=f"red apple {hypernetwork}")
+    assert list(dict.fromkeys(seen)) == ["demo-emoji", "second"]
+    assert distance(second_part.images[0], plain.images[0]) > 0
+    monkeypatch.setattr(hypernetworks, "applied", applied)
+    whole = txt2img(**refiner, prompt=f"red apple {hypernetwork}")
+    assert distance(whole.images[0], second_part.images[0]) > 0
+    assert_unpatched()
+
+
+def test_hypernetwork_of_the_hires_prompt_acts_on_the_hires_checkpoint(
+    txt2img, on_second, second_checkpoint, hypernetwork
+):
+    hires = HIRES | {"firstpass_image": FACE, "hr_prompt": f"red apple {hypernetwork}"}
+    own = txt2img(**hires, hr_checkpoint_name=second_checkpoint)
+    assert own.pixels == on_second(**hires).pixels
+    assert own.pixels != txt2img(**hires | {"hr_prompt": "red apple"}, hr_checkpoint_name=second_checkpoint).pixels
+    assert_unpatched()
+
+
+def test_hypertile_goes_along_to_the_refiner(txt2img, on_second, second_checkpoint):
+    tiles = {"hypertile_enable_unet": True, "hypertile_max_tile_unet": 128, "hypertile_enable_vae": True}
+    fields = {"width": 256, "height": 256, "override_settings": tiles}
+    refined = txt2img(refiner_checkpoint=second_checkpoint, refiner_switch_at=0, **fields)
+    assert refined.pixels == on_second(**fields).pixels
+    plain = {"width": 256, "height": 256}
+    assert refined.pixels != txt2img(refiner_checkpoint=second_checkpoint, refiner_switch_at=0, **plain).pixels
+    assert_unpatched()
+
+
+def assert_unpatched():
+    for model in sd_models.model_data.loaded_sd_models:
+        assert list(model.patches.on) == ["learned vectors"]
+        assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in model.model.modules())
 
 
 def test_hires_checkpoint(txt2img, second_checkpoint):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from modules import devices, model_patches, shared
+from modules import devices, shared
 from test.quality import api_jobs
 
 
@@ -38,7 +38,7 @@ def assert_idle(client):
     """Nothing of a failed job is left."""
     body = client.get("/sdapi/v1/progress").json()
     assert (body["state"]["job"], body["progress"]) == ("", 0)
-    assert model_patches.kept_patches.wanted == {}
+    assert list(shared.sd_model.patches.on) == ["learned vectors"]
     assert not any(getattr(layer, "padding_mode", "zeros") == "circular" for layer in shared.sd_model.modules())
 
 

@@ -1,34 +1,36 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from modules import extra_networks, shared
+from modules import extra_networks, model_patches, shared
 from modules.extra_networks_hypernet import ExtraNetworkHypernet
 from modules.shared import opts
-from test.unit.tiny_networks import TinyAttention, job, save_hypernetwork
+from test.unit.tiny_networks import job, save_hypernetwork
+
+WIDTH = 128
+"""Of the vectors that the embedded model's text encoder gives."""
 
 
 @pytest.fixture
-def unet():
-    return TinyAttention(6, 4)
-
-
-@pytest.fixture
-def p(tmp_path, monkeypatch, unet):
-    """A job on that U-Net, with the hypernetworks `a` and `b` there to be named."""
+def p(tmp_path, monkeypatch, sd_model):
+    """A job on the embedded model, with the hypernetworks `a` and `b` there to be named."""
     monkeypatch.setattr(shared, "hypernetworks", {})
     monkeypatch.setattr(shared, "loaded_hypernetworks", [])
     monkeypatch.setattr(shared.cmd_opts, "hypernetwork_dir", str(tmp_path))
     for name in ("a", "b"):
-        save_hypernetwork(tmp_path / f"{name}.pt")
+        save_hypernetwork(tmp_path / f"{name}.pt", WIDTH)
     shared.reload_hypernetworks()
-    return job(sd_model=SimpleNamespace(model=SimpleNamespace(diffusion_model=unet)))
+    with model_patches.job_wishes():
+        yield job(sd_model=sd_model)
+
+
+@pytest.fixture
+def unet(sd_model):
+    return sd_model.model.diffusion_model
 
 
 def keys(unet):
-    context = torch.ones(1, 2, 4)
-    return unet(torch.ones(1, 2, 6), context)[1]
+    layer = next(module for name, module in unet.named_modules() if name.endswith("attn2"))
+    return layer.to_k(torch.ones(1, 2, WIDTH))
 
 
 def params_of(prompt):

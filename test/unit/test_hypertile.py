@@ -111,12 +111,11 @@ def test_hooks_change_the_result_and_leave_no_trace(unet):
     tiling = hypertile.Hypertile()
     before = run(unet)
     tiling.seed(1)
-    tiling.tile_unet(unet, False, (256, 256), SETTINGS)
-    tiled = run(unet)
-    tiling.eject()
+    with pytest.raises(ZeroDivisionError), tiling.unet_tiled(unet, False, (256, 256), SETTINGS):
+        tiled = run(unet)
+        raise ZeroDivisionError
     assert not torch.equal(tiled, before)
     assert torch.equal(run(unet), before)
-    assert tiling.handles == []
     assert not any(layer._forward_hooks or layer._forward_pre_hooks for layer in unet.modules())
 
 
@@ -124,10 +123,9 @@ def test_tiled_attention_is_attention_of_each_tile(unet):
     layer = unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1
     x = torch.randn(1, 32 * 32, 32, generator=torch.Generator().manual_seed(1))
     tiling = hypertile.Hypertile()
-    tiling.tile_unet(unet, False, (256, 256), hypertile.TilingSettings(0, 0, 1))
     with torch.inference_mode():
-        tiled = layer(x)
-        tiling.eject()
+        with tiling.unet_tiled(unet, False, (256, 256), hypertile.TilingSettings(0, 0, 1)):
+            tiled = layer(x)
         corner = layer(x.reshape(1, 32, 32, 32)[:, :16, :16].reshape(1, 256, 32))
     assert tiled.reshape(1, 32, 32, 32)[:, :16, :16].reshape(1, 256, 32) == pytest.approx(corner, abs=1e-5)
 
@@ -163,9 +161,8 @@ def test_vae_decoder_is_tiled(vae):
     tiling = hypertile.Hypertile()
     with torch.inference_mode():
         before = vae.decode(z).sample
-        tiling.tile_vae(vae, (256, 256), hypertile.TilingSettings(0, 128, 1))
-        tiled = vae.decode(z).sample
-        tiling.eject()
+        with tiling.vae_tiled(vae, (256, 256), hypertile.TilingSettings(0, 128, 1)):
+            tiled = vae.decode(z).sample
         after = vae.decode(z).sample
     assert not torch.equal(before, tiled)
     assert torch.equal(before, after)
@@ -174,9 +171,8 @@ def test_vae_decoder_is_tiled(vae):
 def test_picture_of_one_tile_is_as_without(unet):
     tiling = hypertile.Hypertile()
     before = run(unet, 16)
-    tiling.tile_unet(unet, False, (128, 128), SETTINGS)
-    tiled = run(unet, 16)
-    tiling.eject()
+    with tiling.unet_tiled(unet, False, (128, 128), SETTINGS):
+        tiled = run(unet, 16)
     assert torch.equal(before, tiled)
 
 
@@ -185,9 +181,8 @@ def test_seed_fixes_the_tiles(unet):
     results = []
     for seed in (1, 1):
         tiling.seed(seed)
-        tiling.tile_unet(unet, False, (256, 256), hypertile.TilingSettings(3, 128, 3))
-        results.append(run(unet))
-        tiling.eject()
+        with tiling.unet_tiled(unet, False, (256, 256), hypertile.TilingSettings(3, 128, 3)):
+            results.append(run(unet))
     assert torch.equal(*results)
 
 
@@ -200,9 +195,8 @@ def test_other_hooks_see_the_whole(unet):
         layer.register_forward_hook(lambda _, args, output: seen.append(output.shape[1])),
     ]
     tiling = hypertile.Hypertile()
-    tiling.tile_unet(unet, False, (256, 256), SETTINGS)
-    run(unet)
-    tiling.eject()
+    with tiling.unet_tiled(unet, False, (256, 256), SETTINGS):
+        run(unet)
     for handle in handles:
         handle.remove()
     assert seen == [32 * 32, 32 * 32]

@@ -1,11 +1,22 @@
-"""Patches of a model that are undone when their block ends."""
+"""Patches of a model, which are undone exactly in every order, and a job's wishes, which follow the current model."""
+
+import contextvars
+import itertools
+import threading
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 
-from modules import sd_models, shared
-from modules.model_patches import circular_padding, token_merging
+from modules import model_patches, sd_models, shared
+from modules.hypernetworks.hypernetwork import Hypernetwork, HypernetworkModule, applied
+from modules.model_patches import ModelPatches, Wishes, circular_padding, job_wishes, kept, token_merging, wishes
+from modules.sd_hijack import EncoderExchange, learned_vectors
+from modules.sd_models import model_data
+from modules.weight_patches import WeightPatch
+from test.unit.test_hypertile import hypertile
+from test.unit.tiny_networks import hypernetwork_state, model_with, tiny_clip
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +126,268 @@ def test_block_computes_what_the_method_says(model):
 def test_odd_sizes_can_be_merged(model):
     with token_merging(model, 0.5):
         assert torch.isfinite(predict(model, size=(3, 5))).all()
+
+
+def state_of(model):
+    """All that a patch can change: weights, modes, modules, hooks, and what stands in their place on the objects."""
+    rows = {}
+    for name, layer in model.named_modules():
+        hooks = [list(h.values()) for h in (layer._forward_pre_hooks, layer._forward_hooks)]
+        mode = getattr(layer, "padding_mode", None)
+        rows[name] = (id(layer), hooks, mode, sorted(vars(layer)), list(layer._buffers))
+    weights = {name: tensor.numpy().tobytes() for name, tensor in model.state_dict().items()}
+    return rows, weights, [id(parameter) for parameter in model.parameters()]
+
+
+def hypernetworks():
+    network = Hypernetwork("a")
+    network.layers = {128: tuple(HypernetworkModule(128, hypernetwork_state(128, seed=i)) for i in (1, 2))}
+    return [network.set_multiplier(0.1)]
+
+
+NETWORKS = hypernetworks()
+TILING = hypertile.Hypertile()
+SETTINGS = hypertile.TilingSettings(max_depth=3, max_tile=128, swap_size=3)
+WEIGHT = "model.diffusion_model.conv_in.weight"
+
+PATCHES = {
+    "token merging": lambda model: token_merging(model, 0.5),
+    "tiling": circular_padding,
+    "circular padding": lambda model: circular_padding(model, True),
+    "hypertile": lambda model: TILING.unet_tiled(model.model.diffusion_model, False, (256, 256), SETTINGS),
+    "hypernetworks": lambda model: applied(NETWORKS, model.model.diffusion_model),
+    "learned vectors": lambda model: learned_vectors(model, EncoderExchange()),
+    "weights": lambda model: WeightPatch({WEIGHT: lambda weight: weight * 1.5}),
+    "more weights": lambda model: WeightPatch({WEIGHT: lambda weight: weight + 0.5}),
+}
+
+
+@pytest.fixture
+def patches(model):
+    """The patches of the model, all off, and afterwards as before."""
+    before = dict(model.patches.on)
+    model.patches.replace(before, {})
+    yield model.patches
+    model.patches.replace(dict(model.patches.on), before)
+
+
+@pytest.mark.parametrize("kind", PATCHES)
+def test_each_kind_is_undone_exactly(model, patches, kind):
+    before = state_of(model)
+    patches.put(kind, PATCHES[kind])
+    assert state_of(model) != before
+    patches.put(kind, PATCHES[kind])
+    patches.take(kind)
+    assert state_of(model) == before
+    patches.take(kind)
+    assert state_of(model) == before
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_together_are_undone_in_any_order(model, patches, seed):
+    before = state_of(model)
+    order = torch.randperm(2 * len(PATCHES), generator=torch.Generator().manual_seed(seed)) % len(PATCHES)
+    kinds = list(PATCHES)
+    for index in order.tolist():  # each kind is touched twice: put, then taken, among the others
+        kind = kinds[index]
+        patches.take(kind) if kind in patches.on else patches.put(kind, PATCHES[kind])
+    assert patches.on == {}
+    assert state_of(model) == before
+
+
+def test_what_is_on_does_not_depend_on_the_way_there(model, patches):
+    model_states = []
+    for order in itertools.permutations(("tiling", "hypernetworks", "weights")):
+        for kind in order:
+            patches.put(kind, PATCHES[kind])
+        for kind in order[:2]:
+            patches.take(kind)
+        patches.replace(order, {"weights": PATCHES["weights"], "tiling": PATCHES["tiling"]})
+        model_states.append(predict(model))
+        patches.replace(order, {})
+    assert all(torch.equal(state, model_states[0]) for state in model_states)
+
+
+@contextmanager
+def broken_on_entry(model):
+    raise ZeroDivisionError
+    yield
+
+
+@contextmanager
+def broken_at_its_end(model):
+    yield
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [broken_on_entry, lambda model: 1 / 0, lambda model: WeightPatch({WEIGHT: lambda weight: 1 / 0})],
+    ids=["on entry", "in the function", "in a weight"],
+)
+@pytest.mark.parametrize("kind", ["new", "tiling", "weights"])
+def test_patch_that_fails_leaves_those_that_are_on(model, patches, broken, kind):
+    for name in ("token merging", "tiling", "weights", "hypernetworks"):
+        patches.put(name, PATCHES[name])
+    on, expected = dict(patches.on), predict(model)
+    with pytest.raises(ZeroDivisionError):
+        patches.put(kind, broken)
+    assert patches.on == on
+    assert torch.equal(predict(model), expected)
+
+
+def test_patch_that_fails_at_its_end_is_off_and_so_are_those_taken_with_it(model, patches):
+    before = state_of(model)
+    for name, patch in (("tiling", circular_padding), ("broken", broken_at_its_end), ("more", circular_padding)):
+        patches.put(name, patch)
+    with pytest.raises(ZeroDivisionError):
+        patches.replace(["broken", "more"], {})
+    assert list(patches.on) == ["tiling"]
+    patches.take("tiling")
+    assert state_of(model) == before
+
+
+def test_patch_of_the_same_kind_keeps_its_place():
+    log = []
+
+    def noted(name):
+        @contextmanager
+        def patch(model):
+            log.append(f"+{name}")
+            yield
+            log.append(f"-{name}")
+
+        return patch
+
+    model = nn.Module()
+    patches = ModelPatches(model)
+    first, second, other = noted("a"), noted("b"), noted("c")
+    patches.put("x", first)
+    patches.put("y", second)
+    patches.put("x", other)
+    assert log == ["+a", "+b", "-b", "-a", "+c", "+b"]
+    log.clear()
+    patches.put("y", second)
+    assert log == []
+    patches.take("y")
+    assert log == ["-b"]
+
+
+def two_models():
+    return model_with(tiny_clip()), model_with(tiny_clip())
+
+
+@pytest.fixture
+def current(monkeypatch):
+    """Two models, of which the first is current, and a function that makes one current."""
+    models = two_models()
+    monkeypatch.setattr(model_data, "loaded_sd_models", list(models))
+    monkeypatch.setattr(model_data, "sd_model", models[0])
+    return models
+
+
+def test_wishes_follow_the_current_model(current):
+    first, second = current
+    before = state_of(first), state_of(second)
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        assert (list(first.patches.on), list(second.patches.on)) == (["tiling"], [])
+        model_data.set_sd_model(second)
+        assert (list(first.patches.on), list(second.patches.on)) == ([], ["tiling"])
+        own.put("more", circular_padding)
+        model_data.set_sd_model(None)
+        assert (list(first.patches.on), list(second.patches.on)) == ([], [])
+        model_data.set_sd_model(first)
+        assert list(first.patches.on) == ["tiling", "more"]
+        own.take("tiling")
+        assert list(first.patches.on) == ["more"]
+    assert (state_of(first), state_of(second)) == before
+    model_data.set_sd_model(second)
+    assert second.patches.on == {}
+
+
+def test_job_that_fails_leaves_nothing(current):
+    first, second = current
+    with pytest.raises(ZeroDivisionError), job_wishes() as own:
+        own.put("tiling", circular_padding)
+        model_data.set_sd_model(second)
+        raise ZeroDivisionError
+    assert first.patches.on == second.patches.on == {}
+    assert wishes().wanted == {}
+
+
+def test_wish_that_cannot_be_put_on_is_none(current):
+    first, _ = current
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        with pytest.raises(ZeroDivisionError):
+            own.put("broken", broken_on_entry)
+        assert own.wanted.keys() == first.patches.on.keys() == {"tiling"}
+
+
+def test_block_gives_back_what_was_wanted_of_its_kind_and_leaves_the_rest(current):
+    first, _ = current
+    off = lambda model: circular_padding(model, False)  # noqa: E731
+    with job_wishes() as own:
+        with kept("tiling", circular_padding):
+            with kept("tiling", off):
+                assert own.wanted == {"tiling": off}
+                own.put("other", circular_padding)  # put without a block: stays until it is taken
+            assert own.wanted == {"tiling": circular_padding, "other": circular_padding}
+        assert list(first.patches.on) == ["other"]
+    assert first.patches.on == {}
+
+
+def test_job_inside_a_job_begins_with_its_wishes_and_gives_them_back(current):
+    first, second = current
+    with job_wishes() as outer:
+        outer.put("tiling", circular_padding)
+        with job_wishes() as inner:
+            assert inner.wanted == outer.wanted
+            inner.take("tiling")
+            inner.put("other", circular_padding)
+            model_data.set_sd_model(second)
+            assert list(second.patches.on) == ["other"]
+        assert (list(first.patches.on), list(second.patches.on)) == ([], ["tiling"])
+        model_data.set_sd_model(first)
+        assert (list(first.patches.on), list(second.patches.on)) == (["tiling"], [])
+    assert first.patches.on == second.patches.on == {}
+
+
+def test_jobs_of_other_threads_have_their_own_wishes(current):
+    first, _ = current
+    seen = []
+
+    def other():
+        with job_wishes() as own:
+            seen.append(dict(own.wanted))
+            own.put("other", circular_padding)
+            seen.append(list(first.patches.on))
+
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        thread = threading.Thread(target=contextvars.Context().run, args=(other,))
+        thread.start()
+        thread.join()
+        assert seen == [{}, ["tiling", "other"]]
+        assert list(first.patches.on) == ["tiling"]
+
+
+def test_models_that_were_freed_meanwhile_do_no_harm(current):
+    first, second = current
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        own.put("weights", lambda model: WeightPatch({"model.0.weight": lambda weight: weight + 1}))
+        first.to("meta")
+        model_data.set_sd_model(second)
+        assert first.patches.on == {} and list(second.patches.on) == ["tiling", "weights"]
+
+
+def test_wishes_without_a_model_are_kept_until_there_is_one(current):
+    own = Wishes()
+    own.put("tiling", circular_padding)
+    own.move_to(None)
+    assert own.wanted and own.on is None
+    own.take("tiling")
+    assert own.wanted == {}
+    assert model_patches.running_wishes.get() is not own

@@ -127,9 +127,10 @@ def test_each_encoder_of_a_model_gets_its_own_vectors(hijack):
 
 def test_encoder_without_embedding_layer_is_left_alone(hijack):
     toy = ToyEncoder()
-    hijack.hijack(model_with(toy))
+    model = model_with(toy)
+    hijack.hijack(model)
     assert toy.hijack is hijack
-    hijack.undo_hijack(model_with(toy))
+    hijack.undo_hijack(model)
     assert toy.hijack is not hijack
 
 

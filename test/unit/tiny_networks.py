@@ -11,6 +11,7 @@ from torch import nn
 
 from modules import torchvision_ops
 from modules.model_families import SD1, TextEncoder
+from modules.model_patches import ModelPatches
 from modules.sd_hijack_clip import EncoderExchange, FrozenCLIPEmbedderWithCustomWords, TextConditionalModel
 from modules.text_encoders.clip import ClipNetwork, tokenizer_dir
 
@@ -78,8 +79,9 @@ class TwoClips(TextConditionalModel):
 
 
 def model_with(encoder: nn.Module) -> nn.Module:
-    """What of a loaded model the encoding part needs: `cond_stage_model`, and convolutions."""
+    """What of a loaded model the encoding part needs: `cond_stage_model`, `patches`, and convolutions."""
     model = nn.Module()
+    model.patches = ModelPatches(model)
     model.cond_stage_model = encoder
     model.model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.SiLU(), nn.Conv2d(4, 4, 1))
     return model
