@@ -43,7 +43,7 @@ def list_config_states() -> dict[str, dict[str, Any]]:
 
 
 def get_webui_config() -> dict[str, Any]:
-    """Where the program itself comes from and where it stands; Nones where git cannot tell."""
+    """Returns where the program itself comes from and where it stands; Nones where git cannot tell."""
     fields = ("remote", "commit_hash", "commit_date", "branch")
     try:
         info = git_repo.describe(script_path) if git_repo.is_checkout(script_path) else None
@@ -54,7 +54,7 @@ def get_webui_config() -> dict[str, Any]:
 
 
 def get_extension_config() -> dict[str, dict[str, Any]]:
-    """The record of every extension, by name."""
+    """Returns the record of every extension, by name."""
     for extension in extensions.extensions:
         extension.read_info_from_repo()
     return {
@@ -67,7 +67,7 @@ def get_extension_config() -> dict[str, dict[str, Any]]:
 
 
 def get_config() -> dict[str, Any]:
-    """A record of how things are now."""
+    """Returns a record of how things are now."""
     return {
         "created_at": datetime.now().timestamp(),
         "webui": get_webui_config(),

@@ -64,7 +64,7 @@ class ExtensionMetadata:
             errors.report(f"Could not read {filename}", exc_info=True)
 
     def get_script_requirements(self, field: str, section: str, extra_section: str | None = None) -> list[str]:
-        """Names listed under a field ("Requires", "Before", "After") of one or two sections, in lower case.
+        """Returns names listed under a field ("Requires", "Before", "After") of one or two sections, in lower case.
 
         Of alternatives, "a|b", the first installed one is taken.
         """
@@ -81,7 +81,7 @@ class ExtensionMetadata:
         return [part for part in re.split(r"[\s,]+", text) if part]
 
     def list_callback_order_instructions(self) -> Iterator[CallbackOrderInfo]:
-        """What the sections [callbacks/<callback name>] say; an extension may only order its own callbacks."""
+        """Yields what the sections [callbacks/<callback name>] say; an extension may only order its own callbacks."""
         for section in self.config.sections():
             kind, _, name = section.partition("/")
             if kind != "callbacks":
@@ -126,7 +126,7 @@ class Extension:
         self.have_info_from_repo = False
 
     def to_dict(self) -> dict[str, Any]:
-        """What is cached of the git information."""
+        """Returns what is cached of the git information."""
         return {name: getattr(self, name) for name in self.cached_fields}
 
     def from_dict(self, d: dict[str, Any]) -> None:
@@ -170,7 +170,7 @@ class Extension:
         self.commit_hash, self.commit_date, self.version = info.commit_hash, info.commit_date, info.commit_hash[:8]
 
     def list_files(self, subdir: str, extension: str) -> list[ScriptFile]:
-        """Files of a folder of the extension whose names end in extension (".py"), sorted."""
+        """Returns files of a folder of the extension whose names end in extension (".py"), sorted."""
         return list_files(self.path, subdir, extension)
 
     def check_updates(self) -> None:
@@ -249,7 +249,7 @@ def _check_requirements(extension: Extension) -> None:
 
 
 def active() -> list[Extension]:
-    """The extensions that are to be loaded, as flags and settings leave them enabled."""
+    """Returns the extensions that are to be loaded, as flags and settings leave them enabled."""
     if shared.cmd_opts.disable_all_extensions or shared.opts.disable_all_extensions == "all":
         return []
     only_builtin = shared.cmd_opts.disable_extra_extensions or shared.opts.disable_all_extensions == "extra"
@@ -257,7 +257,7 @@ def active() -> list[Extension]:
 
 
 def find_extension(filename: str) -> Extension | None:
-    """The extension a file belongs to."""
+    """Returns the extension a file belongs to."""
     path = os.path.realpath(filename)
     while path != os.path.dirname(path):
         path = os.path.dirname(path)
@@ -267,7 +267,7 @@ def find_extension(filename: str) -> Extension | None:
 
 
 def list_files(basedir: str, subdir: str, extension: str) -> list[ScriptFile]:
-    """Files in basedir/subdir whose names end in extension (".py"), sorted by name."""
+    """Returns files in basedir/subdir whose names end in extension (".py"), sorted by name."""
     folder = os.path.join(basedir, subdir)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     files = [ScriptFile(basedir, name, os.path.join(folder, name)) for name in names]
@@ -289,7 +289,8 @@ class ScriptWithDependencies:
 
 
 def list_scripts(scriptdirname: str, extension: str, *, include_extensions: bool = True) -> list[ScriptFile]:
-    """Files of one kind (scriptdirname "scripts", extension ".py") of the program and of the active extensions.
+    """Returns the files of one kind (scriptdirname "scripts", extension ".py") of the program and of the active
+    extensions.
 
     In load order: the program's first, then extension by extension, changed by what their metadata.ini asks for. There,
     a file of the program is called by its name, one of an extension <extension>/<name> (built-in ones

@@ -24,7 +24,7 @@ class RepoInfo:
 
 
 def is_checkout(path: str) -> bool:
-    """Whether a folder is the top of a git checkout."""
+    """Says whether a folder is the top of a git checkout."""
     return os.path.exists(os.path.join(path, ".git"))
 
 
@@ -44,12 +44,12 @@ def run_git(path: str, *arguments: str) -> str:
 
 
 def remote_name(path: str) -> str | None:
-    """Name of the remote, the first of several."""
+    """Returns the name of the remote, the first of several."""
     return run_git(path, "remote").partition("\n")[0] or None
 
 
 def describe(path: str) -> RepoInfo:
-    """What git knows about a checkout."""
+    """Returns what git knows about a checkout."""
     remote = remote_name(path)
     commit_hash, commit_date = run_git(path, "log", "-1", "--format=%H %ct").split()
     return RepoInfo(
@@ -61,13 +61,13 @@ def describe(path: str) -> RepoInfo:
 
 
 def newest_commit(path: str) -> str | None:
-    """Hash of the newest commit of the remote's default branch, asked for over the network."""
+    """Returns the hash of the newest commit of the remote's default branch, asked for over the network."""
     remote = remote_name(path)
     return run_git(path, "ls-remote", remote, "HEAD").partition("\t")[0] or None if remote else None
 
 
 def has_commit(path: str, commit: str) -> bool:
-    """Whether a commit is in the checkout's repository."""
+    """Says whether a commit is in the checkout's repository."""
     try:
         run_git(path, "cat-file", "-e", f"{commit}^{{commit}}")
     except subprocess.CalledProcessError:

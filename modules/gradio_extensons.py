@@ -47,12 +47,12 @@ RENAMED_KEYWORDS: dict[str, Callable[[Any], dict[str, Any]]] = {
 
 
 def building() -> bool:
-    """Whether a page is being built; False while an event re-creates a component to update it."""
+    """Says whether a page is being built; False while an event re-creates a component to update it."""
     return Context.root_block is not None
 
 
 def native(cls: type) -> type:
-    """The class of Gradio that `cls` is or derives from: the one whose constructor names the properties."""
+    """Returns the class of Gradio that `cls` is or derives from: the one whose constructor names the properties."""
     mixins = ("FormComponent", "Component")
     return next(base for base in cls.__mro__ if base.__module__.startswith("gradio.") and base.__name__ not in mixins)
 
@@ -79,7 +79,7 @@ def make_component(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 def translate_constructor(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict[str, Any]]:
-    """The class and keywords of today for a constructor call as Gradio 3 took it."""
+    """Returns the class and keywords of today for a constructor call as Gradio 3 took it."""
     if cls is gr.Image and kwargs.get("tool") in sketch_components:
         cls = sketch_components[kwargs["tool"]]
     if cls in (gr.File, gr.UploadButton, gr.Files) and kwargs.get("type") in ("file", "bytes"):
@@ -97,7 +97,7 @@ def translate_constructor(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict
 
 @functools.cache
 def constructor_keywords(cls: type) -> frozenset[str]:
-    """Every keyword the constructors of `cls`, up to Gradio's own class, take."""
+    """Returns every keyword the constructors of `cls`, up to Gradio's own class, take."""
     names: set[str] = set()
     for base in cls.__mro__[: cls.__mro__.index(native(cls)) + 1]:
         if "__init__" in vars(base):
@@ -112,7 +112,7 @@ def positional_to_keywords(cls: type, args: tuple, kwargs: dict[str, Any]) -> di
 
 
 def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
-    """`ComponentMeta.__call__`, for all components and layout blocks."""
+    """Does what `ComponentMeta.__call__` does, for all components and layout blocks."""
     if args and any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(cls.__init__).parameters.values()):
         args, kwargs = (), positional_to_keywords(cls, args, kwargs)
     return make_component(cls, *args, **kwargs)
@@ -126,7 +126,7 @@ def add_classes_to_gradio_component(comp: Any) -> None:
 
 
 def Block_get_config(self: blocks.Block, cls: type | None = None) -> dict[str, Any]:
-    """The properties for the page: those of Gradio's own class, the tooltip, and a CSS class instead of
+    """Returns the properties for the page: those of Gradio's own class, the tooltip, and a CSS class instead of
     `visible=False`.
     """
     config = original_Block_get_config(self, cls or native(type(self)))
@@ -152,8 +152,8 @@ def hide_by_class(block: blocks.Block, properties: dict[str, Any]) -> dict[str, 
 
 
 def postprocess_update(block: blocks.Block, update_dict: dict[str, Any], postprocess: bool = True) -> dict[str, Any]:
-    """An update on its way to the page. Its `visible` is dropped there: shown again, a container would show its hidden
-    parts.
+    """Returns an update on its way to the page. Its `visible` is dropped there: shown again, a container would show its
+    hidden parts.
     """
     # one dict may be given to several outputs ([gr.update()] * n), and Gradio takes its value out
     update = original_postprocess_update(block, dict(update_dict), postprocess)
@@ -164,8 +164,8 @@ def postprocess_update(block: blocks.Block, update_dict: dict[str, Any], postpro
 
 
 def lenient_choice(preprocess: Callable) -> Callable:
-    """Dropdown and Radio pass on a value that isn't among their choices (index type: None); settings files and pastes
-    hold such.
+    """Returns a method with which Dropdown and Radio pass on a value that isn't among their choices (index type: None);
+    settings files and pastes hold such.
     """
 
     @functools.wraps(preprocess)
@@ -180,9 +180,9 @@ def lenient_choice(preprocess: Callable) -> Callable:
 
 
 def translate_listener(listener: Callable) -> Callable:
-    """An event listener that takes `_js=` and ignores what Gradio 6 no longer knows. Events are no API endpoints unless
-    named. A handler that waits in the queue does so as a coroutine: Gradio calls all others in threads, of which it has
-    40.
+    """Returns an event listener that takes `_js=` and ignores what Gradio 6 no longer knows. Events are no API
+    endpoints unless named. A handler that waits in the queue does so as a coroutine: Gradio calls all others in
+    threads, of which it has 40.
     """
     known = inspect.signature(listener).parameters
 
@@ -250,7 +250,7 @@ def patch_listeners() -> None:
 
 
 def restore_old_names() -> None:
-    """Names of Gradio 3 on today's modules and classes."""
+    """Puts names of Gradio 3 on today's modules and classes."""
     blocks.Block.style = lambda self, *args, **kwargs: self
     for cls in (gr.components.Component, blocks.BlockContext):
         cls.update = classmethod(lambda cls, **kwargs: gr.update(**kwargs))
@@ -264,12 +264,12 @@ def restore_old_names() -> None:
 
 
 def encode_pil_to_base64(pil_image: Image.Image) -> str:
-    """A picture as a PNG data URI."""
+    """Returns an image as a PNG data URI."""
     return "data:image/png;base64," + base64.b64encode(processing_utils.encode_pil_to_bytes(pil_image)).decode("ascii")
 
 
 def decode_base64_to_image(encoding: str) -> Image.Image:
-    """The picture of a data URI or of plain base64."""
+    """Returns the image of a data URI or of plain base64."""
     return Image.open(io.BytesIO(base64.b64decode(encoding.partition(";base64,")[2] or encoding)))
 
 

@@ -307,7 +307,7 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
 class MaskBlendArgs:
     """The argument mba of on_mask_blend: original and new latents of an inpainted batch, each (B, C, h, w).
 
-    nmask is 1 where the picture is made anew, mask is 1 - nmask. blended_latent is what is used and may be replaced.
+    nmask is 1 where the image is made anew, mask is 1 - nmask. blended_latent is what is used and may be replaced.
     denoiser is the CFGDenoiser and sigma its noise levels (B,); both are None at the blend after the last step.
     """
 

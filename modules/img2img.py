@@ -80,13 +80,13 @@ class Img2ImgValues:
 
 @dataclass(frozen=True)
 class PngInfo:
-    """What a batch takes from the infotext of each of its pictures, or of that of the same name in `directory`."""
+    """What a batch takes from the infotext of each of its images, or of that of the same name in `directory`."""
 
     properties: Sequence[str] = ()
     directory: str | None = None
 
     def parameters_of(self, path: str, image: Image.Image) -> dict[str, Any]:
-        """The chosen parameters; none for a picture without infotext or a file that can't be read."""
+        """Returns the chosen parameters; none for an image without infotext or a file that can't be read."""
         try:
             source = images.read(os.path.join(self.directory, os.path.basename(path))) if self.directory else image
         except (OSError, UnidentifiedImageError):
@@ -98,7 +98,7 @@ class PngInfo:
 
 @dataclass
 class JobDefaults:
-    """What a batch job is set back to before each picture, as the picture before may have changed it."""
+    """What a batch job is set back to before each image, as the image before may have changed it."""
 
     prompt: str
     negative_prompt: str
@@ -144,9 +144,9 @@ def process_batch(
     png_info_props: Sequence[str] | None = None,
     png_info_dir: str | None = None,
 ) -> Processed | None:
-    """Runs a job on each picture of a directory or list of files; extensions replace this function.
+    """Runs a job on each image of a directory or list of files; extensions replace this function.
 
-    inpaint_mask_dir: masks by equal stem, or one for all; pictures without one are left out. output_dir: where results
+    inpaint_mask_dir: masks by equal stem, or one for all; images without one are left out. output_dir: where results
     go under the names of their inputs; empty: as for any job. Returns the results, up to the setting
     img2img_batch_show_results_limit, or None.
     """
@@ -173,7 +173,7 @@ def process_batch(
 
 
 def batch_paths(input: str | Sequence[Any]) -> list[str]:
-    """Files of a batch: pictures below a directory in natural order, or those of a list of paths or uploads."""
+    """Returns the files of a batch: images below a directory in natural order, or those of a list of paths or uploads."""
     if isinstance(input, str):
         include_hidden = shared.opts.list_hidden_files
         return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES, include_hidden=include_hidden))
@@ -181,7 +181,7 @@ def batch_paths(input: str | Sequence[Any]) -> list[str]:
 
 
 def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
-    """The pictures of a batch, until it is interrupted; files that are none are left out."""
+    """Yields the images of a batch, until it is interrupted; files that are none are left out."""
     for number, path in enumerate(paths, 1):
         state.job = f"{number} out of {len(paths)}"
         state.skipped = False
@@ -194,7 +194,7 @@ def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
 
 
 def mask_for(path: str, masks: Sequence[str]) -> str | None:
-    """The mask of the same stem, or the only one there is."""
+    """Returns the mask of the same stem, or the only one there is."""
     if len(masks) == 1:
         return masks[0]
     return next((mask for mask in masks if Path(mask).stem == Path(path).stem), None)
@@ -203,7 +203,7 @@ def mask_for(path: str, masks: Sequence[str]) -> str | None:
 def prepare_batch_job(
     p: StableDiffusionProcessingImg2Img, image: Image.Image, path: str, output_dir: str, scale_by: float | None
 ) -> None:
-    """Gives a job its picture, size and, with an output directory, file names."""
+    """Gives a job its image, size and, with an output directory, file names."""
     if scale_by is not None:
         p.width, p.height = int(image.width * scale_by), int(image.height * scale_by)
     p.init_images = [image] * p.batch_size
@@ -226,7 +226,7 @@ def run_batch_job(p: StableDiffusionProcessingImg2Img, args: Sequence[Any]) -> P
 
 
 def add_results(results: Processed | None, new: Processed) -> Processed:
-    """The results so far with those of one more job, cut to the number the user wants to see."""
+    """Returns the results so far with those of one more job, cut to the number the user wants to see."""
     if results is None:
         results = new
     else:
@@ -239,12 +239,12 @@ def add_results(results: Processed | None, new: Processed) -> Processed:
 
 
 def as_seen(image: Image.Image | None) -> Image.Image | None:
-    """A picture turned as its camera says; None stays None."""
+    """Returns an image turned as its camera says; None stays None."""
     return None if image is None else images.fix_image(image)
 
 
 def image_and_mask(values: Img2ImgValues) -> tuple[Image.Image | None, Image.Image | None]:
-    """The picture and the mask of the chosen mode; pictures as they are meant to be seen."""
+    """Returns the image and the mask of the chosen mode; images as they are meant to be seen."""
     mode = MODES[values.mode]
     if mode == "img2img":
         return as_seen(values.init_img), None
@@ -261,7 +261,7 @@ def image_and_mask(values: Img2ImgValues) -> tuple[Image.Image | None, Image.Ima
 
 
 def painted_over(values: Img2ImgValues) -> tuple[Image.Image, Image.Image]:
-    """A sketch blended with its original by the user's opacity, and the mask of what differs between them."""
+    """Returns a sketch blended with its original by the user's opacity, and the mask of what differs between them."""
     sketch, original = values.inpaint_color_sketch, values.inpaint_color_sketch_orig
     if isinstance(sketch, dict):
         sketch, original = sketch["image"], sketch["original"]
@@ -331,7 +331,7 @@ ProcessingRunner.run_batch = staticmethod(run_batch)
 def img2img(id_task: str, request: gr.Request, values: Img2ImgValues) -> tuple[list, str, str, str]:
     """Generates from the values of the tab: gallery, generation info, infotext, log.
 
-    Raises InvalidInput when the chosen mode has no picture.
+    Raises InvalidInput when the chosen mode has no image.
     """
     image, mask = image_and_mask(values)
     if image is None and not values.is_batch:

@@ -1,6 +1,6 @@
 """base: what the version that wrote an infotext changes in how it is read.
 
-Each rule turns the setting on that gives pictures of that age their old look; it is a row of `RULES`.
+Each rule turns the setting on that gives images of that age their old look; it is a row of `RULES`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def optional_step(name: str, function: Callable[..., Any], *args: Any) -> None:
 
 
 def imports() -> None:
-    """Import what takes long, so that the profile of the start shows it."""
+    """Imports what takes long, so that the profile of the start shows it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
     import torch  # noqa: F401

@@ -23,7 +23,7 @@ def list_localizations(dirname: str) -> None:
 
 
 def localization_js(current_localization_name: str) -> str:
-    """JavaScript that gives the page the translation of a language; an empty one where there is none."""
+    """Returns JavaScript that gives the page the translation of a language; an empty one where there is none."""
     translation: dict[str, Any] = {}
     for path in localizations.get(current_localization_name, []):
         try:

@@ -29,7 +29,7 @@ class TqdmLoggingHandler(logging.Handler):
 
 
 def setup_logging(loglevel: str | None) -> None:
-    """Configure the log. loglevel: name of a level for everything; SD_WEBUI_LOG_LEVEL stands in for it.
+    """Configures the log. loglevel: name of a level for everything; SD_WEBUI_LOG_LEVEL stands in for it.
 
     Without either the root logger is left alone, for extensions to configure; our own modules then show what is
     worth knowing as bare lines. Raises InvalidInput for a level that does not exist.

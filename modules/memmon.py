@@ -46,7 +46,7 @@ class MemUsageMonitor(threading.Thread):
             self.start()
 
     def run(self) -> None:
-        """Poll whenever a job runs, for as long as the program does."""
+        """Polls whenever a job runs, for as long as the program does."""
         while True:
             self.run_flag.wait()
             rate = self.opts.memmon_poll_rate
@@ -99,7 +99,8 @@ class MemUsageMonitor(threading.Thread):
 
 
 def memory_report() -> dict[str, dict[str, Any]]:
-    """What GET /sdapi/v1/memory answers: bytes of the machine's memory this process uses, and of the CUDA device.
+    """Returns what GET /sdapi/v1/memory answers: bytes of the machine's memory this process uses, and of the CUDA
+    device.
 
     A part that can't be read holds only an "error".
     """

@@ -34,7 +34,7 @@ class OptionInfo:
     component: widget class, or its name; None chooses by the type of default. component_args: its keyword arguments, or
     a function returning them when the page is built. onchange: called after the user changed the value. refresh: called
     by the button beside the widget. section: (id, title) of its page; category_id: group of pages. infotext: key under
-    which generated pictures carry the value. restrict_api: the REST API cannot set it.
+    which generated images carry the value. restrict_api: the REST API cannot set it.
     """
 
     def __init__(
@@ -177,7 +177,7 @@ class Options:
             target[key] = value
 
     def is_writable(self, key: str) -> bool:
-        """Whether a value may be stored under key: False for notes.
+        """Says whether a value may be stored under key: False for notes.
 
         Raises AssertionError for settings frozen by a --freeze-settings flag, RuntimeError for hidden and restricted
         ones.
@@ -245,7 +245,7 @@ class Options:
         return True
 
     def get_default(self, key: str) -> Any:
-        """The value key has before the user changes it; None for an unknown key."""
+        """Returns the value key has before the user changes it; None for an unknown key."""
         info = self.data_labels.get(key)
         return None if info is None else info.default
 
@@ -255,7 +255,7 @@ class Options:
         util.write_text_atomically(filename, json.dumps(dict(self.data), indent=4, ensure_ascii=False))
 
     def same_type(self, x: Any, y: Any) -> bool:
-        """Whether one value can stand where the other does; integers and floats are alike, None fits everywhere."""
+        """Says whether one value can stand where the other does; integers and floats are alike, None fits everywhere."""
         if x is None or y is None:
             return True
         return self.typemap.get(type(x), type(x)) == self.typemap.get(type(y), type(y))
@@ -279,7 +279,7 @@ class Options:
             func()
 
     def dumpjson(self) -> str:
-        """All settings as a JSON object, as the page's scripts read it.
+        """Returns all settings as a JSON object, as the page's scripts read it.
 
         Values, comments, and the first section title of each category.
         """
@@ -323,7 +323,7 @@ class Options:
         self.data_labels.update(ordered)
 
     def cast_value(self, key: str, value: Any) -> Any:
-        """Converts text, as found in a picture's infotext, to the type of the setting.
+        """Converts text, as found in an image's infotext, to the type of the setting.
 
         None when that type is unknown.
         """
@@ -345,7 +345,7 @@ def split_flag(value: str | None) -> list[str]:
 
 
 def read_settings_file(filename: str) -> dict[str, Any]:
-    """Values of a settings file.
+    """Returns the values of a settings file.
 
     An unreadable one is moved to <program folder>/tmp/config.json, so that nothing is lost, and {} returned.
     """

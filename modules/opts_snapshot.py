@@ -45,7 +45,7 @@ class OptsSnapshot:
         return self
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of a setting; default where there is no setting of this name."""
+        """Returns the value of a setting; default where there is no setting of this name."""
         return self._values.get(name, default)
 
 

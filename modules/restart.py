@@ -39,7 +39,7 @@ def stop_program() -> NoReturn:
 
 
 def note_restart() -> None:
-    """At the start: remove a supervisor's marker, and remember that the browser has the page open already."""
+    """Removes a supervisor's marker at the start, and remembers that the browser has the page open already."""
     if MARKER.exists():
         MARKER.unlink()
         os.environ["SD_WEBUI_RESTARTING"] = "1"

@@ -67,7 +67,7 @@ def load_with_extra(
 
 
 def unsafe_torch_load(*args: Any, **kwargs: Any) -> Any:
-    """torch.load without any check: the file can run code."""
+    """Does what torch.load does, without any check: the file can run code."""
     return torch.load(*args, **{"weights_only": False, **kwargs})
 
 
@@ -78,7 +78,7 @@ def check_pt(filename: str, extra_handler: ExtraHandler | None = None) -> None:
 
 @contextmanager
 def Extra(handler: ExtraHandler) -> Iterator[None]:
-    """Inside the block, load allows what handler returns an object for.
+    """Lets load allow, inside the block, what handler returns an object for.
 
     Example:
         with safe.Extra(lambda module, name: MyConfig if (module, name) == ("my_trainer", "Config") else None):

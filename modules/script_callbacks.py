@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass
 class ImageSaveParams:
-    """A picture that is being saved."""
+    """An image that is being saved."""
 
     image: Image.Image
     p: Any
-    """The processing object, None for pictures that no job made."""
+    """The processing object, None for images that no job made."""
     filename: str
     """Path of the file, in on_before_image_saved the one intended."""
     pnginfo: dict[str, Any]
-    """Texts stored with the picture; the infotext is under "parameters"."""
+    """Texts stored with the image; the infotext is under "parameters"."""
 
 
 @dataclasses.dataclass
@@ -64,7 +64,7 @@ class CFGDenoiserParams:
     text_cond: Any
     """Encoded prompts, one row for each row of x that is no uncond: a tensor, or a dictionary of tensors."""
     text_uncond: Any
-    """Encoded negative prompts, one row for each picture."""
+    """Encoded negative prompts, one row for each image."""
     denoiser: Any = None
     """The CFGDenoiser."""
 
@@ -160,7 +160,7 @@ def add_callback(
 
 
 def calling_file() -> str:
-    """Path of the file whose code called into this module."""
+    """Returns the path of the file whose code called into this module."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
@@ -170,7 +170,7 @@ def calling_file() -> str:
 def sort_callbacks(
     category: str, unordered_callbacks: Iterable[ScriptCallback], *, enable_user_sort: bool = True
 ) -> list[ScriptCallback]:
-    """Callbacks of a category in the order they are to be called.
+    """Returns the callbacks of a category in the order they are to be called.
 
     enable_user_sort: obey the setting prioritized_callbacks_<category> too.
     """
@@ -211,7 +211,7 @@ def ordered_callbacks(
 
 
 def enumerate_callbacks() -> Iterator[tuple[str, list[ScriptCallback]]]:
-    """Every category with its callbacks, in order of registration."""
+    """Yields every category with its callbacks, in order of registration."""
     for key, callbacks in callback_map.items():
         yield key.removeprefix("callbacks_"), callbacks
 
@@ -241,7 +241,9 @@ def _remove_callbacks(is_unwanted: Callable[[ScriptCallback], bool]) -> None:
 
 
 def callbacks_order_settings() -> dict[str, OptionInfo]:
-    """A setting prioritized_callbacks_<category> for every category that has callbacks, hooks of scripts included."""
+    """Returns a setting prioritized_callbacks_<category> for every category that has callbacks, hooks of scripts
+    included.
+    """
     listed = {
         category: sort_callbacks(category, found, enable_user_sort=False) for category, found in enumerate_callbacks()
     }

@@ -34,7 +34,7 @@ class GradioControls:
         return gr.Group(visible=visible)
 
     def describe(self, script: Script) -> dict[str, Any]:
-        """What GET /sdapi/v1/script-info says of a script. Its controls learn which file they come from."""
+        """Returns what GET /sdapi/v1/script-info says of a script. Its controls learn which file they come from."""
         for control in script.controls:
             control.custom_script_source = os.path.basename(script.filename)
         return {
@@ -80,7 +80,7 @@ class GradioControls:
 
 
 def initial_value(control: Any) -> Any:
-    """The value a control starts with; empty where Gradio has none yet but its user expects something empty."""
+    """Returns the value a control starts with; empty where Gradio has none yet but its user expects something empty."""
     value = getattr(control, "value", None)
     if value is not None:
         return value
@@ -90,7 +90,7 @@ def initial_value(control: Any) -> Any:
 
 
 def choice_names(control: Any) -> list[str] | None:
-    """The names of what can be chosen with a control; None for one that offers no choice."""
+    """Returns the names of what can be chosen with a control; None for one that offers no choice."""
     choices = getattr(control, "choices", None)
     if choices is None:
         return None
@@ -98,7 +98,7 @@ def choice_names(control: Any) -> list[str] | None:
 
 
 def describe_control(control: Any) -> dict[str, Any]:
-    """Label, value, limits and choices of a control, without what it does not have."""
+    """Returns label, value, limits and choices of a control, without what it does not have."""
     limits = {name: getattr(control, name, None) for name in ("minimum", "maximum", "step")}
     said = {"value": initial_value(control), **limits, "choices": choice_names(control)}
     return {"label": control.label or "", **{name: value for name, value in said.items() if value is not None}}
@@ -134,7 +134,9 @@ def ensure_controls() -> None:
 
 
 def default_args(runner: ScriptRunner) -> list[Any]:
-    """The argument list of a request that says nothing about scripts: no script chosen, each control as it is made."""
+    """Returns the argument list of a request that says nothing about scripts: no script chosen, each control as it is
+    made.
+    """
     ensure_controls()
     return list(runner.default_args)
 

@@ -79,7 +79,7 @@ class Gate:
             await self._app(scope, receive, send)
 
     async def _run(self, receive: Receive, send: Send) -> None:
-        """Carry out changes of the app until the server stops; all in one task, as lifespans demand."""
+        """Carries out changes of the app until the server stops; all in one task, as lifespans demand."""
         await receive()
         self._loop = asyncio.get_running_loop()
         await send({"type": "lifespan.startup.complete"})
@@ -157,6 +157,6 @@ class Server:
         self.gate.exchange(None)
 
     def stop(self) -> None:
-        """Finish the requests that are being answered, and end."""
+        """Finishes the requests that are being answered, and ends."""
         self._uvicorn.should_exit = True
         self._thread.join()

@@ -241,7 +241,7 @@ def reload_gradio_theme(theme_name: str | None = None) -> None:
 
 
 def load_theme(theme_name: str) -> Any:
-    """A theme that ships with Gradio (gradio/soft, ...), else one of the hub, from the cache if it is there."""
+    """Returns a theme that ships with Gradio (gradio/soft, ...), else one of the hub, from the cache if it is there."""
     built_in = getattr(gr.themes, theme_name.removeprefix("gradio/").capitalize(), None)
     if isinstance(built_in, type):
         return built_in(font=SYSTEM_FONTS, font_mono=MONOSPACE_FONTS)
@@ -256,7 +256,7 @@ def load_theme(theme_name: str) -> Any:
 
 
 def resolve_var(name: str, gradio_theme: Any = None, history: Sequence[str] = ()) -> str:
-    """The value of a theme variable, followed through references such as "*neutral_50".
+    """Returns the value of a theme variable, followed through references such as "*neutral_50".
 
     Dark variables that are not set are those of the light theme. Raises ValueError for one that leads back to itself.
     """

@@ -6,7 +6,7 @@ import os
 
 
 def initialize() -> None:
-    """Registers what settings choose from, and makes what describes pictures."""
+    """Registers what settings choose from, and makes what describes images."""
     from modules import initialize_util, interrogate, shared
     from modules.paths_internal import data_path
 

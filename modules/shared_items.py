@@ -27,7 +27,7 @@ def register(name: str, list_items: Callable[..., Any], refresh: Callable[[], ob
 
 
 def items(name: str, **kwargs: Any) -> list[Any]:
-    """The items of a list; empty while its owner is not loaded. kwargs go to the owner."""
+    """Returns the items of a list; empty while its owner is not loaded. kwargs go to the owner."""
     return list(providers[name].list_items(**kwargs)) if name in providers else []
 
 
@@ -55,7 +55,7 @@ ui_reorder_categories_builtin_items = [
 
 
 def ui_reorder_categories() -> Iterator[str]:
-    """Parts of the generation form in their default order.
+    """Yields parts of the generation form in their default order.
 
     The built-in ones, those scripts add, and the scripts' own.
     """
@@ -77,7 +77,7 @@ def dat_models_names() -> list[str]:
 
 
 def postprocessing_scripts() -> list[Any]:
-    """Postprocessing scripts, as objects with a name."""
+    """Returns postprocessing scripts, as objects with a name."""
     return items("postprocessing_scripts")
 
 
@@ -107,7 +107,7 @@ def refresh_unet_list() -> None:
 
 
 def list_checkpoint_tiles(use_short: bool = False) -> list[str]:
-    """Checkpoint titles; use_short leaves their folders out."""
+    """Returns checkpoint titles; use_short leaves their folders out."""
     return items("checkpoints", use_short=use_short)
 
 
@@ -117,12 +117,12 @@ def refresh_checkpoints() -> None:
 
 
 def list_samplers() -> list[Any]:
-    """All samplers, as rows with a name."""
+    """Returns all samplers, as rows with a name."""
     return items("samplers")
 
 
 def find_sampler(name: str | None) -> Any:
-    """The row of a sampler by its name, the default one for None; None if there is no such sampler."""
+    """Returns the row of a sampler by its name, the default one for None; None if there is no such sampler."""
     return next(iter(items("samplers_by_name", sampler_name=name)), None)
 
 
@@ -132,10 +132,12 @@ def reload_hypernetworks() -> None:
 
 
 def get_infotext_names() -> list[str]:
-    """Every infotext key that pasting knows."""
+    """Returns every infotext key that pasting knows."""
     return items("infotext_names")
 
 
 def callbacks_order_settings() -> dict[str, Any]:
-    """Definitions of the settings prioritized_callbacks_<category>, one for each category that has callbacks."""
+    """Returns the definitions of the settings prioritized_callbacks_<category>, one for each category that has
+    callbacks.
+    """
     return dict(items("callbacks_order_settings"))

@@ -152,7 +152,7 @@ class State:
         self.current_image_sampling_step = 0
 
     def dict(self) -> dict[str, Any]:
-        """What the REST API shows of a job."""
+        """Returns what the REST API shows of a job."""
         return {
             "skipped": self.skipped,
             "interrupted": self.interrupted,
@@ -166,7 +166,7 @@ class State:
         }
 
     def set_preview_provider(self, make_preview: PreviewProvider) -> None:
-        """Sets the function that turns current_latent into a picture, or into None where it cannot."""
+        """Sets the function that turns current_latent into an image, or into None where it cannot."""
         self._make_preview = make_preview
 
     def set_current_image(self) -> None:
@@ -197,6 +197,6 @@ class State:
                 self.current_image_sampling_step = step
 
     def assign_current_image(self, image: Image.Image) -> None:
-        """Shows a picture as the preview."""
+        """Shows an image as the preview."""
         self.current_image = image
         self.id_live_preview += 1

@@ -120,26 +120,26 @@ class StyleDatabase:
             )
 
     def get_style_paths(self) -> set[str]:
-        """Every file that styles are kept in. Styles without a file are given the default one."""
+        """Returns every file that styles are kept in. Styles without a file are given the default one."""
         for name, style in self.styles.items():
             if not style.path:
                 self.styles[name] = style._replace(path=str(self.default_path))
         return {str(self.default_path), *(style.path for style in self.styles.values())} - {DIVIDER_PATH}
 
     def get_style_prompts(self, styles: Iterable[str]) -> list[str | None]:
-        """Prompt texts of the named styles; unknown names count as empty styles."""
+        """Returns the prompt texts of the named styles; unknown names count as empty styles."""
         return [self.styles.get(name, self.no_style).prompt for name in styles]
 
     def get_negative_style_prompts(self, styles: Iterable[str]) -> list[str | None]:
-        """Negative prompt texts of the named styles; unknown names count as empty styles."""
+        """Returns the negative prompt texts of the named styles; unknown names count as empty styles."""
         return [self.styles.get(name, self.no_style).negative_prompt for name in styles]
 
     def apply_styles_to_prompt(self, prompt: str, styles: Iterable[str]) -> str:
-        """The prompt with the named styles."""
+        """Returns the prompt with the named styles."""
         return apply_styles_to_prompt(prompt, self.get_style_prompts(styles))
 
     def apply_negative_styles_to_prompt(self, prompt: str, styles: Iterable[str]) -> str:
-        """The negative prompt with the named styles."""
+        """Returns the negative prompt with the named styles."""
         return apply_styles_to_prompt(prompt, self.get_negative_style_prompts(styles))
 
     def save_styles(self, path: str | None = None) -> None:
@@ -182,11 +182,11 @@ def is_pattern(path: str | Path) -> bool:
 
 
 def files_of(path: str | Path) -> list[Path]:
-    """Files a pattern matches now, sorted; a plain path stands for itself, there or not."""
+    """Returns files a pattern matches now, sorted; a plain path stands for itself, there or not."""
     path = Path(path)
     return sorted(path.parent.glob(path.name)) if is_pattern(path) else [path]
 
 
 def first_file(path: str | Path) -> Path:
-    """The file new styles go to: the first one of a pattern, or styles.csv in its folder when there is none."""
+    """Returns the file new styles go to: the first one of a pattern, or styles.csv in its folder when there is none."""
     return next(iter(files_of(path)), Path(path).parent / "styles.csv")

@@ -66,7 +66,7 @@ class Timer:
         self.records[category] = self.records.get(category, 0) + amount
 
     def record(self, category: str, extra_time: float = 0, disable_log: bool = False) -> None:
-        """Book the seconds since the last record, and extra_time, under category."""
+        """Books the seconds since the last record, and extra_time, under category."""
         elapsed = self.elapsed()
         self.add_time_to_record(self.base_category + category, elapsed + extra_time)
         self.total += elapsed + extra_time

@@ -102,7 +102,7 @@ class PageBlocks(gr.Blocks):
         return self._config
 
     def current_choices(self) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """(component, choices) of every menu with a button that looks for files anew."""
+        """Yields (component, choices) of every menu with a button that looks for files anew."""
         for component in self.blocks.values():
             arguments = getattr(component, "refreshed_args", None)
             if not callable(arguments) or not isinstance(component, gr.Dropdown):
@@ -167,7 +167,7 @@ def create_page() -> PageBlocks:
 
 
 def create_interfaces(page: Page) -> list[Interface]:
-    """The contents of all tabs: ours, those of extensions, the settings."""
+    """Returns the contents of all tabs: ours, those of extensions, the settings."""
     for row in TABS:
         page.tabs[row.id] = row.create(page)
     page.settings.create_ui(page.loadsave, page.dummy)
@@ -177,13 +177,13 @@ def create_interfaces(page: Page) -> list[Interface]:
 
 
 def in_preferred_order(interfaces: Sequence[Interface]) -> list[Interface]:
-    """Tabs in the order of the setting ui_tab_order; those it does not name keep theirs."""
+    """Returns tabs in the order of the setting ui_tab_order; those it does not name keep theirs."""
     chosen = {name: i for i, name in enumerate(opts.ui_tab_order)}
     return sorted(interfaces, key=lambda interface: chosen.get(interface.label, len(chosen)))
 
 
 def create_tabs(page: Page, interfaces: Sequence[Interface]) -> None:
-    """The row of tabs. Hidden ones are part of the page, so that what refers to their controls works, but have no
+    """Makes the row of tabs. Hidden ones are part of the page, so that what refers to their controls works, but have no
     button.
     """
     with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -198,7 +198,7 @@ def create_tabs(page: Page, interfaces: Sequence[Interface]) -> None:
 
 
 def create_audio_notification() -> None:
-    """The sound that is played when pictures are done, if the user has put one into the data folder or beside the
+    """Makes the sound that is played when images are done, if the user has put one into the data folder or beside the
     program.
     """
     paths = (os.path.join(folder, "notification.mp3") for folder in (data_path, script_path))
@@ -209,7 +209,7 @@ def create_audio_notification() -> None:
 
 
 def gr_show(visible: bool = True) -> dict[str, Any]:
-    """The update that shows or hides a component, as extensions write it."""
+    """Returns the update that shows or hides a component, as extensions write it."""
     return {"visible": visible, "__type__": "update"}
 
 
@@ -227,7 +227,7 @@ def footer_html() -> str:
 
 
 def versions_html() -> str:
-    """One line of versions; the page fills in the checkpoint."""
+    """Returns one line of versions; the page fills in the checkpoint."""
     versions = (
         f"version: <b>{html.escape(version.PROGRAM_VERSION)}</b>",
         f"python: <span title='{html.escape(sys.version)}'>{platform.python_version()}</span>",

@@ -92,7 +92,7 @@ def names() -> frozenset[str]:
 
 @cache
 def asset(name: str) -> Asset:
-    """One of `names`, read and packed the first time."""
+    """Returns one of `names`, read and packed the first time."""
     path = Path(BUILD_PATH_LIB) / name
     content = path.read_bytes()
     if path.suffix == ".js":

@@ -1,4 +1,4 @@
-"""face: pictures to draw on: the canvases of img2img, and what `gr.Image(tool=...)` of Gradio 3 becomes.
+"""face: images to draw on: the canvases of img2img, and what `gr.Image(tool=...)` of Gradio 3 becomes.
 
 Their values have the shapes extensions know from there, not the layers of Gradio's image editor.
 """
@@ -16,7 +16,7 @@ from modules import gradio_extensons
 
 
 class SketchCanvas(gr.ImageEditor):
-    """A picture to paint on in any colour. Its value is the painted picture, None without one."""
+    """An image to paint on in any colour. Its value is the painted image, None without one."""
 
     def __init__(self, value: Any = None, *, brush_color: str = "#ffffff", fixed_color: bool = False, **kwargs: Any):
         self.brush_color = brush_color
@@ -44,7 +44,7 @@ class SketchCanvas(gr.ImageEditor):
 
 
 class InpaintSketchCanvas(SketchCanvas):
-    """A picture to paint on. Its value is {"image": the painted picture, "original": the picture without the paint}."""
+    """An image to paint on. Its value is {"image": the painted image, "original": the image without the paint}."""
 
     def preprocess(self, payload: Any) -> dict[str, Image.Image] | None:
         """Returns the painted image and the one below the paint; None for an empty canvas."""
@@ -55,7 +55,7 @@ class InpaintSketchCanvas(SketchCanvas):
 
 
 class MaskCanvas(SketchCanvas):
-    """A picture to mark a part of. Its value is {"image": the picture, "mask": L, 255 where it was painted}."""
+    """An image to mark a part of. Its value is {"image": the image, "mask": L, 255 where it was painted}."""
 
     def __init__(self, value: Any = None, *, brush_color: str = "#ffffff", fixed_color: bool = True, **kwargs: Any):
         super().__init__(value, brush_color=brush_color, fixed_color=fixed_color, **kwargs)
@@ -69,7 +69,7 @@ class MaskCanvas(SketchCanvas):
 
 
 def make_brush(color: str, fixed_color: bool) -> gr.Brush:
-    """A brush with one colour, or one that starts with it and offers others."""
+    """Returns a brush with one colour, or one that starts with it and offers others."""
     palette = ["#000000", "#ffffff", "#e5484d", "#f5a623", "#ffd60a", "#30a46c", "#0090ff", "#8e4ec6"]
     if fixed_color:
         return gr.Brush(colors=[color], default_color=color, color_mode="fixed")
@@ -77,7 +77,9 @@ def make_brush(color: str, fixed_color: bool) -> gr.Brush:
 
 
 def painted_mask(size: tuple[int, int], layers: list[Image.Image]) -> Image.Image:
-    """An L picture: 255 where any layer (RGBA) has been painted on, whatever the colour or opacity, 0 elsewhere."""
+    """Returns an L image: 255 where any layer (RGBA) has been painted on, whatever the colour or opacity, 0
+    elsewhere.
+    """
     mask = Image.new("L", size, 0)
     for layer in layers:
         alpha = layer.getchannel("A").point(lambda value: 255 if value else 0)

@@ -19,7 +19,7 @@ DESCRIPTIONS = {
 
 
 def update_interp_description(value: str) -> str:
-    """What a method does, as HTML."""
+    """Returns what a method does, as HTML."""
     return f"<p>{html.escape(DESCRIPTIONS.get(value, ''))}</p>"
 
 

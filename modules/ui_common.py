@@ -41,7 +41,7 @@ QUIET: dict[str, Any] = {"show_progress": "hidden"}
 """Arguments of events that show no progress on their outputs."""
 
 WITH_SELECTED_INDEX = "(...inputs) => [...inputs.slice(0, -1), selected_gallery_index()]"
-"""Has the page put the number of the selected picture into the last input of an event."""
+"""Has the page put the number of the selected image into the last input of an event."""
 
 
 @dataclass
@@ -55,23 +55,23 @@ class OutputPanel:
     button_upscale: gr.Button | None = None
 
     def outputs(self) -> list[gr.components.Component]:
-        """The components that a job fills, in the order of its results."""
+        """Returns the components that a job fills, in the order of its results."""
         return [self.gallery, self.generation_info, self.infotext, self.html_log]
 
 
 def plaintext_to_html(text: str, classname: str | None = None) -> str:
-    """The text as a paragraph, escaped, its lines kept."""
+    """Returns the text as a paragraph, escaped, its lines kept."""
     content = "<br>\n".join(html.escape(line) for line in text.split("\n"))
     return f"<p class='{classname}'>{content}</p>" if classname else f"<p>{content}</p>"
 
 
 def infotext_to_html(text: str) -> str:
-    """An infotext as the page shows it; nothing for an empty one."""
+    """Returns an infotext as the page shows it; nothing for an empty one."""
     return plaintext_to_html(text) if text else ""
 
 
 def update_generation_info(generation_info: str, html_info: str, img_index: int | str) -> tuple[str, Any]:
-    """The infotext of the picture selected in the gallery; the one shown stays when it has none."""
+    """Returns the infotext of the image selected in the gallery; the one shown stays when it has none."""
     try:
         infotexts = json.loads(generation_info)["infotexts"]
         index = int(img_index)
@@ -82,16 +82,16 @@ def update_generation_info(generation_info: str, html_info: str, img_index: int 
         return html_info, gr.skip()
 
 
-def show_first_picture(function: Callable) -> Callable:
-    """A handler whose first output, a list of pictures, opens with the first one large, as Gradio does only on its own
-    accord.
+def show_first_image(function: Callable) -> Callable:
+    """Returns a handler whose first output, a list of images, opens with the first one large, as Gradio does only on
+    its own accord.
     """
 
-    def with_first(pictures: Any, *rest: Any) -> tuple:
+    def with_first(images: Any, *rest: Any) -> tuple:
         """Selects the first image of a list."""
-        if isinstance(pictures, list) and pictures:
-            return (gr.update(value=pictures, selected_index=0), *rest)
-        return (pictures, *rest)
+        if isinstance(images, list) and images:
+            return (gr.update(value=images, selected_index=0), *rest)
+        return (images, *rest)
 
     @wraps(function)
     def shown(*args: Any, **kwargs: Any) -> tuple:
@@ -128,7 +128,7 @@ def update_logfile(logfile_path: str, fields: Sequence[str]) -> None:
 
 
 def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> None:
-    """Adds a row about the first picture of a click on Save to log.csv."""
+    """Adds a row about the first image of a click on Save to log.csv."""
     path = os.path.join(directory, "log.csv")
     if os.path.exists(path):
         update_logfile(path, LOG_COLUMNS)
@@ -142,7 +142,7 @@ def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> No
 
 
 def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: int) -> tuple[Any, str]:
-    """Saves the selected picture, or all, to the directory of the setting outdir_save.
+    """Saves the selected image, or all, to the directory of the setting outdir_save.
 
     js_data: the result's `Processed.js()`. index: number in the gallery, -1 when none is selected.
     Returns the list of files to download and a line of HTML naming the first.
@@ -158,8 +158,8 @@ def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: in
     os.makedirs(shared.opts.outdir_save, exist_ok=True)
 
     files = []
-    for number, picture in enumerate(images, start):
-        files += save_picture(p, picture, number, is_grid=number < first)
+    for number, entry in enumerate(images, start):
+        files += save_entry(p, entry, number, is_grid=number < first)
     if shared.opts.save_write_log_csv:
         append_to_logfile(shared.opts.outdir_save, data, os.path.basename(files[0]))
     saved = files[0]
@@ -168,9 +168,9 @@ def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: in
     return gr.update(value=files, visible=True), plaintext_to_html(f"Saved: {os.path.basename(saved)}")
 
 
-def save_picture(p: SimpleNamespace, picture: Any, number: int, is_grid: bool) -> list[str]:
-    """Saves picture `number` of a gallery and returns the paths of what was written, the text file beside it last."""
-    image = image_from_url_text(picture)
+def save_entry(p: SimpleNamespace, entry: Any, number: int, is_grid: bool) -> list[str]:
+    """Saves image `number` of a gallery and returns the paths of what was written, the text file beside it last."""
+    image = image_from_url_text(entry)
     position = 0 if is_grid else number - p.index_of_first_image
     parameters = parameters_copypaste.parse_generation_parameters(p.infotexts[number], [])
     path, text_path = modules_images.save_image(
@@ -201,7 +201,7 @@ def zip_files(p: SimpleNamespace, files: Sequence[str], position: int) -> str:
 
 
 def open_folder(directory: str, images: Sequence[Any] | None = None, index: int | None = None) -> None:
-    """Opens the output directory on the server's desktop, or that of the selected picture if the user chose so."""
+    """Opens the output directory on the server's desktop, or that of the selected image if the user chose so."""
     if shared.cmd_opts.hide_ui_dir_config:
         return
     choice = shared.opts.open_dir_button_choice
@@ -216,8 +216,8 @@ def open_folder(directory: str, images: Sequence[Any] | None = None, index: int 
 
 
 def create_output_panel(tabname: str, outdir: str, toprow: Any = None) -> OutputPanel:
-    """The right half of a tab: gallery, buttons, infotext and the line below it. A toprow that is compact gets its
-    Generate button here.
+    """Makes the right half of a tab: gallery, buttons, infotext and the line below it. A toprow that is compact gets
+    its Generate button here.
     """
     panel = OutputPanel()
     with gr.Column(elem_id=f"{tabname}_results"):
@@ -247,7 +247,7 @@ def create_output_panel(tabname: str, outdir: str, toprow: Any = None) -> Output
 
 
 def create_result_buttons(tabname: str, panel: OutputPanel, outdir: str) -> dict[str, gr.Button]:
-    """The row below the gallery; returns the buttons that save, by name."""
+    """Makes the row below the gallery; returns the buttons that save, by name."""
     buttons: dict[str, gr.Button] = {}
     folder = ToolButton(
         folder_symbol,
@@ -272,7 +272,7 @@ def create_result_buttons(tabname: str, panel: OutputPanel, outdir: str) -> dict
 
 
 def create_send_buttons(tabname: str, panel: OutputPanel) -> None:
-    """The buttons that send the picture, and from txt2img its settings, to another tab."""
+    """Makes the buttons that send the image, and from txt2img its settings, to another tab."""
     runners = {"txt2img": scripts.scripts_txt2img, "img2img": scripts.scripts_img2img}
     paste_field_names = runners[tabname].paste_field_names if tabname in runners else []
     destinations = {"img2img": ("🖼️", "img2img"), "inpaint": ("🎨️", "img2img inpainting"), "extras": ("📐", "Extras")}
@@ -298,7 +298,7 @@ def create_extras_texts(panel: OutputPanel) -> None:
 
 
 def create_result_texts(tabname: str, panel: OutputPanel, buttons: dict[str, gr.Button]) -> None:
-    """Downloads, infotext and log, and what the Save buttons and a change of the selected picture do to them."""
+    """Makes downloads, infotext and log, and what the Save buttons and a change of the selected image do to them."""
     downloads = gr.File(
         None,
         file_count="multiple",
@@ -333,7 +333,7 @@ def create_result_texts(tabname: str, panel: OutputPanel, buttons: dict[str, gr.
 def create_refresh_button(
     refresh_component: Any, refresh_method: Callable[[], Any] | None, refreshed_args: Any, elem_id: str
 ) -> ToolButton:
-    """A button that rescans something and updates the choices of a component, or of several.
+    """Returns a button that rescans something and updates the choices of a component, or of several.
 
     refreshed_args: the properties to set, or a function that returns them after `refresh_method` has run.
     """

@@ -15,7 +15,7 @@ from modules import gradio_extensons  # noqa: F401
 
 
 def with_class(name: str, classes: list[str] | str | None) -> list[str]:
-    """CSS classes with one more in the first place."""
+    """Returns CSS classes with one more in the first place."""
     classes = [classes] if isinstance(classes, str) else list(classes or [])
     return [name, *(other for other in classes if other != name)]
 
@@ -90,7 +90,7 @@ class FormColorPicker(FormComponent, gr.ColorPicker):
         return "colorpicker"
 
     def preprocess(self, payload: str | None) -> str | None:
-        """The colour as #rrggbb: Gradio's picker sends rgba() with fractions, which nothing else reads."""
+        """Returns the colour as #rrggbb: Gradio's picker sends rgba() with fractions, which nothing else reads."""
         if payload is None or not payload.startswith("rgb"):
             return payload
         red, green, blue = (round(float(channel)) for channel in re.findall(r"[\d.]+", payload)[:3])
@@ -151,8 +151,8 @@ class InputAccordion(gr.Checkbox):
         )
 
     def extra(self) -> gr.Column:
-        """A column whose content is shown in the accordion's label, to the right: `with accordion, accordion.extra():
-        ...`.
+        """Returns the column whose content is shown in the accordion's label, to the right: `with accordion,
+        accordion.extra(): ...`.
         """
         return gr.Column(elem_id=f"{self.accordion_id}-extra", elem_classes=["input-accordion-extra"], min_width=0)
 

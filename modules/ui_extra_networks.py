@@ -12,7 +12,7 @@ from modules.ui_common import QUIET
 from modules.ui_extra_networks_html import quote_js
 from modules.ui_extra_networks_page import ExtraNetworksPage
 from modules.ui_extra_networks_registry import extra_pages, pages_in_preferred_order
-from modules.ui_extra_networks_user_metadata import UserMetadataEditor, save_preview_picture
+from modules.ui_extra_networks_user_metadata import UserMetadataEditor, save_preview_image
 
 
 class ExtraNetworksUi:
@@ -85,7 +85,7 @@ def create_page(ui: ExtraNetworksUi, page: ExtraNetworksPage) -> gr.Tab:
 
 
 def create_preview_controls(ui: ExtraNetworksUi) -> None:
-    """What `saveCardPreview` of the page's script uses to make a result the preview of a card."""
+    """Makes what `saveCardPreview` of the page's script uses to make a result the preview of a card."""
     ui.button_save_preview = gr.Button("Save preview", elem_id=f"{ui.tabname}_save_preview", visible=False)
     ui.preview_target_filename = gr.Textbox(
         "Preview save filename", elem_id=f"{ui.tabname}_preview_filename", visible=False
@@ -93,7 +93,7 @@ def create_preview_controls(ui: ExtraNetworksUi) -> None:
 
 
 def setup_ui(ui: ExtraNetworksUi, gallery: gr.Gallery) -> None:
-    """Connects what takes pictures from the tab's results."""
+    """Connects what takes images from the tab's results."""
 
     def save_preview(index: str, images: Sequence[Any] | None, filename: str) -> list[str]:
         """Stores the selected result as the preview of a card, and returns the HTML of all panes."""
@@ -102,7 +102,7 @@ def setup_ui(ui: ExtraNetworksUi, gallery: gr.Gallery) -> None:
             raise gr.Error(f"{filename} is not the preview of any card.")
         if not images:
             raise gr.Error("There is no picture in the gallery.")
-        save_preview_picture(images[min(max(int(index), 0), len(images) - 1)], filename)
+        save_preview_image(images[min(max(int(index), 0), len(images) - 1)], filename)
         return ui.create_html()
 
     ui.button_save_preview.click(

@@ -11,7 +11,7 @@ from modules.ui_extra_networks_checkpoints_user_metadata import CheckpointUserMe
 
 
 def card_name(checkpoint: sd_models.CheckpointInfo) -> str:
-    """The file's name, or its path below the folder when another file has that name."""
+    """Returns the file's name, or its path below the folder when another file has that name."""
     is_known_by_it = sd_models.checkpoint_aliases.get(checkpoint.name_for_extra) is checkpoint
     return checkpoint.name_for_extra if is_known_by_it else checkpoint.name
 

@@ -87,7 +87,7 @@ def call(function: str, *arguments: Any, event: bool = False) -> str:
 
 
 def card_button(kind: str, title: str, onclick: str, data: str = "") -> str:
-    """One of the small buttons in the corner of a card; a click on it is none on the card."""
+    """Returns one of the small buttons in the corner of a card; a click on it is none on the card."""
     return (
         f'<button type="button" class="{kind}-button card-button" title="{html.escape(title)}" '
         f'aria-label="{html.escape(title)}" onclick="{onclick}"{data}></button>'
@@ -120,7 +120,7 @@ def sort_attributes(sort_keys: Mapping[str, Any]) -> str:
 
 
 def search_terms(terms: Iterable[str], search_only: bool) -> str:
-    """Texts a search looks at; cards with `search_only` are shown by a long enough search alone."""
+    """Returns the texts a search looks at; cards with `search_only` are shown by a long enough search alone."""
     classes = "hidden-term search_terms search_only" if search_only else "hidden-term search_terms"
     return "".join(f'<span class="{classes}">{html.escape(term)}</span>' for term in terms if term)
 
@@ -131,7 +131,7 @@ def preview_image(source: str | None) -> str:
 
 
 def nothing_here(title: str, directories: Iterable[str]) -> str:
-    """Shown instead of cards when there are none."""
+    """Returns what is shown instead of cards when there are none."""
     places = "".join(f"<li>{html.escape(directory)}</li>" for directory in directories)
     return (
         f"<div class='nocards'><p>No {html.escape(title)} found. Put files into one of these folders, "
@@ -151,7 +151,7 @@ class PaneStyle:
 
 
 def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> str:
-    """The search field and buttons, which the page's script moves beside the row of tabs."""
+    """Returns the search field and buttons, which the page's script moves beside the row of tabs."""
     pane_id = f"{tabname}_{page_tabname}"
 
     def button(name: str, kind: str, title: str, function: str, attributes: str = "") -> str:
@@ -202,7 +202,7 @@ def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> s
 
 
 def pane(tabname: str, page_tabname: str, title: str, style: PaneStyle, folders: str, cards: str) -> str:
-    """A whole pane. folders: the tree or the row of buttons."""
+    """Returns a whole pane. folders: the tree or the row of buttons."""
     return PANE.format(
         id=html.escape(f"{tabname}_{page_tabname}"),
         controls=controls(tabname, page_tabname, title, style),
@@ -217,7 +217,7 @@ def pane(tabname: str, page_tabname: str, title: str, style: PaneStyle, folders:
 
 
 def directory_buttons(tabname: str, page_tabname: str, directories: Iterable[str]) -> str:
-    """A button for each folder, after one for all; nothing when there are no folders."""
+    """Returns a button for each folder, after one for all; nothing when there are no folders."""
     directories = list(directories)
     onclick = html.escape(f"extraNetworksSearchButton({quote_js(tabname)}, {quote_js(page_tabname)}, event)")
     return "".join(

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 default_allowed_preview_extensions: list[str] = ["png", "jpg", "jpeg", "webp", "gif"]
 
 COVER_IMAGES_KEY = "ssmd_cover_images"
-"""Key of a model file's metadata with pictures: a JSON list of base64 texts."""
+"""Key of a model file's metadata with images: a JSON list of base64 texts."""
 
 
 @functools.cache
@@ -39,7 +39,7 @@ def allowed_preview_extensions_with_extra(extra_extensions: tuple[str, ...] | No
 
 
 def allowed_preview_extensions() -> list[str]:
-    """Endings of preview pictures, without dot, in the order they are looked for."""
+    """Endings of preview images, without dot, in the order they are looked for."""
     return allowed_preview_extensions_with_extra((shared.opts.samples_format,))
 
 
@@ -51,7 +51,7 @@ class ExtraNetworksItem:
 
 
 def path_is_parent(parent_path: str, child_path: str) -> bool:
-    """Whether a path leads into a folder; no link is followed, as users link folders of models."""
+    """Says whether a path leads into a folder; no link is followed, as users link folders of models."""
     parent, child = os.path.abspath(parent_path), os.path.abspath(child_path)
     return child != parent and child.startswith(os.path.join(parent, ""))
 
@@ -74,7 +74,8 @@ def get_tree(paths: str | list[str], items: dict[str, ExtraNetworksItem]) -> dic
 
 
 class ExtraNetworksPage:
-    """One kind of model that a click puts into the prompt.
+    """One kind of model that a click puts into the prompt. A subclass overrides the methods up to
+    `create_user_metadata_editor`; those after it are what it makes items of, and the HTML of the pane.
 
     title: of the tab. name: title in lower case, by which the page's requests name it. allow_prompt,
     allow_negative_prompt: which prompts a card's text may go to. items: by name, as the page was last listed. metadata:
@@ -93,8 +94,6 @@ class ExtraNetworksPage:
         self.items: dict[str, dict[str, Any]] = {}
         self.lister = util.MassFileLister()
 
-    # What subclasses override
-
     def refresh(self) -> None:
         """Looks for files anew."""
 
@@ -111,18 +110,16 @@ class ExtraNetworksPage:
         raise NotImplementedError
 
     def companion_of(self, item: dict[str, Any]) -> str | None:
-        """The path that what the user writes about an item is named after; its ending does not matter."""
+        """Returns the path that what the user writes about an item is named after; its ending does not matter."""
         return item.get("filename")
 
     def allowed_directories_for_previews(self) -> list[str]:
-        """Folders whose pictures the browser may see; the models lie in them."""
+        """Returns folders whose images the browser may see; the models lie in them."""
         return []
 
     def create_user_metadata_editor(self, ui: Any, tabname: str) -> ui_extra_networks_user_metadata.UserMetadataEditor:
         """Returns the editor of notes about an item."""
         return ui_extra_networks_user_metadata.UserMetadataEditor(ui, tabname, self)
-
-    # What items are made of
 
     def read_user_metadata(self, item: dict[str, Any], use_cache: bool = True) -> None:
         """Adds to an item what the user has written about it; use_cache: trust what was listed of the folders."""
@@ -133,13 +130,13 @@ class ExtraNetworksPage:
         item["user_metadata"] = metadata
 
     def link_preview(self, filename: str) -> str:
-        """The address of a picture; it changes when the picture does."""
+        """Returns the address of an image; it changes when the image does."""
         mtime, _ = self.lister.mctime(filename)
         query = urllib.parse.urlencode({"filename": filename.replace("\\", "/"), "mtime": mtime})
         return f"./sd_extra_networks/thumb?{query}"
 
     def search_terms_from_path(self, filename: str, possible_directories: Iterable[str] | None = None) -> str:
-        """The part of a path that starts with the name of the page's folder; empty for a file elsewhere."""
+        """Returns the part of a path that starts with the name of the page's folder; empty for a file elsewhere."""
         directories = self.allowed_directories_for_previews() if possible_directories is None else possible_directories
         for directory in map(os.path.abspath, directories):
             if path_is_parent(directory, filename):
@@ -147,8 +144,8 @@ class ExtraNetworksPage:
         return ""
 
     def get_sort_keys(self, path: str) -> dict[str, Any]:
-        """What cards can be sorted by. A file is as old as its content: moving or linking it renews only the second
-        time, which the page calls that of modification.
+        """Returns what cards can be sorted by. A file is as old as its content: moving or linking it renews only the
+        second time, which the page calls that of modification.
         """
         mtime, ctime = self.lister.mctime(path)
         return {
@@ -159,7 +156,7 @@ class ExtraNetworksPage:
         }
 
     def find_preview(self, path: str) -> str | None:
-        """The address of the picture beside a model; path has no extension."""
+        """Returns the address of the image beside a model; path has no extension."""
         for extension in allowed_preview_extensions():
             for candidate in (f"{path}.{extension}", f"{path}.preview.{extension}"):
                 if self.lister.exists(candidate):
@@ -167,24 +164,24 @@ class ExtraNetworksPage:
         return None
 
     def find_embedded_preview(self, path: str, name: str, metadata: dict[str, Any] | None) -> str | None:
-        """The address of the first picture inside a model's file."""
+        """Returns the address of the first image inside a model's file."""
         if not (metadata or {}).get(COVER_IMAGES_KEY):
             return None
         query = urllib.parse.urlencode({"page": self.name, "item": name})
         return f"./sd_extra_networks/cover-images?{query}"
 
     def cover_image(self, item: str, index: int) -> tuple[bytes, str]:
-        """A picture inside a model's file and its media type; raises NotFound if there is none."""
+        """Returns an image inside a model's file and its media type; raises NotFound if there is none."""
         try:
-            pictures = json.loads(self.metadata[item][COVER_IMAGES_KEY])
-            data = base64.b64decode(pictures[index] if index >= 0 else "")
+            images = json.loads(self.metadata[item][COVER_IMAGES_KEY])
+            data = base64.b64decode(images[index] if index >= 0 else "")
             with Image.open(io.BytesIO(data)) as image:
                 return data, Image.MIME[image.format or "PNG"]
         except (KeyError, IndexError, TypeError, ValueError, binascii.Error, UnidentifiedImageError) as e:
             raise errors.NotFound(f"{item} has no cover image {index}", field="index") from e
 
     def find_description(self, path: str) -> str | None:
-        """The text beside a model; path has no extension."""
+        """Returns the text beside a model; path has no extension."""
         for file in (f"{path}.txt", f"{path}.description.txt"):
             if not self.lister.exists(file):
                 continue
@@ -195,10 +192,8 @@ class ExtraNetworksPage:
                 logger.warning("cannot read the description %s: %s", file, e.strerror)
         return None
 
-    # HTML
-
     def create_html(self, tabname: str, *, empty: bool = False) -> str:
-        """The page's pane, listed anew; with `empty` only its frame, at once."""
+        """Returns the page's pane, listed anew; with `empty` only its frame, at once."""
         self.lister.reset()
         self.metadata = {}
         self.items = {item["name"]: item for item in ([] if empty else self.list_items()) if item is not None}
@@ -220,14 +215,16 @@ class ExtraNetworksPage:
         )
 
     def create_card_view_html(self, tabname: str, *, none_message: str | None = None) -> str:
-        """All cards; without any none_message, by default one that names the folders."""
+        """Returns all cards; without any none_message, by default one that names the folders."""
         cards = "".join(self.create_item_html(tabname, item, self.card_tpl) for item in self.items.values())
         if cards or none_message is not None:
             return cards or none_message
         return html_parts.nothing_here(self.title, self.allowed_directories_for_previews())
 
     def create_item_html(self, tabname: str, item: dict[str, Any], template: str | None = None) -> str | dict[str, str]:
-        """The card of an item, or its parts when there is no template; nothing for one that is never to be seen."""
+        """Returns the card of an item, or its parts when there is no template; nothing for one that is never to be
+        seen.
+        """
         is_hidden = self.is_in_hidden_directory(item)
         if is_hidden and shared.opts.extra_networks_hidden_models == "Never":
             return "" if template else {}
@@ -251,7 +248,9 @@ class ExtraNetworksPage:
         }
 
     def prompt_onclick(self, tabname: str, item: dict[str, Any]) -> str:
-        """An onclick attribute value that toggles the item's text in the prompt; expressions are taken as they are."""
+        """Returns an onclick attribute value that toggles the item's text in the prompt; expressions are taken as they
+        are.
+        """
         expressions = (
             html_parts.quote_js(tabname),
             item.get("prompt") or '""',
@@ -267,7 +266,7 @@ class ExtraNetworksPage:
         return any(part.startswith(".") for part in path.split(os.sep)[1:])
 
     def create_tree_view_html(self, tabname: str) -> str:
-        """The folders and files as nested lists."""
+        """Returns the folders and files as nested lists."""
         items = {
             os.path.abspath(item["filename"]): ExtraNetworksItem(item)
             for item in self.items.values()
@@ -278,7 +277,7 @@ class ExtraNetworksPage:
         return f'<ul class="tree-list tree-list--tree">{content}</ul>' if content else ""
 
     def tree_entries(self, tabname: str, tree: dict[str, Any]) -> Iterator[str]:
-        """The entries of a folder: folders first."""
+        """Yields the entries of a folder: folders first."""
         for path, entry in sorted(tree.items(), key=lambda pair: isinstance(pair[1], ExtraNetworksItem)):
             if isinstance(entry, ExtraNetworksItem):
                 yield self.create_tree_file_item_html(tabname, path, entry.item)
@@ -286,7 +285,7 @@ class ExtraNetworksPage:
                 yield self.create_tree_dir_item_html(tabname, path, "".join(self.tree_entries(tabname, entry))) or ""
 
     def create_tree_dir_item_html(self, tabname: str, dir_path: str, content: str | None = None) -> str | None:
-        """A folder of the tree; None for one without content."""
+        """Returns a folder of the tree; None for one without content."""
         if not content:
             return None
         roots = [os.path.abspath(root) for root in self.allowed_directories_for_previews()]
@@ -310,7 +309,7 @@ class ExtraNetworksPage:
         )
 
     def create_dirs_view_html(self, tabname: str) -> str:
-        """A button for each folder below the page's."""
+        """Returns a button for each folder below the page's."""
         folders = dict.fromkeys(
             folder for root in self.allowed_directories_for_previews() for folder in subdirectories(root)
         )
@@ -334,7 +333,7 @@ def subdirectories(root: str) -> Iterator[str]:
 
 
 def card_variables() -> dict[str, str]:
-    """CSS variables with the size of cards and their text, those the user has set."""
+    """Returns CSS variables with the size of cards and their text, those the user has set."""
     opts = shared.opts
     variables = {
         "--card-width": opts.extra_networks_card_width and f"{opts.extra_networks_card_width}px",

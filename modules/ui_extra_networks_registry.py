@@ -37,7 +37,9 @@ def register_default_pages() -> None:
 
 
 def pages_in_preferred_order(pages: Sequence[ExtraNetworksPage]) -> list[ExtraNetworksPage]:
-    """Pages in the order of the setting ui_extra_networks_tab_reorder, a list of parts of their names; others last."""
+    """Returns pages in the order of the setting ui_extra_networks_tab_reorder, a list of parts of their names; others
+    last.
+    """
     wanted = [part.strip().lower() for part in shared.opts.ui_extra_networks_tab_reorder.split(",") if part.strip()]
 
     def position(page: ExtraNetworksPage) -> int:

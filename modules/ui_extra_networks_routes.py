@@ -18,8 +18,8 @@ router = APIRouter(prefix="/sd_extra_networks", tags=["page"])
 
 @router.get("/thumb", summary="Preview picture of an extra network")
 def fetch_file(filename: str = "") -> FileResponse:
-    """Sends a picture from the folders of the pages. Whatever else is asked for is not there: no answer tells whether
-    a file outside of them exists. A link may lead elsewhere, as users link folders of models, but only to a picture.
+    """Sends an image from the folders of the pages. Whatever else is asked for is not there: no answer tells whether
+    a file outside of them exists. A link may lead elsewhere, as users link folders of models, but only to an image.
     """
     real = os.path.realpath(filename)
     extensions = {os.path.splitext(path)[1].lower().lstrip(".") for path in (filename, real)}

@@ -41,14 +41,14 @@ class UserMetadataEditor:
         self.id_part = f"{tabname}_{page.extra_networks_tabname}_edit_user_metadata"
 
     def get_item(self, name: str) -> dict[str, Any]:
-        """The listed item of that name; raises NotFound if there is none."""
+        """Returns the listed item of that name; raises NotFound if there is none."""
         item = self.page.items.get(name)
         if item is None:
             raise errors.NotFound(f"{self.page.title} has no item {name!r}", field="name")
         return item
 
     def get_user_metadata(self, name: str) -> dict[str, Any]:
-        """What is noted about an item; changes to it are kept with the item."""
+        """Returns what is noted about an item; changes to it are kept with the item."""
         return self.page.items.get(name, {}).setdefault("user_metadata", {})
 
     # Building
@@ -82,7 +82,7 @@ class UserMetadataEditor:
                 self.html_preview = gr.HTML()
 
     def create_extra_default_items_in_left_column(self) -> None:
-        """For controls of subclasses below the description."""
+        """Makes controls of subclasses below the description."""
 
     def create_default_buttons(self) -> None:
         """Makes the row of buttons, and connects the one that cancels."""
@@ -119,7 +119,7 @@ class UserMetadataEditor:
         return f"extraNetworksRefreshSingleCard({quote(self.page.name)}, {quote(self.tabname)}, name)"
 
     def setup_ui(self, gallery: gr.Gallery) -> None:
-        """Has Replace preview take the selected picture of a gallery."""
+        """Has Replace preview take the selected image of a gallery."""
         self.button_replace_preview.click(
             fn=self.save_preview,
             js="(index, gallery, name) => [selected_gallery_index(), gallery, name]",
@@ -131,14 +131,14 @@ class UserMetadataEditor:
     # What is shown
 
     def relative_path(self, path: str) -> str:
-        """A path below the page's folders, as short as it can be said."""
+        """Returns a path below the page's folders, as short as it can be said."""
         for parent in map(os.path.abspath, self.page.allowed_directories_for_previews()):
             if os.path.abspath(path).startswith(os.path.join(parent, "")):
                 return os.path.relpath(path, parent)
         return os.path.basename(path)
 
     def get_metadata_table(self, name: str) -> list[tuple[str, str]]:
-        """Facts about the file."""
+        """Returns facts about the file."""
         item = self.page.items.get(name, {})
         filename = item.get("filename")
         if not filename:
@@ -153,12 +153,12 @@ class UserMetadataEditor:
         return [*facts, ("Modified", modified)]
 
     def get_card_html(self, name: str) -> str:
-        """The item's preview as a card of its own."""
+        """Returns the item's preview as a card of its own."""
         image = ui_extra_networks_html.preview_image(self.page.items.get(name, {}).get("preview"))
         return f'<div class="card standalone-card">{image}</div>'
 
     def put_values_into_components(self, name: str) -> list[Any]:
-        """Values of name, description, file facts, preview and notes for an item."""
+        """Returns the values of name, description, file facts, preview and notes for an item."""
         metadata = self.get_user_metadata(name)
         found_description = self.page.items.get(name, {}).get("description") or ""
         rows = "".join(
@@ -192,19 +192,19 @@ class UserMetadataEditor:
         self.write_user_metadata(name, metadata)
 
     def save_preview(self, index: int | str, gallery: Sequence[Any] | None, name: str) -> tuple[str, str]:
-        """Saves a picture of the gallery, the first if none is selected, as an item's preview; (card, message)."""
+        """Saves an image of the gallery, the first if none is selected, as an item's preview; (card, message)."""
         if not gallery:
             return self.get_card_html(name), "There is no picture in the gallery. Generate one, then try again."
         item = self.get_item(name)
-        picture = gallery[min(max(int(index), 0), len(gallery) - 1)]
-        save_preview_picture(picture, item["local_preview"])
+        entry = gallery[min(max(int(index), 0), len(gallery) - 1)]
+        save_preview_image(entry, item["local_preview"])
         self.page.lister.update_file_entry(item["local_preview"])
         item["preview"] = self.page.link_preview(item["local_preview"])
         return self.get_card_html(name), ""
 
 
-def save_preview_picture(picture: Any, path: str) -> None:
+def save_preview_image(entry: Any, path: str) -> None:
     """Saves an entry of a gallery with its infotext."""
-    image = infotext_utils.image_from_url_text(picture)
+    image = infotext_utils.image_from_url_text(entry)
     geninfo, _ = images.read_info_from_image(image)
     images.save_image_with_geninfo(image, geninfo, path)

@@ -96,12 +96,12 @@ class PageFile:
         return self.is_code or self.media_type == "image/svg+xml" or bool(HARMLESS_TYPES.fullmatch(self.media_type))
 
     def headers(self) -> dict[str, str]:
-        """Headers that keep what users have put there from running in the page's name."""
+        """Returns headers that keep what users have put there from running in the page's name."""
         return {"X-Content-Type-Options": "nosniff"} | ({} if self.is_code else {"Content-Security-Policy": SANDBOX})
 
 
 def places() -> Iterator[Place]:
-    """Everything the page may have, code first; settings and flags may change it at any time."""
+    """Yields everything the page may have, code first; settings and flags may change it at any time."""
     for name in ("javascript", "html", "localizations", "script.js"):
         yield Place(os.path.join(script_path, name), is_code=True)
     for folder in (extensions_dir, extensions_builtin_dir, *(extension.path for extension in extensions.extensions)):
@@ -123,7 +123,7 @@ def places() -> Iterator[Place]:
 
 
 def blocked_paths() -> list[str]:
-    """What is never sent though it may lie in one of the places: settings, logins, keys, states, the cache."""
+    """Returns what is never sent though it may lie in one of the places: settings, logins, keys, states, the cache."""
     flags = ("ui_settings_file", "ui_config_file", "gradio_auth_path", "tls_keyfile", "tls_certfile")
     files = [getattr(shared.cmd_opts, name, None) for name in flags]
     folders = [os.path.join(data_path, "cache"), config_states_dir]
@@ -131,24 +131,25 @@ def blocked_paths() -> list[str]:
 
 
 def allowed_paths() -> list[str]:
-    """Folders and files from which functions of the page may return files to Gradio."""
+    """Returns folders and files from which functions of the page may return files to Gradio."""
     return list(dict.fromkeys(os.path.abspath(place.path) for place in places() if place.path))
 
 
 def is_inside(path: str, directory: str) -> bool:
-    """Whether a path is a directory or lies in it, links followed."""
+    """Says whether a path is a directory or lies in it, links followed."""
     path, directory = os.path.realpath(path), os.path.realpath(directory)
     return path == directory or path.startswith(os.path.join(directory, ""))
 
 
 def absolute_path(path: str) -> str:
-    """The file a `file=` address means: relative ones lie in the folder of the program."""
+    """Returns the file a `file=` address means: relative ones lie in the folder of the program."""
     return os.path.abspath(os.path.join(script_path, path))
 
 
 def is_plain(path: str) -> bool:
-    """Whether an address can be looked up without harm: no control characters, no way up, and none of Windows' network
-    paths, devices, streams and names with an ignored end, which would pass for something else or call another host.
+    """Says whether an address can be looked up without harm: no control characters, no way up, and none of Windows'
+    network paths, devices, streams and names with an ignored end, which would pass for something else or call another
+    host.
     """
     drive, rest = os.path.splitdrive(path)
     parts = re.split(r"[/\\]", rest) if os.name == "nt" else path.split("/")
@@ -158,13 +159,13 @@ def is_plain(path: str) -> bool:
 
 
 def has_hidden_part(path: str, root: str) -> bool:
-    """Whether a file is hidden, or in a hidden folder below root, which may be the file itself."""
+    """Says whether a file is hidden, or in a hidden folder below root, which may be the file itself."""
     parts = Path(path).relative_to(root).parts or (os.path.basename(path),)
     return any(part.startswith(".") for part in parts)
 
 
 def fits(path: str, place: Place) -> bool:
-    """Whether a file, links followed, is one of a place."""
+    """Says whether a file, links followed, is one of a place."""
     root = os.path.realpath(place.path)
     if not is_inside(path, root) or has_hidden_part(path, root):
         return False
@@ -173,7 +174,7 @@ def fits(path: str, place: Place) -> bool:
 
 
 def find(path: str) -> PageFile | None:
-    """The file at a `file=` address or path, if the page may have it; None does not tell whether it exists."""
+    """Returns the file at a `file=` address or path, if the page may have it; None does not tell whether it exists."""
     if not path or not is_plain(path):
         return None
     real = os.path.realpath(absolute_path(path))

@@ -53,7 +53,7 @@ def named_values(values_type: type) -> Callable[[Callable], Callable]:
 
 
 def values_from_list(values_type: type, args: Sequence[Any]) -> Any:
-    """The object for a list of values in the order of the dataclass; raises TypeError when some are missing."""
+    """Returns the object for a list of values in the order of the dataclass; raises TypeError when some are missing."""
     count = len(fields(values_type)) - 1
     if len(args) < count:
         raise TypeError(f"{values_type.__name__} needs {count} values, got {len(args)}")
@@ -116,12 +116,12 @@ class Form:
         return self.controls[name]
 
     def inputs(self) -> list[gr.components.Component]:
-        """What is sent, in order: the values of the dataclass, then those of the scripts."""
+        """Returns what is sent, in order: the values of the dataclass, then those of the scripts."""
         missing = [name for name in self.names if name not in self.controls]
         if missing:
             raise KeyError(f"{self.tabname}: no control was declared for {', '.join(missing)}")
         return [self.controls[name] for name in self.names] + self.script_inputs
 
     def paste_fields(self) -> list[infotext_utils.PasteField]:
-        """The paste rules in the form `infotext_utils.add_paste_fields` takes."""
+        """Returns the paste rules in the form `infotext_utils.add_paste_fields` takes."""
         return [infotext_utils.PasteField(rule.component, rule.target, api=rule.api) for rule in self.paste_rules]

@@ -94,7 +94,7 @@ def create_tab(
 
 
 def create_settings(form: Form, toprow: Toprow, runner: scripts.ScriptRunner, sections: Mapping[str, Section]) -> None:
-    """The left column: sections in the user's order, each followed by the scripts that belong there."""
+    """Makes the left column: sections in the user's order, each followed by the scripts that belong there."""
     with ExitStack() as stack:
         if getattr(shared.opts, f"{form.tabname}_settings_accordion"):
             stack.enter_context(gr.Accordion("Open for Settings", open=False))
@@ -113,7 +113,7 @@ def create_settings(form: Form, toprow: Toprow, runner: scripts.ScriptRunner, se
 
 
 def ordered_ui_categories() -> Iterator[str]:
-    """Names of the sections of a tab in the order to build them: the default one, changed by the setting
+    """Yields the names of the sections of a tab in the order to build them: the default one, changed by the setting
     ui_reorder_list.
     """
     chosen = {name.strip(): 2 * position + 1 for position, name in enumerate(shared.opts.ui_reorder_list)}
@@ -156,14 +156,14 @@ def add_batch_controls(form: Form) -> None:
 
 
 def add_batch_column(form: Form) -> None:
-    """The batch controls beside the size, if the user wants them there."""
+    """Adds the batch controls beside the size, if the user wants them there."""
     if shared.opts.dimensions_and_batch_together:
         with gr.Column(elem_id=f"{form.tabname}_column_batch"):
             add_batch_controls(form)
 
 
 def add_batch_row(form: Form) -> None:
-    """The batch section, unless the batch controls already stand beside the size."""
+    """Adds the batch section, unless the batch controls already stand beside the size."""
     if not shared.opts.dimensions_and_batch_together:
         with FormRow(elem_id=f"{form.tabname}_column_batch"):
             add_batch_controls(form)
@@ -194,12 +194,12 @@ def add_cfg_slider(form: Form) -> None:
 
 
 def add_checkboxes(form: Form) -> None:
-    """An empty row: its contents come from scripts."""
+    """Adds an empty row: its contents come from scripts."""
     FormRow(elem_classes="checkboxes-row")
 
 
 def add_accordions(form: Form, own: Section | None = None) -> None:
-    """The row of accordions: the tab's own, then those of scripts."""
+    """Adds the row of accordions: the tab's own, then those of scripts."""
     with gr.Row(elem_id=f"{form.tabname}_accordions", elem_classes="accordions"):
         if own is not None:
             own(form)
@@ -213,12 +213,14 @@ def add_scripts(form: Form) -> None:
 
 
 def pasted_styles(parameters: dict[str, Any]) -> Any:
-    """The styles found in a pasted infotext's prompts, if the user wants them applied."""
+    """Returns the styles found in a pasted infotext's prompts, if the user wants them applied."""
     return parameters["Styles array"] if isinstance(parameters.get("Styles array"), list) else gr.skip()
 
 
 def native_size() -> tuple[int, int] | None:
-    """(width, height) the embedded model draws best, while it is the only checkpoint; None once the user has one."""
+    """Returns (width, height) the embedded model draws best, while it is the only checkpoint; None once the user has
+    one.
+    """
     checkpoints = list(sd_models.checkpoints_list.values())
     if len(checkpoints) != 1 or not checkpoints[0].is_embedded:
         return None
@@ -234,7 +236,7 @@ def start_at_native_size(form: Form) -> None:
 
 
 def count_tokens(text: str, steps: int) -> tuple[int, int]:
-    """(tokens, maximum) of the longest of all variants that prompt editing and AND make of a prompt.
+    """Returns (tokens, maximum) of the longest of all variants that prompt editing and AND make of a prompt.
 
     A text that cannot be parsed is counted as it is. Both are dashes while no text encoder is loaded.
     """
@@ -249,7 +251,7 @@ def count_tokens(text: str, steps: int) -> tuple[int, int]:
 
 
 def update_token_counter(text: str, steps: int, styles: list[str], *, is_positive: bool = True) -> str:
-    """The token counter of a prompt as HTML; "-/-" while no text encoder is loaded."""
+    """Returns the token counter of a prompt as HTML; "-/-" while no text encoder is loaded."""
     params = script_callbacks.BeforeTokenCounterParams(text, steps, styles, is_positive=is_positive)
     script_callbacks.before_token_counter_callback(params)
     text, steps, styles, is_positive = params.prompt, params.steps, params.styles, params.is_positive
@@ -285,7 +287,7 @@ def connect_token_counters(tab: GenerationTab) -> None:
 
 def connect_job(tab: GenerationTab, function: Callable, js: str) -> None:
     """Runs a job when Generate is clicked or Shift+Enter pressed in the prompt. Clicks during a job queue."""
-    job = ui_common.show_first_picture(call_queue.wrap_gradio_gpu_call(function, extra_outputs=[None, "", ""]))
+    job = ui_common.show_first_image(call_queue.wrap_gradio_gpu_call(function, extra_outputs=[None, "", ""]))
     arguments = {
         "fn": job,
         "js": js,
@@ -321,7 +323,7 @@ call_queue.add_coroutine(restore_result, restore_result_later)
 def connect_restore(tab: GenerationTab, js: str) -> None:
     """Fetches the result of the job that the page was reloaded in."""
     tab.toprow.restore_progress_button.click(
-        fn=ui_common.show_first_picture(restore_result),
+        fn=ui_common.show_first_image(restore_result),
         js=js,
         inputs=[tab.task_id],
         outputs=tab.output.outputs(),
@@ -331,11 +333,11 @@ def connect_restore(tab: GenerationTab, js: str) -> None:
 
 def connect_paste(tab: GenerationTab, destinations: Mapping[str, gr.components.Component | None]) -> None:
     """Lets infotexts fill the tab: from its paste button, and from elsewhere under the names of `destinations`, each
-    with the control that gets the picture.
+    with the control that gets the image.
     """
     fields = [*tab.form.paste_fields(), *tab.runner.infotext_fields]
-    for name, picture in destinations.items():
-        infotext_utils.add_paste_fields(name, picture, fields, tab.form["override_settings_texts"])
+    for name, image in destinations.items():
+        infotext_utils.add_paste_fields(name, image, fields, tab.form["override_settings_texts"])
     binding = infotext_utils.ParamBinding(
         paste_button=tab.toprow.paste,
         tabname=tab.form.tabname,

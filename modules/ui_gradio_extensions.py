@@ -18,8 +18,8 @@ from modules.paths import data_path, script_path
 
 
 def webpath(fn: str) -> str:
-    """The address of a file for the page: relative if it is part of the program, with its time so that a new one is
-    fetched.
+    """Returns the address of a file for the page: relative if it is part of the program, with its time so that a new
+    one is fetched.
     """
     is_ours = ui_files.is_inside(fn, script_path)
     path = os.path.relpath(fn, script_path).replace("\\", "/") if is_ours else os.path.abspath(fn)
@@ -33,7 +33,7 @@ def script_tag(path: str, *, module: bool = False) -> str:
 
 
 def javascript_html() -> str:
-    """Script tags in the order they run: translations, script.js, javascript/*.js and *.mjs of program and
+    """Returns script tags in the order they run: translations, script.js, javascript/*.js and *.mjs of program and
     extensions.
     """
     tags = [f"<script>{localization.localization_js(shared.opts.localization)}</script>"]
@@ -66,7 +66,7 @@ def background_css() -> str:
 
 
 def gallery_height_css() -> str:
-    """The height of the results as the setting gallery_height gives it: a CSS length, or a number of pixels."""
+    """Returns the height of the results as the setting gallery_height gives it: a CSS length, or a number of pixels."""
     height = shared.opts.gallery_height.strip()
     if not re.fullmatch(r"[\w.%()+*/ ,-]+", height):
         return ""
@@ -74,7 +74,7 @@ def gallery_height_css() -> str:
 
 
 def viewer_css() -> str:
-    """How much the viewer's buttons, and the bar they stand on, cover of the picture."""
+    """Returns how much the viewer's buttons, and the bar they stand on, cover of the image."""
     icons, toolbar = (getattr(shared.opts, f"sd_webui_modal_lightbox_{part}_opacity") for part in ("icon", "toolbar"))
     return f"#lightboxModal {{ --lightbox-icon-opacity: {icons:g}; --lightbox-toolbar-opacity: {toolbar:g}; }}"
 
@@ -104,8 +104,8 @@ def reload_javascript() -> None:
 
 
 def page_options() -> dict[str, Any]:
-    """Arguments for `gr.mount_gradio_app`: our theme, no footer and no history of Gradio's, and the files it
-    may serve.
+    """Returns the arguments for `gr.mount_gradio_app`: our theme, no footer and no history of Gradio's, and the files
+    it may serve.
     """
     return {
         "theme": shared.gradio_theme,

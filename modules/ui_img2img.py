@@ -1,4 +1,4 @@
-"""face: the img2img tab: its pictures and canvases, and the sections it shares in form with txt2img."""
+"""face: the img2img tab: its images and canvases, and the sections it shares in form with txt2img."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from modules.ui_symbols import detect_image_size_symbol
 COPY_DESTINATIONS = {"img2img": "init_img", "sketch": "sketch", "inpaint": "init_img_with_mask"} | {
     "inpaint sketch": "inpaint_color_sketch"
 }
-"""What "Copy image to" offers: name -> the control of the form that gets the picture."""
+"""What "Copy image to" offers: name -> the control of the form that gets the image."""
 
 PNG_INFO_PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps", "Model hash")
 
@@ -65,7 +65,7 @@ class Img2ImgTab(GenerationTab):
 
 
 def image_cfg_scale_visibility() -> Any:
-    """Shows Image CFG Scale while the loaded model is one that edits pictures by instruction."""
+    """Shows Image CFG Scale while the loaded model is one that edits images by instruction."""
     model = sd_models.model_data.sd_model
     return gr.update(visible=model is not None and model.cond_stage_key == "edit")
 
@@ -77,7 +77,7 @@ def create_ui() -> GenerationTab:
 
 
 def create_images(form: Form) -> None:
-    """The sub-tabs, each with its picture, and the resize mode below them."""
+    """Makes the sub-tabs, each with its image, and the resize mode below them."""
     form.add("mode", gr.Number(value=0, precision=0, visible=False))
     with gr.Tabs(elem_id="mode_img2img") as tabs:
         for label, tab_id, elem_id, create in IMAGE_TABS:
@@ -207,7 +207,7 @@ def create_batch_png_info(form: Form) -> None:
 
 
 def add_copy_image_controls(tab_name: str, form: Form) -> None:
-    """Buttons that copy the picture of a sub-tab to another one; connected when all pictures are there."""
+    """Adds buttons that copy the image of a sub-tab to another one; connected when all images are there."""
     elem_name = tab_name.replace(" ", "_")
     with gr.Row(elem_id=f"img2img_copy_to_{elem_name}", elem_classes=["copy-image-row"]):
         gr.HTML("Copy image to: ", elem_id=f"img2img_label_copy_to_{elem_name}")
@@ -262,7 +262,7 @@ def create_resize_by(form: Form) -> None:
 
 
 def resize_from_to_html(width: float, height: float, scale_by: float) -> str:
-    """HTML saying from which size to which "Resize by" goes."""
+    """Returns HTML saying from which size to which "Resize by" goes."""
     if not width or not height:
         return "no image selected"
     sizes = (f"{int(width)}x{int(height)}", f"{int(width * scale_by)}x{int(height * scale_by)}")
@@ -300,7 +300,7 @@ def create_cfg(form: Form) -> None:
 
 
 def create_inpaint_controls(form: Form) -> None:
-    """What only the three inpaint modes use; shown while one of them is chosen."""
+    """Makes what only the three inpaint modes use; shown while one of them is chosen."""
     with FormGroup(elem_id="inpaint_controls", visible=False) as group:
         with FormRow():
             blur = gr.Slider(label="Mask blur", minimum=0, maximum=64, step=1, value=4, elem_id="img2img_mask_blur")
@@ -393,7 +393,7 @@ def connect_modes(form: Form) -> None:
 
 
 def controls_of(mode: str) -> Callable[[], tuple[Any, Any]]:
-    """A handler that shows what a mode uses: the inpaint controls, and the opacity of a sketch."""
+    """Returns a handler that shows what a mode uses: the inpaint controls, and the opacity of a sketch."""
 
     def show() -> tuple[Any, Any]:
         """Returns which parts of inpainting are visible in this mode."""
@@ -402,8 +402,8 @@ def controls_of(mode: str) -> Callable[[], tuple[Any, Any]]:
     return show
 
 
-def picture_of(value: Any) -> Image.Image | None:
-    """The picture of an image control or canvas, without mask or paint settings."""
+def image_of(value: Any) -> Image.Image | None:
+    """Returns the image of an image control or canvas, without mask or paint settings."""
     return value["image"] if isinstance(value, dict) else value
 
 
@@ -414,29 +414,29 @@ def connect_copy_buttons(form: Form) -> None:
             if source == destination:
                 continue
             copied = form.parts[f"copy {source} to {destination}"].click(
-                fn=picture_of, inputs=[form[control]], outputs=[form[target]]
+                fn=image_of, inputs=[form[control]], outputs=[form[target]]
             )
             copied.then(fn=None, js=f"switch_to_{destination.replace(' ', '_')}", inputs=[], outputs=[])
 
 
 def connect_source_sizes(form: Form) -> None:
-    """Keeps the sizes of the pictures for the page, which can't see into a canvas: {mode: [width, height]} as JSON."""
+    """Keeps the sizes of the images for the page, which can't see into a canvas: {mode: [width, height]} as JSON."""
     sizes = form.parts["source_sizes"]
     controls = ("init_img", "sketch", "init_img_with_mask", "inpaint_color_sketch", "init_img_inpaint")
     for mode, control in enumerate(controls):
         component = form[control]
-        new_picture = component.change if isinstance(component, gr.Image) else component.upload
-        for trigger in (new_picture, component.clear):
+        new_image = component.change if isinstance(component, gr.Image) else component.upload
+        for trigger in (new_image, component.clear):
             noted = trigger(fn=noting_size(mode), inputs=[component, sizes], outputs=[sizes], **QUIET)
             noted.then(fn=None, js="updateImg2imgResizeToTextAfterChangingImage", inputs=[], outputs=[])
 
 
 def noting_size(mode: int) -> Callable[[Any, str], str]:
-    """A handler that puts the size of the picture of a mode among the noted ones."""
+    """Returns a handler that puts the size of the image of a mode among the noted ones."""
 
     def note(value: Any, sizes: str) -> str:
         """Returns the known sizes of images, with that of this mode."""
-        picture = picture_of(value)
-        return json.dumps({**json.loads(sizes), str(mode): picture.size if picture is not None else [0, 0]})
+        image = image_of(value)
+        return json.dumps({**json.loads(sizes), str(mode): image.size if image is not None else [0, 0]})
 
     return note

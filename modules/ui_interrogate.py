@@ -1,4 +1,4 @@
-"""face: the two buttons of img2img that describe a picture in words, and with which a batch gets its text files."""
+"""face: the two buttons of img2img that describe an image in words, and with which a batch gets its text files."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ from modules.ui_toprow import Toprow
 Describe = Callable[[Image.Image], str]
 
 PICTURES = ("init_img", "sketch", "init_img_with_mask", "inpaint_color_sketch", "init_img_inpaint")
-"""The pictures of the modes before the batch, by position."""
+"""The images of the modes before the batch, by position."""
 
 
 def interrogate(image: Image.Image) -> str:
-    """A sentence about a picture, then words (CLIP)."""
+    """Returns a sentence about an image, then words (CLIP)."""
     return shared.interrogator.interrogate(image.convert("RGB"))
 
 
 def interrogate_deepbooru(image: Image.Image) -> str:
-    """Tags of a picture (DeepDanbooru)."""
+    """Tags of an image (DeepDanbooru)."""
     return deepbooru.model.tag(image)
 
 
 def process_interrogate(
     interrogation_function: Describe, mode: int, ii_input_dir: str, ii_output_dir: str, *ii_singles: Any
 ) -> Any:
-    """The description of the picture of the chosen mode; for the batch text files are written and the prompt stays.
+    """Returns the description of the image of the chosen mode; for the batch text files are written and the prompt
+    stays.
 
-    ii_singles: the pictures of the modes, in order; canvases give {"image": ...}. Raises InvalidInput without a
-    picture.
+    ii_singles: the images of the modes, in order; canvases give {"image": ...}. Raises InvalidInput without an
+    image.
     """
     if MODES[mode] == "batch":
         describe_directory(interrogation_function, ii_input_dir, ii_output_dir or ii_input_dir)
         return gr.update()
-    picture = ii_singles[mode]
-    picture = picture["image"] if isinstance(picture, dict) else picture
-    if picture is None:
+    image = ii_singles[mode]
+    image = image["image"] if isinstance(image, dict) else image
+    if image is None:
         raise errors.InvalidInput("There is no picture to describe: add one above.", field="image")
-    return interrogation_function(picture)
+    return interrogation_function(image)
 
 
 def describe_directory(describe: Describe, input_dir: str, output_dir: str) -> None:
-    """Adds the description of every picture of a directory to "<stem>.txt" in another."""
+    """Adds the description of every image of a directory to "<stem>.txt" in another."""
     if shared.cmd_opts.hide_ui_dir_config:
         raise errors.InvalidInput("Batch from a directory is switched off here (--hide-ui-dir-config)", field="mode")
     if not os.path.isdir(input_dir):
@@ -80,7 +81,7 @@ def connect(toprow: Toprow, form: Form) -> None:
 
 
 def describing(describe: Describe) -> Callable[..., Any]:
-    """The handler of a button."""
+    """Returns the handler of a button."""
 
     def handler(*args: Any) -> Any:
         """Describes the image of the open tab."""

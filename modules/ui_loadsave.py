@@ -30,12 +30,12 @@ FIELDS: dict[type, tuple[str, ...]] = {
 
 
 def radio_choices(comp: Any) -> list[Any]:
-    """The texts a component offers; empty if it offers none."""
+    """Returns the texts a component offers; empty if it offers none."""
     return [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(comp, "choices", None) or []]
 
 
 def is_choice(component: Any, value: Any) -> bool:
-    """Whether a stored value can be chosen in a radio group or dropdown."""
+    """Says whether a stored value can be chosen in a radio group or dropdown."""
     if getattr(component, "allow_custom_value", False):
         return True
     choices = radio_choices(component)
@@ -45,7 +45,7 @@ def is_choice(component: Any, value: Any) -> bool:
 
 
 def is_tab(tabs: gr.Tabs, tab_id: Any) -> bool:
-    """Whether a stored value names one of the tabs, by id or position."""
+    """Says whether a stored value names one of the tabs, by id or position."""
     items = [child for child in tabs.children if isinstance(child, gr.Tab)]
     return tab_id < len(items) if isinstance(tab_id, int) else tab_id in [item.id for item in items]
 
@@ -143,7 +143,7 @@ class UiLoadsave:
             self.add_component(f"{path}/{x.value}", x)
 
     def read_from_file(self) -> dict[str, Any]:
-        """What is stored; nothing if there is no file. Raises OSError or ValueError for an unreadable one."""
+        """Returns what is stored; nothing if there is no file. Raises OSError or ValueError for an unreadable one."""
         if not os.path.exists(self.filename):
             return {}
         with open(self.filename, encoding="utf8") as file:
@@ -162,7 +162,7 @@ class UiLoadsave:
     def iter_changes(
         self, current_ui_settings: Mapping[str, Any], values: Sequence[Any]
     ) -> Iterator[tuple[str, Any, Any]]:
-        """(key, stored value, value in the page) of every component whose value differs from what is stored."""
+        """Yields (key, stored value, value in the page) of every component whose value differs from what is stored."""
         for (path, component), new_value in zip(self.component_mapping.items(), values, strict=True):
             old_value = current_ui_settings.get(path)
             choices = radio_choices(component)
@@ -175,7 +175,7 @@ class UiLoadsave:
                 yield path, old_value, new_value
 
     def ui_view(self, *values: Any) -> str:
-        """An HTML table of what would be written."""
+        """Returns an HTML table of what would be written."""
         rows = [
             f"<tr><td>{html.escape(path)}</td><td>{html.escape(str(old))}</td>"
             f"<td class='ui-defaults-new'>{html.escape(str(new))}</td></tr>"
@@ -195,7 +195,7 @@ class UiLoadsave:
         return f"Wrote {len(changes)} changes."
 
     def create_ui(self) -> None:
-        """The page Defaults of the settings."""
+        """Makes the page Defaults of the settings."""
         gr.HTML(
             "Store the present values of this page's controls as its defaults: set them as you like to find them, "
             "look at <b>View changes</b>, then <b>Apply</b>. They hold from the next start, or Reload UI, on."

@@ -1,4 +1,4 @@
-"""face: the PNG Info tab: what a picture says of itself, and where to send it."""
+"""face: the PNG Info tab: what an image says of itself, and where to send it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""face: the Extras tab: a picture, a batch or a directory through the postprocessing scripts."""
+"""face: the Extras tab: an image, a batch or a directory through the postprocessing scripts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Sources:
     show_results: gr.Checkbox
 
     def inputs(self) -> list[gr.components.Component]:
-        """The controls of the tab, in the order in which the job takes them."""
+        """Returns the controls of the tab, in the order in which the job takes them."""
         return [self.mode, self.image, self.image_batch, self.input_dir, self.output_dir, self.show_results]
 
 
@@ -48,7 +48,7 @@ def create_ui() -> ExtrasTab:
                 output = ui_common.create_output_panel("extras", shared.opts.outdir_extras_samples, toprow)
         inputs = [task_id, *sources.inputs(), *script_inputs]
         toprow.submit.click(
-            fn=ui_common.show_first_picture(
+            fn=ui_common.show_first_image(
                 call_queue.wrap_gradio_gpu_call(postprocessing.run_postprocessing_webui, extra_outputs=[None, ""])
             ),
             js="submit_extras",
@@ -62,7 +62,7 @@ def create_ui() -> ExtrasTab:
 
 
 def create_sources(mode: gr.Number) -> Sources:
-    """The tabs with what to work on. The page's script puts the number of the chosen one into `mode`."""
+    """Makes the tabs with what to work on. The page's script puts the number of the chosen one into `mode`."""
     is_directory_allowed: dict[str, Any] = {"visible": not shared.cmd_opts.hide_ui_dir_config}
     with gr.Tabs(elem_id="mode_extras"):
         with gr.Tab("Single Image", id="single_image", elem_id="extras_single_tab"):

@@ -14,8 +14,8 @@ styles_copy_symbol = "\U0001f4dd"  # 📝
 
 
 def select_style(name: str | None) -> tuple[Any, ...]:
-    """The texts of a style for the editor, and which of its buttons apply: Delete for one that exists, Save for any
-    name.
+    """Returns the texts of a style for the editor, and which of its buttons apply: Delete for one that exists, Save for
+    any name.
     """
     style = shared.prompt_styles.styles.get(name)
     existing = style is not None
@@ -52,7 +52,7 @@ def materialize_styles(prompt: str, negative_prompt: str, styles: list[str]) -> 
 
 
 def refresh_styles() -> tuple[Any, Any]:
-    """The names of all styles for the two dropdowns of a tab."""
+    """Returns the names of all styles for the two dropdowns of a tab."""
     names = list(shared.prompt_styles.styles)
     return gr.update(choices=names), gr.update(choices=names)
 
@@ -138,7 +138,7 @@ class UiPromptStyles:
             self.close = gr.Button("Close", elem_id=f"{self.tabname}_edit_style_close")
 
     def connect(self) -> None:
-        """What the controls of the editor do."""
+        """Connects the controls of the editor."""
         quiet: dict[str, Any] = {"show_progress": "hidden"}
         texts = [self.prompt, self.neg_prompt]
         self.selection.change(select_style, [self.selection], [*texts, self.delete, self.save], **quiet)

@@ -37,8 +37,8 @@ def is_chosen(tabs: gr.Tabs, position: int, tab: gr.Tab) -> bool:
 
 
 def unseen_roots(block: Any) -> Iterator[Any]:
-    """The topmost blocks below `block` that nobody sees at the start: in other tabs, closed accordions,
-    hidden groups.
+    """Yields the topmost blocks below `block` that nobody sees at the start: in other tabs, closed accordions, hidden
+    groups.
     """
     for position, child in enumerate(children_of(block)):
         if isinstance(child, gr.Tab) and child.visible is False:
@@ -69,13 +69,13 @@ def pieces_of(block: Any) -> Iterator[Any]:
 
 
 def last_id(piece: Any) -> str | None:
-    """Element id of the last control of a piece: once it is there, all are."""
+    """Returns the element id of the last control of a piece: once it is there, all are."""
     controls = [block for block in (piece, *descendants(piece)) if isinstance(block, gr.components.Component)]
     return next((control.elem_id for control in reversed(controls) if control.elem_id), None)
 
 
 def grouped(pieces: list[Any]) -> Iterator[list[Any]]:
-    """Consecutive pieces that together are no larger than one may be."""
+    """Yields consecutive pieces that together are no larger than one may be."""
     group: list[Any] = []
     size = 0
     for piece in pieces:

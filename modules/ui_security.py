@@ -59,14 +59,14 @@ PUBLIC_PREFIXES = ("/assets/", "/static/", "/svelte/")
 
 
 def is_allowed_origin(origin: str) -> bool:
-    """Whether --cors-allow-origins or --cors-allow-origins-regex let pages of an origin in."""
+    """Says whether --cors-allow-origins or --cors-allow-origins-regex let pages of an origin in."""
     listed = (cmd_opts.cors_allow_origins or "").split(",")
     pattern = cmd_opts.cors_allow_origins_regex
     return "*" in listed or origin in listed or bool(pattern and re.fullmatch(pattern, origin))
 
 
 def is_foreign(method: str, headers: Headers) -> bool:
-    """Whether a browser sends a request that changes something for a page of another origin, not let in by a flag.
+    """Says whether a browser sends a request that changes something for a page of another origin, not let in by a flag.
 
     Browsers say so in Sec-Fetch-Site; over plain HTTP to another computer they leave it out, and the origin has to be
     the host that is asked. Programs send neither.
@@ -82,7 +82,7 @@ def is_foreign(method: str, headers: Headers) -> bool:
 
 
 def page_of(app: FastAPI) -> gradio.routes.App | None:
-    """Gradio's own application, which is mounted into ours and knows who has logged in."""
+    """Returns Gradio's own application, which is mounted into ours and knows who has logged in."""
     mounted = (route.app for route in app.routes if isinstance(route, Mount))
     return next((inner for inner in mounted if isinstance(inner, gradio.routes.App)), None)
 
@@ -98,7 +98,7 @@ def keep_logins(old: FastAPI, new: FastAPI) -> None:
 
 
 def basic_login(header: str) -> tuple[str, str] | None:
-    """User and password of an Authorization header."""
+    """Returns user and password of an Authorization header."""
     scheme, _, encoded = header.partition(" ")
     if scheme.lower() != "basic":
         return None
@@ -110,8 +110,8 @@ def basic_login(header: str) -> tuple[str, str] | None:
 
 
 def is_logged_in(page: gradio.routes.App, connection: HTTPConnection) -> bool:
-    """Whether a request comes from someone the page knows: by the cookie of its login, or, for programs, by HTTP Basic
-    with the same users.
+    """Says whether a request comes from someone the page knows: by the cookie of its login, or, for programs, by HTTP
+    Basic with the same users.
     """
     names = (f"access-token-{page.cookie_id}", f"access-token-unsecure-{page.cookie_id}")
     if any(connection.cookies.get(name) in page.tokens for name in names):
@@ -147,7 +147,7 @@ class Guard:
         await self.app(scope, limited(receive) if is_limited else receive, send)
 
     def refusal(self, scope: Message) -> JSONResponse | None:
-        """The answer to a request that goes no further."""
+        """Returns the answer to a request that goes no further."""
         connection = HTTPConnection(scope)
         headers = connection.headers
         # The handshake of a websocket is a GET that browsers send across origins without asking.
@@ -167,7 +167,7 @@ class Guard:
 
 
 def error(status: int, detail: str) -> JSONResponse:
-    """An answer in the form of the API's errors."""
+    """Returns an answer in the form of the API's errors."""
     return JSONResponse({"error": "HTTPException", "detail": detail, "body": "", "errors": ""}, status)
 
 

@@ -39,7 +39,9 @@ DEFAULT_WIDGETS: dict[type, type] = {str: gr.Textbox, bool: gr.Checkbox, int: gr
 
 
 def widget_class(info: OptionInfo) -> type:
-    """The widget of a setting: the class itself, the class of that name, or the one for the type of its default."""
+    """Returns the widget of a setting: the class itself, the class of that name, or the one for the type of its
+    default.
+    """
     if info.component == "SettingsNote":
         return gr.HTML
     if isinstance(info.component, str):
@@ -54,7 +56,7 @@ def widget_class(info: OptionInfo) -> type:
 
 
 def widget_arguments(info: OptionInfo) -> dict[str, Any]:
-    """Keyword arguments of a setting's widget, choices looked up now."""
+    """Returns the keyword arguments of a setting's widget, choices looked up now."""
     arguments = dict((info.component_args() if callable(info.component_args) else info.component_args) or {})
     if widget_class(info) is gr.Number and type(info.default) is int:
         arguments.setdefault("precision", 0)
@@ -62,14 +64,14 @@ def widget_arguments(info: OptionInfo) -> dict[str, Any]:
 
 
 def current_value(key: str) -> Any:
-    """The user's value of a setting; that of the checkpoint as its menu has it."""
+    """Returns the user's value of a setting; that of the checkpoint as its menu has it."""
     value = opts.data.get(key, opts.data_labels[key].default)
     return checkpoint_in_menu(value) if key == "sd_model_checkpoint" else value
 
 
 def checkpoint_in_menu(name: str | None) -> str | None:
-    """What the menu calls a checkpoint, which the setting may name by its title of before its hash was known; the one
-    that will be loaded first if none has been chosen.
+    """Returns what the menu calls a checkpoint, which the setting may name by its title of before its hash was known;
+    the one that will be loaded first if none has been chosen.
     """
     info = sd_models.checkpoint_aliases.get(name)
     if name is None and sd_models.checkpoints_list:
@@ -80,7 +82,7 @@ def checkpoint_in_menu(name: str | None) -> str | None:
 
 
 def get_value_for_setting(key: str) -> Any:
-    """What the widget of a setting has to show: its value, with the choices of now where they can change."""
+    """Returns what the widget of a setting has to show: its value, with the choices of now where they can change."""
     info = opts.data_labels[key]
     if not callable(info.component_args):
         return current_value(key)
@@ -89,7 +91,7 @@ def get_value_for_setting(key: str) -> Any:
 
 
 def create_setting_component(key: str, is_quicksettings: bool = False) -> Any:
-    """The widget of a setting, with a refresh button beside it if it has one. `setting_<key>`, `refresh_<key>`."""
+    """Returns the widget of a setting, with a refresh button beside it if it has one. `setting_<key>`, `refresh_<key>`."""
     info = opts.data_labels[key]
     widget, elem_id = widget_class(info), f"setting_{key}"
     if widget is gr.HTML:
@@ -194,7 +196,7 @@ class UiSettings:
         self.interface = settings_interface
 
     def create_pages(self, loadsave: Any) -> None:
-        """A tab for each section of settings, then the pages that are none."""
+        """Makes a tab for each section of settings, then the pages that are none."""
         section = page = column = None
         with gr.Tabs(elem_id="settings"):
             for index, (key, item) in enumerate(opts.data_labels.items()):
@@ -230,7 +232,7 @@ class UiSettings:
             page.__exit__(None, None, None)
 
     def create_row(self, index: int, key: str, item: OptionInfo, is_hidden: bool) -> None:
-        """The widget of one setting, unless it is hidden or has its place above the tabs."""
+        """Makes the widget of one setting, unless it is hidden or has its place above the tabs."""
         component = self.dummy_component
         if key in self.quicksettings_names and not shared.cmd_opts.freeze_settings:
             self.quicksettings_list.append((index, key, item))
@@ -239,7 +241,7 @@ class UiSettings:
         self.components.append(component)
 
     def add_quicksettings(self) -> None:
-        """The row above the tabs."""
+        """Adds the row above the tabs."""
         with gr.Row(elem_id="quicksettings", variant="compact"):
             for _, key, _ in sorted(
                 self.quicksettings_list, key=lambda row: self.quicksettings_names.get(row[1], row[0])
@@ -258,7 +260,7 @@ class UiSettings:
         self.connect_checkpoint_button()
 
     def current_properties(self, page: gr.Blocks) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """(component, properties) of everything on the page that shows settings, as it has to be now."""
+        """Yields (component, properties) of everything on the page that shows settings, as it has to be now."""
         yield self.text_settings, {"value": opts.dumpjson()}
         for component in page.blocks.values():
             key = getattr(component, "setting_key", None)
@@ -286,7 +288,7 @@ class UiSettings:
             trigger(fn=store, inputs=[component], outputs=[component, self.text_settings], show_progress=progress)
 
     def connect_checkpoint_button(self) -> None:
-        """A hidden button that loads the checkpoint a card was clicked for, see `selectCheckpoint` in the page's
+        """Makes a hidden button that loads the checkpoint a card was clicked for, see `selectCheckpoint` in the page's
         scripts.
         """
         checkpoint = self.component_dict["sd_model_checkpoint"]
@@ -317,7 +319,7 @@ def create_sysinfo_page() -> None:
 
 
 def check_sysinfo(content: bytes | None) -> str:
-    """Whether an uploaded report is as the program wrote it."""
+    """Returns whether an uploaded report is as the program wrote it."""
     if content is None:
         return ""
     return "Valid" if sysinfo.check(content.decode("utf8", errors="ignore")) else "Invalid"
@@ -351,7 +353,7 @@ def create_actions_page() -> None:
 
 
 def reporting(function: Callable[[], Any], message: str) -> Callable[[], None]:
-    """A handler that waits until no job runs, and says in the page when it is done and how long it took."""
+    """Returns a handler that waits until no job runs, and says in the page when it is done and how long it took."""
 
     def run() -> None:
         """Does it, in the queue of jobs, and says how long it took."""
@@ -382,14 +384,14 @@ def create_licenses_page() -> None:
 
 
 def required_packages() -> list[str]:
-    """Names of the packages the program is installed with."""
+    """Returns the names of the packages the program is installed with."""
     with open(os.path.join(script_path, "requirements_versions.txt"), encoding="utf8") as file:
         lines = [line.partition("#")[0].strip() for line in file]
     return [line.partition("==")[0] for line in lines if line]
 
 
 def licenses_html() -> str:
-    """The licence of the program, and what the packages it runs on say about theirs."""
+    """Returns the licence of the program, and what the packages it runs on say about theirs."""
     with open(os.path.join(script_path, "LICENSE"), encoding="utf8") as file:
         own = html.escape(file.read())
     rows = []

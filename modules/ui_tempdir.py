@@ -1,4 +1,4 @@
-"""face: where pictures that the page shows come from: the file a job saved, else a PNG with its infotext in the
+"""face: where images that the page shows come from: the file a job saved, else a PNG with its infotext in the
 temporary directory.
 """
 
@@ -20,7 +20,7 @@ SERVED_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif"}
 
 
 def register_tmp_file(gradio: Any, filename: str) -> None:
-    """Lets the page fetch a picture from where it lies, without a copy in Gradio's cache. `gradio` is the app; all
+    """Lets the page fetch an image from where it lies, without a copy in Gradio's cache. `gradio` is the app; all
     share one list.
     """
     if Path(filename).suffix.lower() in SERVED_SUFFIXES and not gradio_utils.is_static_file(os.path.abspath(filename)):
@@ -28,7 +28,7 @@ def register_tmp_file(gradio: Any, filename: str) -> None:
 
 
 def check_tmp_file(gradio: Any, filename: str) -> bool:
-    """Whether the page may fetch a file from where it lies."""
+    """Says whether the page may fetch a file from where it lies."""
     return ui_files.find(filename) is not None
 
 
@@ -44,7 +44,7 @@ def save_pil_to_file(pil_image: Image.Image, cache_dir: str, name: str = "image"
 
 
 def install_ui_tempdir_override() -> None:
-    """Has Gradio show pictures through `save_pil_to_file`."""
+    """Has Gradio show images through `save_pil_to_file`."""
     if processing_utils.save_pil_to_cache is not save_pil_to_file:
         patches.patch(__name__, processing_utils, "save_pil_to_cache", save_pil_to_file)
 
@@ -65,7 +65,7 @@ def cleanup_tmpdr() -> None:
 
 
 def is_gradio_temp_path(path: str) -> bool:
-    """Whether a file lies in a temporary directory of the page."""
+    """Says whether a file lies in a temporary directory of the page."""
     directories = [
         gradio_utils.get_upload_folder(),
         os.path.join(tempfile.gettempdir(), "gradio"),

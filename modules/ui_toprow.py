@@ -16,8 +16,8 @@ KEYS_HINT = "Ctrl+Enter generates, Alt+Enter skips, Esc interrupts"
 
 
 def interrupt_after_current_or_now() -> None:
-    """First click with several pictures to go: stop after this one, if the user wants it so. Second click, or one
-    picture: stop now.
+    """Stops as the user wants it. First click with several images to go: stop after this one, if the user wants it so.
+    Second click, or one image: stop now.
     """
     state = shared.state
     if not state.stopping_generation and state.job_count > 1 and shared.opts.interrupt_after_current:
@@ -73,7 +73,7 @@ class Toprow:
             self.create_styles_ui()
 
     def create_inline_toprow_prompts(self) -> None:
-        """The prompts inside the settings column, in the compact layout only."""
+        """Makes the prompts inside the settings column, in the compact layout only."""
         if not self.is_compact:
             return
         self.create_prompts()
@@ -84,7 +84,7 @@ class Toprow:
                 self.create_styles_ui()
 
     def create_inline_toprow_image(self) -> None:
-        """The Generate button on top of the results, in the compact layout only."""
+        """Makes the Generate button on top of the results, in the compact layout only."""
         if self.is_compact:
             self.submit_box.render()
 
@@ -186,7 +186,7 @@ class Toprow:
         )
 
     def create_token_counter(self, name: str) -> tuple[gr.HTML, gr.Button]:
-        """A counter, and the hidden button that the page clicks to have it counted."""
+        """Makes a counter, and the hidden button that the page clicks to have it counted."""
         counter = gr.HTML(
             value="<span>0/75</span>",
             elem_id=f"{self.id_part}_{name}_counter",

@@ -90,7 +90,7 @@ def create_hires_fix(form: Form) -> None:
 
 
 def pasted_enable_hr(parameters: dict[str, Any]) -> bool:
-    """A picture was made with a hires pass if its infotext has one of the pass's keys."""
+    """Says whether an image was made with a hires pass: its infotext has one of the pass's keys."""
     keys = ("Hires upscale", "Hires upscaler", "Hires resize-1")
     return "Denoising strength" in parameters and any(parameters.get(key) for key in keys)
 
@@ -172,7 +172,7 @@ def hires_checkpoints() -> list[str]:
 
 
 def pasted_hires_sampler_row(parameters: dict[str, Any]) -> Any:
-    """Shows the row when a picture used it."""
+    """Shows the row when an image used it."""
     used = (
         parameters.get("Hires sampler", SAME_SAMPLER) != SAME_SAMPLER
         or parameters.get("Hires checkpoint", SAME_CHECKPOINT) != SAME_CHECKPOINT
@@ -204,7 +204,7 @@ def create_hires_prompt_row(form: Form) -> None:
 
 
 def pasted_hires_prompt_row(parameters: dict[str, Any]) -> Any:
-    """Shows the row when a picture used it."""
+    """Shows the row when an image used it."""
     used = parameters.get("Hires prompt") or parameters.get("Hires negative prompt")
     return gr.update(visible=True) if used else gr.update()
 
@@ -212,7 +212,7 @@ def pasted_hires_prompt_row(parameters: dict[str, Any]) -> Any:
 def calc_resolution_hires(
     enable: bool, width: int, height: int, hr_scale: float, hr_resize_x: int, hr_resize_y: int
 ) -> str:
-    """HTML saying from which size to which the hires pass would go; empty when it is off."""
+    """Returns HTML saying from which size to which the hires pass would go; empty when it is off."""
     if not enable:
         return ""
     p = StableDiffusionProcessingTxt2Img(
@@ -253,7 +253,7 @@ def connect_hires_resolution(form: Form) -> None:
 
 
 def connect_upscale(tab: GenerationTab) -> None:
-    """The button that gives the selected picture a hires pass. The second input after the task is the
+    """Connects the button that gives the selected image a hires pass. The second input after the task is the
     gallery's index.
     """
     index = gr.Number(value=-1, precision=0, visible=False)

@@ -68,7 +68,7 @@ class ScriptRefiner(scripts.ScriptBuiltinUI):
 
 
 def pasted_checkpoint(parameters: dict[str, Any]) -> str | None:
-    """Title of the checkpoint that an infotext names; its text if there is none like it here."""
+    """Returns the title of the checkpoint that an infotext names; its text if there is none like it here."""
     name = parameters.get("Refiner")
     info = checkpoints.find(name)
     return info.title if info is not None else name

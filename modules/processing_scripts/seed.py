@@ -142,9 +142,9 @@ class ScriptSeed(scripts.ScriptBuiltinUI):
 
 
 def connect_reuse_seed(seed: gr.Number, reuse_seed: gr.Button, generation_info: gr.Textbox, is_subseed: bool) -> None:
-    """Has a button put the seed, or the variation seed, of the selected picture into a field."""
+    """Has a button put the seed, or the variation seed, of the selected image into a field."""
     reuse_seed.click(
-        fn=lambda info, index: seed_of_picture(info, index, is_subseed),
+        fn=lambda info, index: seed_of_image(info, index, is_subseed),
         js="(info, seed) => [info, selected_gallery_index()]",
         inputs=[generation_info, seed],
         outputs=[seed],
@@ -152,8 +152,8 @@ def connect_reuse_seed(seed: gr.Number, reuse_seed: gr.Button, generation_info: 
     )
 
 
-def seed_of_picture(generation_info: str, index: int | float, is_subseed: bool) -> Any:
-    """Seed of the picture at a place of the gallery, of the last one if none is selected (-1).
+def seed_of_image(generation_info: str, index: int | float, is_subseed: bool) -> Any:
+    """Returns the seed of the image at a place of the gallery, of the last one if none is selected (-1).
 
     generation_info: the JSON of a result. Returns -1 when its infotext names no such seed, and leaves the field as it
     is while there is no result.
@@ -162,7 +162,7 @@ def seed_of_picture(generation_info: str, index: int | float, is_subseed: bool) 
         return gr.skip()
     try:
         infotexts = json.loads(generation_info)["infotexts"]
-        # Masks among the pictures have no infotext.
+        # Masks among the images have no infotext.
         infotext = infotexts[min(int(index), len(infotexts) - 1)]
     except (ValueError, KeyError, IndexError, TypeError):
         errors.report(f"Could not read the seed of picture {index} from {generation_info!r}")

@@ -23,5 +23,5 @@ pages = (saving, stable_diffusion, user_interface, system, postprocessing, train
 
 
 def all_options() -> dict[str, OptionInfo]:
-    """Key -> definition, of every setting of the program."""
+    """Returns key -> definition, of every setting of the program."""
     return {key: info for module in pages for section in module.sections for key, info in section.items()}

@@ -1,4 +1,4 @@
-"""state: settings rows of which pictures are saved, where, and in what form."""
+"""state: settings rows of which images are saved, where, and in what form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from modules.settings.widgets import choices, hide_dirs, slider
 
 
 def in_data_dir(*parts: str) -> str:
-    """Default of a folder under the data directory: relative where the program runs in it, so that it can be moved."""
+    """Returns the default of a folder under the data directory: relative where the program runs in it, so that it can
+    be moved.
+    """
     return util.truncate_path(os.path.join(data_path, *parts))
 
 

@@ -1,4 +1,4 @@
-"""state: settings rows of models, sampling, networks and how pictures are made."""
+"""state: settings rows of models, sampling, networks and how images are made."""
 
 from __future__ import annotations
 

@@ -16,17 +16,17 @@ hide_dirs: dict[str, Any] = {"visible": not cmd_opts.hide_ui_dir_config}
 
 
 def slider(minimum: float, maximum: float, step: float, **kwargs: Any) -> dict[str, Any]:
-    """Arguments of a Slider."""
+    """Returns the arguments of a Slider."""
     return {"minimum": minimum, "maximum": maximum, "step": step, **kwargs}
 
 
 def choices(*values: str, **kwargs: Any) -> dict[str, Any]:
-    """Arguments of a widget with a fixed list of choices."""
+    """Returns the arguments of a widget with a fixed list of choices."""
     return {"choices": list(values), **kwargs}
 
 
 def choices_from(list_items: str | Callable[[], list[str]], *first: str) -> Callable[[], dict[str, Any]]:
-    """Arguments of a widget whose choices are looked up when the page is built.
+    """Returns the arguments of a widget whose choices are looked up when the page is built.
 
     A list of shared_items, or what a function returns, after first.
     """
@@ -40,5 +40,5 @@ def choices_from(list_items: str | Callable[[], list[str]], *first: str) -> Call
 
 
 def rescan(name: str) -> Callable[[], None]:
-    """Refresh function of a setting with the choices of a list of shared_items."""
+    """Returns the refresh function of a setting with the choices of a list of shared_items."""
     return lambda: shared_items.refresh(name)

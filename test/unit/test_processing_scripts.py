@@ -162,12 +162,12 @@ INFO = json.dumps(
     ("index", "is_subseed", "seed"), [(0, False, 5), (0, True, 7), (1, True, -1), (-1, False, 6), (9, False, 6)]
 )
 def test_seed_of_the_selected_picture_is_used_again(index, is_subseed, seed):
-    assert module("seed").seed_of_picture(INFO, index, is_subseed) == seed
+    assert module("seed").seed_of_image(INFO, index, is_subseed) == seed
 
 
 @pytest.mark.parametrize("info", ["", "no json", "{}", '{"infotexts": []}'])
 def test_field_stays_without_a_result(info):
-    assert module("seed").seed_of_picture(info, 0, False) == gr.skip()
+    assert module("seed").seed_of_image(info, 0, False) == gr.skip()
 
 
 def test_buttons_are_connected_when_the_result_panel_is_made():

@@ -83,7 +83,7 @@ def test_infotext_stays_without_a_result():
 
 
 def test_first_picture_is_opened():
-    shown = ui_common.show_first_picture(lambda pictures: (pictures, "info"))
+    shown = ui_common.show_first_image(lambda pictures: (pictures, "info"))
     update, info = shown(["a.png"])
     assert (update["value"], update["selected_index"], info) == (["a.png"], 0, "info")
     assert shown([]) == ([], "info") and shown(None) == (None, "info")
