@@ -1,0 +1,267 @@
+"""base: what the readers of other programs' image metadata share: their input, their result, and names in our words."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from modules import infotext
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_SAMPLER = "Unknown sampler"
+UNKNOWN_SCHEDULE = "Unknown schedule type"
+"""Keys under which names stay visible that no sampler or schedule here has."""
+
+
+class Unreadable(ValueError):
+    """The metadata look like those of a program, but are damaged."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """The metadata of one image: chunk or tag name -> its text.
+
+    Text chunks of PNG keep their names ("parameters", "prompt", "Comment"). Those of EXIF are called "UserComment",
+    "Make", "Model" and "MakerNote", XMP is "xmp", and the text hidden in the pixels "stealth".
+    """
+
+    texts: Mapping[str, str]
+    size: tuple[int, int] = (0, 0)
+
+    def get(self, *names: str) -> str:
+        """Returns the text of the first of these chunks that is there and not empty, else an empty text."""
+        return next((self.texts[name] for name in names if self.texts.get(name)), "")
+
+
+@dataclass
+class Reading:
+    """What a reader understood.
+
+    parameters: infotext keys in today's names. networks: (file stem, weight) of the networks that were used, which the
+    prompt does not name yet.
+    """
+
+    prompt: str = ""
+    negative_prompt: str = ""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    networks: list[tuple[str, float]] = field(default_factory=list)
+
+    def infotext(self) -> str:
+        """Returns the infotext that stands for the same image."""
+        tags = "".join(
+            f"<lora:{name}:{weight:g}>" for name, weight in self.networks if f"<lora:{name}:" not in self.prompt
+        )
+        return infotext.build_infotext(self.prompt + tags, self.negative_prompt, self.parameters)
+
+
+class Dialect(NamedTuple):
+    """One program's way to write metadata: whether an image's chunks are of it, and what they say.
+
+    read raises Unreadable for chunks that are damaged.
+    """
+
+    name: str
+    detect: Callable[[Chunks], bool]
+    read: Callable[[Chunks], Reading]
+
+
+def read_json(text: str, what: str) -> dict[str, Any]:
+    """Returns a JSON object. Raises Unreadable, naming `what`, for anything else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise Unreadable(f"{what} is damaged: {e}") from e
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what} is no object")
+    return value
+
+
+def is_json_object(text: str, *keys: str) -> bool:
+    """Whether a text begins as a JSON object that names all of these keys, without reading it."""
+    return text.lstrip()[:1] == "{" and all(f'"{key}"' in text for key in keys)
+
+
+def stem(name: Any) -> str:
+    """Returns the name of a model file without folders (of either system) and without its ending."""
+    base = re.split(r"[\\/]", str(name))[-1]
+    return re.sub(r"\.(safetensors|ckpt|pt|pth|bin|gguf|sft)$", "", base, flags=re.IGNORECASE)
+
+
+def number(value: Any) -> float | int | None:
+    """Returns a number, as an int where it is whole; None for what is none, infinities among it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        result = float(value)
+    except ValueError:
+        return None
+    if result != result or result in (float("inf"), float("-inf")):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(result) if result.is_integer() else result
+
+
+def text_of(value: Any) -> str:
+    """Returns a text, the lines of a list of texts, or an empty text for what is neither."""
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return "\n".join(line.strip() for line in value)
+    return ""
+
+
+def put(parameters: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a key unless the value says nothing: None, or an empty text."""
+    if value is not None and value != "":
+        parameters[key] = value
+
+
+def put_numbers(parameters: dict[str, Any], source: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Sets the keys whose number the source has. names: infotext key -> key of the source."""
+    for key, name in names.items():
+        put(parameters, key, number(source.get(name)))
+
+
+def put_size(parameters: dict[str, Any], width: Any, height: Any) -> None:
+    """Sets the size, if both sides are positive whole numbers."""
+    sides = [number(width), number(height)]
+    if all(isinstance(side, int) and side > 0 for side in sides):
+        parameters["Size"] = f"{sides[0]}x{sides[1]}"
+
+
+SAMPLERS = {
+    "ddim": "DDIM",
+    "ddim_v3": "DDIM",
+    "dpm_2": "DPM2",
+    "dpm2": "DPM2",
+    "kdpm_2": "DPM2",
+    "dpm_2_ancestral": "DPM2 a",
+    "dpm2_a": "DPM2 a",
+    "kdpm_2_a": "DPM2 a",
+    "dpm_adaptive": "DPM adaptive",
+    "dpm_fast": "DPM fast",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpm++2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "dpmpp_2m_sde_gpu": "DPM++ 2M SDE",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "dpmpp_2m_sde_heun_gpu": "DPM++ 2M SDE Heun",
+    "dpmpp_2s_ancestral": "DPM++ 2S a",
+    "dpm++2s_a": "DPM++ 2S a",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_3m_sde_gpu": "DPM++ 3M SDE",
+    "dpmpp_sde": "DPM++ SDE",
+    "dpmpp_sde_gpu": "DPM++ SDE",
+    "euler": "Euler",
+    "euler_a": "Euler a",
+    "euler_ancestral": "Euler a",
+    "heun": "Heun",
+    "lcm": "LCM",
+    "lms": "LMS",
+    "plms": "PLMS",
+    "pndm": "PLMS",
+    "restart": "Restart",
+    "uni_pc": "UniPC",
+    "unipc": "UniPC",
+    "dpm++ 2m": "DPM++ 2M",
+    "dpm++ 2m sde": "DPM++ 2M SDE",
+    "dpm++ 2m sde heun": "DPM++ 2M SDE Heun",
+    "dpm++ 2s a": "DPM++ 2S a",
+    "dpm++ 3m sde": "DPM++ 3M SDE",
+    "dpm++ sde": "DPM++ SDE",
+    "dpm fast": "DPM fast",
+    "dpm adaptive": "DPM adaptive",
+    "dpm2 a": "DPM2 a",
+    "ddim cfg++": "DDIM CFG++",
+    "euler a": "Euler a",
+    "euler ancestral": "Euler a",
+}
+"""What other programs call a sampler, in small letters -> its name here. One that is not in it computes differently."""
+
+SCHEDULES = {
+    "align_your_steps": "Align Your Steps",
+    "align your steps": "Align Your Steps",
+    "automatic": "Automatic",
+    "ays": "Align Your Steps",
+    "beta": "Beta",
+    "ddim": "DDIM",
+    "ddim_uniform": "DDIM",
+    "discrete": "Uniform",
+    "exponential": "Exponential",
+    "karras": "Karras",
+    "kl_optimal": "KL Optimal",
+    "kl optimal": "KL Optimal",
+    "normal": "Normal",
+    "polyexponential": "Polyexponential",
+    "sgm_uniform": "SGM Uniform",
+    "sgm uniform": "SGM Uniform",
+    "simple": "Simple",
+    "uniform": "Uniform",
+}
+"""What other programs call a schedule, in small letters -> its name here."""
+
+
+def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) -> None:
+    """Sets sampler and schedule in our names. A name that is not known stays visible and chooses nothing.
+
+    A sampler's name may end with that of its schedule, "DPM++ 2M Karras", "euler_a karras".
+    """
+    name = text_of(sampler).removeprefix("k_")
+    known = SAMPLERS.get(name.lower())
+    if known is None:
+        head, _, tail = name.rpartition(" ")
+        if tail.lower() in SCHEDULES and head.lower() in SAMPLERS:
+            known, schedule = SAMPLERS[head.lower()], schedule or tail
+    put(parameters, "Sampler" if known else UNKNOWN_SAMPLER, known or name)
+    wanted = text_of(schedule)
+    known = SCHEDULES.get(wanted.lower())
+    put(parameters, "Schedule type" if known else UNKNOWN_SCHEDULE, known or wanted)
+
+
+def closing(text: str, start: int) -> int:
+    """Returns the place after the JSON list or object that begins at `start`; the text's end if it never closes."""
+    depth, i, in_string = 0, start, False
+    while i < len(text):
+        sign = text[i]
+        if in_string:
+            if sign == "\\":
+                i += 1
+            elif sign == '"':
+                in_string = False
+        elif sign == '"':
+            in_string = True
+        elif sign in "[{":
+            depth += 1
+        elif sign in "]}":
+            depth -= 1
+            if depth == 0:
+                return i + 1
+        i += 1
+    return len(text)
+
+
+def cut_json_values(line: str, keys: Iterable[str]) -> tuple[str, dict[str, Any]]:
+    """Takes pairs whose value is bare JSON, commas and all, out of a line of pairs.
+
+    Returns (the line without them, key -> value). A value that is no JSON is taken out too, as text.
+    """
+    values: dict[str, Any] = {}
+    for key in keys:
+        match = re.search(rf"(?:^|,)\s*{re.escape(key)}:\s*(?=[\[{{])", line)
+        if match is None:
+            continue
+        end = closing(line, match.end())
+        raw = line[match.end() : end]
+        try:
+            values[key] = json.loads(raw)
+        except (ValueError, RecursionError):
+            logger.warning("Infotext: the value of %r is no valid JSON", key)
+            values[key] = raw
+        line = (line[: match.start()] + "," + line[end:].lstrip(" ,")).strip(" ,")
+    return line, values
