@@ -6,7 +6,6 @@ The settings of a job's files come from its snapshot (`p.opts_snapshot`), so one
 from __future__ import annotations
 
 import io
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,8 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFont
 
-from modules import errors, image_annotations, image_ops, infotext, script_callbacks, sd_samplers, shared
+from modules import dialects, errors, image_annotations, image_ops, script_callbacks, shared
+from modules.dialects.chunks import chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
     EncoderSettings,
@@ -61,8 +61,8 @@ IGNORED_INFO_KEYS = {
     "photoshop",
 }
 
-NOVELAI_ENSD = 31337
-NOVELAI_CLIP_SKIP = 2
+ORIGINAL = "original parameters"
+"""Under this name what another program wrote stays beside its translation."""
 
 
 @dataclass(frozen=True)
@@ -379,7 +379,10 @@ def _save_text(fullfn: str, info: str) -> str:
 
 
 def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]]:
-    """Returns the infotext of an opened image, None if it has none, and what else its file says about it."""
+    """Returns the infotext of an opened image, None if it has none, and what else its file says about it.
+
+    What another program wrote becomes the infotext for the same image; its own words stay among the rest.
+    """
     items = dict(image.info or {})
     geninfo = items.pop("parameters", None)
 
@@ -394,29 +397,12 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
     for key in IGNORED_INFO_KEYS:
         items.pop(key, None)
-    if items.get("Software") == "NovelAI":
-        geninfo = _novelai_infotext(items, image) or geninfo
-    return geninfo, items
-
-
-def _novelai_infotext(items: Mapping[str, Any], image: Image.Image) -> str | None:
-    """Returns the infotext for an image made by NovelAI, from its description and its settings in JSON."""
-    try:
-        settings = json.loads(items["Comment"])
-        sampler = sd_samplers.samplers_map.get(settings["sampler"], "Euler a")
-        parameters = {
-            "Steps": settings["steps"],
-            "Sampler": sampler,
-            "CFG scale": settings["scale"],
-            "Seed": settings["seed"],
-            "Size": f"{image.width}x{image.height}",
-            "Clip skip": NOVELAI_CLIP_SKIP,
-            "ENSD": NOVELAI_ENSD,
-        }
-        return infotext.build_infotext(items["Description"], settings["uc"], parameters)
-    except (KeyError, TypeError, ValueError):
-        errors.report("Error parsing NovelAI image generation parameters", exc_info=True)
-        return None
+    chunks = chunks_of(image)
+    translated = dialects.translated(chunks)
+    if translated is None:
+        return geninfo or chunks.get("stealth") or None, items
+    original = chunks.get("parameters", "stealth")
+    return translated or None, items | ({ORIGINAL: original} if original else {})
 
 
 def flatten(img: Image.Image, bgcolor: str) -> Image.Image:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ MIN_PARAMETERS = 3  # a last line with fewer pairs is part of the prompt
 re_param_code = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
 re_param = re.compile(re_param_code)
 re_imagesize = re.compile(r"^(\d+)x(\d+)$")
+json_decoder = json.JSONDecoder()
 re_hypernet_hash = re.compile(r"\(([0-9a-f]+)\)$")
 
 SAME_CHECKPOINT = "Use same checkpoint"
@@ -111,10 +113,23 @@ def split_infotext(text: str) -> InfotextParts:
     return InfotextParts("\n".join(prompt), "\n".join(negative_prompt), parameters)
 
 
+def pairs_of(line: str) -> Iterator[tuple[str, str]]:
+    """Yields the keys and raw values of a line of pairs. A value that is bare JSON is whole, commas and all."""
+    place = 0
+    while match := re_param.search(line, place):
+        key, raw, place = match[1], match[2], match.end()
+        if raw.startswith(("[", "{")):
+            with suppress(ValueError, RecursionError):
+                _, end = json_decoder.raw_decode(line, match.start(2))
+                raw = line[match.start(2) : end]
+                place = max(place, end)
+        yield key, raw
+
+
 def parse_parameters(line: str) -> dict[str, str]:
     """Reads a line of pairs; a value such as 512x768 becomes the keys "<key>-1" and "<key>-2", all values stay text."""
     parameters: dict[str, str] = {}
-    for key, raw in re_param.findall(line):
+    for key, raw in pairs_of(line):
         if raw == "":
             logger.warning("Infotext: the value of %r is empty and is ignored", key)
             continue

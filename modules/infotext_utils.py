@@ -17,6 +17,7 @@ import gradio as gr
 from PIL import Image, UnidentifiedImageError
 
 from modules import (
+    dialects,
     errors,
     images,
     infotext,
@@ -254,9 +255,10 @@ def restore_old_hires_fix_params(res: dict[str, Any]) -> None:
 def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None) -> dict[str, Any]:
     """Returns the parameters an infotext stands for, with today's names, and defaults for what it does not say.
 
-    skip_fields: keys to leave out, those of the setting infotext_skip_pasting if not given.
+    x: may be the text of another program. skip_fields: keys to leave out, those of the setting infotext_skip_pasting if
+    not given.
     """
-    res = infotext.parse_infotext(x)
+    res = infotext.parse_infotext(dialects.translated_text(x))
     if shared.opts.infotext_styles != "Ignore":
         extract_styles(res)
     infotext.convert_legacy_hypernetwork(res)

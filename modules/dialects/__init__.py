@@ -11,7 +11,7 @@ import logging
 from modules.dialects import comfy, json_objects, pairs
 from modules.dialects.base import Chunks, Dialect, Reading, Unreadable
 
-__all__ = ["DIALECTS", "Chunks", "Dialect", "Reading", "Unreadable", "detect", "read", "read_text"]
+__all__ = ["DIALECTS", "Chunks", "Dialect", "Reading", "Unreadable", "detect", "translated", "translated_text"]
 
 logger = logging.getLogger(__name__)
 
@@ -23,18 +23,23 @@ def detect(chunks: Chunks) -> Dialect | None:
     return next((dialect for dialect in DIALECTS if dialect.detect(chunks)), None)
 
 
-def read(chunks: Chunks) -> Reading | None:
-    """Returns what the chunks of another program say; None where they are of none, or damaged, which the log names."""
+def translated(chunks: Chunks) -> str | None:
+    """Returns the infotext that stands for what another program wrote; empty for what is damaged, which the log names.
+
+    None for what no other program wrote: an infotext of v1.10.1 is one already.
+    """
     dialect = detect(chunks)
     if dialect is None:
         return None
     try:
-        return dialect.read(chunks)
+        return dialect.read(chunks).infotext()
     except Unreadable as e:
         logger.warning("%s wrote the metadata of this image, but they cannot be read: %s", dialect.name, e)
-        return None
+        return ""
 
 
-def read_text(text: str) -> Reading | None:
-    """Returns what a text says that was copied from another program; None for an infotext of v1.10.1."""
-    return read(Chunks({"parameters": text, "prompt": text} if text.lstrip().startswith("{") else {"parameters": text}))
+def translated_text(text: str) -> str:
+    """Returns the infotext for a text that was copied from any program; JSON that cannot be read gives an empty one."""
+    is_json = text.lstrip().startswith("{")
+    found = translated(Chunks({"parameters": text, "prompt": text} if is_json else {"parameters": text}))
+    return text if found is None else found

@@ -93,7 +93,7 @@ def stem(name: Any) -> str:
 
 
 def number(value: Any) -> float | int | None:
-    """Returns a number, as an int where it is whole; None for what is none, infinities among it."""
+    """Returns a number, of a text as an int where it is whole; None for what is none, infinities among it."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -102,7 +102,7 @@ def number(value: Any) -> float | int | None:
         return None
     if result != result or result in (float("inf"), float("-inf")):
         return None
-    if isinstance(value, int):
+    if not isinstance(value, str):
         return value
     return int(result) if result.is_integer() else result
 
@@ -122,16 +122,26 @@ def put(parameters: dict[str, Any], key: str, value: Any) -> None:
         parameters[key] = value
 
 
+def whole(value: Any) -> int | None:
+    """Returns a whole number, None for what is none."""
+    result = number(value)
+    return int(result) if result is not None and float(result).is_integer() else None
+
+
+WHOLE = {"Steps", "Seed", "Variation seed", "Clip skip"}
+"""Infotext keys whose number is whole."""
+
+
 def put_numbers(parameters: dict[str, Any], source: Mapping[str, Any], names: Mapping[str, str]) -> None:
     """Sets the keys whose number the source has. names: infotext key -> key of the source."""
     for key, name in names.items():
-        put(parameters, key, number(source.get(name)))
+        put(parameters, key, (whole if key in WHOLE else number)(source.get(name)))
 
 
 def put_size(parameters: dict[str, Any], width: Any, height: Any) -> None:
     """Sets the size, if both sides are positive whole numbers."""
-    sides = [number(width), number(height)]
-    if all(isinstance(side, int) and side > 0 for side in sides):
+    sides = [whole(width), whole(height)]
+    if all(side is not None and side > 0 for side in sides):
         parameters["Size"] = f"{sides[0]}x{sides[1]}"
 
 

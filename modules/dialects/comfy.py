@@ -153,7 +153,7 @@ def put_sampling(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, 
     base.put_sampler(parameters, values["sampler_name"], schedule)
     base.put_numbers(parameters, values, {"CFG scale": "cfg"})
     seed = next((values[key] for key in SEEDS if base.number(values[key]) is not None), None)
-    base.put(parameters, "Seed", base.number(seed))
+    base.put(parameters, "Seed", base.whole(seed))
     strength = base.number(values["denoise"])
     base.put(parameters, "Denoising strength", strength if strength is not None and strength < 1 else None)
 
@@ -166,7 +166,7 @@ def put_latent(graph: Graph, parameters: dict[str, Any], link: Any) -> None:
         width, height = (base.number(graph.literal(inputs.get(key))) for key in ("width", "height"))
         if width and height:
             base.put_size(parameters, round(width * factor), round(height * factor))
-            count = base.number(graph.literal(inputs.get("batch_size")))
+            count = base.whole(graph.literal(inputs.get("batch_size")))
             base.put(parameters, "Batch size", count if count is not None and count > 1 else None)
             return
         factor *= base.number(graph.literal(inputs.get("scale_by"))) or 1
@@ -187,7 +187,7 @@ def put_models(graph: Graph, reading: Reading, inputs: Mapping[str, Any], sample
             reading.parameters.setdefault("Model", base.stem(file))
     reading.networks = networks
     for name in graph.upstream(graph.target(inputs.get("positive"))):
-        layer = base.number(graph.literal(graph.inputs(name).get("stop_at_clip_layer")))
+        layer = base.whole(graph.literal(graph.inputs(name).get("stop_at_clip_layer")))
         if layer and layer < -1:
             base.put(reading.parameters, "Clip skip", -layer)
             break

@@ -129,7 +129,7 @@ def read_swarm(chunks: Chunks) -> Reading:
             "Variation seed strength": "variationseedstrength",
         },
     )
-    layer = base.number(source.get("clipstopatlayer"))
+    layer = base.whole(source.get("clipstopatlayer"))
     base.put(parameters, "Clip skip", abs(layer) if layer else None)
     names, weights = source.get("loras"), source.get("loraweights")
     names = names if isinstance(names, list) else []
@@ -162,7 +162,7 @@ def read_invoke(chunks: Chunks) -> Reading:
     base.put(parameters, "Model", model_name(source.get("model")))
     base.put(parameters, "VAE", model_name(source.get("vae")))
     base.put_numbers(parameters, source, {"Denoising strength": "strength"})
-    skipped = base.number(source.get("clip_skip") or source.get("clip_skipped_layers"))
+    skipped = base.whole(source.get("clip_skip") or source.get("clip_skipped_layers"))
     base.put(parameters, "Clip skip", skipped + 1 if skipped else None)
     if model_name(source.get("refiner_model")):
         base.put(parameters, "Refiner", model_name(source["refiner_model"]))
@@ -193,6 +193,8 @@ def read_novelai(chunks: Chunks) -> Reading:
         texts = base.read_json(chunks.get("stealth"), "the hidden metadata of NovelAI")
     comment = texts.get("Comment")
     source = comment if isinstance(comment, dict) else base.read_json(str(comment), "the comment of NovelAI")
+    if not {"steps", "sampler", "uc"} & source.keys():
+        raise base.Unreadable("the comment of NovelAI holds no settings")
     parameters: dict[str, Any] = {}
     base.put_numbers(parameters, source, {"Steps": "steps"})
     schedule = base.text_of(source.get("noise_schedule"))

@@ -55,10 +55,9 @@ def last_line(text: str) -> str:
 
 
 def is_sdnext(chunks: Chunks) -> bool:
-    """Whether SD.Next wrote it: it names itself, or has its lines of templates."""
-    text = text_in(chunks)
-    pairs = last_line(text)
-    return "App: SD.Next" in pairs or "CLiP-skip:" in pairs or bool(re.search(r"^Template: ", text, re.MULTILINE))
+    """Whether SD.Next wrote it: it names itself, or spells a key as it alone does."""
+    pairs = last_line(text_in(chunks))
+    return "App: SD.Next" in pairs or "CLiP-skip:" in pairs
 
 
 def read_sdnext(chunks: Chunks) -> Reading:

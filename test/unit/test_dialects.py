@@ -20,8 +20,8 @@ OWN = ("a1111.png", "forge.png", "stealth_rgb.png")
 
 def text_of(name: str) -> str:
     found = chunks.chunks_of(Image.open(SAMPLES / name))
-    reading = dialects.read(found)
-    return found.get("parameters", "stealth") if reading is None else reading.infotext()
+    translated = dialects.translated(found)
+    return found.get("parameters", "stealth") if translated is None else translated
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -40,7 +40,7 @@ def test_only_texts_of_others_are_translated(name):
 @pytest.mark.parametrize("name", ["fooocus.png", "ruined_fooocus.png", "swarm.png"])
 def test_a_text_that_was_copied_reads_as_its_image(name):
     text = chunks.chunks_of(Image.open(SAMPLES / name)).get("parameters")
-    assert dialects.read_text(text).infotext() == text_of(name)
+    assert dialects.translated_text(text) == text_of(name)
 
 
 @pytest.mark.parametrize("name", [n for n in EXPECTED if n.endswith(".png") and n not in OWN])
@@ -48,8 +48,8 @@ def test_a_text_that_was_copied_reads_as_its_image(name):
 def test_cut_metadata_never_become_a_prompt_of_json(name, share):
     whole = chunks.chunks_of(Image.open(SAMPLES / name))
     cut = base.Chunks({key: text[: int(len(text) * share)] for key, text in whole.texts.items()})
-    reading = dialects.read(cut)
-    assert reading is None or not reading.prompt.startswith("{")
+    translated = dialects.translated(cut)
+    assert translated is None or not translated.startswith("{")
 
 
 def graph(**changes):
@@ -132,7 +132,7 @@ def test_unbalanced_brackets_take_the_rest_and_leave_what_stood_before():
 
 def test_ten_megabytes_of_text_are_read():
     text = "apple, " * 1_500_000 + "\nSteps: 3, Sampler: Euler, Seed: 4, Version: stable-diffusion.cpp"
-    assert dialects.read_text(text).parameters["Seed"] == "4"
+    assert infotext.parse_infotext(dialects.translated_text(text))["Seed"] == "4"
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"])
@@ -159,3 +159,30 @@ def test_every_name_leads_to_one_of_ours(program, names):
 
     known = set(sd_samplers.all_samplers_map) | {scheduler.label for scheduler in sd_schedulers.schedulers}
     assert set(names.values()) <= known
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_reading_an_image_keeps_what_it_said_before(program, name):
+    from modules import images
+
+    image = Image.open(SAMPLES / name)
+    geninfo, items = images.read_info_from_image(image)
+    assert geninfo == text_of(name)
+    if "parameters" in image.info and name not in OWN:
+        assert items[images.ORIGINAL] == image.info["parameters"]
+
+
+def test_damaged_json_stays_visible_and_is_no_prompt(program):
+    from modules import images, infotext_utils
+
+    image = Image.new("RGB", (8, 8))
+    image.info["parameters"] = '{"sui_image_params": {"prompt": "red'
+    assert images.read_info_from_image(image) == (None, {images.ORIGINAL: image.info["parameters"]})
+    assert infotext_utils.parse_generation_parameters(image.info["parameters"])["Prompt"] == ""
+
+
+def test_a_prompt_may_speak_of_templates_and_braces(program):
+    from modules import infotext_utils
+
+    text = "{red|green} apple\nTemplate: none\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64"
+    assert infotext_utils.parse_generation_parameters(text)["Prompt"] == "{red|green} apple\nTemplate: none"
