@@ -26,3 +26,22 @@ def test_setting_chooses_the_restorer(setting, value):
         restored = face_restoration.restore_faces(PICTURE)
     assert (restored == value).all()
     assert restored.shape == PICTURE.shape
+
+
+def test_restorer_by_itself_changes_nothing():
+    restorer = FaceRestoration()
+    assert restorer.name() == "None"
+    assert restorer.restore(PICTURE) is PICTURE
+
+
+def test_without_restorers_the_image_stays(monkeypatch):
+    monkeypatch.setattr(shared, "face_restorers", [])
+    assert face_restoration.restore_faces(PICTURE) is PICTURE
+
+
+def test_settings_are_those_of_the_moment():
+    values = {"code_former_weight": 0.25, "face_restoration_unload": True, "face_restoration_model": "White"}
+    with shared.opts.overlay(values):
+        read = face_restoration.FaceRestorationSettings.from_opts(shared.opts)
+    assert vars(read) == values
+    assert face_restoration.FaceRestorationSettings.from_opts(shared.opts) != read

@@ -160,3 +160,42 @@ def test_controls_that_cannot_be_made_are_reported(builder, caplog):
     runner = runner_of(broken, script_class("B"))
     assert len(runner.setup_ui()) == 2
     assert "Error calling: /scripts/A.py/ui" in caplog.text
+
+
+def test_settings_of_scripts_are_read_at_each_run():
+    runner = runner_of(script_class("A", 1), script_class("B", 2))
+    with shared.opts.overlay({"postprocessing_disable_in_extras": ["A"]}):
+        read = scripts_postprocessing.ScriptSettings.from_opts(shared.opts)
+        assert names(runner) == ["B"]
+    assert read.postprocessing_disable_in_extras == ["A"]
+    assert names(runner) == ["A", "B"]
+
+
+def test_later_scripts_see_what_earlier_ones_made_of_an_image():
+    def halve(pp):
+        pp.image = pp.image.reduce(2)
+        pp.info["halved"] = True
+
+    runner = runner_of(script_class("A", 1, halve), script_class("B", 2))
+    pp = PostprocessedImage(image())
+    runner.run_with_names(pp, {})
+    assert runner.scripts[1].calls[1][0] == (2, 2)
+    assert pp.info == {"halved": True}
+
+
+def test_image_that_is_done_is_left_alone_by_later_scripts():
+    def finish(pp):
+        pp.disable_processing = True
+
+    runner = runner_of(script_class("A", 1, finish), script_class("B", 2))
+    runner.run_with_names(PostprocessedImage(image()), {})
+    assert runner.scripts[1].calls == ["first"]
+
+
+def test_failing_ui_leaves_a_script_without_controls(builder, caplog):
+    broken = script_class("Broken", 1)
+    broken.ui = lambda self: 1 / 0
+    runner = runner_of(broken, script_class("B", 2))
+    assert [control.name for control in runner.setup_ui()] == ["B.enable", "B.amount"]
+    assert "Broken.py/ui" in caplog.text
+    assert (runner.scripts[0].args_from, runner.scripts[0].args_to) == (0, 0)

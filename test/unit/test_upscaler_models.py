@@ -1,7 +1,10 @@
 """The upscalers that ship, each with a tiny network of its real architecture."""
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from modules import (
     dat_model,
@@ -110,3 +113,120 @@ def test_settings_choose_among_all_names():
     assert shared_items.dat_models_names() == ["DAT x2", "DAT x3", "DAT x4"]
     assert shared_items.realesrgan_models_names()[-1] == "R-ESRGAN 2x+"
     assert devices.get_device_for("esrgan") == devices.cpu
+
+
+# Upscaler class -> start of the names of the settings of its tiles
+TILES = {
+    esrgan_model.UpscalerESRGAN: "ESRGAN",
+    realesrgan_model.UpscalerRealESRGAN: "ESRGAN",
+    hat_model.UpscalerHAT: "ESRGAN",
+    dat_model.UpscalerDAT: "DAT",
+    swinir_model.UpscalerSwinIR: "SWIN",
+    scunet_model.UpscalerScuNET: "SCUNET",
+}
+AVERAGING = {swinir_model.UpscalerSwinIR, scunet_model.UpscalerScuNET}
+
+
+class Numbering(nn.Module):
+    """Paints its first tile with 1/10, the second with 2/10 and so on, and notes their sizes."""
+
+    scale = 1
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(tuple(x.shape[-2:]))
+        return torch.full_like(x, len(self.sizes) / 10)
+
+
+def all_tiles(size, overlap):
+    """Settings of all upscalers' tiles."""
+    names = set(TILES.values())
+    return {f"{name}_tile": size for name in names} | {f"{name}_tile_overlap": overlap for name in names}
+
+
+@pytest.mark.parametrize("cls", TILES)
+def test_each_has_tiles_of_its_own_settings(models, cls):
+    network, prefix = Numbering(), TILES[cls]
+    with shared.opts.overlay(all_tiles(64, 0) | {f"{prefix}_tile": 32, f"{prefix}_tile_overlap": 0}):
+        enlarged = cls(None).apply(network, Image.new("RGB", (64, 32)))
+    assert network.sizes == [(32, 32)] * 2
+    assert [enlarged.getpixel((x, 16))[0] for x in (0, 31, 32, 63)] == [26, 26, 51, 51]
+
+
+@pytest.mark.parametrize("cls", TILES)
+def test_overlapping_tiles_are_averaged_or_fade(models, cls):
+    with shared.opts.overlay(all_tiles(32, 16)):
+        enlarged = cls(None).apply(Numbering(), Image.new("RGB", (48, 32)))
+    between = np.asarray(enlarged)[16, 16:32, 0]
+    if cls in AVERAGING:
+        assert set(between.tolist()) == {38}
+    else:
+        assert between.tolist() == sorted(between.tolist())
+        assert between[0] <= 28 and between[-1] >= 48
+
+
+@pytest.mark.parametrize("cls", TILES)
+def test_tile_of_no_size_is_the_whole_image(models, cls):
+    network = Numbering()
+    with shared.opts.overlay(all_tiles(0, 0)):
+        cls(None).apply(network, Image.new("RGB", (48, 32)))
+    assert network.sizes == [(32, 48)]
+
+
+def test_tiles_are_those_of_the_moment_an_image_comes(models):
+    upscaler = dat_model.UpscalerDAT(None)
+    counts = []
+    for size in (16, 32):
+        network = Numbering()
+        with shared.opts.overlay({"DAT_tile": size, "DAT_tile_overlap": 0}):
+            upscaler.apply(network, Image.new("RGB", (32, 32)))
+        counts.append(len(network.sizes))
+    assert counts == [4, 1]
+
+
+def test_attributes_that_extensions_read_are_the_settings_of_esrgan(models):
+    with shared.opts.overlay({"ESRGAN_tile": 48, "ESRGAN_tile_overlap": 4, "DAT_tile": 16}):
+        upscaler = dat_model.UpscalerDAT(None)
+    assert (upscaler.tile_size, upscaler.tile_pad) == (48, 4)
+
+
+def test_function_of_esrgan_that_extensions_call(models):
+    network = Numbering()
+    with shared.opts.overlay({"ESRGAN_tile": 16, "ESRGAN_tile_overlap": 0}):
+        enlarged = esrgan_model.esrgan_upscale(network, Image.new("RGB", (32, 16)))
+    assert (enlarged.size, len(network.sizes)) == ((32, 16), 2)
+
+
+@pytest.mark.parametrize(
+    ("cls", "setting", "names"),
+    [
+        (dat_model.UpscalerDAT, "dat_enabled_models", ["DAT x3"]),
+        (dat_model.UpscalerDAT, "dat_enabled_models", []),
+        (realesrgan_model.UpscalerRealESRGAN, "realesrgan_enabled_models", ["R-ESRGAN 2x+", "R-ESRGAN AnimeVideo"]),
+    ],
+)
+def test_only_enabled_models_are_offered(models, cls, setting, names):
+    with shared.opts.overlay({setting: names}):
+        assert sorted(data.name for data in cls(None).scalers) == sorted(names)
+
+
+def test_scunet_always_offers_both_of_its_models(models):
+    assert [data.name for data in scunet_model.UpscalerScuNET(None).scalers] == ["ScuNET GAN", "ScuNET PSNR"]
+    tiny_upscalers.save(tiny_upscalers.scunet, models / "ScuNET" / "mine.pth")
+    assert [data.name for data in scunet_model.UpscalerScuNET(None).scalers] == ["mine", "ScuNET PSNR"]
+
+
+def test_hat_has_no_model_to_download(models):
+    assert hat_model.UpscalerHAT(None).scalers == []
+
+
+def test_local_model_takes_the_place_of_a_downloadable_one(models):
+    path = tiny_upscalers.save(tiny_upscalers.dat, models / "DAT" / "DAT x2.pth")
+    with shared.opts.overlay({"dat_enabled_models": ["DAT x2", "DAT x4"]}):
+        found = {data.name: data.data_path for data in dat_model.UpscalerDAT(None).scalers}
+    assert found["DAT x2"] == str(path)
+    assert found["DAT x4"].startswith("https://")

@@ -90,3 +90,43 @@ def test_interrupt_returns_the_picture_itself(image, monkeypatch):
 def test_type_of_the_weights_is_the_type_of_the_input(image):
     model = Doubler().to(torch.bfloat16)
     assert upscaler_utils.upscale_pil_patch(model, image).size == (104, 80)
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_setting_shows_the_progress(image, capsys, is_shown):
+    with shared.opts.overlay({"enable_upscale_progressbar": is_shown}):
+        upscaler_utils.upscale_with_model(Doubler(), image, tile_size=40, tile_overlap=8, desc="whole or not")
+        upscaler_utils.upscale_2(image, Doubler(), tile_size=40, tile_overlap=8, scale=2, desc="averaged tiles")
+    shown = capsys.readouterr().err
+    assert ("whole or not" in shown) is is_shown
+    assert ("averaged tiles" in shown) is is_shown
+
+
+@pytest.mark.parametrize("overlap", [0, 8, 15, 40])
+def test_every_pixel_is_covered_whatever_the_overlap(image, overlap):
+    enlarged = upscaler_utils.upscale_2(image, Doubler(), tile_size=16, tile_overlap=overlap, scale=2, desc="x")
+    assert np.array_equal(np.asarray(enlarged), doubled(image))
+
+
+def test_skipping_ends_averaged_tiles_too(image, monkeypatch):
+    monkeypatch.setattr(shared.state, "skipped", True)
+    assert upscaler_utils.upscale_2(image, Doubler(), tile_size=16, tile_overlap=4, scale=2, desc="x") is image
+
+
+def test_grey_and_transparent_images_are_taken_as_rgb():
+    for mode in ("L", "RGBA", "P"):
+        enlarged = upscaler_utils.upscale_pil_patch(Doubler(), Image.new(mode, (4, 2)))
+        assert (enlarged.mode, enlarged.size) == ("RGB", (8, 4))
+
+
+def test_weight_is_found_inside_a_descriptor():
+    class Descriptor:
+        model = Doubler(0.25)
+
+    assert upscaler_utils.parameter_of(Descriptor()).item() == 0.25
+    assert upscaler_utils.parameter_of(Doubler(0.5)).item() == 0.5
+
+
+def test_batch_of_several_is_no_image():
+    with pytest.raises(ValueError, match="BCHW tensor of one image"):
+        upscaler_utils.torch_bgr_to_pil_image(torch.zeros(2, 3, 4, 4))
