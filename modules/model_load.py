@@ -156,7 +156,7 @@ def lay_out(family: Family, checkpoint: Part, others: Mapping[str, Part]) -> tup
         tensors = with_prefix(source.tensors, prefix)
         if not tensors and (name == DENOISER or name in others):  # a file of this module alone
             tensors = {prefix + key: tensor for key, tensor in source.tensors.items()}
-        parts[name] = Part(source.filename, weights.replace_prefixes(tensors, model_families.OLD_PREFIXES))
+        parts[name] = Part(source.filename, weights.replace_prefixes(tensors, family.renamed))
     prefixes = tuple(family.prefixes.values())
     is_bare = DENOISER not in others and not with_prefix(checkpoint.tensors, family.unet_prefix)
     strangers = [key for key in checkpoint.tensors if not key.startswith(prefixes) and not family.is_ignored(key)]

@@ -22,7 +22,6 @@ from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING, SD
 __all__ = [
     "DENOISER",
     "FAMILIES",
-    "OLD_PREFIXES",
     "SD1",
     "VAE",
     "Family",
@@ -34,12 +33,6 @@ __all__ = [
     "Unet",
     "detect",
 ]
-
-OLD_PREFIXES: dict[str, str] = {
-    f"cond_stage_model.transformer.{part}.": f"cond_stage_model.transformer.text_model.{part}."
-    for part in ("embeddings", "encoder", "final_layer_norm")
-}
-"""First parts of keys in files made with an older transformers -> what they are today."""
 
 FAMILIES: tuple[Family, ...] = (SD1_INPAINTING, INSTRUCT_PIX2PIX, SD1_TINY, SD1)
 

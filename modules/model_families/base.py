@@ -67,7 +67,8 @@ class TextEncoder:
     up in one vector. projection: whether that vector goes through a projection of the file.
 
     embedding_key: under which name files of word vectors keep those of this encoder, None if it takes none. ignored:
-    first parts of keys below prefix that no network needs.
+    first parts of keys below prefix that no network needs. renamed: first parts that files of older programs have
+    there, and what they are called today.
     """
 
     name: str
@@ -82,6 +83,7 @@ class TextEncoder:
     projection: bool = False
     embedding_key: str | None = None
     ignored: tuple[str, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,13 @@ class Family:
         """Name of each module -> first part of its keys in a checkpoint."""
         encoders = {encoder.name: encoder.prefix for encoder in self.text_encoders}
         return {DENOISER: self.unet_prefix, VAE: self.vae_prefix, **encoders}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """First parts of keys in files of older programs -> what they are today."""
+        return {
+            encoder.prefix + old: encoder.prefix + new for encoder in self.text_encoders for old, new in encoder.renamed
+        }
 
     def called(self, name: str) -> str:
         """Returns what people call a module of this family."""

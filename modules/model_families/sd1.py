@@ -32,6 +32,8 @@ CLIP_L = TextEncoder(
     embedding_key="clip_l",
     # The rest of CLIP: its half for images, and where the halves meet.
     ignored=("text_model.embeddings.position_ids", "text_projection", "logit_scale", "vision_model.", "visual_proj"),
+    # Files made with an older transformers have one level less.
+    renamed=tuple((f"{part}.", f"text_model.{part}.") for part in ("embeddings", "encoder", "final_layer_norm")),
 )
 
 IGNORED = (

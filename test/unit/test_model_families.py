@@ -78,6 +78,19 @@ def test_modules_of_a_family_are_told_by_their_prefixes():
     assert SD1.matches({TOKENS: (49408, 768)}, without=["denoiser"])
 
 
+def test_older_names_of_weights():
+    assert (
+        SD1.renamed["cond_stage_model.transformer.embeddings."] == "cond_stage_model.transformer.text_model.embeddings."
+    )
+
+
+def test_modules_are_called_as_people_do():
+    assert [SD1.called(name) for name in SD1.prefixes] == ["U-Net", "VAE", "text encoder"]
+    second = dataclasses.replace(SD1.text_encoders[0], name="clip_g")
+    two = dataclasses.replace(SD1, text_encoders=(*SD1.text_encoders, second))
+    assert [two.called(name) for name in two.prefixes][2:] == ["text encoder clip_l", "text encoder clip_g"]
+
+
 def test_weights_that_no_network_needs():
     ignored = ["model_ema.decay", "alphas_cumprod", "cond_stage_model.transformer.text_model.embeddings.position_ids"]
     assert all(SD1.is_ignored(key) for key in ignored)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modules import devices
+from modules.model_families import SD1
 from modules.placement import Placement
 from modules.shared_cmd_options import cmd_opts
 
@@ -48,6 +49,13 @@ def test_sampling_around_a_narrow_unet_is_in_float32(monkeypatch):
     assert Placement.from_flags(CPU).upcast(x) is x
     monkeypatch.setattr(devices, "unet_needs_upcast", True)
     assert Placement.from_flags(CPU).upcast(x).dtype == FULL
+
+
+def test_modules_are_asked_by_name():
+    placement = Placement(CPU, HALF, FULL, torch.bfloat16)
+    types = {name: placement.dtype_of(name) for name in SD1.prefixes}
+    assert types == {"denoiser": HALF, "vae": FULL, "clip_l": torch.bfloat16}
+    assert all(placement.device_of(name) == CPU for name in SD1.prefixes)
 
 
 def test_it_is_replaced_not_changed():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modules.errors import InvalidInput
-from modules.sd_hijack_clip import PromptChunk, TextConditionalModel
+from modules.sd_hijack_clip import EncoderSettings, PromptChunk, TextConditionalModel
 from modules.shared import opts
 from modules.textual_inversion.textual_inversion import Embedding
 from test.unit.tiny_networks import COMMA, EMBEDDING, END, START, ToyEncoder, TwoClips, tiny_clip
@@ -196,6 +196,18 @@ def test_old_emphasis_sums_texts_up_too():
     with opts.overlay({"use_old_emphasis_implementation": True}):
         tokens, pooled = encoder(["a red apple"])
     assert (tokens.shape, pooled.shape) == ((1, 77, 24), (1, 24))
+
+
+def test_settings_of_the_job_count(toy):
+    overrides = {
+        "emphasis": "No norm",
+        "comma_padding_backtrack": 7,
+        "CLIP_stop_at_last_layers": 2,
+        "use_old_emphasis_implementation": True,
+    }
+    with opts.overlay(overrides):
+        assert toy.settings == EncoderSettings("No norm", comma_backtrack=7, clip_skip=2, is_old=True)
+    assert toy.settings == EncoderSettings("Original", comma_backtrack=20, clip_skip=1, is_old=False)
 
 
 def test_encoder_is_told_by_its_row():

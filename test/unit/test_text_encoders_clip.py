@@ -7,7 +7,7 @@ import torch
 
 from modules import torchvision_ops, weights
 from modules.model_families import SD1, shapes
-from modules.text_encoders import KINDS, Encoded, TextNetwork, clip
+from modules.text_encoders import KINDS, clip
 from test.unit.tiny_networks import END, START, tiny_clip_network
 
 FACTS = SD1.text_encoders[0]
@@ -63,13 +63,6 @@ def test_projection_takes_the_pooled_vector_to_its_own_width():
     assert torch.allclose(encoded.pooled[0], encoded.tokens[0, 3] @ weight.T, atol=1e-6)
 
 
-def test_what_is_plain_and_back():
-    tokens = torch.zeros(1, 77, 4)
-    assert Encoded.of(Encoded(tokens).plain()) == Encoded(tokens)
-    both = Encoded(tokens, torch.zeros(1, 4))
-    assert Encoded.of(both.plain()) is both
-
-
 def test_token_embedding_can_be_replaced():
     network = tiny_clip_network()
     layer = torch.nn.Embedding(49408, 16)
@@ -99,11 +92,3 @@ def test_sd1_keeps_the_names_of_its_parameters():
     torchvision_ops.declare_missing()
     assert "transformer.text_model.encoder.layers.0.self_attn.q_proj.weight" in tiny_clip_network().state_dict()
     assert clip.convert(FACTS, {FACTS.prefix + "text_model.a": torch.zeros(1)}).keys() == {"transformer.text_model.a"}
-
-
-def test_base_class_leaves_all_to_the_kinds():
-    network = TextNetwork(FACTS, tokenizer=None)
-    calls = [("tokenize", [[]]), ("encode", [None]), ("token_embedding", []), ("set_token_embedding", [None])]
-    for method, arguments in calls:
-        with pytest.raises(NotImplementedError):
-            getattr(network, method)(*arguments)
