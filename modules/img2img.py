@@ -173,7 +173,7 @@ def process_batch(
 
 
 def batch_paths(input: str | Sequence[Any]) -> list[str]:
-    """Returns the files of a batch: images below a directory in natural order, or those of a list of paths or uploads."""
+    """Returns the files of a batch: images below a directory in natural order, or a list of paths or uploads."""
     if isinstance(input, str):
         include_hidden = shared.opts.list_hidden_files
         return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES, include_hidden=include_hidden))

@@ -255,7 +255,7 @@ class Options:
         util.write_text_atomically(filename, json.dumps(dict(self.data), indent=4, ensure_ascii=False))
 
     def same_type(self, x: Any, y: Any) -> bool:
-        """Says whether one value can stand where the other does; integers and floats are alike, None fits everywhere."""
+        """Says whether one value can stand where the other does; integers and floats are alike, None fits all."""
         if x is None or y is None:
             return True
         return self.typemap.get(type(x), type(x)) == self.typemap.get(type(y), type(y))

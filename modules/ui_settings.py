@@ -91,7 +91,7 @@ def get_value_for_setting(key: str) -> Any:
 
 
 def create_setting_component(key: str, is_quicksettings: bool = False) -> Any:
-    """Returns the widget of a setting, with a refresh button beside it if it has one. `setting_<key>`, `refresh_<key>`."""
+    """Returns the widget of a setting, with its refresh button if it has one: `setting_<key>`, `refresh_<key>`."""
     info = opts.data_labels[key]
     widget, elem_id = widget_class(info), f"setting_{key}"
     if widget is gr.HTML:

@@ -1,5 +1,6 @@
 """The tabs Extras, PNG Info and Checkpoint Merger."""
 
+import asyncio
 import os
 
 import pytest
@@ -106,7 +107,7 @@ class TestExtras:
     def test_no_picture_is_said_in_the_log(self, by_id):
         click = function_of(by_id["extras_generate"])
         scripts_inputs = [component.value for component in click.inputs[7:]]
-        *_, log = click.fn("task(extras)", 0, None, [], "", "", True, *scripts_inputs)
+        *_, log = asyncio.run(click.fn("task(extras)", 0, None, [], "", "", True, *scripts_inputs))
         assert "class='error'" in log and "image not selected" in log
 
 
