@@ -341,6 +341,25 @@ def test_found_noise_is_reused_for_the_same_latent(script):
     assert not found.fits(alternative.Decoding("a", "b", 2.0, 8, False), tenths)
 
 
+@pytest.mark.parametrize("image", [None, torch.ones(2, 5, 4, 4)])
+def test_noise_is_found_with_every_part_of_the_conditioning(script, image):
+    """Negative prompts, then prompts, one for each image, from whatever the encoder returns."""
+    alternative = script("img2imgalt")
+    p = SimpleNamespace(batch_size=2, image_conditioning=image)
+    decoding = alternative.Decoding("good", "bad", 1.0, 8, False)
+
+    def encode(texts):
+        values = torch.tensor([float(len(text)) for text in texts])
+        return {"crossattn": values.view(-1, 1, 1).repeat(1, 3, 2), "vector": values.view(-1, 1)}
+
+    condition = alternative.condition_of(p, decoding, SimpleNamespace(get_learned_conditioning=encode))
+    assert condition["crossattn"][:, 0, 0].tolist() == [3, 3, 4, 4]
+    assert condition["vector"].flatten().tolist() == [3, 3, 4, 4]
+    assert ("c_concat" in condition) == (image is not None)
+    if image is not None:
+        assert condition["c_concat"][0].shape == (4, 5, 4, 4)
+
+
 class TestAxes:
     @pytest.fixture
     def xyz(self, script):

@@ -12,7 +12,10 @@ from torch import nn
 from modules import torchvision_ops
 from modules.model_families import SD1, TextEncoder
 from modules.model_patches import ModelPatches
+from modules.placement import Placement
+from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_hijack_clip import EncoderExchange, FrozenCLIPEmbedderWithCustomWords, TextConditionalModel
+from modules.sd_models_types import WebuiSdModel
 from modules.text_encoders.clip import ClipNetwork, tokenizer_dir
 
 START, END, COMMA, BREAK, EMBEDDING = 49406, 49407, 267, 900, 801
@@ -126,3 +129,51 @@ def hypernetwork_state(dim: int, structure: Sequence[float] = (1, 2, 1), seed: i
 def save_hypernetwork(path: Path, size: int = 4, **description) -> None:
     """A hypernetwork file for contexts of one width."""
     torch.save({size: (hypernetwork_state(size, seed=1), hypernetwork_state(size, seed=2)), **description}, path)
+
+
+POOLED = 8
+"""Width of the pooled text of tiny_xl_unet."""
+
+
+def tiny_xl_unet(embeds_size: bool = False) -> nn.Module:
+    """A U-Net of the XL layout with random weights: transformer blocks of other depth per level, and a vector.
+
+    It reads 16 wide tokens. Its vector is the pooled text with six size numbers as sinusoids behind it; with
+    embeds_size it makes those of the numbers by itself, with the same weights.
+    """
+    torchvision_ops.declare_missing()
+    from diffusers import UNet2DConditionModel
+
+    vector = POOLED + 6 * SIZE_WIDTH
+    kind = (
+        {"addition_embed_type": "text_time", "addition_time_embed_dim": SIZE_WIDTH}
+        if embeds_size
+        else {"class_embed_type": "projection"}
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return (
+            UNet2DConditionModel(
+                block_out_channels=(8, 16),
+                norm_num_groups=4,
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                transformer_layers_per_block=(1, 2),
+                attention_head_dim=(1, 2),
+                use_linear_projection=True,
+                cross_attention_dim=16,
+                projection_class_embeddings_input_dim=vector,
+                **kind,
+            )
+            .eval()
+            .requires_grad_(False)
+        )
+
+
+def tiny_xl_model(unet: nn.Module) -> WebuiSdModel:
+    """A model around a U-Net of tiny_xl_unet, without the parts that sampling does not need."""
+    family = replace(SD1, architecture="sdxl", conditioning_key="crossattn")
+    alphas_cumprod = family.schedule.alphas_cumprod()
+    placement = Placement.from_flags(torch.device("cpu"))
+    return WebuiSdModel(family, unet, nn.Identity(), nn.Identity(), alphas_cumprod, "eps", placement)
