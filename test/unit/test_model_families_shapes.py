@@ -95,6 +95,36 @@ def test_diffusers_builds_the_unet_of_every_layout(layout, facts):
 
 
 @pytest.mark.parametrize(
+    ("layout", "facts", "parameters"),
+    [
+        (dataclasses.replace(SD15, widths=(320, 640, 1280, 1280), text=768), EIGHT_HEADS, 859_520_964),
+        (
+            dataclasses.replace(
+                SDXL,
+                widths=(320, 640, 1280),
+                encoder=((0, 0), (2, 2), (10, 10)),
+                decoder=((10, 10, 10), (2, 2, 2), (0, 0, 0)),
+                middle=10,
+                text=2048,
+                label=1280 + 6 * 256,
+            ),
+            Unet(head_width=64, size_embedding=256),
+            2_567_463_684,
+        ),
+    ],
+    ids=["sd15", "sdxl"],
+)
+def test_unets_of_full_size_have_as_many_parameters_as_those_published(layout, facts, parameters):
+    torchvision_ops.declare_missing()
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        found = weights.shapes_of(layout.weights())
+        unet = UNet2DConditionModel(**shapes.unet_config(found, UNET, facts))
+    assert sum(parameter.numel() for parameter in unet.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
     ("removed", "message"),
     [
         ("input_blocks.11.", "residual blocks differ"),
