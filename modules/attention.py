@@ -15,12 +15,14 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """torch's own kernel, the best one it has for the device and the shapes."""
+    """Computes attention with torch's own kernel, the best one it has for the device and the shapes."""
     return F.scaled_dot_product_attention(q, k, v)
 
 
 def scaled_dot_product_no_mem(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """torch's own kernel without its memory-efficient variant, whose results differ from run to run."""
+    """Computes attention with torch's own kernel without its memory-efficient variant, whose results differ from run to
+    run.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]):
@@ -28,7 +30,7 @@ def scaled_dot_product_no_mem(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor)
 
 
 def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The kernel of the xformers package."""
+    """Computes attention with the kernel of the xformers package."""
     from xformers.ops import memory_efficient_attention
 
     # xformers has heads after tokens: (B, T, heads, width)
@@ -37,7 +39,7 @@ def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def per_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """One head of one picture after the other: scores of T x S at a time."""
+    """Computes attention one head of one image after the other: scores of T x S at a time."""
     out = torch.empty_like(q)
     for b in range(q.shape[0]):
         for head in range(q.shape[1]):
@@ -55,7 +57,7 @@ def sliced(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, max_bytes: int) ->
 
 
 def plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """The formula as it stands; all scores are in memory at once."""
+    """Computes the formula as it stands; all scores are in memory at once."""
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5  # (..., T, S)
     return scores.softmax(dim=-1) @ v
 
@@ -83,7 +85,7 @@ def sub_quadratic(
 
 
 def one_query_chunk(q: torch.Tensor, keys: tuple[torch.Tensor, ...], values: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """Attention of one chunk of queries to all chunks of keys, its softmax built up chunk by chunk.
+    """Computes attention of one chunk of queries to all chunks of keys, its softmax built up chunk by chunk.
 
     The running maximum of the scores is subtracted before each exponential; when it rises, what was summed up is scaled
     to the new one.
@@ -104,9 +106,10 @@ def one_query_chunk(q: torch.Tensor, keys: tuple[torch.Tensor, ...], values: tup
 
 
 def upcast(kernel: Kernel) -> Kernel:
-    """The kernel computing in float32, for scores that overflow float16."""
+    """Returns the kernel computing in float32, for scores that overflow float16."""
 
     def in_float32(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Computes in float32; returns the type of the queries."""
         return kernel(q.float(), k.float(), v.float()).to(q.dtype)
 
     return in_float32

@@ -147,10 +147,11 @@ def guarded(task: str, function: Callable[..., None], *args: Any) -> bool:
 
 
 def parse_prompt(prompt: str) -> tuple[str, ExtraNetworkData]:
-    """(the prompt without its tags, what the tags say)"""
+    """Returns (the prompt without its tags, what the tags say)."""
     data: ExtraNetworkData = defaultdict(list)
 
     def take(match: re.Match[str]) -> str:
+        """Notes a tag, and takes it out of the prompt."""
         data[match[1]].append(ExtraNetworkParams(match[2].split(":")))
         return ""
 

@@ -26,7 +26,7 @@ ABSTRACT = {SpandrelUpscaler, UpscalerResize}
 
 
 def load_upscalers() -> None:
-    """Fill `shared.sd_upscalers`: None, Lanczos and Nearest, then all models of all upscalers by name."""
+    """Fills `shared.sd_upscalers`: None, Lanczos and Nearest, then all models of all upscalers by name."""
     paths = vars(shared.cmd_opts)
     found = []
     # A class defined again, by an extension that was reloaded, takes the place of its former self.
@@ -49,7 +49,7 @@ def load_upscalers() -> None:
 
 
 def upscaler_classes(base: type[Upscaler]) -> Iterator[type[Upscaler]]:
-    """Yield the concrete subclasses of base, in the order of their definition."""
+    """Yields the concrete subclasses of base, in the order of their definition."""
     for cls in base.__subclasses__():
         if cls not in ABSTRACT:
             yield cls

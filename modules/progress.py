@@ -155,7 +155,7 @@ def finish_task(id_task: str | None) -> None:
 
 
 def _is_job(id_task: str) -> bool:
-    """Whether the queue knows the task, so that there is nothing to note."""
+    """Says whether the queue knows the task, so that there is nothing to note."""
     return queue.find(id_task) is not None
 
 

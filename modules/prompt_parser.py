@@ -45,14 +45,16 @@ class Timeline:
 
     @property
     def is_second(self) -> bool:
+        """Whether the steps are those of the hires pass, whose prompts go on where the first pass ended."""
         return self.hires_steps is not None and not self.use_old_scheduling
 
     @property
     def steps(self) -> int:
+        """Number of steps of the pass."""
         return self.hires_steps if self.is_second else self.base_steps
 
     def switch_step(self, number: str) -> int:
-        """Last step of an edit's old text, from 0 (it never shows) to `steps`.
+        """Returns the last step of an edit's old text, from 0 (it never shows) to `steps`.
 
         A fraction is a share of the steps, a whole number counts them; the hires pass begins at 1.0, or at base_steps.
         The old rules tell fractions by their value, the new ones by their decimal point.
@@ -75,6 +77,7 @@ class Edit:
     switch_step: int
 
     def at(self, step: int) -> list[Node]:
+        """Returns the text that stands at a step."""
         return self.before if step <= self.switch_step else self.after
 
 
@@ -85,6 +88,7 @@ class Alternation:
     options: list[list[Node]]
 
     def at(self, step: int) -> list[Node]:
+        """Returns the option that stands at a step: one after the other."""
         return self.options[(step - 1) % len(self.options)]
 
 
@@ -92,7 +96,7 @@ Node = str | Edit | Alternation
 
 
 def text_at_step(nodes: list[Node], step: int) -> str:
-    """The text that nodes stand for at a step, counted from 1. Not recursive, so it takes any depth of nesting."""
+    """Returns the text that nodes stand for at a step, counted from 1. Not recursive: it takes any depth of nesting."""
     texts = []
     pending = nodes[::-1]
     while pending:
@@ -117,11 +121,14 @@ class Bracket:
     separators: list[str] = field(default_factory=list)
 
     def separate(self, separator: str) -> None:
+        """Begins the next part after a separator."""
         self.separators.append(separator)
         self.parts.append([])
 
     def literal(self) -> Iterator[Node]:
-        """The bracket and its contents as written. Raises UnscheduledText for a "|", which never stands for itself."""
+        """Yields the bracket and its contents as written. Raises UnscheduledText for a "|", which never stands for
+        itself.
+        """
         if "|" in self.separators:
             raise UnscheduledText
         for separator, part in zip([self.opening, *self.separators], self.parts, strict=True):
@@ -184,7 +191,9 @@ class EditParser:
         self._add(nodes)
 
     def _group(self, bracket: Bracket, closing: str) -> list[Node] | None:
-        """What a closed bracket means, None for no group. Weights, `(a)`, `(a:b)` and `[a]`, pass through as text."""
+        """Returns what a closed bracket means, None for no group. Weights, `(a)`, `(a:b)` and `[a]`, pass through as
+        text.
+        """
         if CLOSING_BRACKETS[bracket.opening] != closing:
             return None
         if "|" in bracket.separators:
@@ -214,7 +223,9 @@ class EditParser:
 
 
 def prompt_schedule(prompt: str, timeline: Timeline) -> list[list]:
-    """[[end_step, text], ...] of one prompt, end steps rising: each text holds up to and including its end step."""
+    """Returns [[end_step, text], ...] of one prompt, end steps rising: each text holds up to and including its end
+    step.
+    """
     parser = EditParser(timeline)
     try:
         nodes = parser.parse(prompt)
@@ -226,7 +237,8 @@ def prompt_schedule(prompt: str, timeline: Timeline) -> list[list]:
 def get_learned_conditioning_prompt_schedules(
     prompts: Sequence[str], base_steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
 ) -> list[list[list]]:
-    """The schedule [[end_step, text], ...] of each prompt: what its edits and alternations make of it at each step.
+    """Returns the schedule [[end_step, text], ...] of each prompt: what its edits and alternations make of it at each
+    step.
 
     base_steps: denoiser calls of the first pass; hires_steps: of the second, if the schedules of the second are wanted.
     """
@@ -289,7 +301,7 @@ def get_learned_conditioning(
 
 
 def cond_of_text(conds: Cond, index: int) -> Cond:
-    """One text's share of what a batch was encoded to."""
+    """Returns one text's share of what a batch was encoded to."""
     if isinstance(conds, dict):
         return {key: value[index] for key, value in conds.items()}
     return conds[index]
@@ -308,7 +320,7 @@ def get_multicond_prompt_list(
 
 
 def split_weight(part: str) -> tuple[str, float]:
-    """`text : 0.5` -> ("text", 0.5); the weight is 1 where none is given."""
+    """Splits `text : 0.5` into ("text", 0.5); the weight is 1 where none is given."""
     part = part.rstrip()
     match = re_weight.search(part)
     return (part[: match.start()], float(match[1])) if match else (part, 1.0)
@@ -347,14 +359,18 @@ def get_multicond_learned_conditioning(
 
 
 def cond_at_step(schedule: list[ScheduledPromptConditioning], current_step: int) -> Cond:
-    """What holds at denoiser call current_step, counted from 0. Calls beyond the last end step get the first entry."""
+    """Returns what holds at denoiser call current_step, counted from 0. Calls beyond the last end step get the first
+    entry.
+    """
     return next((entry.cond for entry in schedule if current_step <= entry.end_at_step), schedule[0].cond)
 
 
 def reconstruct_cond_batch(
     c: list[list[ScheduledPromptConditioning]], current_step: int
 ) -> torch.Tensor | DictWithShape:
-    """Conditioning of a batch at a denoiser call, counted from 0: (prompts, tokens, width), or a dict of tensors."""
+    """Returns the conditioning of a batch at a denoiser call, counted from 0: (prompts, tokens, width), or a dict of
+    tensors.
+    """
     return stack_batch([cond_at_step(schedule, current_step) for schedule in c])
 
 
@@ -390,6 +406,7 @@ def parse_prompt_attention(text: str) -> list[list]:
     square_starts: list[int] = []
 
     def multiply_since(start: int, factor: float) -> None:
+        """Multiplies the weights of all pieces from a place on."""
         for piece in pieces[start:]:
             piece[1] *= factor
 
@@ -418,6 +435,7 @@ def parse_prompt_attention(text: str) -> list[list]:
 
 
 def attention_weight(number: str) -> float:
+    """Returns the number of a weight; raises InvalidInput for a text that is none."""
     try:
         return float(number)
     except ValueError:

@@ -175,7 +175,7 @@ class ImageRNG:
         return place_centred(noise, randn(self.seeds[i], self.shape, self.generators[i])) if resized else noise
 
     def _original_shape(self) -> tuple[int, ...]:
-        """Shape of the latent for which the noise is laid out."""
+        """Returns the shape of the latent for which the noise is laid out."""
         if self.seed_resize_from_h <= 0 or self.seed_resize_from_w <= 0:
             return self.shape
         sides = (int(self.seed_resize_from_h), int(self.seed_resize_from_w))

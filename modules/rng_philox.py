@@ -31,7 +31,7 @@ def philox4_32(counter: np.ndarray, key: tuple[int, int], rounds: int = 10) -> n
 
 
 def box_muller(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Standard normal numbers, float32, from two arrays of 32-bit numbers."""
+    """Returns standard normal numbers, float32, from two arrays of 32-bit numbers."""
     u = x * TWO_POW_32_INV + TWO_POW_32_INV / 2
     v = y * TWO_POW_32_INV_2PI + TWO_POW_32_INV_2PI / 2
     return (np.sqrt(-2.0 * np.log(u)) * np.sin(v)).astype(np.float32)
@@ -45,7 +45,7 @@ class Generator:
         self.offset = 0
 
     def randn(self, shape: Sequence[int]) -> np.ndarray:
-        """Standard normal numbers, float32, of a shape."""
+        """Returns standard normal numbers, float32, of a shape."""
         n = math.prod(shape)
         counter = np.zeros((4, n), dtype=np.uint64)
         counter[0] = self.offset

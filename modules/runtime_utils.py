@@ -63,8 +63,8 @@ NO = ("false", "off", "no", "f", "n", "0")
 
 
 def checked_value(key: str, value: Any) -> Any:
-    """A value from a request for a setting. Numbers may come as text, texts as numbers, a list of one as its element,
-    and a switch as anything that Python finds true or false, or a word for it; null is taken.
+    """Returns a value from a request for a setting. Numbers may come as text, texts as numbers, a list of one as its
+    element, and a switch as anything that Python finds true or false, or a word for it; null is taken.
 
     Raises InvalidInput for a value of another kind, which no job could work with.
     """

@@ -173,7 +173,8 @@ class StableDiffusionModelHijack(EncoderExchange):
     def get_prompt_lengths(
         self, text: str, cond_stage_model: TextConditionalModel | None = None
     ) -> tuple[int | str, int | str]:
-        """(tokens in a prompt, tokens its chunks have room for), for the counter; dashes while no model is loaded.
+        """Returns (tokens in a prompt, tokens its chunks have room for), for the counter; dashes while no model is
+        loaded.
 
         cond_stage_model: encoder to ask instead of the loaded model's.
         """

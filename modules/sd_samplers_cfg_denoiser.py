@@ -81,7 +81,7 @@ class CFGDenoiser(nn.Module):
         s_min_uncond: float,
         image_cond: Tensor,
     ) -> Tensor:
-        """One call: noisy latents x (B, C, h, w) at noise levels sigma (B,) -> denoised latents, or eps.
+        """Does one call: noisy latents x (B, C, h, w) at noise levels sigma (B,) -> denoised latents, or eps.
 
         cond, uncond: schedules of all prompts of the batch. image_cond: (B, ...) for models that take a picture.
         Raises InterruptedException when the user ended the pass.
@@ -157,7 +157,7 @@ class CFGDenoiser(nn.Module):
         )
 
     def skips_uncond(self, sigma: Tensor, s_min_uncond: float) -> bool:
-        """Whether this call leaves the negative prompt out, which InstructPix2Pix cannot; recorded in infotext."""
+        """Says whether this call leaves the negative prompt out, which InstructPix2Pix cannot; recorded in infotext."""
         if self.is_edit_model:
             return False
         settings, recorded = self.sampler.settings, self.p.extra_generation_params
@@ -239,7 +239,7 @@ class CFGDenoiser(nn.Module):
         return guidance.combine_edit(x_out, cond_scale, self.image_cfg_scale)
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
-        """The clean latent that an output of the wrapped model stands for."""
+        """Returns the clean latent that an output of the wrapped model stands for."""
         return x_out
 
     def store_predictions(

@@ -274,7 +274,7 @@ class Sampler:
         return arguments
 
     def _s_param(self, p: Any, name: str) -> float:
-        """A parameter of churn: the job's, unless the setting is not neutral."""
+        """Returns a parameter of churn: the job's, unless the setting is not neutral."""
         neutral = getattr(self, name)
         setting = getattr(self.settings, name)
         if name == "s_tmax":
@@ -286,7 +286,7 @@ class Sampler:
         return neutral if value is None else value
 
     def create_noise_sampler(self, x: Tensor, sigmas: Tensor, p: Any) -> BrownianTreeNoiseSampler:
-        """Brownian noise over a schedule: a path for each image, from its seed alone.
+        """Returns Brownian noise over a schedule: a path for each image, from its seed alone.
 
         With the setting no_dpmpp_sde_batch_determinism one path for the whole batch, seeded from torch's generator.
         """
@@ -352,7 +352,7 @@ class Sampler:
         raise NotImplementedError
 
     def add_extra_noise(self, p: Any, noise: Tensor, x: Tensor, noisy: Tensor, scale: Tensor | float = 1.0) -> Tensor:
-        """The noisy latent and the noise that the setting img2img_extra_noise adds; callbacks may replace it."""
+        """Returns the noisy latent and the noise that img2img_extra_noise adds; callbacks may replace it."""
         strength = self.settings.img2img_extra_noise
         if strength <= 0:
             return noisy

@@ -115,7 +115,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return self.model_wrap_cfg.inner_model
 
     def get_sigmas(self, p: Any, steps: int) -> Tensor:
-        """The schedule of a pass, (steps + 1,) for most, on the CPU; records what the job or the settings chose."""
+        """Returns the schedule of a pass, (steps + 1,) for most, on the CPU; records what the job or the settings
+        chose.
+        """
         discard = self.config.options.get("discard_next_to_last_sigma", False)
         if self.settings.always_discard_next_to_last_sigma and not discard:
             discard = True
@@ -140,7 +142,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return sigmas.cpu()
 
     def _scheduler(self, p: Any) -> sd_schedulers.Scheduler | None:
-        """The schedule the job names, or for Automatic the sampler's own; None where neither names a known one."""
+        """Returns the schedule the job names, or for Automatic the sampler's own; None where neither is known."""
         name = (p.hr_scheduler if p.is_hr_pass else p.scheduler) or "Automatic"
         if name == "Automatic":
             name = self.config.options.get("scheduler")
@@ -175,7 +177,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return float(self.model_wrap.sigmas[0]), float(self.model_wrap.sigmas[-1])
 
     def _solver_arguments(self, p: Any, x: Tensor, whole: Tensor, **schedule: Any) -> dict[str, Any]:
-        """Arguments of the solver beyond latent and prompts.
+        """Returns the arguments of the solver beyond latent and prompts.
 
         schedule: "sigmas" that are run, "sigma_min", "sigma_max", "n"; the solver gets what its signature names.
         whole: the schedule that sigmas are a part of.

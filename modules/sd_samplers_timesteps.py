@@ -73,7 +73,7 @@ class CompVisSampler(sd_samplers_common.Sampler):
         return (torch.arange(0, 1000, max(1000 // steps, 1)) + 1).clip(0, 999)
 
     def _solver_arguments(self, p: Any, timesteps: Tensor, is_img2img: bool) -> dict[str, Any]:
-        """Arguments of the solver beyond latent and prompts."""
+        """Returns the arguments of the solver beyond latent and prompts."""
         arguments = self.initialize(p)
         accepted = inspect.signature(self.func).parameters
         offered = {

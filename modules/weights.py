@@ -23,7 +23,7 @@ MAX_HEADER_SIZE = 100_000_000
 
 
 def is_safetensors(filename: str) -> bool:
-    """Whether a file is to be read as safetensors, by its name."""
+    """Says whether a file is to be read as safetensors, by its name."""
     return filename.lower().endswith(".safetensors")
 
 

@@ -47,6 +47,7 @@ class FoundNoise:
     noise: Tensor
 
     def fits(self, decoding: Decoding, tenths: Tensor) -> bool:
+        """Says whether the noise was recovered from nearly this latent in the same way."""
         same_shape = decoding == self.decoding and tenths.shape == self.tenths.shape
         return same_shape and int((tenths - self.tenths).abs().sum()) < SAME_LATENT
 
@@ -107,12 +108,15 @@ class Script(scripts_module.Script):
         self.cache: FoundNoise | None = None
 
     def title(self) -> str:
+        """Returns the script's name."""
         return "img2img alternative test"
 
     def show(self, is_img2img: bool) -> bool:
+        """Returns that it is on the img2img tab only."""
         return is_img2img
 
     def ui(self, is_img2img: bool) -> list[Any]:
+        """Makes the controls."""
         info = gr.Markdown(INFO)
         override_sampler = gr.Checkbox(
             label="Override `Sampling method` to Euler?(this method is built for it)",
@@ -177,6 +181,7 @@ class Script(scripts_module.Script):
         randomness: float,
         sigma_adjustment: bool,
     ) -> Processed:
+        """Runs the job from the noise that leads to its image, instead of fresh noise."""
         if st < 1:
             raise errors.InvalidInput(f"Decode steps is {st}, but must be at least 1", field="script_args")
         if override_sampler:
@@ -191,6 +196,7 @@ class Script(scripts_module.Script):
         decoding = Decoding(original_prompt, original_negative_prompt, cfg, st, sigma_adjustment)
 
         def sample(conditioning, unconditional_conditioning, seeds, subseeds, subseed_strength, prompts) -> Tensor:
+            """Samples from the recovered noise, with some random noise mixed in."""
             recovered = self.recovered_noise(p, decoding)
             random = processing.create_random_tensors(
                 p.init_latent.shape[1:],

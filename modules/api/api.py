@@ -69,7 +69,7 @@ class Api:
 
 
 def cors_options() -> dict[str, Any]:
-    """What --cors-allow-origins and --cors-allow-origins-regex ask for; everything else is open, as browsers'
+    """Returns what --cors-allow-origins and --cors-allow-origins-regex ask for; everything else is open, as browsers'
     extensions expect.
     """
     options: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
@@ -89,6 +89,7 @@ def api_middleware(app: FastAPI) -> None:
 
     @app.middleware("http")
     async def log_and_time(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        """Answers a request, with the seconds it took in a header and, if wanted, in the log."""
         started = time.perf_counter()
         response = await call_next(request)
         seconds = f"{time.perf_counter() - started:.4f}"

@@ -14,7 +14,7 @@ from modules.errors import InvalidInput
 
 
 def credentials_from(text: str) -> dict[str, str]:
-    """{user: password} of "user:password,user:password".
+    """Returns {user: password} of "user:password,user:password".
 
     Raises InvalidInput when an entry does not hold exactly one colon.
     """
@@ -31,12 +31,13 @@ def credentials_from(text: str) -> dict[str, str]:
 
 
 def auth_dependencies() -> list:
-    """What every route of the API depends on: nothing, or a login when --api-auth is given."""
+    """Returns what every route of the API depends on: nothing, or a login when --api-auth is given."""
     if not shared.cmd_opts.api_auth:
         return []
     known = credentials_from(shared.cmd_opts.api_auth)
 
     def check(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> bool:
+        """Raises an HTTPException unless user and password belong together."""
         # Both comparisons take the same time whether or not the user exists.
         password = known.get(credentials.username, "")
         same = compare_digest(credentials.password.encode(), password.encode())

@@ -20,9 +20,11 @@ def install(app: FastAPI) -> None:
     """Adds both pages and their files to an app that was made with docs_url and redoc_url None."""
 
     def address(request: Request, path: str) -> str:
+        """Returns the address of a path for the client, who may see the server below a path."""
         return request.scope.get("root_path", "").rstrip("/") + path
 
     def swagger(request: Request) -> HTMLResponse:
+        """Serves the documentation that can try requests out."""
         return get_swagger_ui_html(
             openapi_url=address(request, str(app.openapi_url)),
             title=app.title,
@@ -32,6 +34,7 @@ def install(app: FastAPI) -> None:
         )
 
     def redoc(request: Request) -> HTMLResponse:
+        """Serves the documentation to read."""
         return get_redoc_html(
             openapi_url=address(request, str(app.openapi_url)),
             title=app.title,
@@ -41,6 +44,7 @@ def install(app: FastAPI) -> None:
         )
 
     def redoc_script(request: Request) -> Response:
+        """Serves the script of the documentation to read, without the logo it would fetch from elsewhere."""
         script = (ASSETS / "redoc.standalone.js").read_text(encoding="utf8")
         return Response(script.replace(REDOC_LOGO, NO_PICTURE), media_type="text/javascript")
 

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 def domain_error(request: Request, error: WebuiError) -> JSONResponse:
-    """A request that can't be carried out, for a reason the program knows."""
+    """Answers a request that can't be carried out, for a reason the program knows."""
     if error.http_status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     body = {"error": type(error).__name__, "detail": str(error), "body": "", "errors": str(error)}
@@ -26,24 +26,24 @@ def domain_error(request: Request, error: WebuiError) -> JSONResponse:
 
 
 def http_exception(request: Request, error: HTTPException) -> JSONResponse:
-    """An error raised by a route itself, extensions' routes included."""
+    """Answers an error raised by a route itself, extensions' routes included."""
     body = {"error": "HTTPException", "detail": error.detail, "body": "", "errors": ""}
     return JSONResponse(status_code=error.status_code, content=body, headers=error.headers)
 
 
 def schema_error(request: Request, error: RequestValidationError) -> JSONResponse:
-    """A request that does not fit its schema. Its values are not sent back: they may be pictures, or no JSON."""
+    """Answers a request that does not fit its schema. Its values are not sent back: they may be images, or no JSON."""
     rows = [{key: row[key] for key in ("loc", "msg", "type")} for row in error.errors()]
     return JSONResponse(status_code=422, content={"detail": rows})
 
 
 def out_of_memory(request: Request, error: MemoryError) -> JSONResponse:
-    """The machine's memory is too small for the request."""
+    """Answers that the machine's memory is too small for the request."""
     return domain_error(request, OutOfMemory("Out of memory: ask for a smaller picture or batch."))
 
 
 def unexpected_error(request: Request, error: Exception) -> JSONResponse:
-    """An error nobody foresaw: the log has its traceback, the client its kind and message."""
+    """Answers an error nobody foresaw: the log has its traceback, the client its kind and message."""
     body = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error)}
     return JSONResponse(status_code=500, content=body)
 

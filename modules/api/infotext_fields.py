@@ -75,12 +75,14 @@ def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> di
 
 
 def as_paste_field(field: Any) -> PasteField:
-    """Scripts may list their fields as pairs."""
+    """Returns a field of a script, which may list its fields as pairs."""
     return field if isinstance(field, PasteField) else PasteField(*field)
 
 
 def value_of(source: Source | None, params: dict[str, Any]) -> Any:
-    """The value a key or function finds; None where the infotext says nothing, or the page's control would stay."""
+    """Returns the value a key or function finds; None where the infotext says nothing, or the page's control would
+    stay.
+    """
     value = source(params) if callable(source) else params.get(source)
     if isinstance(value, dict) and value.get("__type__") == "update":
         value = value.get("value")
@@ -101,7 +103,7 @@ def fill_fields(request: BaseModel, sources: dict[str, Source | None], params: d
 
 
 def script_arguments(fields: Iterable[PasteField], runner: ScriptRunner, params: dict[str, Any]) -> dict[int, Any]:
-    """Values of scripts' controls by their place in the argument list."""
+    """Returns the values of scripts' controls by their place in the argument list."""
     places = {id(control): place for place, control in enumerate(runner.inputs) if control is not None}
     found = {}
     for field in fields:

@@ -23,7 +23,7 @@ def to_str(value: Any) -> Any:
 
 
 def to_dict(value: Any) -> Any:
-    """An empty list is an empty map, as is any list of pairs."""
+    """Takes an empty list for an empty map, as any list of pairs."""
     if isinstance(value, list):
         try:
             return dict(value)

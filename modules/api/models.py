@@ -51,7 +51,7 @@ class PydanticModelGenerator:
         return (hint | None, Field(default=default))
 
     def generate_model(self) -> type[BaseModel]:
-        """The finished model. Unknown body fields are ignored."""
+        """Returns the finished model. Unknown body fields are ignored."""
         return create_model(
             self._model_name, __config__=ConfigDict(extra="ignore", validate_assignment=False), **self._fields
         )
@@ -302,12 +302,12 @@ ANSWERED_TYPES = {bool: bool, int: float, float: float, str: str, list: list, di
 
 
 def _response_type(default: Any) -> Any:
-    """Type a value with this default is answered as: falsy defaults, and those that JSON does not know, as they are."""
+    """Returns the type a value with this default is answered as; falsy defaults, and types JSON lacks, go as they are."""
     return ANSWERED_TYPES[type(default)] | None if default and type(default) in ANSWERED_TYPES else Any
 
 
 def options_model() -> type[BaseModel]:
-    """The answer of GET /options: one nullable field per registered setting, those of extensions included.
+    """Returns the answer of GET /options: one nullable field per registered setting, those of extensions included.
 
     Keys may begin with an underscore, names of fields may not: the key is the field's alias.
     """
@@ -322,7 +322,7 @@ def options_model() -> type[BaseModel]:
 
 
 def flags_model() -> type[BaseModel]:
-    """The answer of GET /cmd-flags: one nullable field per command line flag."""
+    """Returns the answer of GET /cmd-flags: one nullable field per command line flag."""
     fields = {}
     for action in parser._actions:
         if action.dest in ("help", "==SUPPRESS=="):

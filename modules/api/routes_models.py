@@ -96,6 +96,7 @@ def get_embeddings() -> dict:
     """Lists the embeddings that fit the model and those that do not."""
 
     def row(embedding: Embedding) -> dict:
+        """Returns what is answered of an embedding."""
         return {
             "step": embedding.step,
             "sd_checkpoint": embedding.sd_checkpoint,

@@ -18,7 +18,7 @@ SHIPPED_SCRIPTS = os.path.join(script_path, "scripts", "")
 
 
 def script_name_to_index(name: str, scripts: list[Script], field: str = "script_name") -> int:
-    """Place of the script with this title, in any letter case. field: of the request that names it.
+    """Returns the place of the script with this title, in any letter case. field: of the request that names it.
 
     Raises InvalidInput for an unknown one.
     """
@@ -29,7 +29,7 @@ def script_name_to_index(name: str, scripts: list[Script], field: str = "script_
 
 
 def selectable_script(name: str | None, runner: ScriptRunner) -> tuple[Script | None, int | None]:
-    """(script, place in the script menu) of `script_name`; (None, None) when no script is asked for."""
+    """Returns (script, place in the script menu) of `script_name`; (None, None) when no script is asked for."""
     if not name:
         return None, None
     index = script_name_to_index(name, runner.selectable_scripts)
@@ -37,7 +37,7 @@ def selectable_script(name: str | None, runner: ScriptRunner) -> tuple[Script | 
 
 
 def always_on_script(name: str, runner: ScriptRunner) -> Script:
-    """The script an entry of `alwayson_scripts` means.
+    """Returns the script an entry of `alwayson_scripts` means.
 
     Raises InvalidInput for an unknown script and for one that has to be chosen with script_name.
     """
@@ -48,7 +48,7 @@ def always_on_script(name: str, runner: ScriptRunner) -> Script:
 
 
 def assemble(request: Any, runner: ScriptRunner, infotext_args: dict[int, Any]) -> tuple[list, Script | None]:
-    """(argument list, selected script) of a request.
+    """Returns (argument list, selected script) of a request.
 
     infotext_args: values by place in the list, taken from the request's infotext. What a script is given is
     laid over the beginning of its slice, so that arguments left out keep their defaults.
@@ -92,7 +92,7 @@ def check_args(script: Script, values: list) -> None:
 
 
 def given_args(name: str, entry: Any) -> list:
-    """The arguments an entry of `alwayson_scripts` gives: {"args": [...]}; anything else gives none.
+    """Returns the arguments an entry of `alwayson_scripts` gives: {"args": [...]}; anything else gives none.
 
     Raises InvalidInput when "args" is no list.
     """

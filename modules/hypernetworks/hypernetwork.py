@@ -88,6 +88,7 @@ class HypernetworkModule(nn.Module):
         return self.activation_dict[name]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns x with what the network makes of it added, at the strength that was set."""
         return x + self.linear(x) * (1.0 if self.training else self.multiplier)
 
 
@@ -102,7 +103,7 @@ def fix_old_state_dict(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.T
 def parse_dropout_structure(
     layer_structure: Sequence[float], use_dropout: bool, last_layer_dropout: bool
 ) -> list[float]:
-    """The dropout of files that do not tell: with use_dropout 0.3 inside, before the end if last_layer_dropout."""
+    """Returns the dropout of files that do not tell: with use_dropout 0.3 inside, also last if last_layer_dropout."""
     dropout = [0.0] * len(layer_structure)
     if use_dropout:
         inner = range(1, len(layer_structure) - (1 if last_layer_dropout else 2))
@@ -177,38 +178,42 @@ class Hypernetwork:
         )
 
     def describe(self) -> str:
-        """The shape of its networks, for the log."""
+        """Returns the shape of its networks, for the log."""
         return (
             f"sizes {sorted(self.layers)}, structure {list(self.layer_structure)}, activation {self.activation_func}, "
             f"layer norm {self.add_layer_norm}, activate output {self.activate_output}, step {self.step}"
         )
 
     def modules(self) -> Iterator[HypernetworkModule]:
+        """Yields all networks."""
         for pair in self.layers.values():
             yield from pair
 
     def to(self, device: torch.device) -> Hypernetwork:
+        """Moves all networks to a device."""
         for module in self.modules():
             module.to(device)
         return self
 
     def eval(self) -> None:
+        """Has all networks compute without dropout."""
         for module in self.modules():
             module.eval()
 
     def set_multiplier(self, multiplier: float) -> Hypernetwork:
+        """Sets the strength of all networks."""
         for module in self.modules():
             module.multiplier = multiplier
         return self
 
     def shorthash(self) -> str | None:
-        """First ten digits of the file's sha256, None if it is not known (--no-hashing)."""
+        """Returns the first ten digits of the file's sha256, None if it is not known (--no-hashing)."""
         sha256 = hashes.sha256(self.filename, f"hypernet/{self.name}")
         return sha256[:10] if sha256 else None
 
 
 def list_hypernetworks(path: str) -> dict[str, str]:
-    """Name -> file of the hypernetworks under a directory, sorted by name; "None" cannot be a name."""
+    """Returns name -> file of the hypernetworks under a directory, sorted by name; "None" cannot be a name."""
     files = sorted(Path(path).rglob("*.pt"), key=lambda file: str(file).lower())
     return {file.stem: str(file) for file in files if file.stem != "None"}
 
@@ -220,7 +225,7 @@ def reload_hypernetworks() -> None:
 
 
 def load_hypernetwork(name: str) -> Hypernetwork | None:
-    """The hypernetwork of that name; None, with a message in the log, if there is none or its file is broken."""
+    """Returns the hypernetwork of that name; None, with a message in the log, if it is missing or broken."""
     path = shared.hypernetworks.get(name)
     if path is None:
         logger.warning("hypernetwork not found: %s", name)

@@ -186,7 +186,7 @@ class Family:
         return {DENOISER: "U-Net", VAE: "VAE"}.get(name, encoder)
 
     def matches(self, shapes: Shapes, without: Collection[str] = ()) -> bool:
-        """Whether a file with these shapes is of this family; `without`: apart from the modules of these names."""
+        """Says whether a file with these shapes is of this family; `without`: apart from the modules of these names."""
         left_out = tuple(self.prefixes[name] for name in without)
         return all(
             key in shapes and fits(shapes[key], pattern)
@@ -195,13 +195,13 @@ class Family:
         )
 
     def is_ignored(self, key: str) -> bool:
-        """Whether a weight of a file is one that no network needs."""
+        """Says whether a weight of a file is one that no network needs."""
         below = tuple(encoder.prefix + part for encoder in self.text_encoders for part in encoder.ignored)
         return key.startswith((*self.ignored, *below))
 
 
 def fits(shape: tuple[int, ...], pattern: ShapePattern) -> bool:
-    """Whether a shape has the dimensions of a pattern, and the sizes it names."""
+    """Says whether a shape has the dimensions of a pattern, and the sizes it names."""
     return len(shape) == len(pattern) and all(
         wanted in (None, size) for size, wanted in zip(shape, pattern, strict=True)
     )

@@ -45,6 +45,7 @@ class Alphas:
         return sigma.to(self.now.dtype)
 
     def predict_x0(self, x: Tensor, eps: Tensor, k: int) -> Tensor:
+        """Returns the clean latent that a prediction of the noise at step k stands for."""
         return (x - self.sqrt_one_minus_now[k] * eps) / self.now[k].sqrt()
 
 
@@ -119,6 +120,7 @@ def sample_plms(
     times = timesteps.cpu()
 
     def step(x: Tensor, eps: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Returns the latent of the next step, and the clean latent it was aimed at."""
         x0 = alphas.predict_x0(x, eps, k)
         return alphas.previous[k].sqrt() * x0 + (1.0 - alphas.previous[k]).sqrt() * eps, x0
 

@@ -40,10 +40,12 @@ class DiscreteSchedule(nn.Module):
 
     @property
     def sigma_min(self) -> Tensor:
+        """Lowest noise level the model was trained for."""
         return self.sigmas[0]
 
     @property
     def sigma_max(self) -> Tensor:
+        """Highest noise level the model was trained for."""
         return self.sigmas[-1]
 
     def get_sigmas(self, n: int | None = None) -> Tensor:
@@ -90,6 +92,7 @@ class EpsDenoiser(Denoiser):
         super().__init__(model, sigma_table(model.alphas_cumprod), quantize)
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
         c_in = 1 / (sigma**2 + 1) ** 0.5
         eps = self.inner_model.apply_model(x * per_image(c_in, x), self.sigma_to_t(sigma), **kwargs)
         return x + eps * per_image(-sigma, x)
@@ -102,6 +105,7 @@ class VDenoiser(Denoiser):
         super().__init__(model, sigma_table(model.alphas_cumprod), quantize)
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
         c_skip = 1 / (sigma**2 + 1)
         c_out = -sigma / (sigma**2 + 1) ** 0.5
         c_in = 1 / (sigma**2 + 1) ** 0.5
@@ -116,9 +120,11 @@ class FlowDenoiser(Denoiser):
         super().__init__(model, flow_sigma_table(model.flow_shift), quantize)
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
         return x - per_image(sigma, x) * self.inner_model.apply_model(x, sigma * 1000, **kwargs)
 
     def add_noise(self, latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """Returns the latent at noise level sigma: a mixture of itself and the noise."""
         return latent * (1 - sigma) + noise * sigma
 
 
@@ -138,19 +144,23 @@ class LCMDenoiser(Denoiser):
         super().__init__(model, sigma_table(table.float()))
 
     def get_sigmas(self, n: int | None = None) -> Tensor:
+        """Returns all noise levels, or n of them equally spaced in time, falling, with 0 at the end."""
         if n is None:
             return super().get_sigmas()
         start, end = float(self.sigma_to_t(self.sigma_max)), float(self.sigma_to_t(self.sigma_min))
         return append_zero(self.t_to_sigma(torch.linspace(start, end, n, device=self.sigmas.device)))
 
     def sigma_to_t(self, sigma: Tensor, quantize: bool | None = None) -> Tensor:
+        """Returns the trained timesteps of noise levels."""
         return super().sigma_to_t(sigma, quantize=True) * self.skip_steps + (self.skip_steps - 1)
 
     def t_to_sigma(self, t: Tensor) -> Tensor:
+        """Returns the noise levels of trained timesteps."""
         index = (t - (self.skip_steps - 1)) / self.skip_steps
         return super().t_to_sigma(index.clamp(0, len(self.sigmas) - 1))
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
         t = self.sigma_to_t(sigma)
         c_in = 1 / (sigma**2 + 1) ** 0.5
         eps = self.inner_model.apply_model(x * per_image(c_in, x), t, **kwargs)
@@ -169,6 +179,7 @@ class TimestepDenoiser(nn.Module):
         self.inner_model = model
 
     def forward(self, input: Tensor, timesteps: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the model's eps."""
         return self.inner_model.apply_model(input, timesteps, **kwargs)
 
 
@@ -176,10 +187,12 @@ class TimestepVDenoiser(TimestepDenoiser):
     """eps of a model that predicts v: √ᾱ·v + √(1-ᾱ)·x."""
 
     def predict_eps_from_z_and_v(self, x_t: Tensor, t: Tensor, v: Tensor) -> Tensor:
+        """Returns the eps that a v-prediction at timesteps t stands for."""
         alpha = self.inner_model.alphas_cumprod[t.long()]
         return per_image(alpha.sqrt(), v) * v + per_image((1 - alpha).sqrt(), x_t) * x_t
 
     def forward(self, input: Tensor, timesteps: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the eps that the model's v stands for."""
         v = self.inner_model.apply_model(input, timesteps, **kwargs)
         return self.predict_eps_from_z_and_v(input, timesteps, v)
 

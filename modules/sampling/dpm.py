@@ -106,6 +106,7 @@ def sample_dpm_fast(
     with tqdm(total=n, disable=disable) as bar:
 
         def eps(x: Tensor, t: Tensor) -> Tensor:
+            """Returns the noise in x at time t, and counts a call."""
             e = (x - denoise(x, sigma_of(t))) / sigma_of(t)
             bar.update()
             return e
@@ -162,6 +163,7 @@ def sample_dpm_adaptive(
     noise = noise_sampler or default_noise_sampler(x)
 
     def eps(x: Tensor, t: Tensor) -> Tensor:
+        """Returns the noise in x at time t."""
         return (x - denoise(x, sigma_of(t))) / sigma_of(t)
 
     t, t_end = lambda_of(torch.as_tensor(sigma_max)), lambda_of(torch.as_tensor(sigma_min))

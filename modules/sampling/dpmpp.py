@@ -80,6 +80,7 @@ def sample_dpmpp_sde(
     noise = noise_sampler or brownian_noise(x, sigmas)
 
     def step(x: Tensor, t: Tensor, t_next: Tensor, denoised: Tensor) -> Tensor:
+        """Returns x one step further, towards the denoised latent, with fresh noise."""
         sigma, sigma_next = sigma_of(t), sigma_of(t_next)
         sigma_down, sigma_up = get_ancestral_step(sigma, sigma_next, eta)
         t_down = lambda_of(sigma_down)

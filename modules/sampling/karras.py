@@ -201,4 +201,5 @@ class Churn:
 
 
 def geometric_middle(sigma: Tensor, sigma_next: Tensor) -> Tensor:
+    """Returns the geometric mean of two noise levels."""
     return sigma.log().lerp(sigma_next.log(), 0.5).exp()

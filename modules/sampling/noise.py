@@ -17,7 +17,8 @@ Normal = Callable[[int, tuple[int, ...]], Tensor]
 
 
 def slerp(val: float, low: Tensor, high: Tensor) -> Tensor:
-    """Spherical interpolation from low (val 0) to high (val 1) of two noises (C, h, w), each latent column by itself.
+    """Returns spherical interpolation from low (val 0) to high (val 1) of two noises (C, h, w), each latent column by
+    itself.
 
     Keeps the std of the noise, which linear interpolation would shrink. Nearly parallel tensors are mixed linearly,
     with the weights swapped: that is how v1.10.1 does it, and pictures depend on it.
@@ -43,7 +44,7 @@ def place_centred(noise: Tensor, canvas: Tensor) -> Tensor:
 
 
 def _overlap(length: int, room: int) -> tuple[int, int, int]:
-    """(first source index, first target index, count) along one axis."""
+    """Returns (first source index, first target index, count) along one axis."""
     margin = (room - length) // 2
     return (0, margin, length) if margin >= 0 else (-margin, 0, length + 2 * margin)
 
@@ -56,7 +57,7 @@ class NormalSource:
 
 
 def torch_normal(seed: int, shape: tuple[int, ...]) -> Tensor:
-    """Unit Gaussian noise of a seed from a torch generator on the CPU; leaves the global generator alone."""
+    """Returns unit Gaussian noise of a seed from a torch generator on the CPU; leaves the global generator alone."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -101,14 +102,15 @@ class BrownianTreeNoiseSampler:
 
 
 def rounded(sigma: Tensor | float) -> float:
-    """A level as the trees tell them apart."""
+    """Returns a level as the trees tell them apart."""
     return round(float(sigma), TOLERANCE_DIGITS)
 
 
 def brownian_tree(
     shape: tuple[int, ...], dtype: torch.dtype, start: float, end: float, entropy: int, normal: Normal
 ) -> Any:
-    """tree(a, b): the increment over [a, b] of a Brownian motion on [start, end], whatever was asked for before.
+    """Returns tree(a, b): the increment over [a, b] of a Brownian motion on [start, end], whatever was asked for
+    before.
 
     The parameters are those of torchsde.BrownianTree, which cannot be told where to draw from.
     """
@@ -127,7 +129,7 @@ def brownian_tree(
 
 @functools.cache
 def brownian_interval_class() -> Any:
-    """torchsde's BrownianInterval, able to draw from a NormalSource given as its device.
+    """Returns torchsde's BrownianInterval, able to draw from a NormalSource given as its device.
 
     torchsde takes its normal numbers from one module-level function. That function is wrapped once; intervals on real
     devices, those of other users of the library, still reach the original.
@@ -137,6 +139,7 @@ def brownian_interval_class() -> Any:
     original = brownian_interval._randn
 
     def randn(size: tuple[int, ...], dtype: torch.dtype, device: Any, seed: int) -> Tensor:
+        """Returns unit Gaussian noise, from the source that stands in for a device if there is one."""
         if isinstance(device, NormalSource):
             return device.draw(int(seed), size).to(dtype)
         return original(size, dtype, device, seed)

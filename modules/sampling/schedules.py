@@ -23,7 +23,7 @@ Device = torch.device | str
 
 
 def get_sigmas_karras(n: int, sigma_min: float, sigma_max: float, rho: float = 7.0, device: Device = "cpu") -> Tensor:
-    """Even steps in σ^(1/ρ): equation 5 of Karras et al. 2022 (arXiv:2206.00364)."""
+    """Returns even steps in σ^(1/ρ): equation 5 of Karras et al. 2022 (arXiv:2206.00364)."""
     ramp = torch.linspace(0, 1, n, device=device)
     min_inv_rho = sigma_min ** (1 / rho)
     max_inv_rho = sigma_max ** (1 / rho)
@@ -31,39 +31,39 @@ def get_sigmas_karras(n: int, sigma_min: float, sigma_max: float, rho: float = 7
 
 
 def get_sigmas_exponential(n: int, sigma_min: float, sigma_max: float, device: Device = "cpu") -> Tensor:
-    """Even steps in ln σ."""
+    """Returns even steps in ln σ."""
     return append_zero(torch.linspace(math.log(sigma_max), math.log(sigma_min), n, device=device).exp())
 
 
 def get_sigmas_polyexponential(
     n: int, sigma_min: float, sigma_max: float, rho: float = 1.0, device: Device = "cpu"
 ) -> Tensor:
-    """Steps in ln σ along a ramp to the power of rho; rho 1 is the exponential schedule."""
+    """Returns steps in ln σ along a ramp to the power of rho; rho 1 is the exponential schedule."""
     ramp = torch.linspace(1, 0, n, device=device) ** rho
     return append_zero(torch.exp(ramp * (math.log(sigma_max) - math.log(sigma_min)) + math.log(sigma_min)))
 
 
 def uniform(n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: Device) -> Tensor:
-    """Even timesteps over the whole table of the model, whatever the range."""
+    """Returns even timesteps over the whole table of the model, whatever the range."""
     return inner_model.get_sigmas(n).to(device)
 
 
 def sgm_uniform(n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: Device) -> Tensor:
-    """Even timesteps over the range without its lower end, as Stability AI's generative-models take them."""
+    """Returns even timesteps over the range without its lower end, as Stability AI's generative-models take them."""
     return _levels_at(_timesteps(n + 1, sigma_min, sigma_max, inner_model)[:-1], inner_model, device)
 
 
 def normal_scheduler(
     n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: Device
 ) -> Tensor:
-    """Even timesteps over the range, both ends included."""
+    """Returns even timesteps over the range, both ends included."""
     return _levels_at(_timesteps(n, sigma_min, sigma_max, inner_model), inner_model, device)
 
 
 def simple_scheduler(
     n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule, device: Device
 ) -> Tensor:
-    """Every (table length / n)-th level of the model's table, counted from its noisy end."""
+    """Returns every (table length / n)-th level of the model's table, counted from its noisy end."""
     table = inner_model.sigmas.tolist()
     stride = len(table) / n
     return _schedule([table[-1 - int(i * stride)] for i in range(n)], device)
@@ -77,7 +77,7 @@ def ddim_scheduler(n: int, sigma_min: float, sigma_max: float, inner_model: Disc
 
 
 def kl_optimal(n: int, sigma_min: float, sigma_max: float, device: Device) -> Tensor:
-    """Even steps in arctan σ (Sabour et al. 2024, arXiv:2404.14507). Ends at sigma_min, without a 0."""
+    """Returns even steps in arctan σ (Sabour et al. 2024, arXiv:2404.14507). Ends at sigma_min, without a 0."""
     alpha_min = torch.arctan(torch.tensor(sigma_min, device=device))
     alpha_max = torch.arctan(torch.tensor(sigma_max, device=device))
     ramp = torch.arange(n + 1, device=device) / n
@@ -89,7 +89,9 @@ AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.11
 
 
 def align_your_steps(n: int, table: Sequence[float] = AYS_SD15, device: Device = "cpu") -> Tensor:
-    """A table made for a family of models, interpolated in ln σ to n levels (Sabour et al. 2024, arXiv:2404.14507)."""
+    """Returns a table made for a family of models, interpolated in ln σ to n levels (Sabour et al. 2024,
+    arXiv:2404.14507).
+    """
     if n != len(table):
         rising = np.log(table[::-1])
         positions = np.linspace(0, 1, len(table))
@@ -111,7 +113,7 @@ def beta_quantiles(
 
 
 def _timesteps(n: int, sigma_min: float, sigma_max: float, inner_model: DiscreteSchedule) -> Tensor:
-    """n even timesteps from that of sigma_max to that of sigma_min."""
+    """Returns n even timesteps from that of sigma_max to that of sigma_min."""
     start = inner_model.sigma_to_t(torch.tensor(sigma_max))
     end = inner_model.sigma_to_t(torch.tensor(sigma_min))
     return torch.linspace(float(start), float(end), n)

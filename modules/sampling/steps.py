@@ -23,21 +23,24 @@ ExtraArgs = dict[str, Any]
 
 
 def append_zero(x: Tensor) -> Tensor:
-    """(n,) -> (n + 1,), with a 0 at the end."""
+    """Appends a 0: (n,) -> (n + 1,)."""
     return torch.cat([x, x.new_zeros([1])])
 
 
 def lambda_of(sigma: Tensor) -> Tensor:
-    """λ = -ln σ, half the log of the signal to noise ratio."""
+    """Returns λ = -ln σ, half the log of the signal to noise ratio."""
     return sigma.log().neg()
 
 
 def sigma_of(lamda: Tensor) -> Tensor:
+    """Returns the noise level of λ = -ln σ."""
     return lamda.neg().exp()
 
 
 def to_d(x: Tensor, sigma: Tensor, denoised: Tensor) -> Tensor:
-    """dx/dσ of the probability flow ODE: equations 1 and 3 of Karras et al. 2022 (arXiv:2206.00364). sigma: 0-d."""
+    """Returns dx/dσ of the probability flow ODE: equations 1 and 3 of Karras et al. 2022 (arXiv:2206.00364). sigma:
+    0-d.
+    """
     return (x - denoised) / sigma
 
 
@@ -54,12 +57,12 @@ def get_ancestral_step(sigma_from: Tensor, sigma_to: Tensor, eta: float = 1.0) -
 
 
 def default_noise_sampler(x: Tensor) -> NoiseSampler:
-    """Noise from torch's global generator, for callers that have no seeds."""
+    """Returns noise from torch's global generator, for callers that have no seeds."""
     return lambda sigma, sigma_next: torch.randn_like(x)
 
 
 def whole_batch(model: Model, x: Tensor, extra_args: ExtraArgs | None) -> Denoise:
-    """denoise(x, sigma) with one level (0-d) for all images of the batch.
+    """Returns denoise(x, sigma) with one level (0-d) for all images of the batch.
 
     extra_args is passed on as it is at each call: the caller may change it while the solver runs.
     """

@@ -29,18 +29,23 @@ class VPSchedule:
         self.times = np.arange(1, self.size + 1) / self.size
 
     def log_alpha(self, t: float) -> float:
+        """Returns ln α at time t."""
         return float(np.interp(t, self.times, self.log_alphas))
 
     def alpha(self, t: float) -> float:
+        """Returns α at time t."""
         return math.exp(self.log_alpha(t))
 
     def sigma(self, t: float) -> float:
+        """Returns σ = sqrt(1 - α²) at time t."""
         return math.sqrt(-math.expm1(2 * self.log_alpha(t)))
 
     def lamda(self, t: float) -> float:
+        """Returns λ = ln(α / σ) at time t."""
         return self.log_alpha(t) - math.log(self.sigma(t))
 
     def time_of(self, lamda: float) -> float:
+        """Returns the time at which λ has a value."""
         log_alpha = -0.5 * np.logaddexp(0.0, -2.0 * lamda)
         return float(np.interp(log_alpha, self.log_alphas[::-1], self.times[::-1]))
 
@@ -136,6 +141,7 @@ def sample_unipc(
     corrections_of = VARIANTS[variant]
 
     def predict_x0(x: Tensor, t: float) -> Tensor:
+        """Returns the clean latent the model predicts for x at time t."""
         eps = predict(x, torch.tensor((t - 1 / schedule.size) * 1000.0))
         return (x - schedule.sigma(t) * eps) / schedule.alpha(t)
 
@@ -180,4 +186,5 @@ def earlier_values(
 
 
 def weighted_sum(weights: Sequence[float], tensors: Sequence[Tensor]) -> Tensor | float:
+    """Returns the sum of weights[i] * tensors[i]."""
     return sum(weight * tensor for weight, tensor in zip(weights, tensors, strict=True))

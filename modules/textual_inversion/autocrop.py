@@ -218,15 +218,15 @@ def poi_average(pois: list[PointOfInterest], settings: Settings) -> PointOfInter
 
 
 def is_landscape(w: int, h: int) -> bool:
-    """Whether an image is wider than high."""
+    """Says whether an image is wider than high."""
     return w > h
 
 
 def is_portrait(w: int, h: int) -> bool:
-    """Whether an image is higher than wide."""
+    """Says whether an image is higher than wide."""
     return h > w
 
 
 def is_square(w: int, h: int) -> bool:
-    """Whether an image is as wide as high."""
+    """Says whether an image is as wide as high."""
     return w == h

@@ -181,7 +181,7 @@ class DirWithTextualInversionEmbeddings:
         self.mtime: float | None = None
 
     def has_changed(self) -> bool:
-        """Whether it was changed since `update`."""
+        """Says whether it was changed since `update`."""
         return os.path.isdir(self.path) and (self.mtime is None or os.path.getmtime(self.path) > self.mtime)
 
     def update(self) -> None:
@@ -252,7 +252,7 @@ class EmbeddingDatabase:
         }
 
     def fits(self, embedding: Embedding) -> bool:
-        """Whether an embedding has vectors of the right width for each encoder of the model that was asked last."""
+        """Says whether an embedding has vectors of the right width for each encoder of the model asked last."""
         if self.expected_shape == -1:
             return True
         if isinstance(embedding.vec, dict):
