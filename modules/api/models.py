@@ -302,7 +302,7 @@ ANSWERED_TYPES = {bool: bool, int: float, float: float, str: str, list: list, di
 
 
 def _response_type(default: Any) -> Any:
-    """Returns the type a value with this default is answered as; falsy defaults, and types JSON lacks, go as they are."""
+    """Returns the type a value with this default is answered as; falsy ones, and types JSON lacks, go as they are."""
     return ANSWERED_TYPES[type(default)] | None if default and type(default) in ANSWERED_TYPES else Any
 
 
