@@ -150,7 +150,7 @@ class EditParser:
         self._open: list[Bracket] = []
 
     def parse(self, text: str) -> list[Node]:
-        """Raises UnscheduledText for a lone backslash at the end, and for a "|" outside of an alternation."""
+        """Reads a text. Raises UnscheduledText for a lone backslash at its end, and a "|" outside of an alternation."""
         position = 0
         while position < len(text):
             match = re_edit_token.match(text, position)
@@ -255,7 +255,7 @@ class ScheduledPromptConditioning(NamedTuple):
 
 
 class SdConditioning(list):
-    """Prompts and what else their conditioning depends on: the picture's size in pixels, and the side of guidance.
+    """Prompts and what else their conditioning depends on: the image's size in pixels, and the side of guidance.
 
     What is not given is taken from copy_from, or from `prompts` themselves if they are such a list.
     """
@@ -349,7 +349,7 @@ def get_multicond_learned_conditioning(
     hires_steps: int | None = None,
     use_old_scheduling: bool = False,
 ) -> MulticondLearnedConditioning:
-    """As get_learned_conditioning, for prompts that may hold AND; Liu et al. 2022 (arXiv:2206.01714)."""
+    """Encodes as get_learned_conditioning prompts that may hold AND; Liu et al. 2022 (arXiv:2206.01714)."""
     weighted_parts, texts, _ = get_multicond_prompt_list(prompts)
     encoded = get_learned_conditioning(model, texts, steps, hires_steps, use_old_scheduling)
     batch = [
@@ -377,7 +377,7 @@ def reconstruct_cond_batch(
 def reconstruct_multicond_batch(
     c: MulticondLearnedConditioning, current_step: int
 ) -> tuple[list[list[tuple[int, float]]], torch.Tensor | DictWithShape]:
-    """As reconstruct_cond_batch for prompts with AND: (row and weight of each prompt's parts, all parts stacked)."""
+    """Returns the same for prompts with AND: (row and weight of each prompt's parts, all parts stacked)."""
     conds: list[Cond] = []
     rows = []
     for parts in c.batch:
@@ -445,7 +445,7 @@ def attention_weight(number: str) -> float:
 
 
 def split_at_break(text: str) -> Iterator[list]:
-    """Pieces of weight 1, with ["BREAK", -1] between them where that word stood."""
+    """Yields pieces of weight 1, with ["BREAK", -1] between them where that word stood."""
     for i, part in enumerate(re_break.split(text)):
         if i > 0:
             yield ["BREAK", -1]

@@ -83,7 +83,7 @@ class CFGDenoiser(nn.Module):
     ) -> Tensor:
         """Does one call: noisy latents x (B, C, h, w) at noise levels sigma (B,) -> denoised latents, or eps.
 
-        cond, uncond: schedules of all prompts of the batch. image_cond: (B, ...) for models that take a picture.
+        cond, uncond: schedules of all prompts of the batch. image_cond: (B, ...) for models that take an image.
         Raises InterruptedException when the user ended the pass.
         """
         if state.interrupted or state.skipped:
@@ -133,9 +133,9 @@ class CFGDenoiser(nn.Module):
     def stack_inputs(
         self, x: Tensor, sigma: Tensor, image_cond: Tensor, conds_list: CondsList, tensor: Cond, uncond: Cond
     ) -> CFGDenoiserParams:
-        """Rows of one model input: each image once per part of its prompt, then all images for the negative prompts.
+        """Stacks rows of one model input: each image once per part of its prompt, then each for its negative prompt.
 
-        InstructPix2Pix has all images a third time, without their picture. Raises InvalidInput if it meets AND there.
+        InstructPix2Pix has all images a third time, without the one to edit. Raises InvalidInput if it meets AND there.
         """
         repeats = [len(parts) for parts in conds_list]
         images = [guidance.repeat_rows(image_cond, repeats), image_cond]
@@ -231,11 +231,11 @@ class CFGDenoiser(nn.Module):
         return cond, negative.fit(length).cond
 
     def combine_denoised(self, x_out: Tensor, conds_list: CondsList, uncond: Any, cond_scale: float) -> Tensor:
-        """Guidance: (B, C, h, w) from the output of the model to all rows, of which the last ones belong to uncond."""
+        """Guides: (B, C, h, w) from the output of the model to all rows, of which the last ones belong to uncond."""
         return guidance.combine(x_out, conds_list, x_out[-Conditioning.of(uncond).batch :], cond_scale)
 
     def combine_denoised_for_edit_model(self, x_out: Tensor, cond_scale: float) -> Tensor:
-        """Guidance of InstructPix2Pix."""
+        """Guides as InstructPix2Pix does."""
         return guidance.combine_edit(x_out, cond_scale, self.image_cfg_scale)
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:

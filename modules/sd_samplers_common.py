@@ -45,7 +45,7 @@ class SamplerData(NamedTuple):
     options: dict[str, Any]
 
     def total_steps(self, steps: int) -> int:
-        """Calls of the model for a number of steps."""
+        """Returns the calls of the model for a number of steps."""
         return steps * 2 if self.options.get("second_order", False) else steps
 
 
@@ -148,7 +148,7 @@ def is_sampler_using_eta_noise_seed_delta(p: Any) -> bool:
 
 
 def apply_refiner(cfg_denoiser: CFGDenoiser, sigma: Tensor | None = None) -> bool:
-    """Switches to the refiner checkpoint of the job once enough of the picture is done; tells whether it did.
+    """Switches to the refiner checkpoint of the job once enough of the image is done; tells whether it did.
 
     sigma: noise levels (B,) of this call, or timesteps of samplers that have those; None counts by steps.
     """
@@ -230,7 +230,7 @@ class Sampler:
         return SamplerSettings.from_opts(opts, self.eta_option_field)
 
     def callback_state(self, d: dict[str, Any]) -> None:
-        """Called by solvers at each step: counts it. d: x, i, sigma, sigma_hat, denoised."""
+        """Counts a step; solvers call it at each. d: x, i, sigma, sigma_hat, denoised."""
         step = d["i"]
         if self.stop_at is not None and step > self.stop_at:
             raise InterruptedException

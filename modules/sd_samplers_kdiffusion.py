@@ -64,7 +64,7 @@ samplers_k_diffusion: list[tuple[str, str | Callable[..., Tensor], list[str], di
 """(name, solver or its name in modules.sampling, aliases, options), in the order of the menu."""
 
 FIXED_NOISE = ("sample_euler_ancestral", "sample_dpm_adaptive", sd_samplers_extra.restart_sampler)
-"""Solvers whose s_noise is always 1: it never came from the job, and pictures are to stay as they are."""
+"""Solvers whose s_noise is always 1: it never came from the job, and images are to stay as they are."""
 
 
 def solver_of(funcname: str | Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -16,7 +16,7 @@ UNIPC_CHOICES = {"uni_pc_variant": VARIANTS, "uni_pc_skip_type": SKIP_TYPES}
 
 
 def alphas_cumprod_of(model: Any) -> Tensor:
-    """ᾱ of the model inside a CFG denoiser."""
+    """Returns ᾱ of the model inside a CFG denoiser."""
     return model.inner_model.inner_model.alphas_cumprod
 
 
@@ -30,7 +30,7 @@ def ddim(
     eta: float = 0.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DDIM."""
+    """Samples by DDIM."""
     table = alphas_cumprod_of(model)
     noise = {"eta": eta, "noise_sampler": noise_sampler}
     return sampling.sample_ddim(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table, **noise)
@@ -46,7 +46,7 @@ def ddim_cfgpp(
     eta: float = 0.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DDIM CFG++."""
+    """Samples by DDIM CFG++."""
     table = alphas_cumprod_of(model)
     noise = {"eta": eta, "noise_sampler": noise_sampler}
     return sampling.sample_ddim_cfgpp(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table, **noise)
@@ -60,7 +60,7 @@ def plms(
     callback: Callback | None = None,
     disable: bool | None = None,
 ) -> Tensor:
-    """PLMS."""
+    """Samples by PLMS."""
     table = alphas_cumprod_of(model)
     return sampling.sample_plms(model, x, timesteps, extra_args, callback, disable, alphas_cumprod=table)
 
@@ -74,7 +74,7 @@ def unipc(
     disable: bool | None = None,
     is_img2img: bool = False,
 ) -> Tensor:
-    """UniPC with the variant, spacing and order of the settings. Raises InvalidInput for those it does not know."""
+    """Samples by UniPC as the settings say. Raises InvalidInput for a variant or spacing that it does not know."""
     settings = model.sampler.settings
     for name, choices in UNIPC_CHOICES.items():
         value = getattr(settings, name)

@@ -122,7 +122,7 @@ def list_samplers() -> list[Any]:
 
 
 def find_sampler(name: str | None) -> Any:
-    """Returns the row of a sampler by its name, the default one for None; None if there is no such sampler."""
+    """Returns the row of a sampler, of the default one for None; None if there is no such sampler."""
     return next(iter(items("samplers_by_name", sampler_name=name)), None)
 
 

@@ -1,4 +1,4 @@
-"""img2img alternative test: finds the noise from which Euler's method would have made the picture, and samples from it
+"""img2img alternative test: finds the noise from which Euler's method would have made the image, and samples from it
 with another prompt, so that what the prompt does not touch stays.
 """
 
@@ -29,7 +29,7 @@ SAME_LATENT = 100
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a picture is turned back into noise."""
+    """How an image is turned back into noise."""
 
     prompt: str
     negative_prompt: str
@@ -104,6 +104,8 @@ def find_noise_for_image(p: StableDiffusionProcessing, decoding: Decoding) -> Te
 
 
 class Script(scripts_module.Script):
+    """The script: finds the noise of the image, and samples from it with the prompt of the tab."""
+
     def __init__(self) -> None:
         self.cache: FoundNoise | None = None
 
@@ -231,7 +233,7 @@ class Script(scripts_module.Script):
         return processing.process_images(p)
 
     def recovered_noise(self, p: StableDiffusionProcessing, decoding: Decoding) -> Tensor:
-        """The noise of the init latent, which is kept until one that differs, or another decoding, is asked for."""
+        """Returns the noise of the init latent, kept until one that differs, or another decoding, is asked for."""
         tenths = (p.init_latent.cpu() * 10).to(torch.int64)
         if self.cache is None or not self.cache.fits(decoding, tenths):
             self.cache = FoundNoise(decoding, tenths, find_noise_for_image(p, decoding))

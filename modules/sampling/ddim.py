@@ -28,7 +28,7 @@ from modules.sampling.steps import (
 class Alphas:
     """Per step k: ᾱ at timesteps[k], ᾱ one step down, and √(1 - ᾱ), as 0-d tensors of the type of x.
 
-    Roots are taken in the type of the table, so a table in half precision gives the pictures it gives in v1.10.1.
+    Roots are taken in the type of the table, so a table in half precision gives the images it gives in v1.10.1.
     """
 
     def __init__(self, alphas_cumprod: Tensor, timesteps: Tensor, x: Tensor):
@@ -39,7 +39,7 @@ class Alphas:
         self.sqrt_one_minus_now = (1 - alphas).sqrt().to(x.dtype)
 
     def ddim_sigma(self, k: int, eta: float) -> Tensor:
-        """Std of the noise added by step k: equation 16 of Song et al. 2020."""
+        """Returns the std of the noise added by step k: equation 16 of Song et al. 2020."""
         now, previous = self.now[k].double(), self.previous[k].double()
         sigma = eta * ((1 - previous) / (1 - now) * (1 - now / previous)).sqrt()
         return sigma.to(self.now.dtype)
@@ -63,7 +63,7 @@ def sample_ddim(
     noise_sampler: NoiseSampler | None = None,
     direction: Callable[[Tensor], Tensor] = lambda eps: eps,
 ) -> Tensor:
-    """DDIM (Song et al. 2020, arXiv:2010.02502), equation 12. Deterministic while eta is 0.
+    """Samples by DDIM (Song et al. 2020, arXiv:2010.02502), equation 12. Deterministic while eta is 0.
 
     x: noisy latent (B, C, h, w) of unit std. direction(eps): the noise added back, the prediction itself by default.
     Returns the latent at timesteps[0], shape and dtype of x.
@@ -85,7 +85,7 @@ def sample_ddim(
 
 @torch.no_grad()
 def sample_ddim_cfgpp(model: Any, x: Tensor, timesteps: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """DDIM CFG++ (Chung et al. 2024, arXiv:2406.08070): DDIM that adds back the unconditional prediction.
+    """Samples by DDIM CFG++ (Chung et al. 2024, arXiv:2406.08070), which adds back the unconditional prediction.
 
     model: a CFG denoiser that keeps the unconditional eps of its last call in `last_noise_uncond` when
     `need_last_noise_uncond` is set. Guidance scales of CFG++ lie between 0 and 1; the usual scale divided by 12.5 comes
@@ -111,7 +111,7 @@ def sample_plms(
     *,
     alphas_cumprod: Tensor,
 ) -> Tensor:
-    """PLMS (Liu et al. 2022, arXiv:2202.09778): DDIM steps along an Adams-Bashforth mean of the last four predictions.
+    """Samples by PLMS (Liu et al. 2022, arXiv:2202.09778): DDIM along an Adams-Bashforth mean of four predictions.
 
     The first step averages the predictions at both of its ends, which takes a call of the model more.
     """

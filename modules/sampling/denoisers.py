@@ -16,12 +16,12 @@ from modules.sampling.steps import append_zero
 
 
 def sigma_table(alphas_cumprod: Tensor) -> Tensor:
-    """σ = √((1 - ᾱ)/ᾱ), rising, in the type of the table (half precision stays half)."""
+    """Returns σ = √((1 - ᾱ)/ᾱ), rising, in the type of the table (half precision stays half)."""
     return ((1 - alphas_cumprod) / alphas_cumprod) ** 0.5
 
 
 def flow_sigma_table(shift: float, size: int = 1000) -> Tensor:
-    """σ of rectified flow shifted towards noise: s·t / (1 + (s-1)·t) (Esser et al. 2024, arXiv:2403.03206, eq. 23)."""
+    """Returns σ of rectified flow, s·t / (1 + (s-1)·t) (Esser et al. 2024, arXiv:2403.03206, eq. 23)."""
     t = torch.arange(1, size + 1, dtype=torch.float32) / size
     return shift * t / (1 + (shift - 1) * t)
 
@@ -40,22 +40,22 @@ class DiscreteSchedule(nn.Module):
 
     @property
     def sigma_min(self) -> Tensor:
-        """Lowest noise level the model was trained for."""
+        """The lowest level of the table."""
         return self.sigmas[0]
 
     @property
     def sigma_max(self) -> Tensor:
-        """Highest noise level the model was trained for."""
+        """The highest level of the table."""
         return self.sigmas[-1]
 
     def get_sigmas(self, n: int | None = None) -> Tensor:
-        """(n + 1,): levels of n even timesteps from the last to 0, then 0; without n the whole table, falling."""
+        """Returns (n + 1,): levels of n even timesteps, falling, then 0; without n those of the whole table."""
         if n is None:
             return append_zero(self.sigmas.flip(0))
         return append_zero(self.t_to_sigma(torch.linspace(len(self.sigmas) - 1, 0, n, device=self.sigmas.device)))
 
     def sigma_to_t(self, sigma: Tensor, quantize: bool | None = None) -> Tensor:
-        """Timesteps of noise levels, same shape, clamped to the table."""
+        """Returns timesteps of noise levels, same shape, clamped to the table."""
         log_sigma = sigma.log()
         distances = log_sigma - self.log_sigmas[:, None]  # (table, B)
         if self.quantize if quantize is None else quantize:
@@ -67,7 +67,7 @@ class DiscreteSchedule(nn.Module):
         return ((1 - w) * low + w * high).view(sigma.shape)
 
     def t_to_sigma(self, t: Tensor) -> Tensor:
-        """Noise levels of timesteps, same shape."""
+        """Returns noise levels of timesteps, same shape."""
         t = t.float()
         low, high, w = t.floor().long(), t.ceil().long(), t.frac()
         return ((1 - w) * self.log_sigmas[low] + w * self.log_sigmas[high]).exp()
@@ -81,7 +81,7 @@ class Denoiser(DiscreteSchedule):
         self.inner_model = model
 
     def add_noise(self, latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-        """The noisy latent at one level (0-d)."""
+        """Returns the noisy latent at one level (0-d)."""
         return latent + noise * sigma
 
 
@@ -198,7 +198,7 @@ class TimestepVDenoiser(TimestepDenoiser):
 
 
 def per_image(value: Tensor, x: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1), to scale each image of x by its own value."""
+    """Returns (B, 1, 1, 1) for (B,), to scale each image of x by its own value."""
     return value.reshape(-1, *(1,) * (x.ndim - 1))
 
 

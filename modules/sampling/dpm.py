@@ -26,7 +26,7 @@ Eps = Callable[[Tensor, Tensor], Tensor]
 
 
 def first_order(eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor) -> Tensor:
-    """DPM-Solver-1 from t to t_next. Here and below e is eps(x, t)."""
+    """Takes a step of DPM-Solver-1 from t to t_next. Here and below e is eps(x, t)."""
     h = t_next - t
     return x - sigma_of(t_next) * h.expm1() * e
 
@@ -41,7 +41,7 @@ def inner_eps(eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor, r: floa
 def second_order(
     eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor, r1: float = 1 / 2, e_1: Tensor | None = None
 ) -> Tensor:
-    """DPM-Solver-2. e_1: eps at the fraction r1 of the way, where it is known already."""
+    """Takes a step of DPM-Solver-2. e_1: eps at the fraction r1 of the way, where it is known already."""
     h = t_next - t
     if e_1 is None:
         e_1 = inner_eps(eps, x, e, t, t_next, r1)
@@ -51,7 +51,7 @@ def second_order(
 def third_order(
     eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor, r1: float = 1 / 3, e_1: Tensor | None = None
 ) -> Tensor:
-    """DPM-Solver-3 with r2 = 2/3. e_1 as in second_order."""
+    """Takes a step of DPM-Solver-3 with r2 = 2/3. e_1 as in second_order."""
     h = t_next - t
     if e_1 is None:
         e_1 = inner_eps(eps, x, e, t, t_next, r1)
@@ -70,7 +70,7 @@ STEPS = {1: first_order, 2: second_order, 3: third_order}
 
 
 def ancestral_target(t: Tensor, t_next: Tensor, t_end: Tensor, eta: float) -> tuple[Tensor, Tensor | float]:
-    """Where a step from t solves to, and the std of the noise that leads from there to t_next."""
+    """Returns where a step from t solves to, and the std of the noise that leads from there to t_next."""
     if not eta:
         return t_next, 0.0
     sigma_down, _ = get_ancestral_step(sigma_of(t), sigma_of(t_next), eta)
@@ -93,7 +93,7 @@ def sample_dpm_fast(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver-fast: n calls of the model in even steps of t, of order 3 except the last ones.
+    """Samples by DPM-Solver-fast: n calls of the model in even steps of t, of order 3 except the last ones.
 
     x: noisy latent (B, C, h, w), std about sigma_max. Returns the latent at sigma_min, shape and dtype of x.
     """
@@ -154,7 +154,7 @@ def sample_dpm_adaptive(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver-23: steps of order 3, as long as their difference to order 2 allows.
+    """Samples by DPM-Solver-23: steps of order 3, as long as their difference to order 2 allows.
 
     x: noisy latent (B, C, h, w), std about sigma_max. Returns the latent at sigma_min, shape and dtype of x; NaN as
     soon as the model returns some.

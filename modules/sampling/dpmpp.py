@@ -37,7 +37,7 @@ def sample_dpmpp_2s_ancestral(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2S): algorithm 1 with r = 1/2, to a level below the next one, and noise up to it.
+    """Samples by DPM-Solver++(2S): algorithm 1 with r = 1/2, to a level below the next one, and noise up to it.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -75,7 +75,7 @@ def sample_dpmpp_sde(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2S) as an SDE with r = 1/2: noise is added at the middle of a step and at its end."""
+    """Samples by DPM-Solver++(2S) as an SDE with r = 1/2: noise is added at the middle of a step and at its end."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
 
@@ -111,7 +111,7 @@ def sample_dpmpp_2m(
     callback: Callback | None = None,
     disable: bool | None = None,
 ) -> Tensor:
-    """DPM-Solver++(2M): algorithm 2. Extrapolates the denoised latent from the last two steps."""
+    """Samples by DPM-Solver++(2M), algorithm 2: extrapolates the denoised latent from the last two steps."""
     denoise = whole_batch(model, x, extra_args)
     previous, h_last = None, None
     for i in trange(len(sigmas) - 1, disable=disable):
@@ -153,7 +153,7 @@ def sample_dpmpp_2m_sde(
     noise_sampler: NoiseSampler | None = None,
     solver_type: str = "midpoint",
 ) -> Tensor:
-    """DPM-Solver++(2M) as an SDE. solver_type: how the last prediction corrects this one, "midpoint" or "heun"."""
+    """Samples by DPM-Solver++(2M) as an SDE. solver_type: how the last prediction corrects, "midpoint" or "heun"."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
     correction = SDE_CORRECTIONS[solver_type]
@@ -190,7 +190,7 @@ def sample_dpmpp_3m_sde(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver++(3M) as an SDE: uses the predictions of the last two steps as well."""
+    """Samples by DPM-Solver++(3M) as an SDE: uses the predictions of the last two steps as well."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
     history: list[tuple[Tensor, Tensor]] = []  # (denoised, h) of the last two steps, newest first
@@ -214,7 +214,7 @@ def sample_dpmpp_3m_sde(
 def third_order_corrections(
     denoised: Tensor, h: Tensor, q: Tensor, history: list[tuple[Tensor, Tensor]]
 ) -> list[Tensor]:
-    """What the first and second derivative of the prediction, taken from up to two earlier steps, add to a step."""
+    """Returns what both derivatives of the prediction, taken from up to two earlier steps, add to a step."""
     if not history:
         return []
     phi_2 = q.neg().expm1() / q + 1
@@ -233,6 +233,6 @@ def third_order_corrections(
 
 
 def brownian_noise(x: Tensor, sigmas: Tensor) -> NoiseSampler:
-    """One Brownian motion for the whole batch, seeded from torch's global generator: for callers without noise."""
+    """Returns one Brownian motion for a whole batch, seeded by torch's global generator, for callers without noise."""
     entropy = int(torch.randint(0, 2**63 - 1, []))
     return BrownianTreeNoiseSampler(x, sigmas[sigmas > 0].min(), sigmas.max(), entropy)

@@ -36,7 +36,7 @@ def sample_euler(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Algorithm 2 without its second-order correction. Deterministic while s_churn is 0.
+    """Samples by algorithm 2 without its second-order correction. Deterministic while s_churn is 0.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -66,7 +66,7 @@ def sample_heun(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Algorithm 2: Euler steps corrected by the slope at their end. Two calls of the model, one for the step to 0."""
+    """Samples by algorithm 2: Euler steps corrected by the slope at their end. Two calls a step, one for that to 0."""
     denoise = whole_batch(model, x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
@@ -98,7 +98,7 @@ def sample_dpm_2(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """DPM-Solver-2 (Lu et al. 2022, arXiv:2206.00927) in σ: a step follows the slope at its geometric middle."""
+    """Samples by DPM-Solver-2 (Lu et al. 2022, arXiv:2206.00927): a step follows the slope at its geometric middle."""
     denoise = whole_batch(model, x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
@@ -127,7 +127,7 @@ def sample_euler_ancestral(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Euler steps to a level below the next one, and noise up to it."""
+    """Samples by Euler steps to a level below the next one, and noise up to it."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):
@@ -154,7 +154,7 @@ def sample_dpm_2_ancestral(
     s_noise: float = 1.0,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Midpoint steps of DPM-Solver-2 to a level below the next one, and noise up to it."""
+    """Samples by midpoint steps of DPM-Solver-2 to a level below the next one, and noise up to it."""
     denoise = whole_batch(model, x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):

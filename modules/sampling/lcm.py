@@ -27,7 +27,7 @@ def sample_lcm(
     disable: bool | None = None,
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
-    """Multistep consistency sampling: jump to the clean latent, add noise of the next level, repeat.
+    """Samples by multistep consistency: jump to the clean latent, add noise of the next level, repeat.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """

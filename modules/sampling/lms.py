@@ -23,7 +23,7 @@ def sample_lms(
     *,
     order: int = 4,
 ) -> Tensor:
-    """Adams-Bashforth on an uneven grid: integrates the polynomial through the last `order` slopes over each step.
+    """Samples by Adams-Bashforth on an uneven grid: a polynomial through the last `order` slopes over each step.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -39,7 +39,7 @@ def sample_lms(
 
 
 def linear_multistep_coeff(order: int, t: np.ndarray, i: int, j: int) -> float:
-    """Weight of the slope at t[i - j] in the step from t[i] to t[i + 1]: the integral of its Lagrange basis polynomial.
+    """Returns the weight of the slope at t[i - j] in the step from t[i] to t[i + 1]: an integral of a Lagrange basis.
 
     The polynomial has degree order - 1; Gauss-Legendre quadrature integrates it exactly.
     """

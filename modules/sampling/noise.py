@@ -21,7 +21,7 @@ def slerp(val: float, low: Tensor, high: Tensor) -> Tensor:
     itself.
 
     Keeps the std of the noise, which linear interpolation would shrink. Nearly parallel tensors are mixed linearly,
-    with the weights swapped: that is how v1.10.1 does it, and pictures depend on it.
+    with the weights swapped: that is how v1.10.1 does it, and images depend on it.
     """
     low_norm = low / torch.norm(low, dim=1, keepdim=True)
     high_norm = high / torch.norm(high, dim=1, keepdim=True)

@@ -35,7 +35,7 @@ def sample_restart(
     noise_sampler: NoiseSampler | None = None,
     restart_list: RestartList | None = None,
 ) -> Tensor:
-    """Heun steps, with noise added wherever the level rises.
+    """Samples by Heun steps, with noise added wherever the level rises.
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
@@ -71,7 +71,7 @@ def plan_restarts(sigmas: Tensor) -> tuple[Tensor, RestartList]:
 
 
 def restart_steps(sigmas: Tensor, restart_list: RestartList) -> list[tuple[Tensor, Tensor]]:
-    """All steps (level, next level) in their order; a level above the end of the last step means noise is added."""
+    """Returns all steps (level, next level); a level above the end of the last step means noise is added."""
     restarts = {_nearest(sigmas, low): restart for low, restart in restart_list.items()}
     steps = []
     for i in range(len(sigmas) - 1):

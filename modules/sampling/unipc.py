@@ -54,7 +54,7 @@ SKIP_TYPES = ("time_uniform", "time_quadratic", "logSNR")
 
 
 def spaced_times(schedule: VPSchedule, skip_type: str, start: float, end: float, n: int) -> list[float]:
-    """n + 1 falling times: even in t ("time_uniform"), in √t ("time_quadratic") or in λ ("logSNR")."""
+    """Returns n + 1 falling times: even in t ("time_uniform"), in √t ("time_quadratic") or in λ ("logSNR")."""
     if skip_type == "logSNR":
         return [schedule.time_of(lamda) for lamda in np.linspace(schedule.lamda(start), schedule.lamda(end), n + 1)]
     power = {"time_uniform": 1, "time_quadratic": 2}[skip_type]
@@ -89,7 +89,7 @@ def bh_corrections(hh: float, ratios: Sequence[float], base: float) -> Correctio
 
 
 def vary_coeff_corrections(hh: float, ratios: Sequence[float]) -> Corrections:
-    """Variant vary_coeff: coefficients from the inverse of C[j, k] = r_j^k / (k+1)!. ratios as in bh_corrections."""
+    """Returns those of vary_coeff: from the inverse of C[j, k] = r_j^k / (k+1)!. ratios as in bh_corrections."""
     order = len(ratios)
     r = np.array(ratios)
     c = np.stack([r**k / math.factorial(k + 1) for k in range(order)], axis=1)
@@ -100,7 +100,7 @@ def vary_coeff_corrections(hh: float, ratios: Sequence[float]) -> Corrections:
     predictor = weights @ np.linalg.inv(c[:-1, :-1]) if order > 1 else np.array([])
     inverse = np.linalg.inv(c)
     corrector = weights @ inverse[: order - 1, : order - 1]
-    # The reference code takes this row, not the last, for the newest value; pictures depend on it.
+    # The reference code takes this row, not the last, for the newest value; images depend on it.
     row = max(order - 2, 0)
     return Corrections(predictor.tolist(), corrector.tolist(), phi[order] * float(inverse[row, order - 1]))
 
@@ -128,7 +128,7 @@ def sample_unipc(
     lower_order_final: bool = True,
     is_img2img: bool = False,
 ) -> Tensor:
-    """Each step is predicted from earlier model values, then corrected by the value at its end.
+    """Samples with each step predicted from earlier model values, then corrected by the value at its end.
 
     model: returns eps for (x, timestep). timesteps: their number is the number of steps; is_img2img starts at the last
     of them, else at t = 1. variant: "bh1", "bh2" or "vary_coeff". order: at most the number of steps. Returns the
@@ -173,7 +173,7 @@ def sample_unipc(
 def earlier_values(
     schedule: VPSchedule, t: float, known: list[tuple[float, Tensor]]
 ) -> tuple[list[float], list[Tensor]]:
-    """r_1, r_2, ..., 1 and D_1, D_2, ... of a step to t.
+    """Returns r_1, r_2, ..., 1 and D_1, D_2, ... of a step to t.
 
     r: where an earlier model value lies in λ, in units of this step; D: its divided difference to the newest. known:
     newest first.
