@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from modules import devices, model_families, model_patches, sd_unet
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond, Conditioning, ConditioningError, with_size
+from modules.weight_patches import WeightPlace
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -101,21 +102,6 @@ def check_parts(parts: Mapping[str, torch.Tensor | None], needed: Sequence[str],
             raise ConditioningError(f"The model needs a part that the conditioning does not have: {name!r}")
         if part is not None and name not in taken:
             raise ConditioningError(f"The conditioning has a part that the model has no place for: {name!r}")
-
-
-class WeightPlace(NamedTuple):
-    """Where a weight of a loaded network is: the module that holds it, and its name there.
-
-    Holds while layers are put around that module.
-    """
-
-    module: torch.nn.Module
-    name: str
-
-    @property
-    def parameter(self) -> torch.nn.Parameter:
-        """The weight."""
-        return getattr(self.module, self.name)
 
 
 @dataclass

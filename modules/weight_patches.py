@@ -19,6 +19,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -27,25 +28,49 @@ Change = Callable[[torch.Tensor], torch.Tensor]
 """A weight in float32, the original or what an earlier patch made of it -> the changed one, of the same shape."""
 
 
-@dataclass(frozen=True, eq=False)
-class WeightPatch:
-    """Changes of weights. changes: path of a parameter in the model -> what becomes of it."""
+class WeightPlace(NamedTuple):
+    """Where a weight of a loaded network is: the module that holds it, and its name there.
 
-    changes: Mapping[str, Change]
+    Holds while layers are put around that module.
+    """
 
+    module: nn.Module
+    name: str
 
-@dataclass
-class KeptWeight:
-    """The original of a changed weight, which is the parameter `leaf` of the layer `owner`."""
+    @classmethod
+    def at(cls, model: nn.Module, path: str) -> WeightPlace:
+        """Returns the place of the parameter that is at a path now. Raises LookupError if there is none."""
+        owner, _, name = path.rpartition(".")
+        try:
+            module = model.get_submodule(owner)
+            module.get_parameter(name)
+        except AttributeError as e:
+            raise LookupError(f"the model has no weight {path}") from e
+        return cls(module, name)
 
-    owner: nn.Module
-    leaf: str
-    original: torch.Tensor
+    @property
+    def parameter(self) -> nn.Parameter:
+        """The weight."""
+        return getattr(self.module, self.name)
 
     @property
     def stored(self) -> torch.Tensor:
         """The tensor the weight is stored in now."""
-        return getattr(self.owner, self.leaf).data
+        return self.parameter.data
+
+    @property
+    def resting_type(self) -> torch.dtype:
+        """The type it is stored in between two calls, also after one that left its layer cast up."""
+        hooks = getattr(self.module, "_diffusers_hook", None)
+        casting = hooks.get_hook("layerwise_casting") if hooks else None
+        return casting.storage_dtype if casting else self.stored.dtype
+
+
+@dataclass(frozen=True, eq=False)
+class WeightPatch:
+    """Changes of weights. changes: which weight -> what becomes of it."""
+
+    changes: Mapping[WeightPlace, Change]
 
 
 class PatchedWeights:
@@ -58,101 +83,88 @@ class PatchedWeights:
     def __init__(self, model: nn.Module) -> None:
         self._model = weakref.ref(model)
         self.patches: dict[str, WeightPatch] = {}
-        self.kept: dict[str, KeptWeight] = {}
+        self.originals: dict[WeightPlace, torch.Tensor] = {}
 
     @torch.no_grad()
     def set(self, patches: Mapping[str, WeightPatch]) -> None:
         """Makes these the patches: computes what they change otherwise than before anew, from the originals.
 
-        Raises LookupError for a weight the model does not have, ValueError for a change of its shape, and whatever a
-        change raises; all weights are as before then.
+        Raises ValueError for a change of a weight's shape, and whatever a change raises; all weights are as before
+        then.
         """
         before, self.patches = self.patches, dict(patches)
-        names = changed_names(before, self.patches)
+        places = changed_places(before, self.patches)
         try:
-            for name in names:
-                self._update(name)
+            for place in places:
+                self._update(place)
         except BaseException:
             self.patches = before
-            self._go_back(names)
+            self._go_back(places)
             raise
 
-    def _go_back(self, names: Iterable[str]) -> None:
+    def _go_back(self, places: Iterable[WeightPlace]) -> None:
         """Makes weights again what the patches say; takes all patches off if that fails too."""
         try:
-            for name in names:
-                self._update(name)
+            for place in places:
+                self._update(place)
         except BaseException:
             self.patches = {}
-            for name in list(self.kept):
-                self._update(name)
+            for place in list(self.originals):
+                self._update(place)
             raise
 
-    def _update(self, name: str) -> None:
-        changes = acting(self.patches, name)
+    def _update(self, place: WeightPlace) -> None:
+        changes = acting(self.patches, place)
         if changes:
-            kept = self.kept.get(name) or self._keep(name)
-            write(kept, changes, name)
-        elif name in self.kept:
-            put_back(self.kept.pop(name))
+            if place not in self.originals:
+                self._keep(place)
+            write(place, self.originals[place], changes)
+        elif place in self.originals:
+            put_back(place, self.originals.pop(place))
 
-    def _keep(self, name: str) -> KeptWeight:
-        model = self._model()
-        path, _, leaf = name.rpartition(".")
-        try:
-            owner = model.get_submodule(path)
-            weight = owner.get_parameter(leaf).data
-        except AttributeError as e:
-            raise LookupError(f"the model has no weight {name}") from e
-        takes_turns = getattr(model, "lowvram", False)
-        original = weight.to("cpu" if takes_turns and not weight.is_meta else weight.device, copy=True)
-        self.kept[name] = KeptWeight(owner, leaf, original)
-        return self.kept[name]
+    def _keep(self, place: WeightPlace) -> None:
+        weight = place.stored
+        takes_turns = getattr(self._model(), "lowvram", False)
+        device = "cpu" if takes_turns and not weight.is_meta else weight.device
+        self.originals[place] = weight.to(device, copy=True)
 
     def move(self, convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Does to the originals what is done to all tensors of the model."""
-        for kept in self.kept.values():
-            kept.original = convert(kept.original)
+        self.originals = {place: convert(original) for place, original in self.originals.items()}
 
 
-def acting(patches: Mapping[str, WeightPatch], name: str) -> list[Change]:
+def acting(patches: Mapping[str, WeightPatch], place: WeightPlace) -> list[Change]:
     """Returns the changes of one weight, in their order."""
-    return [patch.changes[name] for patch in patches.values() if name in patch.changes]
+    return [patch.changes[place] for patch in patches.values() if place in patch.changes]
 
 
-def changed_names(before: Mapping[str, WeightPatch], after: Mapping[str, WeightPatch]) -> list[str]:
+def changed_places(before: Mapping[str, WeightPatch], after: Mapping[str, WeightPatch]) -> list[WeightPlace]:
     """Returns the weights whose changes, or the order of these, differ; each once."""
-    names = dict.fromkeys(name for patches in (before, after) for patch in patches.values() for name in patch.changes)
-    return [name for name in names if acting(before, name) != acting(after, name)]
+    places = dict.fromkeys(
+        place for patches in (before, after) for patch in patches.values() for place in patch.changes
+    )
+    return [place for place in places if acting(before, place) != acting(after, place)]
 
 
-def write(kept: KeptWeight, changes: Iterable[Change], name: str) -> None:
+def write(place: WeightPlace, original: torch.Tensor, changes: Iterable[Change]) -> None:
     """Stores what changes, one after the other, make of the original. Cuts off what 8 bits have no number for."""
-    stored = kept.stored
+    stored = place.stored
     if stored.is_meta:
         return
-    value = kept.original.to(stored.device, torch.float32, copy=True)
+    value = original.to(stored.device, torch.float32, copy=True)
     for change in changes:
         value = change(value)
     if value.shape != stored.shape:
-        raise ValueError(f"the weight {name} has shape {tuple(stored.shape)}, not {tuple(value.shape)}")
-    resting = resting_type(kept)
+        raise ValueError(f"a weight has shape {tuple(stored.shape)}, what it was changed to {tuple(value.shape)}")
+    resting = place.resting_type
     if resting.itemsize == 1:
         limit = torch.finfo(resting).max  # what is larger would become NaN
         value = value.clamp(-limit, limit)
     stored.copy_(value.to(resting))
 
 
-def resting_type(kept: KeptWeight) -> torch.dtype:
-    """Returns the type a weight is stored in between two calls, also after one that left its layer cast up."""
-    hooks = getattr(kept.owner, "_diffusers_hook", None)
-    casting = hooks.get_hook("layerwise_casting") if hooks else None
-    return casting.storage_dtype if casting else kept.stored.dtype
-
-
-@torch.no_grad()
-def put_back(kept: KeptWeight) -> None:
-    """Stores the original again."""
-    stored = kept.stored
-    if not stored.is_meta and not kept.original.is_meta:
-        stored.copy_(kept.original)
+def put_back(place: WeightPlace, original: torch.Tensor) -> None:
+    """Stores the original again, unless it or the weight was freed."""
+    stored = place.stored
+    if not stored.is_meta and not original.is_meta:
+        stored.copy_(original)

@@ -185,6 +185,23 @@ def test_hypertile_goes_along_to_the_refiner(txt2img, on_second, second_checkpoi
     assert_unpatched()
 
 
+def test_prompt_with_tags_is_encoded_once_for_all_batches_and_jobs(txt2img, hypernetwork, monkeypatch):
+    encoded = []
+    encode = type(shared.sd_model).get_learned_conditioning
+
+    def counted(model, texts):
+        encoded.append(list(texts))
+        return encode(model, texts)
+
+    monkeypatch.setattr(type(shared.sd_model), "get_learned_conditioning", counted)
+    job = {"prompt": f"green pear {hypernetwork}", "negative_prompt": "plum", "n_iter": 2}
+    first = txt2img(**job)
+    assert encoded == [["plum"], ["green pear"]]
+    assert txt2img(**job).pixels == first.pixels
+    assert txt2img(**job | {"seed": 9}).pixels != first.pixels
+    assert len(encoded) == 2
+
+
 def assert_unpatched():
     for model in sd_models.model_data.loaded_sd_models:
         assert list(model.patches.on) == ["learned vectors"]

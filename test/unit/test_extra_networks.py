@@ -148,3 +148,11 @@ def test_user_metadata_that_is_none(tmp_path, caplog, text, is_reported):
     (tmp_path / "model.json").write_text(text)
     assert extra_networks.get_user_metadata(str(tmp_path / "model.pt")) == {}
     assert ("model.json" in caplog.text) == is_reported
+
+
+def test_tags_compare_by_value():
+    assert extra_networks.parse_prompt("<lora:a:1:te=0.5>")[1] == extra_networks.parse_prompt("b <lora:a:1:te=0.5>")[1]
+    for other in ("<lora:a:1>", "<lora:a:1:te=0.6>", "<lyco:a:1:te=0.5>", "<lora:a:1:te=0.5><lora:b>", ""):
+        assert extra_networks.parse_prompt("<lora:a:1:te=0.5>")[1] != extra_networks.parse_prompt(other)[1]
+    assert extra_networks.ExtraNetworkParams(["a", 1.0]) == extra_networks.ExtraNetworkParams(items=("a", 1.0))
+    assert extra_networks.ExtraNetworkParams() == extra_networks.ExtraNetworkParams([]) != "a"

@@ -9,6 +9,7 @@ from PIL import Image
 from modules import processing, prompt_parser, shared
 from modules.job import conds
 from modules.placement import Placement
+from modules.sd_hijack import model_hijack
 
 
 @pytest.mark.parametrize(("sampler", "steps"), [("Euler", 20), ("Heun", 40), ("DPM++ SDE", 40), (None, 20)])
@@ -65,6 +66,88 @@ def test_settings_that_change_the_text_forget_it(job, monkeypatch, setting, valu
     encoded = count_encodings(monkeypatch)
     conds.encode_first_pass(job)
     assert encoded == [["pear"], ["apple"]]
+
+
+def parsed(job, prompt):
+    """The job with a prompt whose tags are cut out."""
+    job.prompts = [prompt]
+    job.parse_extra_network_prompts()
+    return job
+
+
+def test_prompts_with_the_same_tags_are_encoded_once(job, monkeypatch):
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.5>"))
+    encoded = count_encodings(monkeypatch)
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.5>"))
+    assert encoded == []
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.6>"))
+    assert encoded == [["pear"], ["apple"]]
+
+
+class Telling:
+    """Has encoding tell the job something, as encoders do."""
+
+    def __init__(self, monkeypatch):
+        monkeypatch.setattr(model_hijack, "extra_generation_params", {})
+        monkeypatch.setattr(model_hijack, "comments", [])
+        encode = prompt_parser.get_learned_conditioning
+
+        def telling(model, prompts, *args, **kwargs):
+            params = model_hijack.extra_generation_params
+            earlier = [params["TI hashes"]] if "TI hashes" in params else []
+            params["TI hashes"] = ", ".join([f"{prompts[0].strip()}: 12", *earlier])
+            params["Emphasis"] = "No norm"
+            model_hijack.comments.append(f"read {prompts[0].strip()}")
+            return encode(model, prompts, *args, **kwargs)
+
+        monkeypatch.setattr(prompt_parser, "get_learned_conditioning", telling)
+
+    @staticmethod
+    def new_job():
+        model_hijack.clear_comments()
+
+    @staticmethod
+    def told():
+        return dict(model_hijack.extra_generation_params), list(model_hijack.comments)
+
+
+TOLD = {"TI hashes": "apple: 12, pear: 12", "Emphasis": "No norm"}, ["read pear", "read apple"]
+
+
+def test_what_encoding_told_is_told_again_with_tags(job, monkeypatch):
+    telling = Telling(monkeypatch)
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a>"))
+    assert telling.told() == TOLD
+    telling.new_job()
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a>"))
+    assert telling.told() == TOLD
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a>"))  # the next batch: as if each had been encoded
+    assert telling.told()[0]["TI hashes"] == "apple: 12, pear: 12, apple: 12, pear: 12"
+
+
+def test_it_is_not_told_again_without_tags(job, monkeypatch):
+    telling = Telling(monkeypatch)
+    conds.encode_first_pass(job)
+    assert telling.told() == TOLD
+    telling.new_job()
+    conds.encode_first_pass(job)
+    assert telling.told() == ({}, [])
+
+
+def test_encoding_that_fails_has_told_what_it_found(job, monkeypatch):
+    Telling(monkeypatch)
+    with pytest.raises(ZeroDivisionError), conds.noting(model_hijack):
+        model_hijack.comments.append("found")
+        raise ZeroDivisionError
+    assert model_hijack.comments == ["found"]
+
+
+def test_pairs_that_extensions_put_into_the_cache_are_used(job, monkeypatch):
+    conds.encode_first_pass(parsed(job, "apple <hypernet:a>"))
+    job.cached_c, job.cached_uc = job.cached_c[:2], job.cached_uc[:2]
+    encoded = count_encodings(monkeypatch)
+    conds.encode_first_pass(job)
+    assert encoded == []
 
 
 def test_old_editing_timelines_are_told_only_where_they_differ(job, monkeypatch):

@@ -14,7 +14,7 @@ from modules.hypernetworks.hypernetwork import Hypernetwork, HypernetworkModule,
 from modules.model_patches import ModelPatches, Wishes, circular_padding, job_wishes, kept, token_merging, wishes
 from modules.sd_hijack import EncoderExchange, learned_vectors
 from modules.sd_models import model_data
-from modules.weight_patches import WeightPatch
+from modules.weight_patches import WeightPatch, WeightPlace
 from test.unit.test_hypertile import hypertile
 from test.unit.tiny_networks import hypernetwork_state, model_with, tiny_clip
 
@@ -150,6 +150,11 @@ TILING = hypertile.Hypertile()
 SETTINGS = hypertile.TilingSettings(max_depth=3, max_tile=128, swap_size=3)
 WEIGHT = "model.diffusion_model.conv_in.weight"
 
+
+def on_weight(path, change):
+    return lambda model: WeightPatch({WeightPlace.at(model, path): change})
+
+
 PATCHES = {
     "token merging": lambda model: token_merging(model, 0.5),
     "tiling": circular_padding,
@@ -157,8 +162,8 @@ PATCHES = {
     "hypertile": lambda model: TILING.unet_tiled(model.model.diffusion_model, False, (256, 256), SETTINGS),
     "hypernetworks": lambda model: applied(NETWORKS, model.model.diffusion_model),
     "learned vectors": lambda model: learned_vectors(model, EncoderExchange()),
-    "weights": lambda model: WeightPatch({WEIGHT: lambda weight: weight * 1.5}),
-    "more weights": lambda model: WeightPatch({WEIGHT: lambda weight: weight + 0.5}),
+    "weights": on_weight(WEIGHT, lambda weight: weight * 1.5),
+    "more weights": on_weight(WEIGHT, lambda weight: weight + 0.5),
 }
 
 
@@ -222,7 +227,11 @@ def broken_at_its_end(model):
 
 @pytest.mark.parametrize(
     "broken",
-    [broken_on_entry, lambda model: 1 / 0, lambda model: WeightPatch({WEIGHT: lambda weight: 1 / 0})],
+    [
+        broken_on_entry,
+        lambda model: 1 / 0,
+        on_weight(WEIGHT, lambda weight: 1 / 0),
+    ],
     ids=["on entry", "in the function", "in a weight"],
 )
 @pytest.mark.parametrize("kind", ["new", "tiling", "weights"])
@@ -377,7 +386,7 @@ def test_models_that_were_freed_meanwhile_do_no_harm(current):
     first, second = current
     with job_wishes() as own:
         own.put("tiling", circular_padding)
-        own.put("weights", lambda model: WeightPatch({"model.0.weight": lambda weight: weight + 1}))
+        own.put("weights", on_weight("model.0.weight", lambda weight: weight + 1))
         first.to("meta")
         model_data.set_sd_model(second)
         assert first.patches.on == {} and list(second.patches.on) == ["tiling", "weights"]

@@ -6,7 +6,7 @@ from torch import nn
 
 from modules import checkpoints, lowvram, model_load
 from modules.placement import Placement
-from modules.weight_patches import PatchedWeights, WeightPatch
+from modules.weight_patches import PatchedWeights, WeightPatch, WeightPlace
 
 CPU = torch.device("cpu")
 NAME = "0.weight"
@@ -20,8 +20,12 @@ def times(factor):
     return lambda weight: weight * factor
 
 
-def patch(*names, change):
-    return WeightPatch(dict.fromkeys(names, change))
+def patches_of(model, changes):
+    return WeightPatch({WeightPlace.at(model, path): change for path, change in changes.items()})
+
+
+def patch(model, *paths, change):
+    return patches_of(model, dict.fromkeys(paths, change))
 
 
 def network(dtype=torch.float32):
@@ -39,13 +43,13 @@ def test_sum_is_computed_in_float32_and_stored_in_the_type_of_the_weight(dtype):
     model = network(dtype)
     weights, before = PatchedWeights(model), raw(model)
     original = model[0].weight.data.clone()
-    weights.set({"a": patch(NAME, change=plus(1e-3))})
+    weights.set({"a": patch(model, NAME, change=plus(1e-3))})
     assert model[0].weight.dtype == dtype
     expected = (original.float() + 1e-3).to(dtype)
     assert torch.equal(model[0].weight.data.view(torch.uint8), expected.view(torch.uint8))
     weights.set({})
     assert raw(model) == before
-    assert weights.kept == {}
+    assert weights.originals == {}
 
 
 def test_parameters_stay_the_same_objects():
@@ -53,7 +57,7 @@ def test_parameters_stay_the_same_objects():
     parameters = [id(parameter) for parameter in model.parameters()]
     places = [parameter.data_ptr() for parameter in model.parameters()]
     weights = PatchedWeights(model)
-    weights.set({"a": patch(NAME, "1.weight", change=times(2))})
+    weights.set({"a": patch(model, NAME, "1.weight", change=times(2))})
     weights.set({})
     assert [id(parameter) for parameter in model.parameters()] == parameters
     assert [parameter.data_ptr() for parameter in model.parameters()] == places
@@ -62,7 +66,7 @@ def test_parameters_stay_the_same_objects():
 def test_patches_of_one_weight_act_in_their_order():
     model = network()
     weights, original = PatchedWeights(model), model[0].weight.clone()
-    first, second = patch(NAME, change=plus(1.0)), patch(NAME, change=times(3.0))
+    first, second = patch(model, NAME, change=plus(1.0)), patch(model, NAME, change=times(3.0))
     weights.set({"a": first, "b": second})
     assert torch.equal(model[0].weight, (original + 1) * 3)
     weights.set({"b": second, "a": first})
@@ -76,7 +80,7 @@ def test_other_strengths_start_from_the_original():
     weights, before = PatchedWeights(model), raw(model)
     original = model[0].weight.float()
     for strength in torch.linspace(-2, 2, 50).tolist():
-        weights.set({"a": patch(NAME, change=plus(strength))})
+        weights.set({"a": patch(model, NAME, change=plus(strength))})
         assert torch.equal(model[0].weight, (original + strength).half())
     weights.set({})
     assert raw(model) == before
@@ -93,10 +97,10 @@ def test_only_what_differs_is_computed_and_only_what_is_changed_is_kept():
         return change
 
     weights = PatchedWeights(model)
-    a = WeightPatch({"0.weight": noted("a0", 2), "1.weight": noted("a1", 2)})
-    b = WeightPatch({"1.weight": noted("b1", 3), "2.weight": noted("b2", 3)})
+    a = patches_of(model, {"0.weight": noted("a0", 2), "1.weight": noted("a1", 2)})
+    b = patches_of(model, {"1.weight": noted("b1", 3), "2.weight": noted("b2", 3)})
     weights.set({"a": a})
-    assert weights.kept.keys() == a.changes.keys()
+    assert weights.originals.keys() == a.changes.keys()
     computed.clear()
     weights.set({"a": a, "b": b})
     assert computed == ["a1", "b1", "b2"]
@@ -105,7 +109,7 @@ def test_only_what_differs_is_computed_and_only_what_is_changed_is_kept():
     assert computed == []
     weights.set({"b": b})
     assert computed == ["b1"]
-    assert weights.kept.keys() == b.changes.keys()
+    assert weights.originals.keys() == b.changes.keys()
 
 
 def fail(weight):
@@ -116,24 +120,29 @@ def fail(weight):
     ("broken", "error"),
     [
         ({"1.weight": fail}, ZeroDivisionError),
-        ({"9.weight": plus(1)}, LookupError),
-        ({"0.nothing": plus(1)}, LookupError),
         ({"1.bias": lambda weight: weight[:1]}, ValueError),
     ],
-    ids=["raises", "no such layer", "no such parameter", "another shape"],
+    ids=["raises", "another shape"],
 )
-@pytest.mark.parametrize("others", [{}, {"x": patch("0.weight", "2.weight", change=times(5))}], ids=["alone", "beside"])
-def test_patch_that_fails_half_way_changes_nothing(broken, error, others):
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside another"])
+def test_patch_that_fails_half_way_changes_nothing(broken, error, beside):
     model = network()
     weights, untouched = PatchedWeights(model), raw(model)
+    others = {"x": patch(model, "0.weight", "2.weight", change=times(5))} if beside else {}
     weights.set(others)
     before = raw(model)
     with pytest.raises(error):
-        weights.set({**others, "a": WeightPatch({"0.weight": plus(1), "2.weight": plus(1), **broken})})
+        weights.set({**others, "a": patches_of(model, {"0.weight": plus(1), "2.weight": plus(1), **broken})})
     assert raw(model) == before
     assert weights.patches == others
     weights.set({})
     assert raw(model) == untouched
+
+
+@pytest.mark.parametrize("path", ["9.weight", "0.nothing", "nothing"])
+def test_weight_that_is_not_there_has_no_place(path):
+    with pytest.raises(LookupError, match=path):
+        WeightPlace.at(network(), path)
 
 
 def test_when_the_way_back_fails_too_nothing_is_left_on():
@@ -147,16 +156,28 @@ def test_when_the_way_back_fails_too_nothing_is_left_on():
             raise MemoryError
         return weight + 1
 
-    weights.set({"a": patch(NAME, change=works_once), "b": patch("2.weight", change=times(2))})
+    weights.set({"a": patch(model, NAME, change=works_once), "b": patch(model, "2.weight", change=times(2))})
     with pytest.raises(MemoryError):
-        weights.set({"a": patch(NAME, change=fail), "b": patch("2.weight", change=times(3))})
+        weights.set({"a": patch(model, NAME, change=fail), "b": patch(model, "2.weight", change=times(3))})
     assert raw(model) == untouched
-    assert weights.patches == {} and weights.kept == {}
+    assert weights.patches == {} and weights.originals == {}
+
+
+def test_weights_are_found_by_their_keys_in_files():
+    model = build()
+    key = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    (place,) = model.weight_places[key]
+    assert place == WeightPlace.at(model, UNET)
+    plain = run(model)
+    model.patches.put("a", lambda model: WeightPatch(dict.fromkeys(model.weight_places[key], noise)))
+    assert not torch.equal(run(model), plain)
+    model.patches.take("a")
+    assert torch.equal(run(model), plain)
 
 
 def test_values_beyond_eight_bits_are_cut_off():
     model = network(torch.float8_e4m3fn)
-    PatchedWeights(model).set({"a": patch(NAME, change=times(1e6))})
+    PatchedWeights(model).set({"a": patch(model, NAME, change=times(1e6))})
     values = model[0].weight.float()
     assert values.isfinite().all() and values.abs().max() == 448
 
@@ -164,7 +185,7 @@ def test_values_beyond_eight_bits_are_cut_off():
 def test_layer_that_is_wrapped_meanwhile_gets_its_weight_back():
     model = network()
     weights, before = PatchedWeights(model), raw(model)
-    weights.set({"a": patch(NAME, change=times(2))})
+    weights.set({"a": patch(model, NAME, change=times(2))})
     own = model[0]
     model[0] = nn.Sequential(own)
     weights.set({})
@@ -184,13 +205,15 @@ INPUT = "model.diffusion_model.conv_in.weight"
 TEXT = "cond_stage_model.wrapped.transformer.text_model.encoder.layers.0.mlp.fc1.weight"
 
 
-def changes():
-    generator = torch.Generator().manual_seed(5)
+PATHS = (UNET, CONVOLUTION, INPUT, TEXT)
 
-    def noise(weight):
-        return weight + 0.5 * weight.std() * torch.randn(weight.shape, generator=generator.manual_seed(5))
 
-    return WeightPatch(dict.fromkeys((UNET, CONVOLUTION, INPUT, TEXT), noise))
+def noise(weight):
+    return weight + 0.5 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5))
+
+
+def changes(model):
+    return patch(model, *PATHS, change=noise)
 
 
 def run(model):
@@ -201,9 +224,9 @@ def run(model):
 
 def changed_by_hand(model):
     """The same change as a file with other weights would bring it."""
-    for name, change in changes().changes.items():
-        weight = model.get_parameter(name)
-        weight.data = change(weight.data.float()).to(weight.dtype)
+    for path in PATHS:
+        weight = model.get_parameter(path)
+        weight.data = noise(weight.data.float()).to(weight.dtype)
     return model
 
 
@@ -231,7 +254,7 @@ def test_patched_model_computes_what_a_model_with_these_weights_computes(kind):
     expected = run(changed_by_hand(build(**KINDS[kind])))
     assert not torch.equal(plain, expected)
 
-    model.patches.put("a", lambda _: changes())
+    model.patches.put("a", changes)
     for _ in range(2):  # hooks move and cast the weights before and after each call
         assert torch.equal(run(model), expected)
     model.patches.take("a")
@@ -245,7 +268,7 @@ def test_call_that_breaks_off_leaves_nothing_behind(kind):
     """The hooks then leave layers cast up and blocks on the device."""
     model = stored(kind)
     plain, before = run(model), raw(model)
-    model.patches.put("a", lambda _: changes())
+    model.patches.put("a", changes)
     patched = run(model)
 
     def broken(*_):
@@ -271,7 +294,7 @@ def test_layer_that_a_broken_call_left_cast_up_can_be_patched():
     with pytest.raises(RuntimeError):
         layer(torch.ones(1, 3))
     assert layer.weight.dtype == torch.float32
-    model.patches.put("a", lambda _: changes())
+    model.patches.put("a", changes)
     patched = run(model)
     assert torch.equal(patched, run(changed_by_hand(build(fp8=True))))
     model.patches.take("a")
@@ -282,13 +305,13 @@ def test_layer_that_a_broken_call_left_cast_up_can_be_patched():
 def test_originals_go_where_the_model_goes():
     model = build()
     before = raw(model)
-    model.patches.put("a", lambda _: changes())
-    kept = model.patches.weights.kept
-    assert sum(weight.original.nbytes for weight in kept.values()) == sum(
-        model.get_parameter(name).nbytes for name in changes().changes
+    model.patches.put("a", changes)
+    originals = model.patches.weights.originals
+    assert sum(original.nbytes for original in originals.values()) == sum(
+        model.get_parameter(path).nbytes for path in PATHS
     )
     model.to(torch.float64)
-    assert {weight.original.dtype for weight in kept.values()} == {torch.float64}
+    assert {original.dtype for original in model.patches.weights.originals.values()} == {torch.float64}
     model.patches.take("a")
     model.to(torch.float32)
     assert raw(model) == before
@@ -296,20 +319,20 @@ def test_originals_go_where_the_model_goes():
 
 def test_originals_of_a_freed_model_are_freed():
     model = build()
-    model.patches.put("a", lambda _: changes())
+    model.patches.put("a", changes)
     model.to("meta")
-    assert all(weight.original.is_meta for weight in model.patches.weights.kept.values())
-    model.patches.put("b", lambda _: changes())
+    assert all(original.is_meta for original in model.patches.weights.originals.values())
+    model.patches.put("b", changes)
     model.patches.take("a")
     model.patches.take("b")
-    assert model.patches.weights.kept == {}
+    assert model.patches.weights.originals == {}
 
 
 def test_vae_that_is_widened_gets_the_original_in_its_new_type():
     model = build(torch.float16)
     name = "first_stage_model.decoder.conv_in.weight"
     before = model.get_parameter(name).data.clone()
-    model.patches.put("a", lambda _: patch(name, change=times(2)))
+    model.patches.put("a", lambda model: patch(model, name, change=times(2)))
     model.first_stage_model.to(torch.bfloat16)
     model.patches.take("a")
     assert torch.equal(model.get_parameter(name).data, before.to(torch.bfloat16))
