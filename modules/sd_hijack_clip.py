@@ -16,12 +16,11 @@ import torch
 
 from modules import devices, prompt_parser, sd_emphasis, sd_hijack_clip_old
 from modules.errors import InvalidInput
+from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
 from modules.shared import opts
 from modules.text_encoders.base import Encoded, TextNetwork
 from modules.textual_inversion.textual_inversion import (
-    CLIP_KEY,
-    CLIP_TOKENIZER,
     Embedding,
     EmbeddingDatabase,
     EmbeddingSettings,
@@ -172,9 +171,9 @@ class TextConditionalModel(torch.nn.Module):
     its matrix in embeddings that have several, None if it takes no embeddings.
     """
 
-    name: str = CLIP_KEY
-    tokenizer_name: str = CLIP_TOKENIZER
-    embedding_key: str | None = CLIP_KEY
+    name: str = CLIP_L.name
+    tokenizer_name: str = CLIP_L.tokenizer
+    embedding_key: str | None = CLIP_L.embedding_key
 
     def __init__(self, hijack: EncoderExchange | None = None):
         super().__init__()

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from modules import devices, errors, hashes, safe, shared
+from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
 from modules.textual_inversion.image_embedding import embedding_from_b64, extract_image_data_embed
 
@@ -23,9 +24,8 @@ IMAGE_EXTENSIONS = {".png", ".webp", ".jxl", ".avif"}
 PICKLE_EXTENSIONS = {".bin", ".pt"}
 IMAGE_TEXT_KEY = "sd-ti-embedding"
 
-CLIP_KEY = "clip_l"
-CLIP_TOKENIZER = "clip-tokenizer"
-"""The encoder for which a file holds one matrix without saying so, and its tokenizer."""
+CLIP_TOKENIZER = CLIP_L.tokenizer
+"""The tokenizer whose tokens `EmbeddingDatabase.ids_lookup` has."""
 
 Vectors = torch.Tensor | dict[str, torch.Tensor]
 """(vectors, width), or for models with two encoders {"clip_l": (vectors, width), "clip_g": (vectors, width)}."""
