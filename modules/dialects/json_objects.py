@@ -17,24 +17,29 @@ def weighted(entries: Any, name_keys: Iterable[str] = (), weight_keys: Iterable[
     """Returns the networks of a list, each a pair [name, weight], "weight - name", or an object with such keys."""
     found = []
     for entry in entries if isinstance(entries, list) else []:
-        name: Any = None
-        weight: Any = 1
-        if isinstance(entry, dict):
-            name = next((entry[key] for key in name_keys if entry.get(key)), None)
-            weight = next((entry[key] for key in weight_keys if entry.get(key) is not None), 1)
-            if isinstance(name, dict):
-                name = name.get("name") or name.get("model_name")
-        elif isinstance(entry, list) and len(entry) > 1 and base.number(entry[1]) is not None:
-            name, weight = entry[0], entry[1]
-        else:
-            text = entry[-1] if isinstance(entry, list) and entry else entry
-            match = re.match(r"\s*(-?[\d.]+)\s*-\s*(.+)$", text) if isinstance(text, str) else None
-            if match:
-                weight, name = match.groups()
+        name, weight = of_object(entry, name_keys, weight_keys) if isinstance(entry, dict) else of_pair(entry)
         value = base.number(weight)
         if isinstance(name, str) and name not in ("", "None") and value is not None:
             found.append((base.stem(name), value))
     return found
+
+
+def of_object(entry: dict[str, Any], name_keys: Iterable[str], weight_keys: Iterable[str]) -> tuple[Any, Any]:
+    """Returns name and weight of a network that is an object; the name may be inside another one."""
+    name = next((entry[key] for key in name_keys if entry.get(key)), None)
+    if isinstance(name, dict):
+        name = name.get("name") or name.get("model_name")
+    return name, next((entry[key] for key in weight_keys if entry.get(key) is not None), 1)
+
+
+def of_pair(entry: Any) -> tuple[Any, Any]:
+    """Returns name and weight of [name, weight, ...], or of the text "weight - name", alone or last in a list."""
+    is_list = isinstance(entry, list)
+    if is_list and len(entry) > 1 and base.number(entry[1]) is not None:
+        return entry[0], entry[1]
+    text = entry[-1] if is_list and entry else entry
+    match = re.match(r"\s*(-?[\d.]+)\s*-\s*(.+)$", text) if isinstance(text, str) else None
+    return (match[2], match[1]) if match else (None, None)
 
 
 def model_name(value: Any) -> str | None:
