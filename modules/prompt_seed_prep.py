@@ -6,7 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from modules.processing import StableDiffusionProcessing
+    from modules.job.run_state import RunState
 
 SEED_LIMIT = 4294967294
 """Random seeds are drawn from [0, SEED_LIMIT)."""
@@ -28,13 +28,13 @@ def get_fixed_seed(seed: Any) -> Any:
     return random.randrange(SEED_LIMIT) if seed == -1 else seed
 
 
-def fix_seed(p: StableDiffusionProcessing) -> None:
+def fix_seed(p: RunState) -> None:
     """Fixes `p.seed` and `p.subseed` in place, so that several jobs made from `p` share them."""
     p.seed = get_fixed_seed(p.seed)
     p.subseed = get_fixed_seed(p.subseed)
 
 
-def prepare_prompt_seed_state(p: StableDiffusionProcessing) -> None:
+def prepare_prompt_seed_state(p: RunState) -> None:
     """Fills `p.all_prompts`, `p.all_negative_prompts` (through `p.setup_prompts()`), `p.all_seeds` and
     `p.all_subseeds`.
 

@@ -11,6 +11,7 @@ import gradio as gr
 from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared
 from modules import txt2img as txt2img_job
 from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
+from modules.job import hires
 from modules.job.request import Txt2ImgFields
 from modules.processing import StableDiffusionProcessingTxt2Img
 from modules.ui_common import QUIET, create_refresh_button
@@ -218,7 +219,7 @@ def calc_resolution_hires(
     p = StableDiffusionProcessingTxt2Img(
         width=width, height=height, enable_hr=True, hr_scale=hr_scale, hr_resize_x=hr_resize_x, hr_resize_y=hr_resize_y
     )
-    p.calculate_target_resolution()
+    hires.calculate_size(p)
     final_width, final_height = p.hr_resize_x or p.hr_upscale_to_x, p.hr_resize_y or p.hr_upscale_to_y
     sizes = (f"{p.width}x{p.height}", f"{final_width}x{final_height}")
     first, final = (f"<span class='resolution'>{size}</span>" for size in sizes)

@@ -29,7 +29,7 @@ FORBIDDEN_PACKAGES = {
     "engine": WEB_PACKAGES,
     "job": WEB_PACKAGES,
 }
-MOST_IN_CIRCLES_OF_TYPES = 12
+MOST_IN_CIRCLES_OF_TYPES = 10
 """Modules that import each other where imports under TYPE_CHECKING count: stages of a job that name the type of p, a
 sampler and its denoiser. May only fall.
 """

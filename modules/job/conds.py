@@ -14,45 +14,60 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from modules import devices, latents, prompt_parser, rng, sd_hijack, sd_samplers, shared
+from modules import (
+    devices,
+    extra_networks,
+    latents,
+    lowvram,
+    prompt_parser,
+    rng,
+    sd_hijack,
+    sd_models,
+    sd_samplers,
+    shared,
+)
+from modules.job.settings import CondSettings, mask_weight_of
 
 if TYPE_CHECKING:
-    from modules.processing import StableDiffusionProcessing
+    from modules.job.run_state import RunState, Txt2ImgState
+    from modules.sd_models_types import WebuiSdModel
 
 IMAGE_CONDITIONED = ("hybrid", "concat")
 """`model.conditioning_key` values of U-Nets that take a masked image beside the latent (9 input channels)."""
 
 
 def cond_cache_key(
-    p: StableDiffusionProcessing,
+    p: RunState,
     prompts: prompt_parser.SdConditioning,
     steps: int,
     extra_network_data: Any,
     hires_steps: int | None,
     use_old_scheduling: bool,
 ) -> tuple:
-    """Everything the encoded prompts depend on; equal keys mean that the remembered conditioning can be used again."""
-    opts = shared.opts
+    """Returns everything the encoded prompts depend on; equal keys mean that the remembered conditioning can be used
+    again.
+    """
+    settings = CondSettings.from_opts(shared.opts)
     return (
         prompts,
         steps,
         hires_steps,
         use_old_scheduling,
-        opts.CLIP_stop_at_last_layers,
+        settings.CLIP_stop_at_last_layers,
         shared.sd_model.sd_checkpoint_info,
         extra_network_data,
-        opts.sdxl_crop_left,
-        opts.sdxl_crop_top,
+        settings.sdxl_crop_left,
+        settings.sdxl_crop_top,
         p.width,
         p.height,
-        opts.fp8_storage,
-        opts.cache_fp16_weight,
-        opts.emphasis,
+        settings.fp8_storage,
+        settings.cache_fp16_weight,
+        settings.emphasis,
     )
 
 
 def encode_with_cache(
-    p: StableDiffusionProcessing,
+    p: RunState,
     encode: Callable,
     prompts: prompt_parser.SdConditioning,
     steps: int,
@@ -60,13 +75,14 @@ def encode_with_cache(
     extra_network_data: Any,
     hires_steps: int | None = None,
 ) -> Any:
-    """Conditioning of `prompts`, taken from one of `caches` ([key, value] pairs) or encoded and put into the first.
+    """Returns the conditioning of `prompts`: taken from one of `caches` ([key, value] pairs), or encoded and put into
+    the first.
 
     encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of
     the first pass. hires_steps: of the second, None in the first. What encoding tells the job, such as "TI hashes", is
     told again where network tags were in the prompt: v1.10.1 remembers nothing there. It is not without tags, as there.
     """
-    old_scheduling = shared.opts.use_old_scheduling
+    old_scheduling = CondSettings.from_opts(shared.opts).use_old_scheduling
     if old_scheduling:
         schedules = [
             prompt_parser.get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, old)
@@ -118,12 +134,12 @@ def tell(exchange: sd_hijack.StableDiffusionModelHijack, notes: EncodingNotes) -
 
 
 def total_steps(sampler_name: str | None, steps: int) -> int:
-    """Denoiser calls a sampler makes for `steps` steps: twice as many for second-order ones."""
+    """Returns the denoiser calls a sampler makes for `steps` steps: twice as many for second-order ones."""
     config = sd_samplers.find_sampler_config(sampler_name)
     return config.total_steps(steps) if config else steps
 
 
-def encode_first_pass(p: StableDiffusionProcessing) -> None:
+def encode_first_pass(p: RunState) -> None:
     """Fills `p.c` and `p.uc`, and the step counts that prompt editing is based on. The negative prompt is encoded
     first.
     """
@@ -134,15 +150,34 @@ def encode_first_pass(p: StableDiffusionProcessing) -> None:
     steps = total_steps(p.sampler_name, p.steps)
     p.step_multiplier = steps // p.steps
     p.firstpass_steps = steps
-    p.uc = p.get_conds_with_caching(
-        prompt_parser.get_learned_conditioning, negative_prompts, steps, [p.cached_uc], p.extra_network_data
-    )
-    p.c = p.get_conds_with_caching(
-        prompt_parser.get_multicond_learned_conditioning, prompts, steps, [p.cached_c], p.extra_network_data
-    )
+    data = p.extra_network_data
+    p.uc = encode_with_cache(p, prompt_parser.get_learned_conditioning, negative_prompts, steps, [p.cached_uc], data)
+    p.c = encode_with_cache(p, prompt_parser.get_multicond_learned_conditioning, prompts, steps, [p.cached_c], data)
 
 
-def encode_hires_pass(p: Any) -> None:
+def encode_passes(p: Txt2ImgState) -> None:
+    """Fills the conditioning of the pass that begins, and of the hires pass too where it is to be had now."""
+    if p.is_hr_pass:
+        # A refiner that takes over in the second pass needs that pass's conditioning only.
+        p.hr_c = None
+        p.calculate_hr_conds()
+        return
+    encode_first_pass(p)
+    p.hr_uc = p.hr_c = None
+    if not p.enable_hr or p.hr_checkpoint_info is not None:
+        return
+    if CondSettings.from_opts(shared.opts).hires_fix_use_firstpass_conds:
+        p.calculate_hr_conds()
+    elif lowvram.is_enabled(shared.sd_model) and shared.sd_model.sd_checkpoint_info == sd_models.select_checkpoint():
+        # With little memory the text encoder is on the device now, so both passes are encoded in one go.
+        with devices.autocast():
+            extra_networks.activate(p, p.hr_extra_network_data)
+        p.calculate_hr_conds()
+        with devices.autocast():
+            extra_networks.activate(p, p.extra_network_data)
+
+
+def encode_hires_pass(p: Txt2ImgState) -> None:
     """Fills `p.hr_c` and `p.hr_uc` unless they are there already."""
     if p.hr_c is not None:
         return
@@ -152,34 +187,36 @@ def encode_hires_pass(p: Any) -> None:
     steps = total_steps(p.hr_sampler_name or p.sampler_name, p.hr_second_pass_steps or p.steps)
     data = p.hr_extra_network_data
     first = p.firstpass_steps
-    p.hr_uc = p.get_conds_with_caching(
-        prompt_parser.get_learned_conditioning, negative_prompts, first, [p.cached_hr_uc, p.cached_uc], data, steps
+    p.hr_uc = encode_with_cache(
+        p, prompt_parser.get_learned_conditioning, negative_prompts, first, [p.cached_hr_uc, p.cached_uc], data, steps
     )
-    p.hr_c = p.get_conds_with_caching(
-        prompt_parser.get_multicond_learned_conditioning, prompts, first, [p.cached_hr_c, p.cached_c], data, steps
+    p.hr_c = encode_with_cache(
+        p, prompt_parser.get_multicond_learned_conditioning, prompts, first, [p.cached_hr_c, p.cached_c], data, steps
     )
 
 
 def no_image_conditioning(latent: torch.Tensor) -> torch.Tensor:
-    """What models without image conditioning get: a tiny zero tensor (B, 5, 1, 1) that nothing reads."""
+    """Returns what models without image conditioning get: a tiny zero tensor (B, 5, 1, 1) that nothing reads."""
     return latent.new_zeros(latent.shape[0], 5, 1, 1)
 
 
-def takes_masked_image(sd_model: Any) -> bool:
-    """Whether the U-Net is an inpainting model's."""
+def takes_masked_image(sd_model: WebuiSdModel) -> bool:
+    """Tells whether the U-Net is an inpainting model's."""
     return sd_model.model.conditioning_key in IMAGE_CONDITIONED or sd_model.is_sdxl_inpaint
 
 
 def with_mask_channel(latent: torch.Tensor, mask: torch.Tensor | float) -> torch.Tensor:
-    """(B, C, h, w) -> (B, 1 + C, h, w): the mask (B or 1, 1, h, w), or one value for all, put before the latent."""
+    """Puts the mask (B or 1, 1, h, w), or one value for all, before the latent: (B, C, h, w) -> (B, 1 + C, h, w)."""
     if not isinstance(mask, torch.Tensor):
         mask = torch.full_like(latent[:, :1], mask)
     return torch.cat([mask.to(latent.dtype).expand(latent.shape[0], -1, -1, -1), latent], dim=1)
 
 
-def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, height: int, seed: int = 0) -> torch.Tensor:
-    """Image conditioning of a job that has no picture: for inpainting models a grey picture that is masked everywhere,
-    for InstructPix2Pix an empty latent.
+def text_only_conditioning(
+    sd_model: WebuiSdModel, latent: torch.Tensor, width: int, height: int, seed: int = 0
+) -> torch.Tensor:
+    """Returns the image conditioning of a job that has no image: for inpainting models a grey image that is masked
+    everywhere, for InstructPix2Pix an empty latent.
 
     latent: (B, C, h, w), gives batch size, device and dtype. seed: of the encoder's posterior noise.
     """
@@ -191,7 +228,7 @@ def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, heig
         )
         encoded = latents.images_tensor_to_samples(
             grey,
-            latents.approximation_indexes.get(shared.opts.sd_vae_encode_method),
+            latents.LatentSettings.from_opts(shared.opts).encoder,
             sd_model,
             generator=rng.posterior_generator(seed),
         )
@@ -199,24 +236,24 @@ def text_only_conditioning(sd_model: Any, latent: torch.Tensor, width: int, heig
     return no_image_conditioning(latent)
 
 
-def edit_conditioning(sd_model: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """InstructPix2Pix: the mode of the picture's posterior, without the latent scale. pixels: (B, 3, H, W) in -1..1."""
+def edit_conditioning(sd_model: WebuiSdModel, pixels: torch.Tensor) -> torch.Tensor:
+    """Returns, for InstructPix2Pix, the posterior's mode, without the latent scale. pixels: (B, 3, H, W) in -1..1."""
     return sd_model.encode_first_stage(pixels).mode()
 
 
 def inpainting_conditioning(
-    p: StableDiffusionProcessing,
+    p: RunState,
     pixels: torch.Tensor,
     latent: torch.Tensor,
     image_mask: Any = None,
     round_image_mask: bool = True,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Inpainting models: the picture with its masked part blanked, encoded, behind the mask (B, 1 + C, h, w).
+    """Returns, for inpainting models, (B, 1 + C, h, w): the mask, then the encoded image, its masked part blank.
 
-    pixels: (B, 3, H, W) in -1..1. image_mask: PIL image or tensor, white where the picture is made anew; None means
+    pixels: (B, 3, H, W) in -1..1. image_mask: PIL image or tensor, white where the image is made anew; None means
     everywhere. The setting inpainting_mask_weight (or `p.inpainting_mask_weight`) blends between the blanked and the
-    whole picture.
+    whole image.
     """
     p.is_using_inpainting_conditioning = True
     if image_mask is None:
@@ -227,7 +264,7 @@ def inpainting_conditioning(
     else:
         mask = image_mask
     mask = mask.to(device=pixels.device, dtype=pixels.dtype)
-    weight = getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight)
+    weight = mask_weight_of(p, CondSettings.from_opts(shared.opts))
     blanked = torch.lerp(pixels, pixels * (1.0 - mask), weight)
     encoded = p.sd_model.get_first_stage_encoding(p.sd_model.encode_first_stage(blanked, generator=generator))
     return with_mask_channel(encoded, F.interpolate(mask, size=latent.shape[-2:])).to(
@@ -236,20 +273,21 @@ def inpainting_conditioning(
 
 
 def image_conditioning(
-    p: StableDiffusionProcessing,
+    p: RunState,
     pixels: torch.Tensor,
     latent: torch.Tensor,
     image_mask: Any = None,
     round_image_mask: bool = True,
-    generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Image conditioning of a job that starts from a picture, by what the loaded model takes. pixels: (B, 3, H, W) in
-    -1..1.
+    """Returns the image conditioning of a job that starts from an image, by what the loaded model takes.
+
+    pixels: (B, 3, H, W) in -1..1; latent: of them. The posterior's noise is that of the job's first seed.
     """
     sd_model = p.sd_model
+    generator = rng.posterior_generator(p.all_seeds[0])
     pixels = pixels.to(shared.device)
     if sd_model.cond_stage_key == "edit":
-        return p.edit_image_conditioning(sd_model.placement.upcast(pixels))
+        return edit_conditioning(sd_model, sd_model.placement.upcast(pixels))
     if takes_masked_image(sd_model):
         return inpainting_conditioning(
             p,

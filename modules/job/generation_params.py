@@ -1,56 +1,23 @@
-"""job: what a result says about how it was made: the infotext's keys in their order, and the JSON of a finished job."""
+"""job: what an infotext says about how an image was made: its keys in their order, and what stands under them."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modules import infotext, sd_samplers_common, shared
-from modules.errors import InvalidInput
+from modules.job.settings import InfotextSettings, mask_weight_of
+
+if TYPE_CHECKING:
+    from modules.job.run_state import RunState
 
 logger = logging.getLogger(__name__)
 
-PROCESSED_KEYS = [
-    "prompt",
-    "all_prompts",
-    "negative_prompt",
-    "all_negative_prompts",
-    "seed",
-    "all_seeds",
-    "subseed",
-    "all_subseeds",
-    "subseed_strength",
-    "width",
-    "height",
-    "sampler_name",
-    "cfg_scale",
-    "steps",
-    "batch_size",
-    "restore_faces",
-    "face_restoration_model",
-    "sd_model_name",
-    "sd_model_hash",
-    "sd_vae_name",
-    "sd_vae_hash",
-    "seed_resize_from_w",
-    "seed_resize_from_h",
-    "denoising_strength",
-    "extra_generation_params",
-    "index_of_first_image",
-    "infotexts",
-    "styles",
-    "job_timestamp",
-    "clip_skip",
-    "is_using_inpainting_conditioning",
-    "version",
-]
-"""Keys of `Processed.js()`, in their order."""
-
 
 @dataclass(frozen=True)
-class PictureText:
-    """What is told about one picture apart from the job it belongs to."""
+class ImageText:
+    """Per-image fields of an infotext."""
 
     index: int
     prompt_text: str
@@ -59,104 +26,104 @@ class PictureText:
     subseed: int
 
 
-def one_per_picture(prompt: Any, negative_prompt: Any, count: int, field: str) -> tuple[list[str], list[str]]:
-    """One prompt and one negative prompt per picture, from texts or lists; `count` pictures unless a list says
-    otherwise.
-
-    Raises InvalidInput when both are lists of different lengths.
-    """
-    if isinstance(prompt, list):
-        prompts = list(prompt)
-    elif isinstance(negative_prompt, list):
-        prompts = [prompt] * len(negative_prompt)
-    else:
-        prompts = [prompt] * count
-    negative_prompts = list(negative_prompt) if isinstance(negative_prompt, list) else [negative_prompt] * len(prompts)
-    if len(prompts) != len(negative_prompts):
-        raise InvalidInput(
-            f"Received a different number of prompts ({len(prompts)}) and negative prompts ({len(negative_prompts)})",
-            field=field,
-        )
-    return prompts, negative_prompts
+def given(condition: Any, value: Any) -> Any:
+    """Returns the value of a key where the condition holds; None, which leaves the key out, where it does not."""
+    return value if condition else None
 
 
-def processed_dict(processed: Any) -> dict[str, Any]:
-    """A finished job as a dict of `PROCESSED_KEYS`; the prompts are those of the first picture, styles applied."""
-    values = {key: getattr(processed, key) for key in PROCESSED_KEYS}
-    values["prompt"] = processed.all_prompts[0]
-    values["negative_prompt"] = processed.all_negative_prompts[0]
-    return values
+def fixed_params(p: RunState, image: ImageText, settings: InfotextSettings) -> dict[str, Any]:
+    """Returns the keys every infotext may have, in their fixed order; None means that a key is left out."""
+    return {
+        **sampling_params(p, image, settings),
+        **model_params(p, settings),
+        **variation_params(p, image),
+        **image_params(p, settings),
+    }
 
 
-def fixed_params(p: Any, picture: PictureText) -> dict[str, Any]:
-    """The keys every infotext may have, in their fixed order; None means that a key is left out."""
-    opts = shared.opts
-    varied = p.subseed_strength != 0
-    fp8 = opts.fp8_storage if getattr(shared.sd_model, "fp8", False) else None
-    clip_skip = int(getattr(p, "clip_skip", opts.CLIP_stop_at_last_layers))
-    token_merging_ratio = p.get_token_merging_ratio()
-    token_merging_ratio_hr = p.get_token_merging_ratio(for_hr=True) if getattr(p, "enable_hr", False) else 0
+def sampling_params(p: RunState, image: ImageText, settings: InfotextSettings) -> dict[str, Any]:
+    """Returns what most readers of an infotext need: how to sample the same image again."""
     return {
         "Steps": p.steps,
         "Sampler": p.sampler_name,
         "Schedule type": p.scheduler,
         "CFG scale": p.cfg_scale,
         "Image CFG scale": getattr(p, "image_cfg_scale", None),
-        "Seed": picture.seed,
-        "Face restoration": opts.face_restoration_model if p.restore_faces else None,
+        "Seed": image.seed,
+        "Face restoration": given(p.restore_faces, settings.face_restoration_model),
         "Size": f"{p.width}x{p.height}",
-        "Model hash": p.sd_model_hash if opts.add_model_hash_to_info else None,
-        "Model": p.sd_model_name if opts.add_model_name_to_info else None,
-        "FP8 weight": fp8,
-        "Cache FP16 weight for LoRA": opts.cache_fp16_weight if fp8 else None,
-        "VAE hash": p.sd_vae_hash if opts.add_vae_hash_to_info else None,
-        "VAE": p.sd_vae_name if opts.add_vae_name_to_info else None,
-        "Variation seed": picture.subseed if varied else None,
-        "Variation seed strength": p.subseed_strength if varied else None,
-        "Seed resize from": f"{p.seed_resize_from_w}x{p.seed_resize_from_h}"
-        if p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0
-        else None,
-        "Denoising strength": p.extra_generation_params.get("Denoising strength"),
-        "Conditional mask weight": getattr(p, "inpainting_mask_weight", opts.inpainting_mask_weight)
-        if p.is_using_inpainting_conditioning
-        else None,
-        "Clip skip": clip_skip if clip_skip > 1 else None,
-        "ENSD": opts.eta_noise_seed_delta if uses_ensd(p) else None,
-        "Token merging ratio": token_merging_ratio or None,
-        "Token merging ratio hr": token_merging_ratio_hr or None,
-        "Init image hash": getattr(p, "init_img_hash", None),
-        "RNG": opts.randn_source if opts.randn_source != "GPU" else None,
-        "Tiling": True if p.tiling else None,
     }
 
 
-def uses_ensd(p: Any) -> bool:
-    """Whether the setting eta_noise_seed_delta changes this job's pictures."""
-    return shared.opts.eta_noise_seed_delta != 0 and sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
+def model_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
+    """Returns the model, its VAE, and how its weights are stored."""
+    fp8 = given(getattr(shared.sd_model, "fp8", False), settings.fp8_storage)
+    return {
+        "Model hash": given(settings.add_model_hash_to_info, p.sd_model_hash),
+        "Model": given(settings.add_model_name_to_info, p.sd_model_name),
+        "FP8 weight": fp8,
+        "Cache FP16 weight for LoRA": given(fp8, settings.cache_fp16_weight),
+        "VAE hash": given(settings.add_vae_hash_to_info, p.sd_vae_hash),
+        "VAE": given(settings.add_vae_name_to_info, p.sd_vae_name),
+    }
 
 
-def infotext_of(p: Any, picture: PictureText, version: str, call_arguments: dict[str, Any]) -> str:
-    """The infotext of one picture.
+def variation_params(p: RunState, image: ImageText) -> dict[str, Any]:
+    """Returns what else than the seed made the noise."""
+    varied = p.subseed_strength != 0
+    resized = p.seed_resize_from_w > 0 and p.seed_resize_from_h > 0
+    return {
+        "Variation seed": given(varied, image.subseed),
+        "Variation seed strength": given(varied, p.subseed_strength),
+        "Seed resize from": given(resized, f"{p.seed_resize_from_w}x{p.seed_resize_from_h}"),
+    }
+
+
+def image_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
+    """Returns what the job did beside plain sampling."""
+    clip_skip = int(getattr(p, "clip_skip", settings.CLIP_stop_at_last_layers))
+    token_merging_ratio_hr = p.get_token_merging_ratio(for_hr=True) if getattr(p, "enable_hr", False) else 0
+    return {
+        "Denoising strength": p.extra_generation_params.get("Denoising strength"),
+        "Conditional mask weight": given(p.is_using_inpainting_conditioning, mask_weight_of(p, settings)),
+        "Clip skip": given(clip_skip > 1, clip_skip),
+        "ENSD": given(uses_ensd(p, settings), settings.eta_noise_seed_delta),
+        "Token merging ratio": p.get_token_merging_ratio() or None,
+        "Token merging ratio hr": token_merging_ratio_hr or None,
+        "Init image hash": getattr(p, "init_img_hash", None),
+        "RNG": given(settings.randn_source != "GPU", settings.randn_source),
+        "Tiling": given(p.tiling, True),
+    }
+
+
+def uses_ensd(p: RunState, settings: InfotextSettings) -> bool:
+    """Tells whether the setting eta_noise_seed_delta changes this job's images."""
+    return settings.eta_noise_seed_delta != 0 and sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
+
+
+def infotext_of(p: RunState, image: ImageText, version: str, call_arguments: dict[str, Any]) -> str:
+    """Returns the infotext of one image.
 
     `p.extra_generation_params` follow the fixed keys in the order they were set. A value may be a list with one entry
-    per picture, or a function that is called with everything known about the picture as keyword arguments.
+    per image, or a function that is called with everything known about the image as keyword arguments.
     """
-    params = {**fixed_params(p, picture), **p.extra_generation_params}
-    params["Version"] = version if shared.opts.add_version_to_infotext else None
-    params["User"] = p.user if shared.opts.add_user_name_to_info else None
-    arguments = {**call_arguments, "p": p, "generation_params": params, **vars(picture)}
-    resolved = {key: resolve(key, value, picture.index, arguments) for key, value in params.items()}
-    return infotext.build_infotext(picture.prompt_text, picture.negative_prompt, resolved)
+    settings = InfotextSettings.from_opts(shared.opts)
+    params = {**fixed_params(p, image, settings), **p.extra_generation_params}
+    params["Version"] = given(settings.add_version_to_infotext, version)
+    params["User"] = given(settings.add_user_name_to_info, p.user)
+    arguments = {**call_arguments, "p": p, "generation_params": params, **vars(image)}
+    resolved = {key: resolve(key, value, image.index, arguments) for key, value in params.items()}
+    return infotext.build_infotext(image.prompt_text, image.negative_prompt, resolved)
 
 
 def resolve(key: str, value: Any, index: int, arguments: dict[str, Any]) -> Any:
-    """The value of one key for one picture; None, with a log line, when it can't be had."""
+    """Returns the value of one key for one image; None, with a log line, when it can't be had."""
     try:
         if isinstance(value, list):
             return value[index]
         if callable(value):
             return value(**arguments)
-    except Exception:  # the value may come from an extension; a faulty one must not cost the picture its file
+    except Exception:  # the value may come from an extension; a faulty one must not cost the image its file
         logger.exception("infotext value of %r could not be worked out", key)
         return None
     return value

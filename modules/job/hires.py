@@ -24,14 +24,15 @@ from modules import (
 )
 from modules.errors import InvalidInput, NotFound
 from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
-from modules.job import decode
+from modules.job import conds, decode, output
+from modules.job.settings import CondSettings, HiresSettings, mask_weight_of
 
 if TYPE_CHECKING:
-    from modules.processing import StableDiffusionProcessingTxt2Img
+    from modules.job.run_state import Txt2ImgState
 
 
 def old_first_pass_dimensions(width: int, height: int) -> tuple[int, int]:
-    """First pass size of old versions: about 512x512 pixels at the aspect ratio of the result, in steps of 64."""
+    """Returns old versions' first pass size: about 512x512 pixels at the result's aspect ratio, in steps of 64."""
     scale = math.sqrt(512 * 512 / (width * height))
     return math.ceil(scale * width / 64) * 64, math.ceil(scale * height / 64) * 64
 
@@ -57,12 +58,25 @@ def check_size(request: Any, largest: int) -> None:
         )
 
 
-def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
+def calculate_target_resolution(p: Txt2ImgState) -> None:
     """Fills `p.hr_upscale_to_x/y` (size before cropping) and `p.truncate_x/y` (latent cells to crop), and records the
     request in the infotext.
     """
-    params = p.extra_generation_params
-    if shared.opts.use_old_hires_fix_width_height and p.applied_old_hires_behavior_to != (p.width, p.height):
+    calculate_size(p)
+    if p.hr_resize_x and p.hr_resize_y:
+        excess = (p.hr_upscale_to_x - p.hr_resize_x, p.hr_upscale_to_y - p.hr_resize_y)
+        _, p.truncate_y, p.truncate_x = p.sd_model.latent_format.cells(*excess)
+
+
+def calculate_size(p: Txt2ImgState) -> None:
+    """Fills `p.hr_upscale_to_x/y`, the size before cropping, and records the request; needs no model.
+
+    Of a width and a height that are both asked for, the larger enlargement counts; what is too much is cropped.
+    """
+    if HiresSettings.from_opts(shared.opts).use_old_hires_fix_width_height and p.applied_old_hires_behavior_to != (
+        p.width,
+        p.height,
+    ):
         p.hr_resize_x = p.hr_upscale_to_x = p.width
         p.hr_resize_y = p.hr_upscale_to_y = p.height
         p.width, p.height = old_first_pass_dimensions(p.width, p.height)
@@ -70,39 +84,25 @@ def calculate_target_resolution(p: StableDiffusionProcessingTxt2Img) -> None:
 
     width, height, target_x, target_y = p.width, p.height, p.hr_resize_x, p.hr_resize_y
     if target_x == 0 and target_y == 0:
-        params["Hires upscale"] = p.hr_scale
+        p.extra_generation_params["Hires upscale"] = p.hr_scale
         p.hr_upscale_to_x, p.hr_upscale_to_y = int(width * p.hr_scale), int(height * p.hr_scale)
         return
-    params["Hires resize"] = f"{target_x}x{target_y}"
-    if target_y == 0:
+    p.extra_generation_params["Hires resize"] = f"{target_x}x{target_y}"
+    if target_y == 0 or (target_x != 0 and width / height < target_x / target_y):
         p.hr_upscale_to_x, p.hr_upscale_to_y = target_x, target_x * height // width
-    elif target_x == 0:
-        p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
     else:
-        if width / height < target_x / target_y:
-            p.hr_upscale_to_x, p.hr_upscale_to_y = target_x, target_x * height // width
-        else:
-            p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
-        excess = (p.hr_upscale_to_x - target_x, p.hr_upscale_to_y - target_y)
-        _, p.truncate_y, p.truncate_x = p.sd_model.latent_format.cells(*excess)
+        p.hr_upscale_to_x, p.hr_upscale_to_y = target_y * width // height, target_y
 
 
-def init(p: StableDiffusionProcessingTxt2Img) -> None:
-    """Resolves checkpoint, upscaler and size of the second pass and counts it in the job's progress.
+def init(p: Txt2ImgState) -> None:
+    """Resolves checkpoint, sampler, upscaler and size of the second pass and counts it in the job's progress.
 
     Raises NotFound for an unknown hires checkpoint or upscaler, and InvalidInput for an unknown sampler and for a size
     below a latent cell.
     """
     params = p.extra_generation_params
     params["Denoising strength"] = p.denoising_strength
-    if p.hr_checkpoint_name and p.hr_checkpoint_name != SAME_CHECKPOINT:
-        p.hr_checkpoint_info = checkpoints.find(p.hr_checkpoint_name)
-        if p.hr_checkpoint_info is None:
-            raise NotFound(
-                f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name"
-            )
-        p.hr_checkpoint_info.calculate_shorthash()
-        params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
+    resolve_checkpoint(p)
     resolve_sampler(p)
     if p.hr_sampler_name is not None and p.hr_sampler_name != p.sampler_name:
         params["Hires sampler"] = p.hr_sampler_name
@@ -111,23 +111,8 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
     params["Hires schedule type"] = None  # holds the place; the sampler knows the value
     if p.hr_scheduler is None:
         p.hr_scheduler = p.scheduler
-
-    p.latent_scale_mode = shared.latent_upscale_modes.get(
-        p.hr_upscaler if p.hr_upscaler is not None else shared.latent_upscale_default_mode
-    )
-    if p.latent_scale_mode is None and not any(upscaler.name == p.hr_upscaler for upscaler in shared.sd_upscalers):
-        raise NotFound(
-            f"Could not find an upscaler named {p.hr_upscaler!r}; "
-            "/sdapi/v1/upscalers and /sdapi/v1/latent-upscale-modes list them",
-            field="hr_upscaler",
-        )
-
-    p.calculate_target_resolution()
-    if min(p.hr_upscale_to_x, p.hr_upscale_to_y) < 8:
-        raise InvalidInput(
-            f"the hires pass would be {p.hr_upscale_to_x}x{p.hr_upscale_to_y} pixels: both sides must be at least 8",
-            field="hr_resize_x" if p.hr_resize_x or p.hr_resize_y else "hr_scale",
-        )
+    resolve_upscaler(p)
+    resolve_size(p)
     count_second_pass(p)
     if p.hr_second_pass_steps:
         params["Hires steps"] = p.hr_second_pass_steps
@@ -135,7 +120,42 @@ def init(p: StableDiffusionProcessingTxt2Img) -> None:
         params["Hires upscaler"] = p.hr_upscaler
 
 
-def resolve_sampler(p: StableDiffusionProcessingTxt2Img) -> None:
+def resolve_checkpoint(p: Txt2ImgState) -> None:
+    """Finds the checkpoint of the second pass, if it has one of its own. Raises NotFound."""
+    if not p.hr_checkpoint_name or p.hr_checkpoint_name == SAME_CHECKPOINT:
+        return
+    p.hr_checkpoint_info = checkpoints.find(p.hr_checkpoint_name)
+    if p.hr_checkpoint_info is None:
+        raise NotFound(f"Could not find a checkpoint with name {p.hr_checkpoint_name!r}", field="hr_checkpoint_name")
+    p.hr_checkpoint_info.calculate_shorthash()
+    p.extra_generation_params["Hires checkpoint"] = p.hr_checkpoint_info.short_title
+
+
+def resolve_upscaler(p: Txt2ImgState) -> None:
+    """Finds how the upscaler works: in latent space (`p.latent_scale_mode`) or on pixels (None). Raises NotFound."""
+    name = p.hr_upscaler if p.hr_upscaler is not None else shared.latent_upscale_default_mode
+    p.latent_scale_mode = shared.latent_upscale_modes.get(name)
+    if p.latent_scale_mode is None and not any(upscaler.name == p.hr_upscaler for upscaler in shared.sd_upscalers):
+        raise NotFound(
+            f"Could not find an upscaler named {p.hr_upscaler!r}; "
+            "/sdapi/v1/upscalers and /sdapi/v1/latent-upscale-modes list them",
+            field="hr_upscaler",
+        )
+
+
+def resolve_size(p: Txt2ImgState) -> None:
+    """Works out the size of the second pass. Raises InvalidInput for one below a latent cell."""
+    p.calculate_target_resolution()
+    cell = p.sd_model.latent_format.downscale
+    if min(p.hr_upscale_to_x, p.hr_upscale_to_y) < cell:
+        raise InvalidInput(
+            f"the hires pass would be {p.hr_upscale_to_x}x{p.hr_upscale_to_y} pixels: "
+            f"both sides must be at least {cell}",
+            field="hr_resize_x" if p.hr_resize_x or p.hr_resize_y else "hr_scale",
+        )
+
+
+def resolve_sampler(p: Txt2ImgState) -> None:
     """Turns "Use same ..." into None, and a name with a schedule at its end ("DPM++ 2M Karras") into the two.
 
     Raises InvalidInput for a sampler that does not exist. An unknown schedule is none.
@@ -156,19 +176,19 @@ def resolve_sampler(p: StableDiffusionProcessingTxt2Img) -> None:
     p.hr_sampler_name, p.hr_scheduler = sampler, p.hr_scheduler or schedule
 
 
-def hires_prompt(p: Any, index: int, prompt_text: str, **_: Any) -> str | None:
-    """Infotext value: the second pass's prompt where it differs from the first's."""
+def hires_prompt(p: Txt2ImgState, index: int, prompt_text: str, **_: Any) -> str | None:
+    """Returns, for the infotext, the second pass's prompt where it differs from the first's."""
     text = p.all_hr_prompts[index]
     return text if text != prompt_text else None
 
 
-def hires_negative_prompt(p: Any, index: int, negative_prompt: str, **_: Any) -> str | None:
-    """Infotext value: the second pass's negative prompt where it differs from the first's."""
+def hires_negative_prompt(p: Txt2ImgState, index: int, negative_prompt: str, **_: Any) -> str | None:
+    """Returns, for the infotext, the second pass's negative prompt where it differs from the first's."""
     text = p.all_hr_negative_prompts[index]
     return text if text != negative_prompt else None
 
 
-def count_second_pass(p: StableDiffusionProcessingTxt2Img) -> None:
+def count_second_pass(p: Txt2ImgState) -> None:
     """Doubles the job count, once per job, and sets the total of the console's progress bar."""
     state = shared.state
     if state.processing_has_refined_job_count:
@@ -181,9 +201,17 @@ def count_second_pass(p: StableDiffusionProcessingTxt2Img) -> None:
     state.processing_has_refined_job_count = True
 
 
-def start_from_image(p: StableDiffusionProcessingTxt2Img) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """(latents, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass of every picture of the
-    batch; the ones that the upscaler does not need are None.
+def decode_first_pass(p: Txt2ImgState, samples: torch.Tensor) -> torch.Tensor | None:
+    """Returns the first pass's pixels (B, 3, H, W) in -1..1 where the upscaler works on them."""
+    if p.latent_scale_mode is not None:
+        return None
+    decoded = decode.decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
+    return torch.stack(list(decoded)).float()
+
+
+def start_from_image(p: Txt2ImgState) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Returns (latents, pixels in -1..1) of `p.firstpass_image`, which stands in for the first pass of every image of
+    the batch; the ones that the upscaler does not need are None.
     """
     image = np.moveaxis(np.array(p.firstpass_image.convert("RGB")).astype(np.float32) / 255.0, 2, 0)
     pixels = torch.from_numpy(image[None].repeat(len(p.seeds), axis=0))
@@ -192,39 +220,37 @@ def start_from_image(p: StableDiffusionProcessingTxt2Img) -> tuple[torch.Tensor 
     return encode(p, pixels), None
 
 
-def encode(p: StableDiffusionProcessingTxt2Img, pixels: torch.Tensor) -> torch.Tensor:
-    """Latent of pixels (B, 3, H, W) in 0..1. The posterior's noise comes from the last picture's seed."""
-    method = shared.opts.sd_vae_encode_method
-    if method != "Full":
-        p.extra_generation_params["VAE Encoder"] = method
+def encode(p: Txt2ImgState, pixels: torch.Tensor) -> torch.Tensor:
+    """Returns the latent of pixels (B, 3, H, W) in 0..1. The posterior's noise comes from the last image's seed."""
+    settings = latents.LatentSettings.from_opts(shared.opts)
+    if settings.sd_vae_encode_method != "Full":
+        p.extra_generation_params["VAE Encoder"] = settings.sd_vae_encode_method
     posterior = rng.posterior_generator(p.seeds[-1])
     return latents.images_tensor_to_samples(
         pixels.to(shared.device, p.sd_model.placement.dtype_vae),
-        latents.approximation_indexes.get(method),
+        settings.encoder,
         p.sd_model,
         generator=posterior,
     )
 
 
-def upscale_latent(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(latent, image conditioning) at the target size, by interpolating the latent cells."""
+def upscale_latent(p: Txt2ImgState, samples: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (latent, image conditioning) at the target size, by interpolating the latent cells."""
     samples = F.interpolate(
         samples,
         size=p.sd_model.latent_format.cells(p.hr_upscale_to_x, p.hr_upscale_to_y)[1:],
         mode=p.latent_scale_mode["mode"],
         antialias=p.latent_scale_mode["antialias"],
     )
-    # Only a weight below 1 makes the conditioning depend on the picture; decoding it is dear.
-    if getattr(p, "inpainting_mask_weight", shared.opts.inpainting_mask_weight) < 1.0:
-        return samples, p.img2img_image_conditioning(latents.decode_first_stage(p.sd_model, samples), samples)
+    # Only a weight below 1 makes the conditioning depend on the image; decoding it is dear.
+    if mask_weight_of(p, CondSettings.from_opts(shared.opts)) < 1.0:
+        return samples, conds.image_conditioning(p, latents.decode_first_stage(p.sd_model, samples), samples)
     return samples, p.txt2img_image_conditioning(samples, p.hr_upscale_to_x, p.hr_upscale_to_y)
 
 
-def upscale_pixels(
-    p: StableDiffusionProcessingTxt2Img, decoded: torch.Tensor, save_intermediate
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(latent, image conditioning) at the target size, by the chosen upscaler on the decoded pictures (B, 3, H, W) in
-    -1..1.
+def upscale_pixels(p: Txt2ImgState, decoded: torch.Tensor, save_intermediate) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (latent, image conditioning) at the target size, by the chosen upscaler on the decoded pixels (B, 3, H,
+    W) in -1..1.
     """
     upscaled = []
     for index, pixels in enumerate(torch.clamp((decoded + 1.0) / 2.0, min=0.0, max=1.0)):
@@ -238,7 +264,7 @@ def upscale_pixels(
     return samples, p.img2img_image_conditioning(pixels, samples)
 
 
-def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torch.Tensor:
+def truncate(p: Txt2ImgState, samples: torch.Tensor) -> torch.Tensor:
     """Crops the latent to the asked size, the odd cell at the bottom and right."""
     top, left = p.truncate_y // 2, p.truncate_x // 2
     return samples[
@@ -246,12 +272,12 @@ def truncate(p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor) -> torc
     ]
 
 
-def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: int, infotext) -> None:
-    """Keeps the first pass's picture (PIL, or a latent batch to decode) when the setting save_images_before_highres_fix
+def save_before_hires(p: Txt2ImgState, image: Any, index: int, infotext) -> None:
+    """Keeps the first pass's image (PIL, or a latent batch to decode) when the setting save_images_before_highres_fix
     asks for it.
     """
     options = p.opts_snapshot or shared.opts
-    if not p.save_samples() or not options.save_images_before_highres_fix:
+    if not output.save_samples(p) or not options.save_images_before_highres_fix:
         return
     if not isinstance(image, Image.Image):
         image = latents.sample_to_image(image, index, approximation=0, model=p.sd_model)
@@ -268,13 +294,11 @@ def save_before_hires(p: StableDiffusionProcessingTxt2Img, image: Any, index: in
     )
 
 
-def sample(
-    p: StableDiffusionProcessingTxt2Img, samples: torch.Tensor | None, decoded: torch.Tensor | None, infotext
-) -> Any:
-    """Runs the second pass and returns its decoded pictures, or the first pass's latents after an interrupt.
+def sample(p: Txt2ImgState, samples: torch.Tensor | None, decoded: torch.Tensor | None, infotext) -> Any:
+    """Runs the second pass and returns its decoded pixels, or the first pass's latents after an interrupt.
 
     samples: first pass latents, decoded: its pixels in -1..1; the upscaler's kind decides which is needed. infotext:
-    function of a picture's index.
+    function of an image's index.
     """
     if shared.state.interrupted:
         return samples if samples is not None else decode.DecodedSamples(decoded)
@@ -323,6 +347,6 @@ def sample(
 
     p.sampler = None
     devices.torch_gc()
-    pictures = decode.decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
+    pixels = decode.decode_latent_batch(p.sd_model, samples, target_device=devices.cpu, check_for_nans=True)
     p.is_hr_pass = False
-    return pictures
+    return pixels

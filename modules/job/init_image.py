@@ -1,7 +1,7 @@
-"""job: from an init picture and its mask to the latent img2img starts from, with everything needed to put the result
-back over the picture.
+"""job: from an init image and its mask to the latent img2img starts from, with everything needed to put the result
+back over the image.
 
-`prepare` is the whole stage: mask, pictures, latent, latent mask and image conditioning, in that order.
+`prepare` is the whole stage: mask, images, latent, latent mask and image conditioning, in that order.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from PIL import Image, ImageOps
 
 from modules import devices, image_ops, images, latents, masking, rng, shared
 from modules.errors import InvalidInput
+from modules.job import conds
+from modules.job.settings import InitImageSettings
 
 if TYPE_CHECKING:
-    from modules.processing import StableDiffusionProcessingImg2Img
+    from modules.job.run_state import Img2ImgState
 
 RESIZE_LATENT = 3
-"""resize_mode that leaves the picture alone and stretches its latent instead."""
+"""resize_mode that leaves the image alone and stretches its latent instead."""
 
 FILL, ORIGINAL, LATENT_NOISE, LATENT_NOTHING = range(4)
 """Values of inpainting_fill: what stands in the masked part before sampling."""
@@ -33,7 +35,7 @@ Box = tuple[int, int, int, int]
 
 @dataclass
 class MaskPlan:
-    """What the mask asks for: the mask at processing size (None: no inpainting), and the region of the picture that is
+    """What the mask asks for: the mask at processing size (None: no inpainting), and the region of the image that is
     cut out, if any.
     """
 
@@ -43,21 +45,21 @@ class MaskPlan:
 
 @dataclass
 class PreparedImages:
-    """The init pictures at processing size, with what is laid over or matched to the result later."""
+    """The init images at processing size, with what is laid over or matched to the result later."""
 
     arrays: list[np.ndarray] = field(default_factory=list)
     overlays: list[Image.Image] | None = None
     color_corrections: list[np.ndarray] | None = None
 
 
-def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_noise) -> None:
+def prepare(p: Img2ImgState, all_seeds: list[int], create_noise) -> None:
     """Fills `p.init_latent`, `p.mask`, `p.nmask`, `p.image_conditioning`, `p.overlay_images`, `p.mask_for_overlay`,
     `p.paste_to` and `p.color_corrections`.
 
     create_noise: `processing.create_random_tensors`, for masked content "latent noise".
-    Raises InvalidInput when the number of init pictures fits neither one nor the batch.
+    Raises InvalidInput when the number of init images fits neither one nor the batch.
     """
-    opts = shared.opts
+    latent_settings = latents.LatentSettings.from_opts(shared.opts)
     p.extra_generation_params["Denoising strength"] = p.denoising_strength
     plan = plan_mask(p)
     latent_mask = p.latent_mask if p.latent_mask is not None else plan.image_mask
@@ -68,13 +70,11 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
     batch = fit_to_batch(p, prepared)
 
     pixels = torch.from_numpy(batch).to(shared.device, dtype=p.sd_model.placement.dtype_vae)
-    if opts.sd_vae_encode_method != "Full":
-        p.extra_generation_params["VAE Encoder"] = opts.sd_vae_encode_method
-    # Runs of one p, as scripts make them, share a generator: it was last seeded for the picture made before.
+    if latent_settings.sd_vae_encode_method != "Full":
+        p.extra_generation_params["VAE Encoder"] = latent_settings.sd_vae_encode_method
+    # Runs of one p, as scripts make them, share a generator: it was last seeded for the image made before.
     posterior = rng.posterior_generator(p.seeds[-1] if p.seeds else all_seeds[0])
-    p.init_latent = latents.images_tensor_to_samples(
-        pixels, latents.approximation_indexes.get(opts.sd_vae_encode_method), p.sd_model, generator=posterior
-    )
+    p.init_latent = latents.images_tensor_to_samples(pixels, latent_settings.encoder, p.sd_model, generator=posterior)
     devices.torch_gc()
     if p.resize_mode == RESIZE_LATENT:
         cells = p.sd_model.latent_format.cells(p.width, p.height)[1:]
@@ -83,11 +83,11 @@ def prepare(p: StableDiffusionProcessingImg2Img, all_seeds: list[int], create_no
 
     if plan.image_mask is not None:
         mask_latent(p, latent_mask, all_seeds, create_noise)
-    p.image_conditioning = p.img2img_image_conditioning(pixels * 2 - 1, p.init_latent, plan.image_mask, p.mask_round)
+    p.image_conditioning = conds.image_conditioning(p, pixels * 2 - 1, p.init_latent, plan.image_mask, p.mask_round)
 
 
-def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
-    """Binarises, inverts and blurs the mask and decides which part of the picture is worked on.
+def plan_mask(p: Img2ImgState) -> MaskPlan:
+    """Binarises, inverts and blurs the mask and decides which part of the image is worked on.
 
     "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio of
     the result; a mask without a single white pixel is dropped with a comment. Otherwise the mask is brought to the size
@@ -95,7 +95,7 @@ def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
     """
     if p.image_mask is None:
         return MaskPlan()
-    p.overlay_images = p.paste_to = p.mask = p.nmask = None  # a batch runs the same p for each of its pictures
+    p.overlay_images = p.paste_to = p.mask = p.nmask = None  # a batch runs the same p for each of its images
     mask = image_ops.create_binary_mask(p.image_mask, round=p.mask_round)
     params = p.extra_generation_params
     if p.inpainting_mask_invert:
@@ -132,13 +132,13 @@ def plan_mask(p: StableDiffusionProcessingImg2Img) -> MaskPlan:
     return MaskPlan(images.resize_image(2, mask.crop(crop_region), p.width, p.height), crop_region)
 
 
-def mask_resize_mode(p: StableDiffusionProcessingImg2Img) -> int:
-    """Masks have no latent to stretch: resize_mode 3 fills (2) instead."""
+def mask_resize_mode(p: Img2ImgState) -> int:
+    """Returns the resize mode of masks, which have no latent to stretch: resize_mode 3 fills (2) instead."""
     return 2 if p.resize_mode == RESIZE_LATENT else p.resize_mode
 
 
 def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
-    """Gaussian blur of an 8-bit mask, horizontally, then vertically; a radius of 0 leaves that direction sharp."""
+    """Blurs an 8-bit mask by a Gaussian, horizontally, then vertically; a radius of 0 leaves that direction sharp."""
     pixels = np.array(mask)
     if blur_x > 0:
         pixels = cv2.GaussianBlur(pixels, (2 * int(2.5 * blur_x + 0.5) + 1, 1), blur_x)
@@ -147,18 +147,17 @@ def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def prepare_images(
-    p: StableDiffusionProcessingImg2Img, plan: MaskPlan, latent_mask: Image.Image | None
-) -> PreparedImages:
-    """Brings every init picture to the size of the result and notes its overlay and colours."""
-    match_colors = shared.opts.img2img_color_correction and p.color_corrections is None
+def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | None) -> PreparedImages:
+    """Brings every init image to the size of the result and notes its overlay and colours."""
+    settings = InitImageSettings.from_opts(shared.opts)
+    match_colors = settings.img2img_color_correction and p.color_corrections is None
     prepared = PreparedImages(
         overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None
     )
     for source in p.init_images:
-        if shared.opts.save_init_img:
-            save_init_image(p, source)
-        image = images.flatten(source, shared.opts.img2img_background_color)
+        if settings.save_init_img:
+            save_init_image(p, source, settings.outdir_init_images)
+        image = images.flatten(source, settings.img2img_background_color)
         if plan.crop_region is None and p.resize_mode != RESIZE_LATENT:
             image = images.resize_image(p.resize_mode, image, p.width, p.height)
         if plan.image_mask is not None:
@@ -166,7 +165,7 @@ def prepare_images(
         if plan.crop_region is not None:
             image = images.resize_image(2, image.crop(plan.crop_region), p.width, p.height)
         if plan.image_mask is not None and p.inpainting_fill != ORIGINAL:
-            # Only a picture whose latent is stretched has another size than the mask.
+            # Only a image whose latent is stretched has another size than the mask.
             image = masking.fill(image, latent_mask.resize(image.size))
             if p.inpainting_fill == FILL:
                 p.extra_generation_params["Masked content"] = "fill"
@@ -176,12 +175,12 @@ def prepare_images(
     return prepared
 
 
-def save_init_image(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> None:
-    """Keeps a copy of the init picture, named by the MD5 of its pixels, which the infotext quotes."""
+def save_init_image(p: Img2ImgState, image: Image.Image, folder: str) -> None:
+    """Keeps a copy of the init image, named by the MD5 of its pixels, which the infotext quotes."""
     p.init_img_hash = hashlib.md5(image.tobytes(), usedforsecurity=False).hexdigest()
     images.save_image(
         image,
-        path=shared.opts.outdir_init_images,
+        path=folder,
         basename=None,
         forced_filename=p.init_img_hash,
         save_to_dirs=False,
@@ -189,8 +188,8 @@ def save_init_image(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> 
     )
 
 
-def cut_overlay(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> Image.Image:
-    """The part of the picture outside the mask (RGBA), laid over the result at the end."""
+def cut_overlay(p: Img2ImgState, image: Image.Image) -> Image.Image:
+    """Returns the part of the image outside the mask (RGBA), laid over the result at the end."""
     if p.mask_for_overlay.size != image.size:
         p.mask_for_overlay = images.resize_image(mask_resize_mode(p), p.mask_for_overlay, *image.size)
     overlay = Image.new("RGBa", image.size)
@@ -198,9 +197,9 @@ def cut_overlay(p: StableDiffusionProcessingImg2Img, image: Image.Image) -> Imag
     return overlay.convert("RGBA")
 
 
-def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) -> np.ndarray:
-    """(B, 3, H, W) in 0..1: one picture is repeated for the whole batch; several make the batch as long as they are
-    many.
+def fit_to_batch(p: Img2ImgState, prepared: PreparedImages) -> np.ndarray:
+    """Returns (B, 3, H, W) in 0..1: one image is repeated for the whole batch; several make the batch as long as they
+    are many.
     """
     count = len(prepared.arrays)
     if count == 1:
@@ -224,11 +223,9 @@ def fit_to_batch(p: StableDiffusionProcessingImg2Img, prepared: PreparedImages) 
     return batch
 
 
-def mask_latent(
-    p: StableDiffusionProcessingImg2Img, latent_mask: Image.Image, all_seeds: list[int], create_noise
-) -> None:
-    """The mask in latent cells (`p.nmask`, 1 = made anew; `p.mask` = 1 - nmask) and the masked content it asks for in
-    `p.init_latent`.
+def mask_latent(p: Img2ImgState, latent_mask: Image.Image, all_seeds: list[int], create_noise) -> None:
+    """Fills the mask in latent cells (`p.nmask`, 1 = made anew; `p.mask` = 1 - nmask) and puts the masked content it
+    asks for into `p.init_latent`.
     """
     channels, height, width = p.init_latent.shape[1:]
     cells = np.array(latent_mask.convert("RGB").resize((width, height)), dtype=np.float32)[..., 0] / 255

@@ -1,4 +1,4 @@
-"""job: from decoded pictures to what the user gets: restored faces, colours, overlays, files, masks and the grid.
+"""job: from decoded pixels to what the user gets: restored faces, colours, overlays, files, masks and the grid.
 
 Everything about files, formats and grids is read from the settings snapshot of the run, so that a setting changed
 meanwhile can't tear a job's files apart.
@@ -16,17 +16,18 @@ from PIL import Image
 
 from modules import devices, face_restoration, image_ops, images, scripts, shared
 from modules.job import decode
+from modules.job.settings import OutputSettings
 
 if TYPE_CHECKING:
     import torch
 
+    from modules.job.run_state import RunState
     from modules.opts_snapshot import OptsSnapshot
-    from modules.processing import StableDiffusionProcessing
 
 
 @dataclass
 class JobOutput:
-    """What a run has produced so far. `infotexts` has one entry per picture (and one for the grid); returned masks have
+    """What a run has produced so far. `infotexts` has one entry per image (and one for the grid); returned masks have
     none.
     """
 
@@ -58,16 +59,17 @@ def record_of(image: Any) -> ImageRecord:
 
 
 @dataclass
-class Picture:
-    """One picture on its way through the post-steps, with what is needed to save any state of it."""
+class UnfinishedImage:
+    """One image on its way through the post-steps, with what is needed to save any state of it."""
 
-    p: StableDiffusionProcessing
+    p: RunState
     index: int
     infotext: Callable[[], str]
     save: bool
+    settings: OutputSettings
 
     def save_as(self, image: Image.Image, suffix: str = "") -> None:
-        """Writes one state of the picture into the samples folder."""
+        """Writes one state of the image into the samples folder."""
         p = self.p
         images.save_image(
             image,
@@ -82,23 +84,25 @@ class Picture:
         )
 
 
-def finish_batch(
-    p: StableDiffusionProcessing, batch: list[torch.Tensor], output: JobOutput, infotext: Callable[[int], str]
-) -> None:
-    """Runs the post-steps on every picture of a batch (each (3, H, W) in 0..1) and adds the results to `output`."""
-    save = p.save_samples()
+def finish_batch(p: RunState, batch: list[torch.Tensor], output: JobOutput, infotext: Callable[[int], str]) -> None:
+    """Runs the post-steps on every image of a batch (each (3, H, W) in 0..1) and adds the results to `output`."""
+    save = save_samples(p)
+    settings = OutputSettings.from_opts(shared.opts)
     for index, pixels in enumerate(batch):
         p.batch_index = index
-        finish_picture(Picture(p, index, lambda index=index: infotext(index), save), decode.to_uint8(pixels), output)
+        unfinished = UnfinishedImage(p, index, functools.partial(infotext, index), save, settings)
+        finish_image(unfinished, decode.to_uint8(pixels), output)
     devices.torch_gc()
 
 
-def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> None:
-    """Faces, script hooks, colours, overlay, file and masks of one picture (H, W, 3)."""
-    p, index, snapshot = picture.p, picture.index, picture.p.opts_snapshot
+def finish_image(unfinished: UnfinishedImage, pixels: np.ndarray, output: JobOutput) -> None:
+    """Restores faces, calls the script hooks, matches colours, lays the overlay on, and saves and returns one image
+    (H, W, 3) and its masks.
+    """
+    p, index, snapshot = unfinished.p, unfinished.index, unfinished.p.opts_snapshot
     if p.restore_faces:
-        if picture.save and snapshot.save_images_before_face_restoration:
-            picture.save_as(Image.fromarray(pixels), "-before-face-restoration")
+        if unfinished.save and snapshot.save_images_before_face_restoration:
+            unfinished.save_as(Image.fromarray(pixels), "-before-face-restoration")
         devices.torch_gc()
         pixels = face_restoration.restore_faces(pixels)
         devices.torch_gc()
@@ -109,11 +113,11 @@ def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> N
         p.scripts.postprocess_image(p, pp)
         image = pp.image
 
-    mask_for_overlay, overlay_image = overlay_of(p, index)
+    mask_for_overlay, overlay_image = overlay_of(p, index, unfinished.settings)
     if p.color_corrections is not None and index < len(p.color_corrections):
-        if picture.save and snapshot.save_images_before_color_correction:
+        if unfinished.save and snapshot.save_images_before_color_correction:
             uncorrected, _ = lay_over(p, image, overlay_image)
-            picture.save_as(uncorrected, "-before-color-correction")
+            unfinished.save_as(uncorrected, "-before-color-correction")
         image = image_ops.apply_color_correction(p.color_corrections[index], image)
     image, original_denoised_image = lay_over(p, image, overlay_image)
 
@@ -122,29 +126,27 @@ def finish_picture(picture: Picture, pixels: np.ndarray, output: JobOutput) -> N
         p.scripts.postprocess_image_after_composite(p, pp)
         image = pp.image
 
-    if picture.save:
-        picture.save_as(image)
-    text = picture.infotext()
+    if unfinished.save:
+        unfinished.save_as(image)
+    text = unfinished.infotext()
     output.infotexts.append(text)
     if snapshot.enable_pnginfo:
         image.info["parameters"] = text
     keep_record(image, "image", text, seed=p.seeds[index], subseed=p.subseeds[index])
     output.images.append(image)
     if mask_for_overlay is not None:
-        output.images.extend(finish_masks(picture, mask_for_overlay, original_denoised_image))
+        output.images.extend(finish_masks(unfinished, mask_for_overlay, original_denoised_image))
 
 
-def lay_over(
-    p: StableDiffusionProcessing, image: Image.Image, overlay: Image.Image | None
-) -> tuple[Image.Image, Image.Image]:
-    """(picture with the unmasked part of the source over it, picture without); enlarged as img2img's are."""
+def lay_over(p: RunState, image: Image.Image, overlay: Image.Image | None) -> tuple[Image.Image, Image.Image]:
+    """Returns (image with the unmasked part of the source over it, image without); enlarged as img2img's are."""
     return image_ops.apply_overlay(image, p.paste_to, overlay, functools.partial(images.resize_image, 0))
 
 
-def overlay_of(p: StableDiffusionProcessing, index: int) -> tuple[Image.Image | None, Image.Image | None]:
-    """(mask for the overlay, overlay) of a picture, after the scripts have had their say."""
+def overlay_of(p: RunState, index: int, settings: OutputSettings) -> tuple[Image.Image | None, Image.Image | None]:
+    """Returns (mask for the overlay, overlay) of an image, after the scripts have had their say."""
     mask_for_overlay = getattr(p, "mask_for_overlay", None)
-    has_overlay = shared.opts.overlay_inpaint and p.overlay_images is not None and index < len(p.overlay_images)
+    has_overlay = settings.overlay_inpaint and p.overlay_images is not None and index < len(p.overlay_images)
     overlay_image = p.overlay_images[index] if has_overlay else None
     if p.scripts is None:
         return mask_for_overlay, overlay_image
@@ -154,32 +156,32 @@ def overlay_of(p: StableDiffusionProcessing, index: int) -> tuple[Image.Image | 
 
 
 def finish_masks(
-    picture: Picture, mask_for_overlay: Image.Image, original_denoised_image: Image.Image
+    unfinished: UnfinishedImage, mask_for_overlay: Image.Image, original_denoised_image: Image.Image
 ) -> list[Image.Image]:
     """Saves and returns the mask and the masked part of the result, as the settings ask for."""
-    snapshot = picture.p.opts_snapshot
+    snapshot = unfinished.p.opts_snapshot
     returned = []
     if snapshot.return_mask or snapshot.save_mask:
         mask = mask_for_overlay.convert("RGB")
-        if picture.save and snapshot.save_mask:
-            picture.save_as(mask, "-mask")
+        if unfinished.save and snapshot.save_mask:
+            unfinished.save_as(mask, "-mask")
         if snapshot.return_mask:
             keep_record(mask, "mask")
             returned.append(mask)
     if snapshot.return_mask_composite or snapshot.save_mask_composite:
-        picture_part = original_denoised_image.convert("RGBA").convert("RGBa")
-        mask = images.resize_image(2, mask_for_overlay, *picture_part.size).convert("L")
-        composite = Image.composite(picture_part, Image.new("RGBa", picture_part.size), mask).convert("RGBA")
-        if picture.save and snapshot.save_mask_composite:
-            picture.save_as(composite, "-mask-composite")
+        masked_part = original_denoised_image.convert("RGBA").convert("RGBa")
+        mask = images.resize_image(2, mask_for_overlay, *masked_part.size).convert("L")
+        composite = Image.composite(masked_part, Image.new("RGBa", masked_part.size), mask).convert("RGBA")
+        if unfinished.save and snapshot.save_mask_composite:
+            unfinished.save_as(composite, "-mask-composite")
         if snapshot.return_mask_composite:
             keep_record(composite, "mask")
             returned.append(composite)
     return returned
 
 
-def add_grid(p: StableDiffusionProcessing, output: JobOutput, grid_infotext: Callable[[], str]) -> None:
-    """Puts a grid of all pictures before them, and saves it, as the settings ask for."""
+def add_grid(p: RunState, output: JobOutput, grid_infotext: Callable[[], str]) -> None:
+    """Puts a grid of all images before them, and saves it, as the settings ask for."""
     snapshot: OptsSnapshot = p.opts_snapshot
     if p.do_not_save_grid or not (snapshot.return_grid or snapshot.grid_save):
         return
@@ -209,9 +211,9 @@ def add_grid(p: StableDiffusionProcessing, output: JobOutput, grid_infotext: Cal
         )
 
 
-def save_samples(p: Any) -> bool:
-    """Whether pictures of this job go to disk: interrupted and skipped ones only if the setting save_incomplete_images
-    says so.
+def save_samples(p: RunState) -> bool:
+    """Tells whether images of this job go to disk: interrupted and skipped ones only if the setting
+    save_incomplete_images says so.
     """
     options = p.opts_snapshot or shared.opts
     complete = not shared.state.interrupted and not shared.state.skipped

@@ -193,7 +193,7 @@ class Encoder:
 
 @pytest.fixture
 def inpainting():
-    return SimpleNamespace(sd_model=Encoder(), is_using_inpainting_conditioning=False)
+    return SimpleNamespace(sd_model=Encoder(), all_seeds=[1], is_using_inpainting_conditioning=False)
 
 
 def test_inpainting_models_see_the_picture_without_its_masked_part(inpainting):

@@ -184,10 +184,9 @@ def test_everything_is_prepared(sd_model, monkeypatch, resize_mode, size):
     assert p.extra_generation_params["Denoising strength"] == 0.75
 
 
-def test_the_init_picture_is_kept_by_its_hash(program, monkeypatch, tmp_path):
-    monkeypatch.setitem(shared.opts.data, "outdir_init_images", str(tmp_path))
+def test_the_init_picture_is_kept_by_its_hash(program, tmp_path):
     p = request()
     image = Image.new("RGB", (8, 8), "red")
-    init_image.save_init_image(p, image)
+    init_image.save_init_image(p, image, str(tmp_path))
     assert [file.stem for file in tmp_path.iterdir()] == [p.init_img_hash]
     assert len(p.init_img_hash) == 32
