@@ -12,6 +12,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any, NamedTuple
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, A
 def split_infotext(text: str) -> InfotextParts:
     """Cuts an infotext into its parts; each line of the prompts loses the blanks around it."""
     *lines, parameters = text.strip().split("\n")
-    if len(re_param.findall(parameters)) < MIN_PARAMETERS:
+    if sum(1 for _ in islice(re_param.finditer(parameters), MIN_PARAMETERS)) < MIN_PARAMETERS:
         lines.append(parameters)
         parameters = ""
 
@@ -121,8 +122,8 @@ def pairs_of(line: str) -> Iterator[tuple[str, str]]:
         if raw.startswith(("[", "{")):
             with suppress(ValueError, RecursionError):
                 _, end = json_decoder.raw_decode(line, match.start(2))
-                raw = line[match.start(2) : end]
-                place = max(place, end)
+                if line[end : end + 20].lstrip()[:1] in ("", ","):
+                    raw, place = line[match.start(2) : end], max(place, end)
         yield key, raw
 
 

@@ -234,25 +234,24 @@ def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) 
     put(parameters, "Schedule type" if known else UNKNOWN_SCHEDULE, known or wanted)
 
 
+MAX_DEPTH = 200
+"""Lists and objects inside each other, beyond which a text is taken for none."""
+
+re_json_marks = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+
 def closing(text: str, start: int) -> int:
     """Returns the place after the JSON list or object that begins at `start`; the text's end if it never closes."""
-    depth, i, in_string = 0, start, False
-    while i < len(text):
-        sign = text[i]
-        if in_string:
-            if sign == "\\":
-                i += 1
-            elif sign == '"':
-                in_string = False
-        elif sign == '"':
-            in_string = True
-        elif sign in "[{":
+    depth = 0
+    for match in re_json_marks.finditer(text, start):
+        if match[0] in ("[", "{"):
             depth += 1
-        elif sign in "]}":
+        elif match[0] in ("]", "}"):
             depth -= 1
-            if depth == 0:
-                return i + 1
-        i += 1
+        if depth == 0:
+            return match.end()
+        if depth > MAX_DEPTH:
+            break
     return len(text)
 
 

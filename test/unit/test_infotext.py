@@ -70,6 +70,18 @@ VALUES = (
 )
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('Hashes: {"model": "1a", "vae": "2b"}, Seed: 5', {"Hashes": '{"model": "1a", "vae": "2b"}', "Seed": "5"}),
+        ("Mark: [] x, Seed: 5", {"Mark": "[] x", "Seed": "5"}),
+        ("Mark: [1, Seed: 5", {"Mark": "[1", "Seed": "5"}),
+    ],
+)
+def test_bare_json_is_one_value_and_other_brackets_are_text(line, expected):
+    assert infotext.parse_parameters(line) == expected
+
+
 @given(st.dictionaries(KEYS, VALUES, min_size=3, max_size=6))
 def test_built_values_are_read_back(parameters):
     expected = {key: value for key, value in parameters.items() if key != value}
