@@ -1,4 +1,4 @@
-"""job: fixes the seeds of a run and lays out its prompts, one entry per picture, before any hook is called."""
+"""job: fixes the seeds of a run and lays out its prompts, one entry per image, before any hook is called."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def prepare_prompt_seed_state(p: RunState) -> None:
     """Fills `p.all_prompts`, `p.all_negative_prompts` (through `p.setup_prompts()`), `p.all_seeds` and
     `p.all_subseeds`.
 
-    A list of seeds is taken as it is. Otherwise picture i gets `seed + i`, or the same seed as all others while a
-    variation strength is set: then only the variation seed, always `subseed + i`, tells the pictures apart. `p.seed`
+    A list of seeds is taken as it is. Otherwise image i gets `seed + i`, or the same seed as all others while a
+    variation strength is set: then only the variation seed, always `subseed + i`, tells the images apart. `p.seed`
     and `p.subseed` keep what was asked for.
     """
     seed, subseed = get_fixed_seed(p.seed), get_fixed_seed(p.subseed)

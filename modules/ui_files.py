@@ -21,10 +21,10 @@ from modules import extensions, shared
 from modules.paths import data_path, models_path, script_path
 from modules.paths_internal import config_states_dir, default_output_dir, extensions_builtin_dir, extensions_dir
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".jxl"})
+IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".jxl"})
 VIDEOS = frozenset({".mp4", ".webm"})
 TEXTS = frozenset({".txt", ".json", ".csv"})
-RESULTS = PICTURES | VIDEOS | TEXTS | {".zip"}
+RESULTS = IMAGES | VIDEOS | TEXTS | {".zip"}
 """What jobs and buttons write to output folders."""
 
 CODE = frozenset({".py", ".pyc", ".pyd", ".pyw", ".so", ".dll", ".exe", ".sh", ".bat", ".cmd", ".ps1", ".ipynb"})
@@ -114,7 +114,7 @@ def places() -> Iterator[Place]:
     for folder in (default_output_dir, *(getattr(shared.opts, name) for name in OUTPUT_SETTINGS)):
         yield Place(folder, RESULTS)
     for folder in (models_path, *(getattr(shared.cmd_opts, name, None) or "" for name in MODEL_FLAGS)):
-        yield Place(folder, PICTURES | VIDEOS)  # previews
+        yield Place(folder, IMAGES | VIDEOS)  # previews
     for folder in (gradio_utils.get_upload_folder(), shared.opts.temp_dir, *_StaticFiles.all_paths):
         yield Place(str(folder))
     for folder in shared.cmd_opts.gradio_allowed_path or []:

@@ -17,7 +17,7 @@ from modules.ui_toprow import Toprow
 
 Describe = Callable[[Image.Image], str]
 
-PICTURES = ("init_img", "sketch", "init_img_with_mask", "inpaint_color_sketch", "init_img_inpaint")
+IMAGES = ("init_img", "sketch", "init_img_with_mask", "inpaint_color_sketch", "init_img_inpaint")
 """The images of the modes before the batch, by position."""
 
 
@@ -67,7 +67,7 @@ def describe_directory(describe: Describe, input_dir: str, output_dir: str) -> N
 def connect(toprow: Toprow, form: Form) -> None:
     """Has the buttons of a toprow write into its prompt."""
     inputs = [form["mode"], form["img2img_batch_input_dir"], form["img2img_batch_output_dir"]]
-    inputs += [form[name] for name in PICTURES]
+    inputs += [form[name] for name in IMAGES]
     for button, describe in (
         (toprow.button_interrogate, interrogate),
         (toprow.button_deepbooru, interrogate_deepbooru),

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 ASSETS = Path(fastapi_offline.__file__).parent / "static"
 ASSETS_PATH = "/docs-assets"
 REDOC_LOGO = "https://cdn.redoc.ly/redoc/logo-mini.svg"
-NO_PICTURE = "data:,"
+NO_IMAGE = "data:,"
 
 
 def install(app: FastAPI) -> None:
@@ -46,7 +46,7 @@ def install(app: FastAPI) -> None:
     def redoc_script(request: Request) -> Response:
         """Serves the script of the documentation to read, without the logo it would fetch from elsewhere."""
         script = (ASSETS / "redoc.standalone.js").read_text(encoding="utf8")
-        return Response(script.replace(REDOC_LOGO, NO_PICTURE), media_type="text/javascript")
+        return Response(script.replace(REDOC_LOGO, NO_IMAGE), media_type="text/javascript")
 
     app.add_route("/docs", swagger, include_in_schema=False)
     app.add_route("/redoc", redoc, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""face: the two routes that make pictures from prompts."""
+"""face: the two routes that make images from prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""face: what can be done with a finished picture: reading its parameters, enlarging it, describing it."""
+"""face: what can be done with a finished image: reading its parameters, enlarging it, describing it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_redoc_asks_no_other_host_for_its_logo(client):
     assert script.headers["content-type"].startswith("text/javascript")
     assert documentation.REDOC_LOGO not in script.text
     original = (documentation.ASSETS / "redoc.standalone.js").read_text(encoding="utf8")
-    assert script.text == original.replace(documentation.REDOC_LOGO, documentation.NO_PICTURE)
+    assert script.text == original.replace(documentation.REDOC_LOGO, documentation.NO_IMAGE)
 
 
 def test_addresses_begin_with_the_path_of_a_proxy(client):
