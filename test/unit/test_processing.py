@@ -1,11 +1,12 @@
 """The processing objects and the order of steps of a run."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
-from modules import errors, processing, script_callbacks, shared
+from modules import devices, errors, processing, script_callbacks, shared
 
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 2, "seed": 1, "sampler_name": "Euler"}
 
@@ -71,6 +72,26 @@ def test_an_extension_can_take_gradients_while_sampling(sd_model):
     finally:
         script_callbacks.remove_callbacks_for_function(guide)
     assert gradients and all(gradient.abs().max() > 0 for gradient in gradients)
+
+
+@pytest.mark.parametrize("upcast", [False, True])
+def test_sampling_around_a_unet_is_as_its_model_needs_it(sd_model, monkeypatch, upcast):
+    """A model that is sampled in float32 around its U-Net suspends the mixed arithmetic that others have."""
+    for name in ("dtype", "dtype_inference"):
+        monkeypatch.setattr(devices, name, torch.bfloat16)
+    monkeypatch.setattr(sd_model, "loaded_as", replace(sd_model.loaded_as, upcast_sampling=upcast))
+    seen = []
+
+    def note(params):
+        seen.append(torch.is_autocast_enabled("cpu"))
+
+    script_callbacks.on_cfg_denoiser(note)
+    try:
+        # Texts of their own: what is encoded here in bfloat16 must not be found by another test.
+        processing.process_images(small_job(steps=1, prompt=f"mixed {upcast}", negative_prompt=f"not {upcast}"))
+    finally:
+        script_callbacks.remove_callbacks_for_function(note)
+    assert seen == [not upcast]
 
 
 def test_the_model_of_a_job_is_the_loaded_one(sd_model):
