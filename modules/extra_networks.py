@@ -58,6 +58,13 @@ class ExtraNetwork:
         """Takes out what activate put in place: called after the last batch."""
         raise NotImplementedError
 
+    def text_key(self, params_list: list[ExtraNetworkParams]) -> Any:
+        """Returns what the encoded text depends on: while it is equal, the same prompt need not be encoded again.
+
+        By default it never is, because the networks of extensions may depend on more than the arguments of their tags.
+        """
+        return object()
+
 
 ExtraNetworkData = dict[str, list[ExtraNetworkParams]]
 """Tag name -> arguments of each tag of that name, in the order of the prompt."""
@@ -90,11 +97,22 @@ def register_default_extra_networks() -> None:
         register_extra_network(create())
 
 
+def find_extra_network(name: str) -> ExtraNetwork | None:
+    """Returns the network of a name or alias."""
+    return extra_network_registry.get(name) or extra_network_aliases.get(name)
+
+
+def text_key(extra_network_data: ExtraNetworkData | None) -> list[Any]:
+    """Returns what the encoded text depends on of the networks that tags name; see `ExtraNetwork.text_key`."""
+    named = [(find_extra_network(name), params_list) for name, params_list in (extra_network_data or {}).items()]
+    return [(network.name, network.text_key(params_list)) for network, params_list in named if network is not None]
+
+
 def lookup_extra_networks(extra_network_data: ExtraNetworkData) -> dict[ExtraNetwork, list[ExtraNetworkParams]]:
     """Returns the networks that tags name, each with the arguments of all its tags. Logs unknown names."""
     found: dict[ExtraNetwork, list[ExtraNetworkParams]] = {}
     for name, params_list in extra_network_data.items():
-        extra_network = extra_network_registry.get(name) or extra_network_aliases.get(name)
+        extra_network = find_extra_network(name)
         if extra_network is None:
             logger.info("skipping unknown extra network: %s", name)
         else:

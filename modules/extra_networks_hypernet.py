@@ -52,6 +52,9 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
         p.all_prompts = [f"{prompt}<hypernet:{wanted.name}:{wanted.multiplier}>" for prompt in p.all_prompts]
         return [extra_networks.ExtraNetworkParams([wanted.name, wanted.multiplier])]
 
+    def text_key(self, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
+        """Returns nothing: hypernetworks act on the U-Net, the encoded text is always the same."""
+
     def deactivate(self, p: Any) -> None:
         """Wants no hypernetworks any more."""
         model_patches.wishes().take(KIND)

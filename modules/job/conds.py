@@ -55,7 +55,7 @@ def cond_cache_key(
         use_old_scheduling,
         settings.CLIP_stop_at_last_layers,
         shared.sd_model.sd_checkpoint_info,
-        extra_network_data,
+        extra_networks.text_key(extra_network_data),
         settings.sdxl_crop_left,
         settings.sdxl_crop_top,
         p.width,

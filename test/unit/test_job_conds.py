@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modules import processing, prompt_parser, shared
+from modules import extra_networks, processing, prompt_parser, shared
 from modules.job import conds
 from modules.placement import Placement
 from modules.sd_hijack import model_hijack
@@ -75,13 +75,44 @@ def parsed(job, prompt):
     return job
 
 
-def test_prompts_with_the_same_tags_are_encoded_once(job, monkeypatch):
-    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.5>"))
+class Network(extra_networks.ExtraNetwork):
+    """A network as extensions write them."""
+
+
+class TextNetwork(Network):
+    """One that knows what the text depends on."""
+
+    def text_key(self, params_list):
+        return [params.items[:2] for params in params_list]
+
+
+@pytest.fixture
+def networks(program, monkeypatch):
+    monkeypatch.setattr(extra_networks, "extra_network_registry", dict(extra_networks.extra_network_registry))
+    for network in (Network("other"), TextNetwork("text")):
+        extra_networks.register_extra_network(network)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_encoded"),
+    [
+        ("<hypernet:a:0.5>", "<hypernet:a:0.5>", False),
+        ("<hypernet:a:0.5>", "<hypernet:b>", False),
+        ("<no_such_network:a>", "<no_such_network:a>", False),
+        ("<text:a:1>", "<text:a:1>", False),
+        ("<text:a:1>", "<text:a:1:0.5>", False),
+        ("<text:a:1>", "<text:a:2>", True),
+        ("<text:a:1>", "", True),
+        ("<other:a>", "<other:a>", True),
+    ],
+)
+def test_prompts_with_tags_are_encoded_when_the_text_may_have_changed(
+    job, networks, monkeypatch, first, second, is_encoded
+):
+    conds.encode_first_pass(parsed(job, f"apple {first}"))
     encoded = count_encodings(monkeypatch)
-    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.5>"))
-    assert encoded == []
-    conds.encode_first_pass(parsed(job, "apple <hypernet:a:0.6>"))
-    assert encoded == [["pear"], ["apple"]]
+    conds.encode_first_pass(parsed(job, f"apple {second}"))
+    assert encoded == ([["pear"], ["apple"]] if is_encoded else [])
 
 
 class Telling:
