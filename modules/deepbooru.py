@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from modules import devices, errors, image_ops, shared
-
-if TYPE_CHECKING:
-    from modules.options import Options
+from modules.options import OptionValues
 
 re_special = re.compile(r"([\\()])")
 
@@ -28,7 +26,7 @@ TAGS_FILE = "tags.txt"
 
 
 @dataclass(frozen=True)
-class DeepbooruSettings:
+class DeepbooruSettings(OptionValues):
     """What the tagger takes from the settings. The names are those of the options."""
 
     deepbooru_escape: bool
@@ -38,11 +36,6 @@ class DeepbooruSettings:
     interrogate_deepbooru_score_threshold: float
     interrogate_keep_models_in_memory: bool
     interrogate_return_ranks: bool
-
-    @classmethod
-    def from_opts(cls, options: Options) -> DeepbooruSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     def chosen(self, probabilities: Mapping[str, float]) -> list[str]:
         """Returns the tags that are likely enough, no rating and not unwanted, in their order."""

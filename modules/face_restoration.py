@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
 from modules import shared
-
-if TYPE_CHECKING:
-    from modules.options import Options
+from modules.options import OptionValues
 
 
 @dataclass(frozen=True)
-class FaceRestorationSettings:
+class FaceRestorationSettings(OptionValues):
     """What face restorers take from the settings. The names are those of the options."""
 
     code_former_weight: float
     face_restoration_model: str | None
     face_restoration_unload: bool
-
-    @classmethod
-    def from_opts(cls, opts: Options) -> FaceRestorationSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(opts, field.name) for field in fields(cls)})
 
 
 class FaceRestoration:

@@ -12,12 +12,13 @@ import struct
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from modules.errors import InvalidInput, WebuiError
+from modules.options import OptionValues
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 
 
 @dataclass(frozen=True)
-class EncoderSettings:
+class ImageEncoding(OptionValues):
     """How images are encoded. The names are those of the options.
 
     enable_pnginfo: whether files carry texts. jpeg_quality: 1..100, of all lossy formats.
@@ -49,11 +50,6 @@ class EncoderSettings:
     enable_pnginfo: bool = True
     jpeg_quality: int = 80
     webp_lossless: bool = False
-
-    @classmethod
-    def from_opts(cls, options: Any) -> EncoderSettings:
-        """Returns what the settings, or the snapshot of a job, say about the encoding."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 def pillow_format(extension: str) -> str:
@@ -82,7 +78,7 @@ def encode_image(
     image: Image.Image,
     file: Any,
     extension: str,
-    settings: EncoderSettings,
+    settings: ImageEncoding,
     infotext: str | None = None,
     texts: Mapping[str, Any] | None = None,
 ) -> None:

@@ -20,7 +20,7 @@ from modules import dialects, errors, image_annotations, image_ops, script_callb
 from modules.dialects.chunks import chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
-    EncoderSettings,
+    ImageEncoding,
     atomic_file,
     encode_image,
     fitting_extension,
@@ -37,6 +37,7 @@ from modules.image_names import (
     unused_name,
 )
 from modules.image_ops import LANCZOS, fix_image
+from modules.options import OptionValues
 from modules.paths_internal import roboto_ttf_file
 from modules.upscaler import UpscalerData, UpscalerSettings
 
@@ -66,7 +67,7 @@ ORIGINAL = "original parameters"
 
 
 @dataclass(frozen=True)
-class GridSettings:
+class GridSettings(OptionValues):
     """How grids are laid out and lettered. The names are those of the options."""
 
     font: str
@@ -75,11 +76,6 @@ class GridSettings:
     grid_text_active_color: str
     grid_text_inactive_color: str
     n_rows: int
-
-    @classmethod
-    def from_opts(cls, options: Any) -> GridSettings:
-        """Returns what the settings, or the snapshot of a job, say about grids."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -99,13 +95,13 @@ class SaveSettings:
     save_to_dirs: bool
     save_txt: bool
     target_side_length: float
-    encoder: EncoderSettings
+    encoder: ImageEncoding
 
     @classmethod
     def from_opts(cls, options: Any) -> SaveSettings:
         """Returns what the settings, or the snapshot of a job, say about saving."""
         named = {field.name: getattr(options, field.name) for field in fields(cls) if field.name != "encoder"}
-        return cls(**named, encoder=EncoderSettings.from_opts(options))
+        return cls(**named, encoder=ImageEncoding.from_opts(options))
 
     def uses_subfolder(self, grid: bool, no_prompt: bool) -> bool:
         """Returns whether a grid, or an image that may have a folder of its prompt, goes into a subfolder."""
@@ -224,7 +220,7 @@ def save_image_with_geninfo(
     extension: ".png" and so on, that of filename if not given. existing_pnginfo: text chunks for a PNG, to which
     geninfo is added as pnginfo_section_name. Raises InvalidInput for an unknown format, WebuiError on a full disk.
     """
-    settings = EncoderSettings.from_opts(options or shared.opts)
+    settings = ImageEncoding.from_opts(options or shared.opts)
     texts = dict(existing_pnginfo or {})
     if geninfo is not None:
         texts[pnginfo_section_name] = geninfo
@@ -238,7 +234,7 @@ def encode(image: Image.Image, image_format: str, infotext: str | None = None) -
     A PNG carries all texts of image.info, the other formats infotext, that of image.info if not given. Raises
     InvalidInput for an unknown format.
     """
-    settings = replace(EncoderSettings.from_opts(shared.opts), enable_pnginfo=True)
+    settings = replace(ImageEncoding.from_opts(shared.opts), enable_pnginfo=True)
     texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
     file = io.BytesIO()
     encode_image(image, file, f".{image_format}", settings, infotext or texts.get("parameters"), texts)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 
 from modules import devices, errors, shared, shared_items, torchvision_ops
-
-if TYPE_CHECKING:
-    from modules.options import Options
+from modules.options import OptionValues
 
 blip_image_eval_size = 384
 clip_model_name = "ViT-L/14"
@@ -31,7 +29,7 @@ re_topn = re.compile(r"\.top(\d+)$")
 
 
 @dataclass(frozen=True)
-class InterrogateSettings:
+class InterrogateSettings(OptionValues):
     """What the interrogator takes from the settings. The names are those of the options."""
 
     interrogate_clip_dict_limit: float
@@ -41,11 +39,6 @@ class InterrogateSettings:
     interrogate_clip_skip_categories: list[str]
     interrogate_keep_models_in_memory: bool
     interrogate_return_ranks: bool
-
-    @classmethod
-    def from_opts(cls, options: Options) -> InterrogateSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class Category(NamedTuple):

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 
 from modules import devices, errors, image_ops, lowvram, sd_vae_approx, sd_vae_taesd, shared
+from modules.options import OptionValues
 from modules.sd_models_types import WebuiSdModel
-
-if TYPE_CHECKING:
-    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +33,13 @@ approximation_indexes: dict[str, int] = {
 
 
 @dataclass(frozen=True)
-class LatentSettings:
+class LatentSettings(OptionValues):
     """How latents become pixels and pixels latents in a job. The names are those of the options."""
 
     auto_vae_precision: bool
     auto_vae_precision_bfloat16: bool
     sd_vae_decode_method: str
     sd_vae_encode_method: str
-
-    @classmethod
-    def from_opts(cls, options: Options) -> LatentSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     @property
     def decoder(self) -> int:
@@ -68,7 +60,7 @@ class LatentSettings:
 
 
 @dataclass(frozen=True)
-class PreviewSettings:
+class PreviewSettings(OptionValues):
     """How live previews are drawn. The names are those of the options."""
 
     grid_background_color: str
@@ -78,11 +70,6 @@ class PreviewSettings:
     n_rows: int
     show_progress_grid: bool
     show_progress_type: str
-
-    @classmethod
-    def from_opts(cls, options: Options) -> PreviewSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     def method(self, model: WebuiSdModel) -> int:
         """Returns the number of the decoder for a model: not its VAE if that would have to be moved to the device."""

@@ -15,8 +15,8 @@ from collections import ChainMap
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
 
 from modules import errors, util
 from modules.paths_internal import script_path
@@ -26,6 +26,20 @@ logger = logging.getLogger(__name__)
 
 Overlay = ChainMap[str, Any]
 NO_OVERLAY: Overlay = ChainMap()
+
+
+@dataclass(frozen=True)
+class OptionValues:
+    """A group of settings as values that do not change: a field for each, named like it.
+
+    It is what a stage of a job takes from the settings, made when the stage begins and in the job's context, so that
+    the job's own settings are laid over the user's.
+    """
+
+    @classmethod
+    def from_opts(cls, options: Any) -> Self:
+        """Returns the values that hold now for the caller. options: the settings, or the snapshot of a job."""
+        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class OptionInfo:

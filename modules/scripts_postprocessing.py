@@ -11,28 +11,21 @@ import inspect
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from modules import errors, shared, shared_items
-
-if TYPE_CHECKING:
-    from modules.options import Options
+from modules.options import OptionValues
 
 
 @dataclasses.dataclass(frozen=True)
-class ScriptSettings:
+class ScriptSettings(OptionValues):
     """Which scripts there are, and in which order. The names are those of the options."""
 
     postprocessing_disable_in_extras: Collection[str]
     postprocessing_enable_in_main_ui: Collection[str]
     postprocessing_operation_order: Sequence[str]
-
-    @classmethod
-    def from_opts(cls, options: Options) -> ScriptSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in dataclasses.fields(cls)})
 
 
 @dataclasses.dataclass

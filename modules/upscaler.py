@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from modules import devices, shared, upscaler_files
-
-if TYPE_CHECKING:
-    from modules.options import Options
+from modules.options import OptionValues
 
 LANCZOS = Image.Resampling.LANCZOS
 NEAREST = Image.Resampling.NEAREST
@@ -31,7 +29,7 @@ class Tiles(NamedTuple):
 
 
 @dataclass(frozen=True)
-class UpscalerSettings:
+class UpscalerSettings(OptionValues):
     """What upscalers take from the settings. The names are those of the options."""
 
     DAT_tile: int
@@ -47,11 +45,6 @@ class UpscalerSettings:
     enable_upscale_progressbar: bool
     realesrgan_enabled_models: tuple[str, ...]
     upscaler_for_img2img: str | None
-
-    @classmethod
-    def from_opts(cls, opts: Options) -> UpscalerSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(opts, field.name) for field in fields(cls)})
 
     def tiles(self, prefix: str) -> Tiles:
         """Returns the tiles of the settings <prefix>_tile and <prefix>_tile_overlap."""

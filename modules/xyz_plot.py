@@ -13,19 +13,17 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from modules import errors, images, processing, shared
+from modules.options import OptionValues
 from modules.processing import Processed, StableDiffusionProcessing, get_fixed_seed
 from modules.shared import state
-
-if TYPE_CHECKING:
-    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -218,17 +216,12 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PlotSettings:
+class PlotSettings(OptionValues):
     """What a plot takes from the settings. The names are those of the options. img_max_size_mp: megapixels."""
 
     grid_format: str
     grid_save: bool
     img_max_size_mp: float
-
-    @classmethod
-    def from_opts(cls, options: Options) -> PlotSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{item.name: getattr(options, item.name) for item in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
 from modules import devices, errors, images, infotext, shared, util
+from modules.options import OptionValues
 from modules.scripts_postprocessing import PostprocessedImage
-
-if TYPE_CHECKING:
-    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +36,7 @@ class Postprocessed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PostprocessingSettings:
+class PostprocessingSettings(OptionValues):
     """How results are named and saved. The names are those of the options."""
 
     enable_pnginfo: bool
@@ -47,11 +45,6 @@ class PostprocessingSettings:
     postprocessing_existing_caption_action: str
     samples_format: str
     use_original_name_batch: bool
-
-    @classmethod
-    def from_opts(cls, options: Options) -> PostprocessingSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 def run(

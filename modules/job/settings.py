@@ -6,25 +6,14 @@ user's. The names are those of the options.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import Any
 
-if TYPE_CHECKING:
-    from modules.options import Options
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """A group of settings: a field for each."""
-
-    @classmethod
-    def from_opts(cls, opts: Options) -> Self:
-        """Returns the values that hold now for the caller."""
-        return cls(**{field.name: getattr(opts, field.name) for field in fields(cls)})
+from modules.options import OptionValues
 
 
 @dataclass(frozen=True)
-class StartSettings(StageSettings):
+class StartSettings(OptionValues):
     """What a request may leave open, and what has to be there before the first batch."""
 
     face_restoration: bool
@@ -39,7 +28,7 @@ class StartSettings(StageSettings):
 
 
 @dataclass(frozen=True)
-class SamplerDefaults(StageSettings):
+class SamplerDefaults(OptionValues):
     """Sampler parameters that a request may leave open."""
 
     s_churn: float
@@ -50,7 +39,7 @@ class SamplerDefaults(StageSettings):
 
 
 @dataclass(frozen=True)
-class TokenMergingSettings(StageSettings):
+class TokenMergingSettings(OptionValues):
     """Shares of tokens merged where a job does not say."""
 
     token_merging_ratio: float
@@ -59,7 +48,7 @@ class TokenMergingSettings(StageSettings):
 
 
 @dataclass(frozen=True)
-class CondSettings(StageSettings):
+class CondSettings(OptionValues):
     """What conditioning depends on beside the prompts, and how long it is kept."""
 
     CLIP_stop_at_last_layers: int
@@ -75,7 +64,7 @@ class CondSettings(StageSettings):
 
 
 @dataclass(frozen=True)
-class InitImageSettings(StageSettings):
+class InitImageSettings(OptionValues):
     """How an init image is prepared and kept."""
 
     img2img_background_color: str
@@ -86,21 +75,21 @@ class InitImageSettings(StageSettings):
 
 
 @dataclass(frozen=True)
-class HiresSettings(StageSettings):
+class HiresSettings(OptionValues):
     """How sizes of the hires pass are meant."""
 
     use_old_hires_fix_width_height: bool
 
 
 @dataclass(frozen=True)
-class OutputSettings(StageSettings):
+class OutputSettings(OptionValues):
     """What is done to decoded images; everything about files comes from the run's snapshot."""
 
     overlay_inpaint: bool
 
 
 @dataclass(frozen=True)
-class InfotextSettings(StageSettings):
+class InfotextSettings(OptionValues):
     """What an infotext tells of the settings, and what it leaves out."""
 
     CLIP_stop_at_last_layers: int
@@ -119,7 +108,7 @@ class InfotextSettings(StageSettings):
 
 
 @dataclass(frozen=True)
-class ResultSettings(StageSettings):
+class ResultSettings(OptionValues):
     """What a result remembers of the settings."""
 
     CLIP_stop_at_last_layers: int

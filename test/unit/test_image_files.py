@@ -11,7 +11,7 @@ from PIL import Image
 
 from modules import image_files
 from modules.errors import InvalidInput, WebuiError
-from modules.image_files import EncoderSettings
+from modules.image_files import ImageEncoding
 
 TEXT = "añ, 日本 😀\nSteps: 1"
 
@@ -23,7 +23,7 @@ def image():
 
 def encoded(image, extension, settings=None, infotext=TEXT):
     file = io.BytesIO()
-    image_files.encode_image(image, file, extension, settings or EncoderSettings(), infotext, {"parameters": infotext})
+    image_files.encode_image(image, file, extension, settings or ImageEncoding(), infotext, {"parameters": infotext})
     read = Image.open(io.BytesIO(file.getvalue()))
     read.load()
     return read
@@ -40,18 +40,18 @@ def test_png_keeps_text_chunks_and_gif_a_comment(image):
 
 
 def test_nothing_is_embedded_when_switched_off(image):
-    settings = EncoderSettings(enable_pnginfo=False)
+    settings = ImageEncoding(enable_pnginfo=False)
     assert "parameters" not in encoded(image, ".png", settings).info
     assert "exif" not in encoded(image, ".jpg", settings).info
     assert "comment" not in encoded(image, ".gif", settings).info
 
 
 def test_quality_and_lossless_settings_reach_the_encoder(image):
-    assert np.array_equal(np.asarray(encoded(image, ".webp", EncoderSettings(webp_lossless=True))), np.asarray(image))
+    assert np.array_equal(np.asarray(encoded(image, ".webp", ImageEncoding(webp_lossless=True))), np.asarray(image))
     assert not np.array_equal(np.asarray(encoded(image, ".webp")), np.asarray(image))
     low, high = io.BytesIO(), io.BytesIO()
-    image_files.encode_image(image, low, ".jpg", EncoderSettings(jpeg_quality=5))
-    image_files.encode_image(image, high, ".jpg", EncoderSettings(jpeg_quality=95))
+    image_files.encode_image(image, low, ".jpg", ImageEncoding(jpeg_quality=5))
+    image_files.encode_image(image, high, ".jpg", ImageEncoding(jpeg_quality=95))
     assert len(low.getvalue()) < len(high.getvalue())
 
 

@@ -328,7 +328,7 @@ def test_settings_of_saving_come_from_a_snapshot_too():
     assert settings.encoder.jpeg_quality == 7
     assert settings.name_pattern() == "[seed]-[prompt_spaces]"
     assert [settings.uses_subfolder(grid, False) for grid in (False, True)] == [False, True]
-    assert images.SaveSettings.from_opts(shared.opts).encoder == image_files.EncoderSettings()
+    assert images.SaveSettings.from_opts(shared.opts).encoder == image_files.ImageEncoding()
     assert images.SaveSettings.from_opts(shared.opts).name_pattern() == "[seed]"
     assert not images.SaveSettings.from_opts(shared.opts).uses_subfolder(False, True)
 

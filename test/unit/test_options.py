@@ -2,11 +2,13 @@
 
 import json
 import threading
+from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
 from modules import options
-from modules.options import OptionHTML, OptionInfo, Options, options_section
+from modules.options import OptionHTML, OptionInfo, Options, OptionValues, options_section
+from modules.opts_snapshot import create_opts_snapshot
 from modules.shared_cmd_options import cmd_opts
 
 
@@ -347,3 +349,43 @@ class TestDefinitions:
         assert list(dump["_comments_before"]) == ["loose"]
         assert dump["_comments_after"] == {"number": '<span class="info">(count)</span>'}
         assert dump["_categories"] == [["Page", "Category"], ["U", "Uncategorized"], ["Defaults", "Other"]]
+
+
+@dataclass(frozen=True)
+class Look(OptionValues):
+    """Two settings that a stage might take."""
+
+    colour: str
+    width: int = 3
+
+    @property
+    def is_wide(self):
+        return self.width > 5
+
+
+def test_group_of_settings_has_the_values_of_the_moment():
+    store = Options({"colour": OptionInfo("red"), "width": OptionInfo(7), "other": OptionInfo(1)}, set())
+    before = Look.from_opts(store)
+    assert (before, before.is_wide) == (Look("red", 7), True)
+    store.colour = "blue"
+    with store.overlay({"width": 1}):
+        assert Look.from_opts(store) == Look("blue", 1)
+    assert Look.from_opts(store) == Look("blue", 7)
+    assert before == Look("red", 7)
+
+
+def test_group_of_settings_may_come_from_a_snapshot():
+    store = Options({"colour": OptionInfo("red"), "width": OptionInfo(7)}, set())
+    snapshot = create_opts_snapshot(store)
+    store.colour = "blue"
+    assert Look.from_opts(snapshot) == Look("red", 7)
+
+
+def test_group_of_settings_does_not_change():
+    with pytest.raises(FrozenInstanceError):
+        Look("red").colour = "blue"
+
+
+def test_setting_of_a_group_that_nobody_defines_is_named():
+    with pytest.raises(AttributeError, match="width"):
+        Look.from_opts(Options({"colour": OptionInfo("red")}, set()))
