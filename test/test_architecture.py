@@ -184,7 +184,7 @@ def test_no_global_statement_and_no_star_import(name):
 
 
 # Reads of settings by engine and job outside of `from_opts`; this number only ever falls.
-MOST_SETTINGS_READS = 72
+MOST_SETTINGS_READS = 16
 
 
 def settings_reads(tree: ast.Module) -> list[str]:
