@@ -20,10 +20,10 @@ def test_nan_is_black():
 
 
 @torch.no_grad()
-def test_a_batch_is_decoded_like_its_pictures(sd_model):
+def test_a_batch_is_decoded_like_its_images(sd_model):
     latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     batch = decode.decode_latent_batch(sd_model, latents)
-    assert batch.already_decoded and [picture.shape for picture in batch] == [(3, 64, 64)] * 2
+    assert batch.already_decoded and [pixels.shape for pixels in batch] == [(3, 64, 64)] * 2
     alone = decode.decode_latent_batch(sd_model, latents[1:])[0]
     assert torch.equal(batch[1], alone)
 
@@ -46,7 +46,7 @@ def test_another_decoder_is_told_in_the_infotext(sd_model, monkeypatch):
     assert not np.allclose(full, torch.nn.functional.interpolate(cheap, size=full.shape[-2:]))
 
 
-def test_decoded_pictures_are_only_scaled():
-    pictures = decode.DecodedSamples([torch.full((3, 2, 2), value) for value in (-1.0, 0.0, 3.0)])
-    pixels = decode.decode_samples(None, pictures)
+def test_decoded_pixels_are_only_scaled():
+    decoded = decode.DecodedSamples([torch.full((3, 2, 2), value) for value in (-1.0, 0.0, 3.0)])
+    pixels = decode.decode_samples(None, decoded)
     assert pixels[:, 0, 0, 0].tolist() == [0.0, 0.5, 1.0]

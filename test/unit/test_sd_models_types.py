@@ -91,7 +91,7 @@ def test_encoding_is_scaled_once(model):
         )
 
 
-def test_picture_survives_the_vae(model):
+def test_image_survives_the_vae(model):
     ramp = torch.linspace(-1, 1, 64)
     pixels = torch.stack([ramp[None].expand(64, -1), ramp[:, None].expand(-1, 64), torch.zeros(64, 64)])[None]
     with torch.no_grad():

@@ -73,11 +73,11 @@ def test_decoder_computes_as_published(taesd):
 
 
 def test_encoder_computes_as_published(taesd):
-    picture = torch.rand(1, 3, 16, 24)
+    pixels = torch.rand(1, 3, 16, 24)
     with torch.no_grad():
-        expected = taesd["encoder"](picture)
+        expected = taesd["encoder"](pixels)
     with shared.opts.overlay({"sd_vae_encode_method": "TAESD"}):
-        assert torch.allclose(latents.images_tensor_to_samples(picture), expected, atol=1e-5)
+        assert torch.allclose(latents.images_tensor_to_samples(pixels), expected, atol=1e-5)
 
 
 def test_networks_are_loaded_once(taesd):
