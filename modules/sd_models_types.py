@@ -68,14 +68,15 @@ class DiffusionWrapper(torch.nn.Module):
 
         The images of c_concat are more channels of x; models without such channels leave them alone, because all are
         given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`. A U-Net that an extension
-        put in place gets the vector as `y`.
+        put in place gets the vector as `y`, with the size in it.
         """
         if self.conditioning_key in ("concat", "hybrid"):
             x = torch.cat([x, *(c_concat or ())], dim=1)
         context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
         substitute = sd_unet.selection.unet
         if substitute is not None:
-            return substitute(x, t, context, **({} if c_adm is None else {"y": c_adm}))
+            vector = with_size(c_adm, time_ids)
+            return substitute(x, t, context, **({} if vector is None else {"y": vector}))
         return self.diffusion_model(x, t, context, **self.embedded(c_adm, time_ids), return_dict=False)[0]
 
     def embedded(self, vector: torch.Tensor | None, size: torch.Tensor | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Guidance on a network of diffusers, of the XL layout: which parts of a conditioning reach it, and in which rows."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
@@ -78,6 +79,11 @@ def combined(unet, uncond, *parts):
     """Guidance from networks asked one by one."""
     base = alone(unet, uncond)
     return base + sum(SCALE * weight * (alone(unet, text) - base) for text, weight in parts)
+
+
+def in_half_precision(unet):
+    """A model around a copy of the network in bfloat16."""
+    return tiny_xl_model(copy.deepcopy(unet).to(torch.bfloat16), torch.bfloat16)
 
 
 def padded(text, times=1):
@@ -208,6 +214,18 @@ class TestNetworkThatEmbedsTheSize:
         assert torch.equal(embedding.apply_model(X, self.TIMESTEP, cond), wanted)
         as_mapping = {"c_crossattn": [cond.tokens], "c_adm": cond.vector, "time_ids": cond.size}
         assert torch.equal(embedding.apply_model(X, self.TIMESTEP, as_mapping), wanted)
+
+    def test_a_size_stays_exact_in_half_precision(self, unet, embedding):
+        """2049 has no bfloat16: as one it would be 2048."""
+        cond = Conditioning(CAT["crossattn"][None], CAT["vector"][None, :POOLED], size=self.SIZE)
+        results = [
+            in_half_precision(network).apply_model(X, self.TIMESTEP, cond)
+            for network in (unet, embedding.model.diffusion_model)
+        ]
+        assert torch.equal(*results)
+        rounded = Conditioning(cond.tokens, cond.vector, size=self.SIZE.bfloat16())
+        assert not torch.equal(in_half_precision(unet).apply_model(X, self.TIMESTEP, rounded), results[0])
+        assert results[0].dtype == torch.float32
 
     def test_needs_the_size_apart(self, embedding):
         with pytest.raises(ConditioningError, match="needs .*'time_ids'"):

@@ -4,14 +4,17 @@ import pytest
 import torch
 
 from modules import script_callbacks, sd_models, sd_unet, shared, shared_items
+from modules.sampling.conditioning import Conditioning
 
 
 class Double(sd_unet.SdUnet):
     def __init__(self):
         super().__init__()
         self.calls = []
+        self.given = []
 
     def forward(self, x, timesteps, context, *args, **kwargs):
+        self.given.append((args, kwargs))
         return x * 2
 
     def activate(self):
@@ -65,6 +68,17 @@ def test_automatic_is_the_one_for_the_checkpoint(options):
     assert sd_unet.get_unet_option("None") is None
     assert sd_unet.get_unet_option("gone") is None
     assert sd_unet.get_unet_option() is options[0], "the setting is Automatic"
+
+
+def test_unet_that_stands_in_gets_the_vector_whole(options, model):
+    sd_unet.apply_unet()
+    tokens, pooled, size = model.cond_stage_model_empty_prompt, torch.ones(1, 8), torch.ones(1, 6)
+    for cond in (tokens, Conditioning(tokens, pooled), Conditioning(tokens, pooled, size=size)):
+        model.apply_model(torch.ones(1, 4, 8, 8), torch.tensor([1.0]), cond)
+    (_, text_only), (_, pooled_only), (_, with_size) = options[0].unet.given
+    assert text_only == {}
+    assert torch.equal(pooled_only["y"], pooled)
+    assert torch.equal(with_size["y"], Conditioning(tokens, pooled, size=size).whole_vector)
 
 
 def test_unet_stands_in_until_it_is_replaced(options, model):

@@ -171,9 +171,9 @@ def tiny_xl_unet(embeds_size: bool = False) -> nn.Module:
         )
 
 
-def tiny_xl_model(unet: nn.Module) -> WebuiSdModel:
-    """A model around a U-Net of tiny_xl_unet, without the parts that sampling does not need."""
+def tiny_xl_model(unet: nn.Module, dtype: torch.dtype = torch.float32) -> WebuiSdModel:
+    """A model around a U-Net of tiny_xl_unet, which computes in dtype, without what sampling does not need."""
     family = replace(SD1, architecture="sdxl", conditioning_key="crossattn")
     alphas_cumprod = family.schedule.alphas_cumprod()
-    placement = Placement.from_flags(torch.device("cpu"))
+    placement = replace(Placement.from_flags(torch.device("cpu")), dtype=dtype)
     return WebuiSdModel(family, unet, nn.Identity(), nn.Identity(), alphas_cumprod, "eps", placement)
