@@ -68,13 +68,13 @@ def sample_ddim(
     x: noisy latent (B, C, h, w) of unit std. direction(eps): the noise added back, the prediction itself by default.
     Returns the latent at timesteps[0], shape and dtype of x.
     """
-    predict = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     alphas = Alphas(alphas_cumprod, timesteps, x)
     times = timesteps.cpu()
     for i in trange(len(times) - 1, disable=disable):
         k = len(times) - 1 - i
-        eps = predict(x, times[k])
+        eps = model(x, times[k] * ones, **arguments)
         sigma = alphas.ddim_sigma(k, eta)
         x0 = alphas.predict_x0(x, eps, k)
         towards_x = (1.0 - alphas.previous[k] - sigma**2).sqrt() * direction(eps)
@@ -115,7 +115,7 @@ def sample_plms(
 
     The first step averages the predictions at both of its ends, which takes a call of the model more.
     """
-    predict = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     alphas = Alphas(alphas_cumprod, timesteps, x)
     times = timesteps.cpu()
 
@@ -127,11 +127,11 @@ def sample_plms(
     history: list[Tensor] = []  # newest first
     for i in trange(len(times) - 1, disable=disable):
         k = len(times) - 1 - i
-        eps = predict(x, times[k])
+        eps = model(x, times[k] * ones, **arguments)
         history = [eps, *history[:3]]
         if i == 0:
             ahead, _ = step(x, eps, k)
-            eps = (eps + predict(ahead, times[k - 1])) / 2
+            eps = (eps + model(ahead, times[k - 1] * ones, **arguments)) / 2
         else:
             weights = ADAMS_BASHFORTH[len(history) - 1]
             eps = sum(weight * e for weight, e in zip(weights, history, strict=True)) / sum(weights)

@@ -97,7 +97,7 @@ def sample_dpm_fast(
 
     x: noisy latent (B, C, h, w), std about sigma_max. Returns the latent at sigma_min, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     t_start, t_end = lambda_of(torch.as_tensor(sigma_max)), lambda_of(torch.as_tensor(sigma_min))
     intervals = n // 3 + 1
@@ -107,7 +107,7 @@ def sample_dpm_fast(
 
         def eps(x: Tensor, t: Tensor) -> Tensor:
             """Returns the noise in x at time t, and counts a call."""
-            e = (x - denoise(x, sigma_of(t))) / sigma_of(t)
+            e = (x - model(x, sigma_of(t) * ones, **arguments)) / sigma_of(t)
             bar.update()
             return e
 
@@ -159,12 +159,12 @@ def sample_dpm_adaptive(
     x: noisy latent (B, C, h, w), std about sigma_max. Returns the latent at sigma_min, shape and dtype of x; NaN as
     soon as the model returns some.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
 
     def eps(x: Tensor, t: Tensor) -> Tensor:
         """Returns the noise in x at time t."""
-        return (x - denoise(x, sigma_of(t))) / sigma_of(t)
+        return (x - model(x, sigma_of(t) * ones, **arguments)) / sigma_of(t)
 
     t, t_end = lambda_of(torch.as_tensor(sigma_max)), lambda_of(torch.as_tensor(sigma_min))
     size = StepSize(h_init, 1.5 if eta else 3)

@@ -41,10 +41,10 @@ def sample_dpmpp_2s_ancestral(
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         sigma_down, sigma_up = get_ancestral_step(sigmas[i], sigmas[i + 1], eta)
         notify(callback, x, i, sigmas[i], denoised)
         if sigma_down == 0:
@@ -55,7 +55,7 @@ def sample_dpmpp_2s_ancestral(
             h = t_next - t
             s = t + h / 2
             u = (sigma_of(s) / sigma_of(t)) * x - (-h / 2).expm1() * denoised
-            denoised_mid = denoise(u, sigma_of(s))
+            denoised_mid = model(u, sigma_of(s) * ones, **arguments)
             x = (sigma_of(t_next) / sigma_of(t)) * x - (-h).expm1() * denoised_mid
         if sigmas[i + 1] > 0:
             x = x + noise(sigmas[i], sigmas[i + 1]) * s_noise * sigma_up
@@ -76,7 +76,7 @@ def sample_dpmpp_sde(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by DPM-Solver++(2S) as an SDE with r = 1/2: noise is added at the middle of a step and at its end."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
 
     def step(x: Tensor, t: Tensor, t_next: Tensor, denoised: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def sample_dpmpp_sde(
         return x + noise(sigma, sigma_next) * s_noise * sigma_up
 
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         notify(callback, x, i, sigmas[i], denoised)
         if sigmas[i + 1] == 0:
             d = to_d(x, sigmas[i], denoised)
@@ -97,7 +97,7 @@ def sample_dpmpp_sde(
             t, t_next = lambda_of(sigmas[i]), lambda_of(sigmas[i + 1])
             s = t + (t_next - t) * 0.5
             u = step(x, t, s, denoised)
-            denoised_mid = denoise(u, sigma_of(s))
+            denoised_mid = model(u, sigma_of(s) * ones, **arguments)
             x = step(x, t, t_next, denoised_mid)
     return x
 
@@ -112,10 +112,10 @@ def sample_dpmpp_2m(
     disable: bool | None = None,
 ) -> Tensor:
     """Samples by DPM-Solver++(2M), algorithm 2: extrapolates the denoised latent from the last two steps."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     previous, h_last = None, None
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         notify(callback, x, i, sigmas[i], denoised)
         t, t_next = lambda_of(sigmas[i]), lambda_of(sigmas[i + 1])
         h = t_next - t
@@ -154,12 +154,12 @@ def sample_dpmpp_2m_sde(
     solver_type: str = "midpoint",
 ) -> Tensor:
     """Samples by DPM-Solver++(2M) as an SDE. solver_type: how the last prediction corrects, "midpoint" or "heun"."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
     correction = SDE_CORRECTIONS[solver_type]
     previous, h_last = None, None
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         notify(callback, x, i, sigmas[i], denoised)
         if sigmas[i + 1] == 0:
             x = denoised
@@ -191,11 +191,11 @@ def sample_dpmpp_3m_sde(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by DPM-Solver++(3M) as an SDE: uses the predictions of the last two steps as well."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or brownian_noise(x, sigmas)
     history: list[tuple[Tensor, Tensor]] = []  # (denoised, h) of the last two steps, newest first
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         notify(callback, x, i, sigmas[i], denoised)
         if sigmas[i + 1] == 0:
             x = denoised

@@ -40,11 +40,11 @@ def sample_euler(
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
-        denoised = denoise(x, sigma_hat)
+        denoised = model(x, sigma_hat * ones, **arguments)
         d = to_d(x, sigma_hat, denoised)
         notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         x = x + d * (sigmas[i + 1] - sigma_hat)
@@ -67,17 +67,17 @@ def sample_heun(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by algorithm 2: Euler steps corrected by the slope at their end. Two calls a step, one for that to 0."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
-        denoised = denoise(x, sigma_hat)
+        denoised = model(x, sigma_hat * ones, **arguments)
         d = to_d(x, sigma_hat, denoised)
         notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         dt = sigmas[i + 1] - sigma_hat
         if sigmas[i + 1] > 0:
             x_next = x + d * dt
-            d_next = to_d(x_next, sigmas[i + 1], denoise(x_next, sigmas[i + 1]))
+            d_next = to_d(x_next, sigmas[i + 1], model(x_next, sigmas[i + 1] * ones, **arguments))
             d = (d + d_next) / 2
         x = x + d * dt
     return x
@@ -99,17 +99,17 @@ def sample_dpm_2(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by DPM-Solver-2 (Lu et al. 2022, arXiv:2206.00927): a step follows the slope at its geometric middle."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     churn = Churn(sigmas, noise_sampler or default_noise_sampler(x), s_churn, s_tmin, s_tmax, s_noise)
     for i in trange(len(sigmas) - 1, disable=disable):
         x, sigma_hat = churn(x, i)
-        denoised = denoise(x, sigma_hat)
+        denoised = model(x, sigma_hat * ones, **arguments)
         d = to_d(x, sigma_hat, denoised)
         notify(callback, x, i, sigmas[i], denoised, sigma_hat)
         if sigmas[i + 1] > 0:
             sigma_mid = geometric_middle(sigma_hat, sigmas[i + 1])
             x_mid = x + d * (sigma_mid - sigma_hat)
-            d = to_d(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
+            d = to_d(x_mid, sigma_mid, model(x_mid, sigma_mid * ones, **arguments))
         x = x + d * (sigmas[i + 1] - sigma_hat)
     return x
 
@@ -128,10 +128,10 @@ def sample_euler_ancestral(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by Euler steps to a level below the next one, and noise up to it."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         sigma_down, sigma_up = get_ancestral_step(sigmas[i], sigmas[i + 1], eta)
         notify(callback, x, i, sigmas[i], denoised)
         d = to_d(x, sigmas[i], denoised)
@@ -155,10 +155,10 @@ def sample_dpm_2_ancestral(
     noise_sampler: NoiseSampler | None = None,
 ) -> Tensor:
     """Samples by midpoint steps of DPM-Solver-2 to a level below the next one, and noise up to it."""
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         sigma_down, sigma_up = get_ancestral_step(sigmas[i], sigmas[i + 1], eta)
         notify(callback, x, i, sigmas[i], denoised)
         d = to_d(x, sigmas[i], denoised)
@@ -167,7 +167,7 @@ def sample_dpm_2_ancestral(
         else:
             sigma_mid = geometric_middle(sigmas[i], sigma_down)
             x_mid = x + d * (sigma_mid - sigmas[i])
-            d_mid = to_d(x_mid, sigma_mid, denoise(x_mid, sigma_mid))
+            d_mid = to_d(x_mid, sigma_mid, model(x_mid, sigma_mid * ones, **arguments))
             x = x + d_mid * (sigma_down - sigmas[i])
             x = x + noise(sigmas[i], sigmas[i + 1]) * s_noise * sigma_up
     return x

@@ -31,10 +31,10 @@ def sample_lcm(
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         notify(callback, x, i, sigmas[i], denoised)
         x = denoised
         if sigmas[i + 1] > 0:

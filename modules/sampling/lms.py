@@ -27,11 +27,11 @@ def sample_lms(
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     levels = sigmas.cpu().numpy()
     slopes: list[Tensor] = []  # newest first
     for i in trange(len(sigmas) - 1, disable=disable):
-        denoised = denoise(x, sigmas[i])
+        denoised = model(x, sigmas[i] * ones, **arguments)
         slopes = [to_d(x, sigmas[i], denoised), *slopes[: order - 1]]
         notify(callback, x, i, sigmas[i], denoised)
         x = x + sum(linear_multistep_coeff(len(slopes), levels, i, j) * d for j, d in enumerate(slopes))

@@ -39,7 +39,7 @@ def sample_restart(
 
     x: noisy latent (B, C, h, w), std about sigmas[0]. Returns the clean latent, shape and dtype of x.
     """
-    denoise = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     noise = noise_sampler or default_noise_sampler(x)
     if restart_list is None:
         sigmas, restart_list = plan_restarts(sigmas)
@@ -47,13 +47,13 @@ def sample_restart(
     for i, (sigma, sigma_next) in enumerate(tqdm(restart_steps(sigmas, restart_list), disable=disable)):
         if last_sigma < sigma:
             x = x + noise(last_sigma, sigma) * s_noise * (sigma**2 - last_sigma**2) ** 0.5
-        denoised = denoise(x, sigma)
+        denoised = model(x, sigma * ones, **arguments)
         d = to_d(x, sigma, denoised)
         notify(callback, x, i, sigma_next, denoised, sigma)
         dt = sigma_next - sigma
         if sigma_next > 0:
             x_next = x + d * dt
-            d_next = to_d(x_next, sigma_next, denoise(x_next, sigma_next))
+            d_next = to_d(x_next, sigma_next, model(x_next, sigma_next * ones, **arguments))
             d = (d + d_next) / 2
         x = x + d * dt
         last_sigma = sigma_next

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 Model = Callable[..., Tensor]
-Denoise = Callable[[Tensor, Tensor], Tensor]
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
 Callback = Callable[[dict[str, Any]], None]
 ExtraArgs = dict[str, Any]
@@ -61,14 +60,13 @@ def default_noise_sampler(x: Tensor) -> NoiseSampler:
     return lambda sigma, sigma_next: torch.randn_like(x)
 
 
-def whole_batch(model: Model, x: Tensor, extra_args: ExtraArgs | None) -> Denoise:
-    """Returns denoise(x, sigma) with one level (0-d) for all images of the batch.
+def whole_batch(x: Tensor, extra_args: ExtraArgs | None) -> tuple[Tensor, ExtraArgs]:
+    """Returns what a call of the model needs beside latents and a level: `model(x, sigma * ones, **arguments)`.
 
-    extra_args is passed on as it is at each call: the caller may change it while the solver runs.
+    ones (B,) give one level (0-d) to all images of the batch. arguments are extra_args itself, to be passed on as they
+    are at each call: the caller may change them while the solver runs.
     """
-    ones = x.new_ones([x.shape[0]])
-    arguments = {} if extra_args is None else extra_args
-    return lambda x, sigma: model(x, sigma * ones, **arguments)
+    return x.new_ones([x.shape[0]]), {} if extra_args is None else extra_args
 
 
 def notify(callback: Callback | None, x: Tensor, i: int, sigma: Any, denoised: Tensor, sigma_hat: Any = None) -> None:

@@ -137,12 +137,12 @@ def sample_unipc(
     steps = len(timesteps)
     order = min(order, steps)
     schedule = VPSchedule(alphas_cumprod)
-    predict = whole_batch(model, x, extra_args)
+    ones, arguments = whole_batch(x, extra_args)
     corrections_of = VARIANTS[variant]
 
     def predict_x0(x: Tensor, t: float) -> Tensor:
         """Returns the clean latent the model predicts for x at time t."""
-        eps = predict(x, torch.tensor((t - 1 / schedule.size) * 1000.0))
+        eps = model(x, torch.tensor((t - 1 / schedule.size) * 1000.0) * ones, **arguments)
         return (x - schedule.sigma(t) * eps) / schedule.alpha(t)
 
     end = 1 / schedule.size

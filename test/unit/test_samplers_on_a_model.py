@@ -53,4 +53,4 @@ def test_few_calls_of_our_own_lie_between_a_sampler_and_the_network(sd_model, na
     finally:
         handle.remove()
     solver, denoiser = sampler.func.__name__, ["forward", "run_model", "forward", "apply_model", "forward"]
-    assert stacks[0] == ["sample", "launch_sampling", solver, "<lambda>", *denoiser]
+    assert stacks[0] == ["sample", "launch_sampling", solver, *denoiser]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from modules import sampling
 from modules.sampling import steps
 
 
@@ -68,24 +69,26 @@ def test_noise_comes_from_the_global_generator():
     assert (first.shape, first.dtype) == (x.shape, x.dtype)
 
 
-def test_whole_batch_has_one_level_and_arguments_of_the_moment():
-    calls = []
-
-    def model(x, sigma, **kwargs):
-        calls.append((sigma.tolist(), dict(kwargs)))
-        return x * 2
-
-    extra = {"scale": 1}
-    denoise = steps.whole_batch(model, torch.zeros(3, 4, 2, 2), extra)
-    assert torch.equal(denoise(torch.ones(3, 4, 2, 2), torch.tensor(2.5)), torch.full((3, 4, 2, 2), 2.0))
-    extra["scale"] = 2
-    denoise(torch.ones(3, 4, 2, 2), torch.tensor(1.5))
-    assert calls == [([2.5] * 3, {"scale": 1}), ([1.5] * 3, {"scale": 2})]
+def test_whole_batch_has_one_level():
+    x = torch.zeros(3, 4, 2, 2, dtype=torch.float64)
+    ones, arguments = steps.whole_batch(x, None)
+    assert (torch.tensor(2.5) * ones).tolist() == [2.5] * 3
+    assert ones.dtype == x.dtype
+    assert arguments == {}
 
 
-def test_whole_batch_without_arguments():
-    denoise = steps.whole_batch(lambda x, sigma: x + sigma[0], torch.zeros(1, 1, 1, 1), None)
-    assert denoise(torch.zeros(1, 1, 1, 1), torch.tensor(3.0)).item() == 3.0
+def test_arguments_are_those_of_the_moment():
+    """A refiner that takes over puts its own conditioning into them while the solver runs."""
+    seen = []
+
+    def model(x, sigma, cond):
+        seen.append(cond)
+        extra["cond"] = "of the refiner"
+        return x
+
+    extra = {"cond": "of the base"}
+    sampling.sample_euler(model, torch.zeros(1, 1, 2, 2), torch.tensor([2.0, 1.0, 0.0]), extra, disable=True)
+    assert seen == ["of the base", "of the refiner"]
 
 
 def test_callback_is_told_the_level_after_churn_where_there_is_one():
