@@ -128,6 +128,7 @@ class StableDiffusionModelHijack(EncoderExchange):
     def hijack(self, m: Any) -> None:
         """Attaches to a model (WebuiSdModel), which may be attached already."""
         encoder = m.cond_stage_model
+        m.patches.take("learned vectors")  # its encoders may be others than last time
         m.patches.put("learned vectors", self._learned_vectors)
         if encoder is not self.clip:
             self.apply_circular(False)

@@ -255,3 +255,12 @@ def test_built_in_attention_is_in_use_after_it_was_applied(monkeypatch):
     assert sd_hijack_optimizations.selection.kernel is attention.per_head
     hijack.undo_optimizations()
     assert sd_hijack_optimizations.selection.kernel is attention.scaled_dot_product
+
+
+def test_encoder_that_replaced_another_is_attached_too(hijack, model):
+    old, plain = model.cond_stage_model, model.cond_stage_model.token_embedding()
+    hijack.hijack(model)
+    model.cond_stage_model = new = tiny_clip()
+    hijack.hijack(model)
+    assert isinstance(new.token_embedding(), EmbeddingsWithFixes) and new.hijack is hijack
+    assert old.token_embedding() is plain and old.hijack is not hijack
