@@ -1,159 +1,89 @@
-"""Routes for finished images, in an application that has no others."""
+"""What can be done with a finished image."""
 
 import base64
 import io
-from pathlib import Path
 
 import pytest
-from fastapi import FastAPI
-from fastapi.testclient import TestClient
-from PIL import Image, ImageChops
+from PIL import Image, PngImagePlugin
 
-from modules import deepbooru, script_callbacks, shared
-from modules.api import http_errors, routes_images
-
-INPUTS = Path(__file__).resolve().parent.parent / "golden" / "inputs"
+from modules import call_queue, script_callbacks, shared
+from modules.api import models, routes_images
 
 
-@pytest.fixture
-def client(program):
-    app = FastAPI()
-    http_errors.install(app)
-    app.include_router(routes_images.router)
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
-@pytest.fixture
-def hooks():
-    """Removes the callbacks that a test adds."""
-    added = []
-    yield added.append
-    for callback in added:
-        script_callbacks.remove_callbacks_for_function(callback)
-
-
-def file_text(name):
-    return base64.b64encode((INPUTS / name).read_bytes()).decode()
+def encoded(size=(8, 6), color="orange", infotext=None):
+    info = PngImagePlugin.PngInfo()
+    if infotext is not None:
+        info.add_text("parameters", infotext)
+    file = io.BytesIO()
+    Image.new("RGB", size, color).save(file, "PNG", pnginfo=info)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def decoded(text):
-    image = Image.open(io.BytesIO(base64.b64decode(text)))
-    image.load()
-    return image
+    return Image.open(io.BytesIO(base64.b64decode(text)))
 
 
-def post(client, path, **body):
-    return client.post(f"/sdapi/v1/{path}", json=body)
+def test_the_infotext_of_an_image_is_read_and_hooks_may_change_it(client):
+    def pasted(infotext, params):
+        params["Added"] = infotext[:3]
+
+    script_callbacks.on_infotext_pasted(pasted, name="adds")
+    try:
+        text = "red apple\nNegative prompt: pear\nSteps: 4, Sampler: Euler, Seed: 7, Size: 8x6"
+        body = client.post("/sdapi/v1/png-info", json={"image": encoded(infotext=text)}).json()
+    finally:
+        script_callbacks.remove_callbacks_for_function(pasted)
+    assert body["info"] == text
+    assert body["parameters"] | {"Steps": "4", "Negative prompt": "pear", "Added": "red"} == body["parameters"]
 
 
-FACE = file_text("face128.png")
+def test_an_image_without_infotext_says_nothing(client):
+    assert client.post("/sdapi/v1/png-info", json={"image": encoded()}).json()["info"] == ""
 
 
-def test_infotext_is_read_and_parsed(client):
-    answer = post(client, "png-info", image=file_text("with-parameters.png")).json()
-    assert "Steps: " in answer["info"]
-    assert answer["parameters"]["Steps"] in answer["info"]
-    assert answer["parameters"]["Prompt"] in answer["info"]
-    assert "parameters" not in answer["items"]
+def test_one_image_is_enlarged(client):
+    request = {"image": encoded((8, 16)), "upscaling_resize": 2, "upscaler_1": "Nearest"}
+    body = client.post("/sdapi/v1/extra-single-image", json=request).json()
+    assert decoded(body["image"]).size == (16, 32) and decoded(body["image"]).getpixel((3, 3)) == (255, 165, 0)
 
 
-def test_image_without_infotext_has_the_defaults(client):
-    answer = post(client, "png-info", image=f"  {FACE}\n").json()
-    assert answer["info"] == ""
-    assert answer["items"] == {}
-    assert answer["parameters"]["Prompt"] == ""
-    assert answer["parameters"]["Clip skip"] == "1"
+def test_several_images_are_enlarged_in_order(client):
+    files = [{"data": encoded(color=color), "name": color} for color in ("red", "blue")]
+    request = {"imageList": files, "resize_mode": 1, "upscaling_resize_w": 24, "upscaling_resize_h": 24}
+    body = client.post("/sdapi/v1/extra-batch-images", json=request | {"upscaler_1": "Nearest"}).json()
+    images = [decoded(text) for text in body["images"]]
+    assert [image.size for image in images] == [(24, 24)] * 2
+    assert [image.getpixel((9, 9)) for image in images] == [(255, 0, 0), (0, 0, 255)]
 
 
-def test_callbacks_may_change_what_was_read(client, hooks):
-    def change(infotext, params):
-        params["Mine"] = len(infotext)
-
-    script_callbacks.on_infotext_pasted(change)
-    hooks(change)
-    answer = post(client, "png-info", image=file_text("with-parameters.png")).json()
-    assert answer["parameters"]["Mine"] == len(answer["info"])
+def test_the_fields_of_a_request_become_the_arguments_of_the_job():
+    arguments = routes_images.extras_arguments(models.ExtrasSingleImageRequest(image="x", upscaler_1="Nearest"))
+    assert arguments["extras_upscaler_1"] == "Nearest" and arguments["extras_upscaler_2"] == "None"
+    assert not {"image", "upscaler_1", "upscaler_2"} & arguments.keys()
 
 
-@pytest.mark.parametrize("path", ["png-info", "extra-single-image", "interrogate"])
-@pytest.mark.parametrize("image", ["", "nonsense"])
-def test_text_that_is_no_image_is_refused(client, path, image):
-    answer = post(client, path, image=image)
-    assert answer.status_code == 422
-    assert answer.json()["field"] == "image"
-
-
-def test_image_is_enlarged(client):
-    answer = post(client, "extra-single-image", image=FACE, upscaler_1="Lanczos", upscaling_resize=1.5).json()
-    assert decoded(answer["image"]).size == (192, 192)
-    assert answer["html_info"] == "<p>Postprocess upscale by: 1.5, Postprocess upscaler: Lanczos</p>"
-
-
-def test_size_is_asked_for_in_place_of_a_factor(client):
-    size = {"resize_mode": 1, "upscaling_resize_w": 100, "upscaling_resize_h": 200}
-    cropped = post(client, "extra-single-image", image=FACE, upscaler_1="Nearest", **size).json()
-    assert decoded(cropped["image"]).size == (100, 200)
-    whole = post(client, "extra-single-image", image=FACE, upscaler_1="Nearest", upscaling_crop=False, **size).json()
-    assert decoded(whole["image"]).size == (200, 200)
-
-
-def test_without_an_upscaler_the_image_comes_back(client):
-    answer = post(client, "extra-single-image", image=FACE).json()
-    assert ImageChops.difference(decoded(answer["image"]), decoded(FACE)).getbbox() is None
-    assert answer["html_info"] == "<p></p>"
-
-
-def test_second_upscaler_is_blended_in(client):
-    both = {"image": FACE, "upscaler_1": "Nearest", "upscaler_2": "Lanczos"}
-    first = post(client, "extra-single-image", **both).json()
-    blended = post(client, "extra-single-image", **both, extras_upscaler_2_visibility=0.5).json()
-    assert ImageChops.difference(decoded(first["image"]), decoded(blended["image"])).getbbox()
-    assert "Postprocess upscaler 2: Lanczos" in blended["html_info"]
-    assert "Postprocess upscaler 2" not in first["html_info"]
-
-
-@pytest.mark.parametrize("name", ["upscaler_1", "upscaler_2"])
-def test_unknown_upscaler_is_named(client, name):
-    answer = post(client, "extra-single-image", image=FACE, **{"upscaler_1": "Lanczos", name: "No such"})
-    assert answer.status_code == 404
-    assert answer.json()["field"] == name
-
-
-def test_batch_keeps_its_order(client):
-    entries = [{"data": file_text(name), "name": name} for name in ("face128.png", "face160x96.png")]
-    answer = post(client, "extra-batch-images", imageList=entries, upscaler_1="Nearest", upscaling_resize=0.5).json()
-    assert [decoded(text).size for text in answer["images"]] == [(64, 64), (80, 48)]
-
-
-def test_batch_of_none_is_empty(client):
-    assert post(client, "extra-batch-images", imageList=[]).json()["images"] == []
-
-
-def test_nothing_is_saved(client, monkeypatch, tmp_path):
-    monkeypatch.setitem(shared.opts.data, "outdir_samples", str(tmp_path))
-    post(client, "extra-single-image", image=FACE, upscaler_1="Nearest")
-    post(client, "extra-batch-images", imageList=[{"data": FACE, "name": "a"}], upscaler_1="Nearest")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("image_format", ["jpg", "webp"])
-def test_images_come_in_the_format_of_the_setting(client, monkeypatch, image_format):
-    monkeypatch.setitem(shared.opts.data, "samples_format", image_format)
-    answer = post(client, "extra-single-image", image=FACE).json()
-    assert decoded(answer["image"]).format == {"jpg": "JPEG", "webp": "WEBP"}[image_format]
-
-
-@pytest.mark.parametrize(("model", "caption"), [(None, "words"), ("clip", "words"), ("deepdanbooru", "tags")])
-def test_image_is_described_by_the_model_asked_for(client, monkeypatch, model, caption):
+def test_an_image_is_described_as_a_job(client, monkeypatch):
     seen = []
-    monkeypatch.setattr(shared.interrogator, "interrogate", lambda image: seen.append(image) or "words")
-    monkeypatch.setattr(deepbooru.model, "tag", lambda image: seen.append(image) or "tags")
-    body = {"image": file_text("face128-rgba.png")} | ({"model": model} if model else {})
-    assert post(client, "interrogate", **body).json() == {"caption": caption}
-    assert [image.mode for image in seen] == ["RGB"]
+
+    def describe(image):
+        seen.append((image.mode, image.size, shared.state.job, call_queue.queue.is_own_thread()))
+        return "an orange"
+
+    monkeypatch.setattr(shared.interrogator, "interrogate", describe)
+    assert client.post("/sdapi/v1/interrogate", json={"image": encoded()}).json() == {"caption": "an orange"}
+    assert seen == [("RGB", (8, 6), "interrogate", True)]
 
 
-def test_unknown_model_is_refused(client):
-    answer = post(client, "interrogate", image=FACE, model="oracle")
-    assert (answer.status_code, answer.json()["field"]) == (404, "model")
+@pytest.mark.parametrize(
+    ("path", "request_body", "status"),
+    [
+        ("interrogate", {"image": encoded(), "model": "no such"}, 404),
+        ("interrogate", {"image": "no image"}, 422),
+        ("png-info", {"image": "no image"}, 422),
+        ("extra-single-image", {"image": "no image"}, 422),
+        ("extra-batch-images", {"imageList": [{"data": "no image", "name": "x"}]}, 422),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_it_queues(client, path, request_body, status):
+    with call_queue.queue_lock:
+        assert client.post(f"/sdapi/v1/{path}", json=request_body).status_code == status

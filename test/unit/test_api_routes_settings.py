@@ -1,0 +1,95 @@
+"""Settings and flags over the API."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modules import call_queue, shared
+from modules.api import routes_settings
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """The user's settings as they were, in the file too; flags that a test has changed are back by then."""
+    before = dict(shared.opts.data)
+    yield
+    shared.opts.data.clear()
+    shared.opts.data.update(before)
+    shared.opts.save(shared.config_filename)
+
+
+def change(client, **settings):
+    return client.post("/sdapi/v1/options", json=settings)
+
+
+def test_a_change_is_seen_and_saved(client):
+    assert change(client, jpeg_quality=71).json() is None
+    assert client.get("/sdapi/v1/options").json()["jpeg_quality"] == 71
+    assert json.loads(Path(shared.config_filename).read_text("utf8"))["jpeg_quality"] == 71
+
+
+def test_what_a_job_lays_over_does_not_show(client):
+    with shared.opts.overlay({"jpeg_quality": 3}):
+        assert client.get("/sdapi/v1/options").json()["jpeg_quality"] != 3
+
+
+def test_a_whole_answer_can_be_sent_back(client):
+    settings = client.get("/sdapi/v1/options").json()
+    assert change(client, **settings).status_code == 200
+    assert client.get("/sdapi/v1/options").json() == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "field"),
+    [
+        ({"no_such_setting": 1}, 422, "no_such_setting"),
+        ({"sd_model_checkpoint": "no such model"}, 404, "sd_model_checkpoint"),
+    ],
+)
+def test_unknown_names_are_refused_by_name(client, settings, status, field):
+    response = change(client, **settings)
+    assert (response.status_code, response.json()["field"]) == (status, field)
+
+
+def test_frozen_settings_say_so(client, monkeypatch):
+    monkeypatch.setattr(shared.cmd_opts, "freeze_settings", True)
+    response = change(client, jpeg_quality=72)
+    assert response.status_code == 422 and "frozen" in response.json()["detail"]
+
+
+def test_settings_are_applied_in_order_though_some_wait_for_the_device(client, monkeypatch):
+    order = []
+    for key, waits in (("jpeg_quality", False), ("sd_vae", True), ("samples_format", False)):
+        note = lambda key=key: order.append((key, call_queue.queue.is_own_thread()))  # noqa: E731
+        monkeypatch.setattr(
+            shared.opts.data_labels[key], "onchange", call_queue.wrap_queued_call(note) if waits else note
+        )
+    assert change(client, jpeg_quality=73, sd_vae="None", samples_format="webp").status_code == 200
+    assert order == [("jpeg_quality", False), ("sd_vae", True), ("samples_format", False)]
+
+
+def test_only_a_change_waits(monkeypatch):
+    info = shared.opts.data_labels["sd_vae"]
+    monkeypatch.setattr(info, "onchange", call_queue.wrap_queued_call(lambda: None))
+    shared.opts.data["sd_vae"] = "None"
+    assert routes_settings.waits_for_device("sd_vae", "Automatic")
+    assert not routes_settings.waits_for_device("sd_vae", "None")
+    assert not routes_settings.waits_for_device("jpeg_quality", 1)
+    assert not routes_settings.waits_for_device("no_such_setting", 1)
+
+
+def test_a_setting_whose_change_fails_keeps_its_value(client, monkeypatch):
+    def fails():
+        raise RuntimeError("no such file")
+
+    monkeypatch.setattr(shared.opts.data_labels["sd_vae"], "onchange", call_queue.wrap_queued_call(fails))
+    before = shared.opts.sd_vae
+    assert change(client, sd_vae="broken.safetensors").status_code == 200
+    assert shared.opts.sd_vae == before
+
+
+def test_flags_are_told_but_for_those_the_program_derives(client):
+    flags = client.get("/sdapi/v1/cmd-flags").json()
+    assert flags["api"] is True and flags["precision"] == "full"
+    assert not set(routes_settings.DERIVED_FLAGS) & flags.keys()
