@@ -159,6 +159,16 @@ def test_closest_match(folder):
     assert checkpoints.find(None) is None
 
 
+def test_a_path_on_another_drive_is_not_inside(monkeypatch, tmp_path):
+    def common(paths):
+        raise ValueError("Paths don't have the same drive")
+
+    assert checkpoints.is_inside(str(tmp_path / "a" / "b.ckpt"), str(tmp_path))
+    assert not checkpoints.is_inside(f"{tmp_path}x", str(tmp_path))
+    monkeypatch.setattr(os.path, "commonpath", common)
+    assert not checkpoints.is_inside(str(tmp_path / "a"), str(tmp_path))
+
+
 def test_replaced_keys_keep_their_place():
     d = {"a": 1, "b": 2, "c": 3}
     checkpoints.replace_key(d, "b", "x", 9)

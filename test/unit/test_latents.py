@@ -224,6 +224,25 @@ def test_out_of_memory_in_tiles_is_reported(model, monkeypatch):
     assert not model.first_stage_model.use_tiling
 
 
+def test_errors_that_are_not_of_memory_are_not_answered_with_tiles(model, monkeypatch):
+    calls = []
+
+    def fails(*_):
+        calls.append(model.first_stage_model.use_tiling)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("out of memory")
+        raise RuntimeError("wrong shape")
+
+    monkeypatch.setattr(model.first_stage_model.decoder, "forward", fails)
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
+    assert calls == [False]
+    with pytest.raises(RuntimeError, match="wrong shape"):
+        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))  # wide enough for two tiles
+    assert calls == [False, False, True]
+    assert not model.first_stage_model.use_tiling
+
+
 def test_encoding_falls_back_to_tiles(model, monkeypatch):
     monkeypatch.setattr(model.first_stage_model.encoder, "forward", Hungry(model.first_stage_model.encoder, cells=512))
     assert latents.images_tensor_to_samples(torch.rand(1, 3, 16, 576), 0, model).shape == (1, 4, 2, 72)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from modules import attention, sd_hijack_optimizations, shared, torchvision_ops
+from modules import attention, devices, sd_hijack_optimizations, shared, torchvision_ops
 from modules.sd_hijack_optimizations import SdOptimization, optimizations, selection
 
 CALLBACKS = json.loads((Path(__file__).parent.parent / "data" / "callbacks.json").read_text())
@@ -99,6 +99,14 @@ def test_sub_quadratic_follows_its_flags(kernel, monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "sub_quad_kv_chunk_size", 7)
     sd_hijack_optimizations.sub_quadratic(*torch.zeros(3, 1, 1, 2, 2))
     assert seen == {"query_chunk": 1024, "key_chunk": 7, "min_bytes": 0}
+
+
+def test_free_memory_of_a_card_counts_what_torch_holds_unused(monkeypatch):
+    stats = {"reserved_bytes.all.current": 500, "active_bytes.all.current": 200}
+    monkeypatch.setattr(devices, "device", torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 4000))
+    monkeypatch.setattr(torch.cuda, "memory_stats", lambda device: stats)
+    assert sd_hijack_optimizations.get_available_vram() == 1300
 
 
 def test_optimization_of_an_extension_may_say_little():

@@ -280,6 +280,16 @@ def test_unloading_keeps_the_model_at_hand(folder):
     model_data.set_sd_model(model)
 
 
+def test_model_that_waits_elsewhere_is_moved_to_the_device(folder, monkeypatch):
+    """The device without memory stands for one that is not the CPU."""
+    model = model_load.build(model_load.prepare(checkpoints.embedded_checkpoint, {}), shared.sd_model.loaded_as)
+    monkeypatch.setattr(devices, "device", torch.device("meta"))
+    sd_models.send_model_to_device(model)
+    assert model.placement.device.type == "meta"
+    sd_models.send_model_to_device(model)
+    assert model.first_stage_model.device.type == "meta"
+
+
 def test_model_whose_parts_take_turns_is_moved_by_parts(folder, monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "medvram", True)
     model = choose("bright")
