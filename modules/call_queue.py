@@ -47,6 +47,13 @@ def working(name: str) -> Iterator[None]:
         shared.total_tqdm.clear()
 
 
+@contextmanager
+def in_fresh_modes(name: str) -> Iterator[None]:
+    """Marks a job as `working`, with torch's modes of a new thread whatever the last job has left behind."""
+    with torch.inference_mode(False), torch.enable_grad(), working(name):
+        yield
+
+
 def make_job(name: str, id_task: str | None = None, request: Any = None, user: str | None = None) -> Job:
     """Returns a job that takes the place of a task of the same id which was only noted."""
     if id_task is not None:
@@ -69,13 +76,7 @@ def submit(
     name: str, work: Callable[[], Any], id_task: str | None = None, request: Any = None, user: str | None = None
 ) -> Job:
     """Queues `work` as a job that the queue's thread runs, in a copy of the caller's context, and returns the job."""
-
-    def run() -> Any:
-        """Runs the work as a job, with torch's modes of a new thread whatever the last job has left behind."""
-        with torch.inference_mode(False), torch.enable_grad(), working(name):
-            return work()
-
-    return queue.submit(make_job(name, id_task, request, user), run)
+    return queue.submit(make_job(name, id_task, request, user), work, in_fresh_modes(name))
 
 
 def submit_call(name: str, call: Callable[[], Any]) -> Job:

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,7 +35,8 @@ WAS_CANCELLED = "The job was cancelled before its turn came."
 
 Work = Callable[[], Any]
 Turn = Callable[[], object]
-Task = tuple["Job", Context, Work]
+Around = AbstractContextManager
+Task = tuple["Job", Context, Work, Around]
 
 system_random = random.SystemRandom()
 """Names jobs without touching the random numbers that jobs and extensions draw."""
@@ -146,21 +147,21 @@ class Worker:
 
     def _work_off(self) -> None:
         while (task := self._inbox.get()) is not None:
-            self._run(*task)
-            del task  # what a job refers to must not live until the next one comes
-
-    def _run(self, job: Job, context: Context, work: Work) -> None:
-        if not job.begin():
-            return  # cancelled after its turn had come: its place has been given up already
-        try:
-            result = context.run(work)
-        except BaseException as e:  # belongs to whoever waits for the job, as with every executor
-            self._finish(job, e)
-            job.future.set_exception(e)
-            del job, context, work  # breaks the cycle of error, traceback, this frame and the job's future
-        else:
-            self._finish(job, None)
-            job.future.set_result(result)
+            job, context, work, around = task
+            result = None
+            if job.begin():  # otherwise it was cancelled after its turn had come, and its place has been given up
+                try:
+                    with around:
+                        result = context.run(work)
+                except BaseException as e:  # belongs to whoever waits for the job, as with every executor
+                    self._finish(job, e)
+                    job.future.set_exception(e)
+                else:
+                    self._finish(job, None)
+                    job.future.set_result(result)
+            # What a job refers to must not live until the next one comes, nor in a circle of error, traceback, this
+            # frame and the job's future.
+            del task, job, context, work, around, result
 
 
 class JobQueue:
@@ -177,13 +178,16 @@ class JobQueue:
         self._over: deque[JobStatus] = deque(maxlen=HISTORY)
         self._worker: Worker | None = None
 
-    def submit(self, job: Job, work: Work) -> Job:
-        """Queues `work` for the queue's thread, inside a copy of the caller's context, and returns the job."""
+    def submit(self, job: Job, work: Work, around: Around | None = None) -> Job:
+        """Queues `work` for the queue's thread, inside a copy of the caller's context, and returns the job.
+
+        around: entered in that thread before the work, and left after it; an error of the work passes through it.
+        """
         context = copy_context()
         with self._guard:
             if self._worker is None:
                 self._worker = Worker(self._finish)
-            self._line_up(job, partial(self._worker.put, (job, context, work)))
+            self._line_up(job, partial(self._worker.put, (job, context, work, around or nullcontext())))
         return job
 
     @contextmanager
