@@ -44,6 +44,9 @@ class OptsSnapshot:
     def __deepcopy__(self, memo: dict[int, Any]) -> OptsSnapshot:
         return self
 
+    def __reduce__(self) -> tuple[type[OptsSnapshot], tuple[dict[str, Any]]]:
+        return OptsSnapshot, (_thaw(self._values),)
+
     def get(self, name: str, default: Any = None) -> Any:
         """Returns the value of a setting; default where there is no setting of this name."""
         return self._values.get(name, default)
@@ -66,3 +69,10 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, Mapping):
         return MappingProxyType({key: _freeze(item) for key, item in value.items()})
     return frozenset(value) if isinstance(value, set) else value
+
+
+def _thaw(value: Any) -> Any:
+    """Turns read-only mappings, which cannot be pickled, into dicts."""
+    if isinstance(value, Mapping):
+        return {key: _thaw(item) for key, item in value.items()}
+    return tuple(_thaw(item) for item in value) if isinstance(value, tuple) else value

@@ -1,6 +1,7 @@
 """The frozen settings of a job."""
 
 import copy
+import pickle
 
 import pytest
 
@@ -64,3 +65,13 @@ def test_copies_of_a_processing_object_share_it(opts):
     snapshot = create_opts_snapshot(opts)
     assert copy.copy(snapshot) is snapshot
     assert copy.deepcopy({"p": snapshot})["p"] is snapshot
+
+
+def test_it_travels_to_another_process(opts):
+    opts.data["names"].append({"deep": [1]})
+    snapshot = create_opts_snapshot(opts)
+    arrived = pickle.loads(pickle.dumps(snapshot))
+    assert arrived.a == 2 and arrived.names == snapshot.names
+    assert arrived.table == {"k": ("v",)} and arrived.extra == frozenset({1, 2})
+    with pytest.raises(TypeError):
+        arrived.table["k"] = 1
