@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 PAGE_PORT = 7860
 API_PORT = 7861
+LAST_JOB_SECONDS = 10
+"""How long the end of the program waits for a job whose client has gone."""
 
 
 def main() -> None:
@@ -42,7 +44,7 @@ def close_queue() -> None:
     """Ends the thread of the jobs, so that none is in the middle of its work when the interpreter goes."""
     from modules import call_queue
 
-    call_queue.queue.close()
+    call_queue.queue.close(LAST_JOB_SECONDS)
 
 
 def start_server() -> server.Server:

@@ -55,7 +55,7 @@ router = APIRouter(tags=["page"], route_class=DescribedRoute)
 
 
 @router.get(PING_PATH, summary="Liveness")
-def ping() -> dict[str, Any]:
+async def ping() -> dict[str, Any]:
     """Answers as long as the server runs."""
     return {}
 
@@ -67,7 +67,7 @@ def internal_progress(req: ProgressRequest) -> progress.ProgressReport:
 
 
 @router.get("/internal/pending-tasks", response_model=PendingTasksResponse, summary="Tasks that wait")
-def pending_tasks() -> dict[str, Any]:
+async def pending_tasks() -> dict[str, Any]:
     """Returns the tasks that wait."""
     return progress.get_pending_tasks()
 

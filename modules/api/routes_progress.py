@@ -1,4 +1,7 @@
-"""face: watching and steering the running job."""
+"""face: watching and steering the running job.
+
+Steering needs no thread, so that it works even where the handlers of extensions hold all of them.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +41,13 @@ def get_progress(req: Annotated[models.ProgressRequest, Depends()]) -> dict:
 
 
 @router.post("/sdapi/v1/interrupt", summary="End the running job, keeping what it has made so far")
-def interrupt() -> dict:
+async def interrupt() -> dict:
     """Ends the running job; what it has made so far is its result."""
     shared.state.interrupt()
     return {}
 
 
 @router.post("/sdapi/v1/skip", summary="End the running batch and go on with the next")
-def skip() -> None:
+async def skip() -> None:
     """Ends the running batch."""
     shared.state.skip()

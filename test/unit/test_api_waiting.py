@@ -38,10 +38,10 @@ def api_log(monkeypatch):
 class Client:
     """A connection with a request on it, which can go away at any moment."""
 
-    def __init__(self, running, path, body=None):
+    def __init__(self, running, path, body=None, method="POST"):
         content = json.dumps(body or {}).encode()
         self.socket = socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS)
-        head = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Type: application/json"]
+        head = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", "Content-Type: application/json"]
         head += [f"Content-Length: {len(content)}", "", ""]
         self.socket.sendall("\r\n".join(head).encode() + content)
 
@@ -131,6 +131,34 @@ def test_waiting_requests_hold_no_threads(running):
 
 
 COMMANDS = [f"/sdapi/v1/refresh-{kind}" for kind in ("embeddings", "checkpoints", "vae")]
+
+
+def test_a_reload_of_the_page_loses_neither_jobs_nor_threads(running, app):
+    threads = {thread.name for thread in threading.enumerate() if thread.name == "job worker"}
+    with call_queue.queue_lock:
+        clients = [txt2img(running, f"task(kept {number})") for number in range(3)]
+        wait_for(lambda: len(progress.pending_tasks) == 3)
+        running.detach()
+        running.attach(app)
+        assert len(progress.pending_tasks) == 3
+    assert [client.answer()[0] for client in clients] == [200] * 3
+    assert {thread.name for thread in threading.enumerate() if thread.name == "job worker"} == threads
+
+
+def test_steering_needs_no_thread_of_the_pool(running, monkeypatch):
+    """Handlers of extensions may hold all of them."""
+    held, may_end = [], threading.Event()
+    monkeypatch.setattr("modules.memmon.memory_report", lambda: held.append(1) or may_end.wait(SECONDS) or {})
+    clients = [Client(running, "/sdapi/v1/memory", method="GET") for _ in range(45)]
+    try:
+        wait_for(lambda: len(held) == 40)
+        assert get(running, "/internal/ping") == {}
+        assert Client(running, "/sdapi/v1/interrupt").answer() == (200, {})
+        assert Client(running, "/sdapi/v1/skip").answer() == (200, None)
+    finally:
+        may_end.set()
+        for client in clients:
+            client.go_away()
 
 
 def test_a_command_is_carried_out_though_its_client_is_gone(running, monkeypatch):
