@@ -12,13 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
 from types import FunctionType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
 
 from modules import devices, errors, progress, shared
 from modules.job.queue import Job
+
+if TYPE_CHECKING:
+    from modules.job.request import JobRequest
 
 queue = progress.queue
 queue_lock = queue.line
@@ -54,11 +57,11 @@ def in_fresh_modes(name: str) -> Iterator[None]:
         yield
 
 
-def make_job(name: str, id_task: str | None = None, request: Any = None, user: str | None = None) -> Job:
+def make_job(name: str, id_task: str | None = None, request: JobRequest | None = None) -> Job:
     """Returns a job that takes the place of a task of the same id which was only noted."""
     if id_task is not None:
         progress.noted.pop(id_task, None)
-    return Job(name, id_task, request, user)
+    return Job(name, id_task, request, user=None if request is None else request.user)
 
 
 @contextmanager
@@ -72,11 +75,9 @@ def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
         yield
 
 
-def submit(
-    name: str, work: Callable[[], Any], id_task: str | None = None, request: Any = None, user: str | None = None
-) -> Job:
+def submit(name: str, work: Callable[[], Any], id_task: str | None = None, request: JobRequest | None = None) -> Job:
     """Queues `work` as a job that the queue's thread runs, in a copy of the caller's context, and returns the job."""
-    return queue.submit(make_job(name, id_task, request, user), work, in_fresh_modes(name))
+    return queue.submit(make_job(name, id_task, request), work, in_fresh_modes(name))
 
 
 def submit_call(name: str, call: Callable[[], Any]) -> Job:

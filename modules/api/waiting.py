@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from modules import call_queue
 from modules.job.queue import Job
+
+if TYPE_CHECKING:
+    from modules.job.request import JobRequest
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Plan:
     work: Callable[[], Any]
     answer: Callable[[Any], Any]
     task_id: str | None = None
-    request: Any = None
+    request: JobRequest | None = None
 
 
 async def carry_out(request: Request, prepare: Callable[..., Plan], *args: Any) -> Any:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
 import threading
 import time
 import urllib.request
+import weakref
 
 import pytest
 
 from modules import call_queue, progress, script_callbacks, server, shared
+from modules.errors import InvalidInput
 from modules.job.queue import JobState
 
-SECONDS = 30
+SECONDS = 20
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "save_images": False, "seed": 1}
 
 
@@ -192,6 +195,27 @@ def test_the_error_of_a_job_and_of_its_preparation_are_answers(running, monkeypa
     status, body = txt2img(running, "task(fails)").answer()
     assert (status, body["errors"]) == (500, "the device is on fire")
     assert last_state("task(fails)") is JobState.FAILED and not call_queue.queue_lock.locked()
+
+
+def test_the_memory_of_a_failed_request_is_free_without_the_garbage_collector(running, monkeypatch):
+    """A device that ran out of memory has to have it back for the next job."""
+    alive = []
+
+    class Latent:
+        pass
+
+    def fails(p):
+        latent = Latent()
+        alive.append(weakref.ref(latent))
+        raise InvalidInput("no room")
+
+    monkeypatch.setattr("modules.processing.process_images", fails)
+    gc.disable()
+    try:
+        assert txt2img(running, "task(no room)").answer()[0] == 422
+        wait_for(lambda: alive[0]() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_setting_that_changes_the_model_waits_for_the_job_and_others_do_not(running, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from modules import call_queue, errors, progress, shared, ui_job_outputs
+from modules.job.request import JobRequest
 
 
 @pytest.fixture(autouse=True)
@@ -131,6 +132,13 @@ def test_a_submitted_job_is_marked_as_begun_and_ended():
     seen = call_queue.submit("work", lambda: (shared.state.job, progress.current_task), "task(submitted)").future
     assert seen.result(timeout=10) == ("work", "task(submitted)")
     assert shared.state.job == "" and "task(submitted)" in progress.finished_tasks
+
+
+def test_a_job_made_of_a_request_is_its_users():
+    request = JobRequest("txt2img", {"prompt": "red apple"}, user="ann")
+    job = call_queue.submit("scripts_txt2img", lambda: None, "task(anns)", request)
+    job.future.result(timeout=10)
+    assert job.request is request and call_queue.queue.over()[-1].user == "ann"
 
 
 def test_a_submitted_job_that_finds_no_memory_is_named():
