@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 
 from modules import errors, processing, shared
+from modules.errors import InvalidInput, NotFound
 from modules.job import hires
+from modules.job.request import Txt2ImgFields
 
 
 def request(**fields):
@@ -141,3 +143,78 @@ def test_a_given_picture_stands_for_the_first_pass(sd_model):
     with torch.no_grad():
         latent, pixels = hires.start_from_image(p)
     assert pixels is None and latent.shape == (2, 4, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("asked", "size"),
+    [
+        ((64, 96, 2.0, 0, 0), (128, 192)),
+        ((64, 96, 1.3, 0, 0), (83, 124)),
+        ((64, 96, 2.0, 100, 0), (100, 150)),
+        ((64, 96, 2.0, 0, 100), (66, 100)),
+        ((64, 96, 2.0, 128, 128), (128, 192)),
+        ((96, 64, 2.0, 128, 128), (192, 128)),
+        ((64, 64, 2.0, 128, 96), (128, 128)),
+    ],
+)
+def test_the_size_needs_no_model(program, monkeypatch, asked, size):
+    monkeypatch.setattr(processing.StableDiffusionProcessingTxt2Img, "sd_model", None)
+    names = ("width", "height", "hr_scale", "hr_resize_x", "hr_resize_y")
+    p = processing.StableDiffusionProcessingTxt2Img(**dict(zip(names, asked, strict=True)))
+    hires.calculate_size(p)
+    assert (p.hr_upscale_to_x, p.hr_upscale_to_y) == size
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "scale", "resize", "longest"),
+    [
+        (64, 128, 2.0, (0, 0), 256),
+        (64, 128, 2.0, (128, 0), 256),
+        (64, 128, 2.0, (0, 512), 512),
+        (64, 8, 2.0, (999, 999), 0),
+    ],
+)
+def test_a_size_that_follows_has_a_limit(width, height, scale, resize, longest):
+    fields = Txt2ImgFields(width=width, height=height, hr_scale=scale, hr_resize_x=resize[0], hr_resize_y=resize[1])
+    hires.check_size(fields, max(longest, 1))
+    if longest:
+        with pytest.raises(InvalidInput, match=f"{longest} pixels long"):
+            hires.check_size(fields, longest - 1)
+
+
+def test_a_checkpoint_of_its_own_is_found_and_told(sd_model):
+    info = sd_model.sd_checkpoint_info
+    p = processing.StableDiffusionProcessingTxt2Img(hr_checkpoint_name=info.title)
+    hires.resolve_checkpoint(p)
+    assert p.hr_checkpoint_info is info
+    assert p.extra_generation_params == {"Hires checkpoint": info.short_title}
+    with pytest.raises(NotFound, match="nowhere"):
+        hires.resolve_checkpoint(processing.StableDiffusionProcessingTxt2Img(hr_checkpoint_name="nowhere"))
+
+
+@pytest.mark.parametrize("name", [None, "", "Use same checkpoint"])
+def test_no_checkpoint_of_its_own(program, name):
+    p = processing.StableDiffusionProcessingTxt2Img(hr_checkpoint_name=name)
+    hires.resolve_checkpoint(p)
+    assert p.hr_checkpoint_info is None and p.extra_generation_params == {}
+
+
+@pytest.mark.parametrize(("name", "is_latent"), [(None, True), ("Latent (nearest)", True), ("Lanczos", False)])
+def test_upscalers_work_on_cells_or_on_pixels(program, name, is_latent):
+    p = processing.StableDiffusionProcessingTxt2Img(hr_upscaler=name)
+    hires.resolve_upscaler(p)
+    assert (p.latent_scale_mode is not None) is is_latent
+
+
+def test_an_unknown_upscaler_is_named(program):
+    with pytest.raises(NotFound, match="Magic") as caught:
+        hires.resolve_upscaler(processing.StableDiffusionProcessingTxt2Img(hr_upscaler="Magic"))
+    assert caught.value.field == "hr_upscaler"
+
+
+@pytest.mark.parametrize(("resize", "field"), [(0, "hr_scale"), (4, "hr_resize_x")])
+def test_a_size_below_a_cell_is_refused(sd_model, resize, field):
+    p = processing.StableDiffusionProcessingTxt2Img(width=64, height=64, hr_scale=0.05, hr_resize_x=resize)
+    with pytest.raises(InvalidInput, match="at least 8") as caught:
+        hires.resolve_size(p)
+    assert caught.value.field == field
