@@ -24,11 +24,14 @@ logger = logging.getLogger(__name__)
 
 EXIF_IFD = 0x8769
 USER_COMMENT = 0x9286
-USER_COMMENT_CODECS = {
-    b"UNICODE\0": "utf_16_be",
-    b"ASCII\0\0\0": "ascii",
-    b"JIS\0\0\0\0\0": "shift_jis",
-}
+IMAGE_DESCRIPTION = 0x010E
+USER_COMMENT_MARK = b"UNICODE\0"
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf8", b"\xff\xfe": "utf_16_le", b"\xfe\xff": "utf_16_be"}
+
+TYPE_ASCII, TYPE_LONG, TYPE_UNDEFINED = 2, 4, 7
+TIFF_HEADER_BYTES = 8
+IFD_ENTRY_BYTES = 12
+NO_NEXT_IFD = b"\0\0\0\0"
 
 MAX_JPEG_EXIF = 65533  # bytes: what an APP1 segment holds
 MAX_JPEG_SIDE = 65535  # pixels
@@ -84,23 +87,42 @@ def encode_image(
 ) -> None:
     """Writes image to a file object in the format of extension (".png"), with its infotext where the format keeps one.
 
-    texts: all chunks of a PNG, the infotext among them under its own name.
+    texts: all chunks of a PNG, the infotext among them under its own name. Other formats have no room for them all:
+    they keep "parameters", and where the infotext is another one, that as a description beside it.
     """
     name = pillow_format(extension)
-    infotext = infotext if settings.enable_pnginfo else None
+    texts = texts or {}
+    comment, description = kept_texts(infotext, texts) if settings.enable_pnginfo else (None, None)
     if name == "PNG":
-        image.save(file, format=name, pnginfo=png_texts(texts or {}) if settings.enable_pnginfo else None)
+        image.save(file, format=name, pnginfo=png_texts(texts) if settings.enable_pnginfo else None)
     elif name == "GIF":
-        image.save(file, format=name, **({"comment": infotext} if infotext is not None else {}))
+        image.save(file, format=name, **({"comment": comment} if comment is not None else {}))
     elif name in ("JPEG", "WEBP", "AVIF"):
-        exif = infotext_exif(infotext) if infotext is not None else b""
+        exif = infotext_exif(comment, description) if comment is not None else b""
         if name == "JPEG" and len(exif) > MAX_JPEG_EXIF:
-            logger.warning("The infotext is too long for a JPEG file (%d bytes) and is left out of it", len(exif))
-            exif = b""
+            exif = shorter_exif(comment)
         lossless = {"lossless": settings.webp_lossless} if name == "WEBP" else {}
         with_exif_mode(image, name).save(file, format=name, quality=settings.jpeg_quality, exif=exif, **lossless)
     else:
         image.save(file, format=name, quality=settings.jpeg_quality)
+
+
+def kept_texts(infotext: str | None, texts: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Returns the text that a format with room for one keeps, and another that stands beside it, where it can."""
+    comment = texts.get("parameters", infotext)
+    if comment is None:
+        return None, None
+    description = infotext if infotext not in (None, comment) else texts.get("postprocessing")
+    return str(comment), None if description is None else str(description)
+
+
+def shorter_exif(infotext: str) -> bytes:
+    """Returns the EXIF block of an infotext alone, empty where even that is too long for a JPEG file."""
+    exif = infotext_exif(infotext)
+    if len(exif) <= MAX_JPEG_EXIF:
+        return exif
+    logger.warning("The infotext is too long for a JPEG file (%d bytes) and is left out of it", len(exif))
+    return b""
 
 
 def png_texts(texts: Mapping[str, Any]) -> PngImagePlugin.PngInfo:
@@ -121,28 +143,93 @@ def with_exif_mode(image: Image.Image, format_name: str) -> Image.Image:
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
 
 
-def infotext_exif(infotext: str) -> bytes:
-    """Returns an EXIF block whose user comment is the infotext."""
+def infotext_exif(infotext: str, description: str | None = None) -> bytes:
+    """Returns an EXIF block whose user comment is the infotext; description: another text beside it.
+
+    Big-endian, and the comment of type UNDEFINED, as the EXIF standard wants it; Pillow would write a type that other
+    readers do not take for a text.
+    """
+    comment = USER_COMMENT_MARK + infotext.encode("utf_16_be", errors="replace")
+    described = b"" if description is None else description.encode("utf8", errors="replace")
+    if described:  # ends with a zero, is even, and is too long for the entry itself
+        described = described.ljust(max(6, (len(described) + 2) // 2 * 2), b"\0")
+    count = 2 if described else 1
+    main_end = TIFF_HEADER_BYTES + 2 + count * IFD_ENTRY_BYTES + 4
+    own_at = main_end + len(described)
+    own_end = own_at + 2 + IFD_ENTRY_BYTES + 4
+
+    main = [ifd_entry(EXIF_IFD, TYPE_LONG, 1, own_at)]
+    if described:
+        main.insert(0, ifd_entry(IMAGE_DESCRIPTION, TYPE_ASCII, len(described), main_end))
+    own = ifd_entry(USER_COMMENT, TYPE_UNDEFINED, len(comment), own_end)
+    directories = (struct.pack(">H", count), *main, NO_NEXT_IFD, described, struct.pack(">H", 1), own, NO_NEXT_IFD)
+    return b"Exif\0\0MM\0*" + struct.pack(">L", TIFF_HEADER_BYTES) + b"".join(directories) + comment
+
+
+def ifd_entry(tag: int, kind: int, count: int, value: int) -> bytes:
+    """Returns an entry of an EXIF directory; value: the number, or where the data are."""
+    return struct.pack(">HHLL", tag, kind, count, value)
+
+
+def exif_of(block: bytes) -> Image.Exif | None:
+    """Returns an EXIF block read, None for a damaged one."""
     exif = Image.Exif()
-    exif.get_ifd(EXIF_IFD)[USER_COMMENT] = b"UNICODE\0" + infotext.encode("utf_16_be")
-    return exif.tobytes()
+    try:
+        exif.load(block)
+        exif.get_ifd(EXIF_IFD)
+    except (SyntaxError, struct.error, ValueError, KeyError, TypeError, OSError, EOFError):
+        logger.warning("The EXIF data of a picture cannot be read")
+        return None
+    return exif
 
 
 def user_comment(exif_block: bytes) -> str:
     """Returns the user comment of an EXIF block, empty if it has none or is damaged."""
-    exif = Image.Exif()
-    try:
-        exif.load(exif_block)
-        comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
-    except (SyntaxError, struct.error, ValueError, KeyError, TypeError, OSError):
-        logger.warning("The EXIF data of a picture cannot be read")
-        return ""
-    if isinstance(comment, str):
-        return comment
-    codec = USER_COMMENT_CODECS.get(comment[:8])
-    if codec is None:
-        return comment.removeprefix(b"\0" * 8).decode("utf8", errors="ignore")
-    return comment[8:].decode(codec, errors="ignore")
+    exif = exif_of(exif_block)
+    return "" if exif is None else comment_of(exif)
+
+
+def comment_of(exif: Image.Exif) -> str:
+    """Returns the user comment of EXIF data, empty if they have none."""
+    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+    if isinstance(comment, str):  # of type ASCII, which Pillow reads as Latin-1
+        comment = comment.encode("latin_1", errors="replace")
+    if isinstance(comment, tuple) and all(isinstance(value, int) and 0 <= value < 256 for value in comment):
+        comment = bytes(comment)
+    return comment_text(comment, exif.endian) if isinstance(comment, bytes) else ""
+
+
+def comment_text(comment: bytes, byte_order: str = ">") -> str:
+    """Returns the text of a user comment: 8 bytes that name its code, then the text.
+
+    byte_order: that of the EXIF block, "<" or ">".
+    """
+    mark, body = comment[:8], comment[8:]
+    if mark == USER_COMMENT_MARK:
+        return unicode_text(body, byte_order)
+    if mark == b"JIS\0\0\0\0\0":
+        return body.decode("shift_jis", errors="ignore")
+    if mark in (b"ASCII\0\0\0", b"\0" * 8):
+        return body.decode("utf8", errors="ignore").rstrip("\0")
+    return comment.decode("utf8", errors="ignore").rstrip("\0")
+
+
+def unicode_text(data: bytes, byte_order: str) -> str:
+    """Returns a text that its mark says to be Unicode, without saying in which form.
+
+    A byte order mark tells it. Else bytes that are no UTF-16 of Latin signs, but valid UTF-8, are that; and the byte
+    order is where Latin signs have their zeros, in texts without any that of the EXIF block.
+    """
+    for mark, codec in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data[len(mark) :].decode(codec, errors="ignore").rstrip("\0")
+    first, second = data[0::2].count(0), data[1::2].count(0)
+    text = data.rstrip(b"\0")
+    if b"\0" not in text:
+        with suppress(UnicodeDecodeError):
+            return text.decode("utf8")
+    is_little = second > first if first != second else byte_order == "<"
+    return data.decode("utf_16_le" if is_little else "utf_16_be", errors="ignore").rstrip("\0")
 
 
 def cut_name(name: str, extension: str) -> str:

@@ -26,7 +26,6 @@ from modules.image_files import (
     fitting_extension,
     pillow_format,
     translated_errors,
-    user_comment,
 )
 from modules.image_names import (
     FilenameGenerator,
@@ -237,6 +236,8 @@ def encode(image: Image.Image, image_format: str, infotext: str | None = None) -
     settings = replace(ImageEncoding.from_opts(shared.opts), enable_pnginfo=True)
     texts = {key: value for key, value in image.info.items() if isinstance(key, str) and isinstance(value, str)}
     file = io.BytesIO()
+    if infotext and image_format != "png":
+        texts["parameters"] = infotext
     encode_image(image, file, f".{image_format}", settings, infotext or texts.get("parameters"), texts)
     return file.getvalue()
 
@@ -303,7 +304,7 @@ def save_image(
         )
 
     image.already_saved_as = fullfn
-    small_copy = _save_small_copy(params.image, fullfn, info, settings, options) if settings.export_for_4chan else None
+    small_copy = _save_small_copy(params, info, settings, options) if settings.export_for_4chan else None
     txt_fullfn = _save_text(fullfn, info) if settings.save_txt and info is not None else None
     script_callbacks.image_saved_callback(params)
     return SavedFiles(fullfn, txt_fullfn, small_copy=small_copy)
@@ -351,9 +352,10 @@ def _inside(folder: str, name: str, setting: str) -> str:
 
 
 def _save_small_copy(
-    image: Image.Image, fullfn: str, info: str | None, settings: SaveSettings, options: Any
+    params: script_callbacks.ImageSaveParams, info: str | None, settings: SaveSettings, options: Any
 ) -> str | None:
     """Writes a .jpg beside an image whose file or sides exceed the limits of the settings; returns its path, if any."""
+    image, fullfn = params.image, params.filename
     limit = int(settings.target_side_length)
     too_large = max(image.size) > limit
     copy = f"{os.path.splitext(fullfn)[0]}.jpg"
@@ -362,7 +364,8 @@ def _save_small_copy(
     if too_large:
         scale = limit / max(image.size)
         image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)), LANCZOS)
-    save_image_with_geninfo(image, info, copy, options=options)
+    kept = params.pnginfo.get("parameters", info)
+    save_image_with_geninfo(image, kept, copy, options=options)
     return copy
 
 
@@ -381,19 +384,20 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
     """
     items = dict(image.info or {})
     geninfo = items.pop("parameters", None)
+    chunks = chunks_of(image)
 
     if "exif" in items:
-        comment = user_comment(items["exif"])
+        comment = chunks.get("UserComment")
         if comment:
             items["exif comment"] = comment
             geninfo = comment
+        if chunks.get("ImageDescription"):
+            items["exif description"] = chunks.get("ImageDescription")
     elif "comment" in items:
-        comment = items["comment"]
-        geninfo = comment.decode("utf8", errors="ignore") if isinstance(comment, bytes) else comment
+        geninfo = chunks.get("comment")
 
     for key in IGNORED_INFO_KEYS:
         items.pop(key, None)
-    chunks = chunks_of(image)
     translated = dialects.translated(chunks)
     if translated is None:
         return geninfo or chunks.get("stealth") or None, items

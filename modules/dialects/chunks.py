@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from PIL import Image
@@ -11,7 +10,8 @@ from modules import image_files
 from modules.dialects import stealth
 from modules.dialects.base import Chunks
 
-MAKE, MODEL, MAKER_NOTE = 0x010F, 0x0110, 0x927C
+TAGS = {"ImageDescription": image_files.IMAGE_DESCRIPTION, "Make": 0x010F, "Model": 0x0110}
+MAKER_NOTE = 0x927C
 XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
 MAX_HIDDEN_PIXELS = 64_000_000
 """Images larger than this are not searched for hidden text."""
@@ -20,8 +20,9 @@ MAX_HIDDEN_PIXELS = 64_000_000
 def chunks_of(image: Image.Image) -> Chunks:
     """Returns all texts of an image; its pixels are searched only where the file says nothing."""
     texts = {key: as_text(value) for key, value in image.info.items() if isinstance(value, str | bytes)}
-    if "exif" in image.info:
-        texts |= exif_texts(image.info["exif"])
+    block = texts.pop("exif", "") and image.info["exif"]
+    if isinstance(block, bytes):
+        texts |= exif_texts(block)
     texts["xmp"] = next((texts[key] for key in XMP_KEYS if texts.get(key)), "")
     found = ("parameters", "UserComment", "comment", "Comment", "prompt", "invokeai_metadata", "xmp")
     if not any(texts.get(key) for key in found) and image.width * image.height <= MAX_HIDDEN_PIXELS:
@@ -36,12 +37,16 @@ def as_text(value: Any) -> str:
 
 def exif_texts(block: bytes) -> dict[str, str]:
     """Returns the texts of an EXIF block; none for a damaged one."""
-    texts = {"UserComment": image_files.user_comment(block)}
-    exif = Image.Exif()
-    try:
-        exif.load(block)
-        values = {"Make": exif.get(MAKE), "Model": exif.get(MODEL)}
-        values["MakerNote"] = exif.get_ifd(image_files.EXIF_IFD).get(MAKER_NOTE)
-    except (SyntaxError, struct.error, ValueError, KeyError, TypeError, OSError):
-        return texts
-    return texts | {key: as_text(value) for key, value in values.items() if isinstance(value, str | bytes)}
+    exif = image_files.exif_of(block)
+    if exif is None:
+        return {}
+    values = {name: exif.get(tag) for name, tag in TAGS.items()}
+    values["MakerNote"] = exif.get_ifd(image_files.EXIF_IFD).get(MAKER_NOTE)
+    texts = {key: utf8_text(value) for key, value in values.items() if isinstance(value, str | bytes)}
+    return texts | {"UserComment": image_files.comment_of(exif)}
+
+
+def utf8_text(value: str | bytes) -> str:
+    """Returns the text of an EXIF tag. Pillow reads those of type ASCII as Latin-1, programs write UTF-8 there."""
+    data = value.encode("latin_1", errors="replace") if isinstance(value, str) else value
+    return data.decode("utf8", errors="ignore").strip("\0")

@@ -147,6 +147,7 @@ def process_source(source: Image.Image | str, run_scripts: RunScripts) -> list[P
             logger.warning("%s is not a picture and is left out", source)
             return []
     parameters, existing_info = images.read_info_from_image(source)
+    parameters = existing_info.pop(images.ORIGINAL, None) or existing_info.get("exif comment") or parameters
     if parameters:
         existing_info["parameters"] = parameters
 

@@ -1,12 +1,21 @@
 import errno
 import io
+import json
 import multiprocessing
 import os
+import shutil
 import signal
+import struct
+import subprocess
 import time
 
 import numpy as np
+import piexif
+import piexif.helper
 import pytest
+import sd_parsers
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from modules import image_files
@@ -86,6 +95,101 @@ def test_sixteen_bit_depth_maps_are_scaled():
 def test_infotext_too_long_for_jpeg_is_left_out(image, caplog):
     assert "exif" not in encoded(image, ".jpg", infotext="x" * 40000).info
     assert "too long for a JPEG" in caplog.text
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".webp", ".avif"])
+@pytest.mark.parametrize("texts", [{}, {"parameters": TEXT}])
+def test_the_comment_is_of_the_type_that_other_readers_take(image, extension, texts):
+    file = io.BytesIO()
+    image_files.encode_image(image, file, extension, ImageEncoding(), "beside" if texts else TEXT, texts)
+    file.seek(0)
+    exif = piexif.load(Image.open(file).info["exif"])
+    assert piexif.helper.UserComment.load(exif["Exif"][piexif.ExifIFD.UserComment]) == TEXT
+    assert exif["0th"].get(piexif.ImageIFD.ImageDescription, b"").rstrip(b"\0") == (b"beside" if texts else b"")
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg", ".webp"])
+def test_sd_parsers_reads_what_is_written(image, extension, tmp_path):
+    path = tmp_path / f"image{extension}"
+    text = "añ, 日本\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 16x16"
+    with path.open("wb") as file:
+        image_files.encode_image(image, file, extension, ImageEncoding(), text, {"parameters": text})
+    found = sd_parsers.ParserManager().parse(path)
+    assert [prompt.value for prompt in found.prompts] == ["añ, 日本"]
+    assert [(sampler.name, sampler.parameters["seed"]) for sampler in found.samplers] == [("Euler", "1")]
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.parametrize("extension", [".jpg", ".webp", ".avif"])
+def test_exiftool_reads_and_writes_the_comment(image, extension, tmp_path):
+    path = tmp_path / f"image{extension}"
+    with path.open("wb") as file:
+        image_files.encode_image(image, file, extension, ImageEncoding(), "red\nSteps: 1")
+    said = subprocess.run(["exiftool", "-j", "-UserComment", path], capture_output=True, check=True).stdout
+    assert json.loads(said)[0]["UserComment"].replace("\r", "") in ("red\nSteps: 1", "red.Steps: 1")
+    subprocess.run(["exiftool", "-q", "-UserComment=añ, 日本", path], check=True)
+    assert image_files.user_comment(Image.open(path).info["exif"]) == "añ, 日本"
+
+
+def test_a_description_that_makes_jpeg_data_too_long_goes_first(image):
+    file = io.BytesIO()
+    image_files.encode_image(image, file, ".jpg", ImageEncoding(), "x" * 60000, {"parameters": "y" * 30000})
+    exif = Image.open(file).getexif()
+    assert image_files.comment_of(exif) == "y" * 30000
+    assert image_files.IMAGE_DESCRIPTION not in exif
+
+
+@pytest.mark.parametrize("description", [None, "", "a", "abc", "abcde", "größer"])
+@pytest.mark.parametrize("comment", ["", "a", TEXT, "lone \ud800 half"])
+def test_exif_blocks_read_as_they_were_written(comment, description):
+    exif = image_files.exif_of(image_files.infotext_exif(comment, description))
+    assert image_files.comment_of(exif) == comment.replace("\ud800", "?")
+    found = exif.get(image_files.IMAGE_DESCRIPTION, "").encode("latin_1").decode("utf8").rstrip("\0")
+    assert found == (description or "")
+
+
+MARK = b"UNICODE\0"
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode("utf_16_le"),
+        TEXT.encode("utf_16_be"),
+        b"\xff\xfe" + TEXT.encode("utf_16_le"),
+        b"\xfe\xff" + TEXT.encode("utf_16_be"),
+        TEXT.encode("utf8"),
+        b"\xef\xbb\xbf" + TEXT.encode("utf8"),
+        TEXT.encode("utf_16_le") + b"\0\0",
+        TEXT.encode("utf8") + b"\0",
+    ],
+)
+def test_unicode_comments_are_read_in_every_form(data, byte_order):
+    assert image_files.comment_text(MARK + data, byte_order) == TEXT
+
+
+def test_a_comment_without_latin_signs_has_the_byte_order_of_its_block():
+    assert image_files.comment_text(MARK + "日本語版".encode("utf_16_le"), "<") == "日本語版"
+    assert image_files.comment_text(MARK + "日本語版".encode("utf_16_be"), ">") == "日本語版"
+
+
+def test_a_little_endian_block_as_exiftool_writes_it_is_read(image):
+    comment = MARK + TEXT.encode("utf_16_le")
+    block = b"Exif\0\0II*\0" + struct.pack("<L", 8)
+    block += struct.pack("<HHHLLL", 1, image_files.EXIF_IFD, 4, 1, 26, 0)
+    block += struct.pack("<HHHLLL", 1, image_files.USER_COMMENT, 7, len(comment), 44, 0) + comment
+    file = io.BytesIO()
+    image.save(file, format="JPEG", exif=block)
+    assert image_files.user_comment(Image.open(file).info["exif"]) == TEXT
+
+
+@pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
+@given(st.binary(max_size=200))
+def test_no_exif_block_raises(data):
+    assert isinstance(image_files.user_comment(data), str)
+    assert isinstance(image_files.user_comment(b"Exif\0\0MM\0*\0\0\0\x08" + data), str)
+    assert isinstance(image_files.comment_text(data, "<"), str)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from PIL import Image
 
-from modules import shared
+from modules import image_files, images, shared
 from modules.errors import InvalidInput
 from modules.job import postprocess
 from modules.job.postprocess import PostprocessingSettings, Source
@@ -115,3 +115,43 @@ def test_progress_is_shown(monkeypatch):
     postprocess.process_images(sources, lambda pp: names.append(shared.state.textinfo), None, True, settings)
     assert names == ["one", "two"]
     assert (shared.state.job_count, shared.state.job_no) == (2, 2)
+
+
+TEXT = "red apple\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 8x8"
+SWARM = '{"sui_image_params": {"prompt": "red apple", "steps": 20, "seed": 1}}'
+
+
+def with_text(path, text):
+    """Writes an image that says `text`, in the format of its name."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        settings = image_files.ImageEncoding()
+        image_files.encode_image(Image.new("RGB", (8, 8)), file, path.suffix, settings, text, {"parameters": text})
+    return path
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("source", ["png", "jpg", "webp", "avif"])
+@pytest.mark.parametrize("result", ["png", "jpg", "webp", "avif", "gif"])
+def test_parameters_are_kept_from_every_format_to_every_format(settings, tmp_path, mode, source, result):
+    settings(samples_format=result, outdir_samples=str(tmp_path / "out"))
+    path = with_text(tmp_path / "in" / f"a.{source}", TEXT)
+    postprocess.run(halve, mode, Image.open(path), [str(path)], str(path.parent), "", True, True)
+    (name,) = os.listdir(tmp_path / "out")
+    found, items = images.read_info_from_image(Image.open(tmp_path / "out" / name))
+    assert name.endswith(result)
+    assert found == TEXT
+    if result != "gif":
+        assert "halved: yes" in (items.get("extras"), items.get("exif description"))
+
+
+@pytest.mark.parametrize("source", ["png", "jpg"])
+@pytest.mark.parametrize("result", ["png", "webp"])
+def test_words_of_other_programs_are_kept_as_they_wrote_them(settings, tmp_path, source, result):
+    settings(samples_format=result, outdir_samples=str(tmp_path / "out"))
+    path = with_text(tmp_path / "in" / f"a.{source}", SWARM)
+    postprocess.run(halve, 1, None, [str(path)], "", "", True, True)
+    (name,) = os.listdir(tmp_path / "out")
+    found, items = images.read_info_from_image(Image.open(tmp_path / "out" / name))
+    assert found.startswith("red apple\nSteps: 20")
+    assert SWARM in (items.get(images.ORIGINAL), items.get("exif comment"))
