@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 
 from modules import call_queue, processing, progress, script_callbacks, shared
@@ -50,12 +51,19 @@ def meanwhile(client):
     return send
 
 
+def differ_by_rounding_alone(images, others):
+    """Whether images are equal but for a grey level: a step and its prediction are rounded in different places."""
+    pairs = zip(images, others, strict=True)
+    return all(np.abs(np.int16(np.frombuffer(a, np.uint8)) - np.frombuffer(b, np.uint8)).max() <= 1 for a, b in pairs)
+
+
 def test_interrupt_returns_what_the_last_call_predicted(txt2img, at_call, meanwhile):
     """Without guidance the prediction of the first call is what one step of Euler makes."""
     at_call(1, lambda: meanwhile("POST", "/sdapi/v1/interrupt"))
     partial = txt2img(steps=5, cfg_scale=1, n_iter=3)
     assert len(partial.images) == len(partial.infotexts) == 1
-    assert partial.pixels == txt2img(steps=1, cfg_scale=1).pixels
+    assert differ_by_rounding_alone(partial.pixels, txt2img(steps=1, cfg_scale=1).pixels)
+    assert not differ_by_rounding_alone(partial.pixels, txt2img(steps=5, cfg_scale=1).pixels)
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -97,7 +105,8 @@ def test_interrupt_in_the_second_pass_gives_an_enlarged_picture(txt2img, at_call
 def test_skip_goes_on_with_the_next_batch(txt2img, at_call, meanwhile):
     at_call(1, lambda: meanwhile("POST", "/sdapi/v1/skip"))
     result = txt2img(steps=4, cfg_scale=1, n_iter=2, **NO_GRID)
-    assert result.pixels == [*txt2img(steps=1, cfg_scale=1).pixels, *txt2img(seed=2, steps=4, cfg_scale=1).pixels]
+    assert differ_by_rounding_alone(result.pixels[:1], txt2img(steps=1, cfg_scale=1).pixels)
+    assert result.pixels[1:] == txt2img(seed=2, steps=4, cfg_scale=1).pixels
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
