@@ -148,6 +148,7 @@ def flat_arguments(runner: scripts.ScriptRunner, request: JobRequest) -> list[An
     args = list(runner.default_args)
     for name, values in request.script_values.items():
         script = by_name[name]
+        args += [None] * (script.args_to - len(args))  # an extension may have put controls into the runner itself
         for place, value in zip(range(script.args_from, script.args_to), values, strict=False):
             args[place] = value
     if request.script is not None:

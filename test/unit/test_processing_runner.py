@@ -55,6 +55,11 @@ class TestScriptValues:
         place = runner.script("Seed").args_from
         assert args[place] == 5 and args[:place] + args[place + 1 :] == defaults[:place] + defaults[place + 1 :]
 
+    def test_a_script_whose_defaults_nobody_knows_gets_its_values(self):
+        runner = scripts.ScriptRunner()
+        runner.scripts = [Twin(3)]
+        assert flat_arguments(runner, JobRequest("txt2img", {}, script_values={"Twin": ["a"]})) == [0, None, None, "a"]
+
     def test_two_scripts_of_one_title_are_told_apart(self):
         runner = scripts.ScriptRunner()
         runner.inputs, runner.default_args = [None] * 4, [0, "", "", ""]
