@@ -260,3 +260,62 @@ def test_edit_models_see_the_mode_of_the_picture():
     assert torch.equal(conds.edit_conditioning(model, pixels), pixels * 2)
     model.cond_stage_key = "edit"
     assert not conds.text_only_conditioning(model, torch.ones(1, 4, 2, 2), 16, 16).any()
+
+
+@pytest.fixture
+def two_passes(sd_model):
+    """A job with a hires pass, its first batch's prompts in place."""
+    p = processing.StableDiffusionProcessingTxt2Img(
+        prompt="red apple",
+        hr_prompt="green pear",
+        width=64,
+        height=64,
+        steps=2,
+        sampler_name="Euler",
+        enable_hr=True,
+        hr_upscaler="Latent",
+    )
+    p.setup_prompts()
+    p.hr_upscale_to_x = p.hr_upscale_to_y = 128
+    p.prompts, p.negative_prompts = p.all_prompts, p.all_negative_prompts
+    p.parse_extra_network_prompts()
+    for cache in ("cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc"):
+        setattr(p, cache, [None, None])
+    return p
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_second_pass_is_encoded_at_once_if_a_setting_says_so(two_passes, monkeypatch, at_once):
+    monkeypatch.setitem(shared.opts.data, "hires_fix_use_firstpass_conds", at_once)
+    two_passes.setup_conds()
+    assert two_passes.get_conds() == (two_passes.c, two_passes.uc)
+    assert (two_passes.hr_c is not None) is at_once
+    two_passes.calculate_hr_conds()
+    assert two_passes.hr_c is not None and two_passes.c is not two_passes.hr_c
+
+
+def test_a_checkpoint_of_its_own_encodes_its_prompts_itself(two_passes, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "hires_fix_use_firstpass_conds", True)
+    two_passes.hr_checkpoint_info = shared.sd_model.sd_checkpoint_info
+    two_passes.setup_conds()
+    assert two_passes.hr_c is None
+
+
+def test_in_the_second_pass_only_its_conditioning_is_made_anew(two_passes):
+    two_passes.setup_conds()
+    first = two_passes.c
+    two_passes.is_hr_pass = True
+    two_passes.hr_c = "of another model"
+    two_passes.setup_conds()
+    assert two_passes.c is first and two_passes.hr_c != "of another model"
+    assert two_passes.get_conds() == (two_passes.hr_c, two_passes.hr_uc)
+
+
+def test_the_key_is_asked_through_the_job(two_passes, monkeypatch):
+    """An extension puts another method in place, to have texts encoded again that its own settings change."""
+    asked = []
+    monkeypatch.setattr(two_passes, "cached_params", lambda *args: asked.append(args) or len(asked))
+    two_passes.setup_conds()
+    first = two_passes.c
+    two_passes.setup_conds()
+    assert len(asked) == 4 and two_passes.c is not first
