@@ -9,7 +9,6 @@ import errno
 import logging
 import os
 import struct
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
+from modules import whole_files
 from modules.errors import InvalidInput, WebuiError
 from modules.options import OptionValues
 
@@ -40,7 +40,8 @@ MAX_NAME_BYTES = 255  # of a file name, on all usual file systems
 UINT16_TO_UINT8 = 0.0038910505836576
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
-BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
+"""Said of a name that cannot be one, and of one where a file stands for a folder or a folder for the file."""
 
 
 @dataclass(frozen=True)
@@ -238,33 +239,16 @@ def cut_name(name: str, extension: str) -> str:
     return name.encode("utf8", errors="ignore")[:room].decode("utf8", errors="ignore")
 
 
-def claim(path: str) -> bool:
-    """Creates the empty file path if nothing of that name exists; False if something does. No two callers get True."""
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    except FileExistsError:
-        return False
-    return True
-
-
 @contextmanager
 def atomic_file(path: str) -> Iterator[Any]:
     """Yields a binary file that becomes path when the block ends, and leaves nothing of itself when the block fails.
 
     Raises InvalidInput if path cannot be a file name, WebuiError if the disk is full or cannot be written to.
     """
-    folder = os.path.dirname(path) or os.curdir
-    temporary = os.path.join(folder, f"tmp-{uuid.uuid4().hex}.tmp")
-    try:
-        with translated_errors(path):
-            os.makedirs(folder, exist_ok=True)
-            with open(temporary, "xb") as file:
-                yield file
-            os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with translated_errors(path):
+        os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
+        with whole_files.replacing(path, whole_files.unfinished_name(path)) as file:
+            yield file
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from zoneinfo import ZoneInfo
 from PIL import Image
 
 from modules import errors, sd_samplers, sd_vae, shared
-from modules.image_files import claim, cut_name
+from modules.image_files import cut_name
 from modules.shared_cmd_options import cmd_opts
+from modules.whole_files import claimed
 
 invalid_filename_chars = "/" if cmd_opts.unix_filenames_sanitization else '#<>:"/\\|?*\n\r\t'
 invalid_filename_prefix = " "
@@ -255,46 +256,46 @@ def number_prefix(number: int, basename: str | None) -> str:
     return f"{basename}-{number:04}" if basename else f"{number:05}"
 
 
-def get_next_sequence_number(path: str, basename: str | None) -> int:
-    """Returns the number after the highest that a file in the folder path has, 0 for none.
+def numbered_names(path: str, basename: str | None) -> Iterator[tuple[str, int]]:
+    """Yields what in the folder path has a number, and the number.
 
-    A number is what stands before the first "-" of a name, after "<basename>-" where there is a basename.
+    A number is what stands before the first "-" of a name, after "<basename>-" where there is a basename. A folder has
+    one only if it is written like ours, as the patterns "[date]/[seed]" make it: one called 2024-03-05 is not number
+    2024.
     """
     prefix = f"{basename}-" if basename else ""
-    highest = -1
+    width = len(number_prefix(0, basename)) - len(prefix)
     with os.scandir(path) as entries:
         for entry in entries:
-            name = entry.name
-            if not name.startswith(prefix) or not name[len(prefix) :][:1].isdecimal():
+            name = entry.name.removeprefix(prefix)
+            if not entry.name.startswith(prefix) or not name[:1].isdecimal():
                 continue
-            number, dash, _ = name[len(prefix) :].partition("-")
+            number, dash, _ = name.partition("-")
             if not dash:
                 number = os.path.splitext(number)[0]
-            # A folder such as 2024-03-05 is no file number 2024.
-            if number.isdecimal() and int(number) > highest and not entry.is_dir():
-                highest = int(number)
-    return highest + 1
+            if number.isdecimal() and ((dash and len(number) == width) or not entry.is_dir()):
+                yield entry.name, int(number)
+
+
+def get_next_sequence_number(path: str, basename: str | None) -> int:
+    """Returns the number after the highest in the folder path, 0 for none."""
+    return max((number for _, number in numbered_names(path, basename)), default=-1) + 1
 
 
 @contextmanager
 def reserved_number(path: str, basename: str | None) -> Iterator[int]:
-    """Yields a number that no file in the folder path has, and that nobody else is given while the block runs.
+    """Yields a number that nothing in the folder path has, and that nobody else is given while the block runs.
 
     The reservation is a file of its own, "<number>.tmp", so it holds between processes. The folder is read again once
     it is made, because another process may have written a file of that number in between.
     """
     for _ in range(NUMBERING_ATTEMPTS):
         number = get_next_sequence_number(path, basename)
-        prefix = number_prefix(number, basename)
-        marker = f"{prefix}.tmp"
-        if not claim(os.path.join(path, marker)):
-            continue
-        try:
-            if not any(name.startswith((f"{prefix}-", f"{prefix}.")) and name != marker for name in os.listdir(path)):
+        marker = f"{number_prefix(number, basename)}.tmp"
+        with claimed(os.path.join(path, marker)) as is_ours:
+            if is_ours and (number, False) not in {(n, name == marker) for name, n in numbered_names(path, basename)}:
                 yield number
                 return
-        finally:
-            os.unlink(os.path.join(path, marker))
     raise errors.WebuiError(f"no free number for a file was found in {path}")
 
 
@@ -304,14 +305,11 @@ def unused_name(path: str) -> Iterator[str]:
     stem, extension = os.path.splitext(path)
     candidate, suffix = path, 0
     while True:
-        marker = f"{candidate}.tmp"
-        if not os.path.exists(candidate) and claim(marker):
-            try:
-                if not os.path.exists(candidate):
+        if not os.path.exists(candidate):
+            with claimed(f"{candidate}.tmp") as is_ours:
+                if is_ours and not os.path.exists(candidate):
                     yield candidate
                     return
-            finally:
-                os.unlink(marker)
         suffix += 1
         candidate = f"{stem}-{suffix}{extension}"
 

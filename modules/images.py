@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -266,7 +267,8 @@ def save_image(
     short_filename: the number alone. no_prompt: no subfolder by the settings. existing_info: further PNG chunks, to
     which info is added as pnginfo_section_name. p: the job. forced_filename: name without extension, used as it is.
     suffix: added to the filled pattern. save_to_dirs: whether to use a subfolder, decided by the settings if None.
-    Raises InvalidInput for a pattern or format that cannot be used, WebuiError if the file cannot be written.
+    An image whose name cannot be used, whatever the settings make of it, gets its number alone. Raises InvalidInput for
+    a format that cannot be used, WebuiError if the file cannot be written.
     """
     options = options_of(p)
     settings = SaveSettings.from_opts(options)
@@ -275,33 +277,34 @@ def save_image(
     pillow_format(f".{extension}")
 
     is_in_subfolder = settings.uses_subfolder(grid, no_prompt) if save_to_dirs is None else save_to_dirs
-    folder = _subfolder(path, names, settings) if is_in_subfolder else path
-    with translated_errors(folder):
-        os.makedirs(folder, exist_ok=True)
-
     pnginfo = dict(existing_info or {})
     if info is not None:
         pnginfo[pnginfo_section_name] = info
 
     with ExitStack() as reservations:
-        name = forced_filename
-        if name is None:
-            decoration = _decoration(names, settings, short_filename, suffix)
-            name = _numbered(decoration, folder, names.basename, settings, reservations)
-        fullfn = _inside(folder, f"{name}.{extension}", "samples_filename_pattern")
+        try:
+            folder = _subfolder(path, names, settings) if is_in_subfolder else path
+            with translated_errors(folder):
+                os.makedirs(folder, exist_ok=True)
+            name = forced_filename
+            if name is None:
+                decoration = _decoration(names, settings, short_filename, suffix)
+                name = _numbered(decoration, folder, names.basename, settings, reservations)
+            fullfn = _inside(folder, f"{name}.{extension}", "samples_filename_pattern")
+        except (errors.WebuiError, UnicodeError) as e:
+            fullfn = _plain_name(path, names, extension, reservations, e)
         params = script_callbacks.ImageSaveParams(image, p, fullfn, pnginfo)
         script_callbacks.before_image_saved_callback(params)
 
-        params.filename = fullfn = _free_name(params.filename, settings, reservations)
+        params.filename = _free_name(params.filename, settings, reservations)
         info = params.pnginfo.get(pnginfo_section_name)
-        save_image_with_geninfo(
-            params.image,
-            info,
-            fullfn,
-            existing_pnginfo=params.pnginfo,
-            pnginfo_section_name=pnginfo_section_name,
-            options=options,
-        )
+        texts = {"existing_pnginfo": params.pnginfo, "pnginfo_section_name": pnginfo_section_name, "options": options}
+        try:
+            save_image_with_geninfo(params.image, info, params.filename, **texts)
+        except (errors.InvalidInput, UnicodeError) as e:  # the system does not take the name
+            params.filename = _plain_name(path, names, extension, reservations, e)
+            save_image_with_geninfo(params.image, info, params.filename, **texts)
+        fullfn = params.filename
 
     image.already_saved_as = fullfn
     small_copy = _save_small_copy(params, info, settings, options) if settings.export_for_4chan else None
@@ -339,6 +342,23 @@ def _free_name(path: str, settings: SaveSettings, reservations: ExitStack) -> st
     if settings.save_images_replace_action == "Add number suffix":
         path = reservations.enter_context(unused_name(path))
     return path
+
+
+def _plain_name(path: str, names: FilenameGenerator, extension: str, reservations: ExitStack, reason: Exception) -> str:
+    """Returns a path for an image whose own name cannot be used: its number alone, in the folder path. Says so."""
+    reservations.close()
+    with translated_errors(path):
+        os.makedirs(path, exist_ok=True)
+    try:
+        name = number_prefix(reservations.enter_context(reserved_number(path, names.basename)), names.basename)
+    except errors.WebuiError:
+        name = uuid.uuid4().hex
+    fullfn = os.path.join(path, f"{name}.{extension}")
+    message = f"A picture could not have the name of the settings and is saved as {fullfn}: {reason}"
+    logger.warning("%s", message)
+    if hasattr(names.p, "comment"):
+        names.p.comment(message)
+    return fullfn
 
 
 def _inside(folder: str, name: str, setting: str) -> str:

@@ -57,11 +57,12 @@ def check_versions() -> None:
 
 def initialize() -> None:
     """Brings the program to where it can serve: registries filled, scripts loaded, the model on its way."""
-    from modules import codeformer_model, gfpgan_model, sd_models, shared_init
+    from modules import codeformer_model, gfpgan_model, initialize_util, sd_models, shared_init
 
     step("check versions", check_versions)
     step("list checkpoints", sd_models.setup_model)
     step("shared", shared_init.initialize)
+    optional_step("remove unfinished files", initialize_util.remove_unfinished_files)
     optional_step("setup codeformer", codeformer_model.setup_model, cmd_opts.codeformer_models_path)
     optional_step("setup gfpgan", gfpgan_model.setup_model, cmd_opts.gfpgan_models_path)
     initialize_rest()

@@ -134,3 +134,21 @@ def restore_config_state_file() -> None:
         return
     logger.info("restoring extensions as in %s", path)
     config_states.restore_extension_config(state)
+
+
+def remove_unfinished_files() -> None:
+    """Removes what a killed program has left of files that it was writing: at once in the data folder, and besides the
+    start in the folders of results and models, which can be large.
+    """
+    from modules import paths, shared, whole_files
+
+    whole_files.remove_abandoned(paths.data_path, recursive=False)
+    settings = [shared.opts.data.get(name) for name in shared.opts.data_labels if name.startswith("outdir_")]
+    folders = [*settings, paths.models_path, cmd_opts.ckpt_dir]
+
+    def work() -> None:
+        """Goes through the folders."""
+        for folder in dict.fromkeys(filter(None, folders)):
+            whole_files.remove_abandoned(folder)
+
+    threading.Thread(target=work, name="remove unfinished files", daemon=True).start()

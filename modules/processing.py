@@ -29,6 +29,7 @@ from modules import (
     sd_samplers,
     sd_vae,
     shared,
+    util,
     version,
 )
 from modules.job import batches, conds, decode, generation_params, hires, init_image, output, prompts, start
@@ -579,8 +580,7 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
     if n == 0 and not cmd_opts.no_prompt_history:
-        with open(os.path.join(paths.data_path, "params.txt"), "w", encoding="utf8") as file:
-            file.write(Processed(p, []).infotext(p, 0))
+        util.write_text_atomically(os.path.join(paths.data_path, "params.txt"), Processed(p, []).infotext(p, 0))
     for comment in model_hijack.comments:
         p.comment(comment)
     if p.n_iter > 1:

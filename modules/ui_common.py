@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import html
+import io
 import json
 import os
 import zipfile
@@ -15,9 +16,10 @@ from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, scripts, shared, ui_tempdir, util
+from modules import call_queue, scripts, shared, ui_tempdir, util, whole_files
 from modules import images as modules_images
 from modules import infotext_utils as parameters_copypaste
+from modules.image_files import atomic_file
 from modules.infotext_utils import image_from_url_text
 from modules.ui_components import ToolButton
 from modules.ui_symbols import folder_symbol, refresh_symbol
@@ -119,12 +121,13 @@ def update_logfile(logfile_path: str, fields: Sequence[str]) -> None:
     if not rows or set(rows[0]) >= set(fields):
         return
     header = [*rows[0], *(field for field in fields if field not in rows[0])]
-    with open(logfile_path, "w", encoding="utf8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for row in rows[1:]:
-            known = row[: len(rows[0])]
-            writer.writerows([[*known, *[""] * (len(header) - len(known))]] if row else [])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    for row in rows[1:]:
+        known = row[: len(rows[0])]
+        writer.writerows([[*known, *[""] * (len(header) - len(known))]] if row else [])
+    util.write_text_atomically(logfile_path, text.getvalue(), newline="")
 
 
 def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> None:
@@ -134,11 +137,12 @@ def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> No
         update_logfile(path, LOG_COLUMNS)
     is_new = not os.path.exists(path) or os.path.getsize(path) == 0
     values = {**data, "sampler": data.get("sampler_name"), "cfgs": data.get("cfg_scale"), "filename": filename}
-    with open(path, "a", encoding="utf8", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([values.get(column, "") for column in LOG_COLUMNS])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    if is_new:
+        writer.writerow(LOG_COLUMNS)
+    writer.writerow([values.get(column, "") for column in LOG_COLUMNS])
+    whole_files.append(path, text.getvalue().encode("utf8", errors="replace"))
 
 
 def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: int) -> tuple[Any, str]:
@@ -194,7 +198,7 @@ def zip_files(p: SimpleNamespace, files: Sequence[str], position: int) -> str:
     namegen = modules_images.FilenameGenerator(p, p.all_seeds[position], p.all_prompts[position], None, zip=True)
     name = namegen.apply(shared.opts.grid_zip_filename_pattern or "[datetime]_[[model_name]]_[seed]-[seed_last]")
     path = os.path.join(shared.opts.outdir_save, f"{name}.zip")
-    with zipfile.ZipFile(path, "w") as archive:
+    with atomic_file(path) as written, zipfile.ZipFile(written, "w") as archive:
         for file in files:
             archive.write(file, os.path.basename(file))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from modules import whole_files
 from modules.paths_internal import cwd, script_path
 
 
@@ -178,17 +180,12 @@ def write_text_atomically(path: str, text: str, *, encoding: str = "utf8", newli
     path = os.path.realpath(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with open(temporary, "x", encoding=encoding, newline=newline) as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+    with whole_files.replacing(path, temporary) as binary:
         if os.path.exists(path):
             shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        file = io.TextIOWrapper(binary, encoding=encoding, newline=newline)
+        file.write(text)
+        file.detach()
 
 
 def open_folder(path: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from modules import errors, merge, sd_models, sd_models_config, sd_vae, shared
+from modules import errors, merge, sd_models, sd_models_config, sd_vae, shared, whole_files
 from modules.checkpoints import CheckpointInfo
 from modules.merge import MergeResult, Method
 
@@ -134,18 +134,15 @@ def output_path(request: MergeRequest, result: MergeResult) -> str:
 def save_checkpoint(result: MergeResult, path: str, metadata: Mapping[str, str]) -> str:
     """Writes the weights to path, whole or not at all, and returns path."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = f"{path}.tmp"
+    temporary = whole_files.unfinished_name(path)
     try:
-        if path.endswith(".safetensors"):
-            safetensors.torch.save_file(result.state_dict, temporary, metadata=dict(metadata) or None)
-        else:
-            torch.save(result.state_dict, temporary)
-        os.replace(temporary, path)
+        with whole_files.replacing(path, temporary):
+            if path.endswith(".safetensors"):
+                safetensors.torch.save_file(result.state_dict, temporary, metadata=dict(metadata) or None)
+            else:
+                torch.save(result.state_dict, temporary)
     except OSError as e:
         raise errors.WebuiError(f"cannot save {path}: {e.strerror or e}") from e
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
     return path
 
 

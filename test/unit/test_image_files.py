@@ -238,11 +238,6 @@ def test_names_are_cut_between_characters():
     assert cut == "日" * 83 and len(cut.encode()) <= 250
 
 
-def test_a_name_is_claimed_once(tmp_path):
-    assert image_files.claim(str(tmp_path / "a"))
-    assert not image_files.claim(str(tmp_path / "a"))
-
-
 def test_atomic_file_appears_whole(tmp_path):
     path = tmp_path / "sub" / "a.txt"
     with image_files.atomic_file(str(path)) as file:

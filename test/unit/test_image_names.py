@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -141,6 +142,18 @@ def test_folders_have_no_number_and_no_basename_is_an_empty_one(tmp_path):
     assert image_names.number_prefix(4, "grid") == "grid-0004"
 
 
+def test_folders_of_a_pattern_are_counted_and_tested_alike(tmp_path):
+    """The pattern [date]/[seed] makes a folder for each number; a folder of another kind never stands in the way."""
+    for name in ("2024-03-05", "20240305-x", "grid-0002-old"):
+        (tmp_path / name).mkdir()
+    for expected in range(3):
+        with image_names.reserved_number(str(tmp_path), "") as number:
+            assert number == expected
+            (tmp_path / f"{number:05}-2024-03-05").mkdir()
+    with image_names.reserved_number(str(tmp_path), "grid") as number:
+        assert number == 3
+
+
 def take_number(folder):
     with image_names.reserved_number(folder, "") as number:
         Path(folder, f"{number:05}-{os.getpid()}-{threading.get_ident()}.png").touch()
@@ -165,21 +178,21 @@ def test_threads_and_processes_never_share_a_number(tmp_path):
 
 
 def test_number_taken_while_it_was_reserved_is_not_used(tmp_path, monkeypatch):
-    claim = image_names.claim
+    claimed = image_names.claimed
 
-    def claim_late(path):
+    def claimed_late(path):
         if path.endswith("00000.tmp"):
             (tmp_path / "00000-other.png").touch()
-        return claim(path)
+        return claimed(path)
 
-    monkeypatch.setattr(image_names, "claim", claim_late)
+    monkeypatch.setattr(image_names, "claimed", claimed_late)
     with image_names.reserved_number(str(tmp_path), "") as number:
         assert number == 1
     assert os.listdir(tmp_path) == ["00000-other.png"]
 
 
 def test_no_number_to_be_had_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_names, "claim", lambda path: False)
+    monkeypatch.setattr(image_names, "claimed", lambda path: nullcontext(False))
     with pytest.raises(WebuiError, match="no free number"), image_names.reserved_number(str(tmp_path), ""):
         pass
 

@@ -132,17 +132,42 @@ def test_forced_name_is_taken_as_it_is(face, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("values", "field"),
+    ("values", "setting"),
     [
         ({"samples_filename_pattern": "../../x", "save_images_add_number": False}, "samples_filename_pattern"),
         ({"samples_filename_pattern": "a\0b"}, "samples_filename_pattern"),
         ({"directories_filename_pattern": "..", "save_to_dirs": True}, "directories_filename_pattern"),
+        ({"samples_filename_pattern": "x" * 300 + "/[seed]"}, "samples_filename_pattern"),
+        ({"directories_filename_pattern": "\ud800", "save_to_dirs": True}, "surrogates"),
     ],
 )
-def test_patterns_leading_elsewhere_are_refused(face, tmp_path, values, field):
-    with pytest.raises(InvalidInput) as caught:
-        save(face, tmp_path / "out", with_settings(**values))
-    assert caught.value.field == field
+def test_an_image_whose_name_cannot_be_used_gets_its_number(face, tmp_path, caplog, values, setting):
+    p = with_settings(**values)
+    p.comments = []
+    p.comment = p.comments.append
+    folder = tmp_path / "out"
+    paths = [save(face, folder, p)[0] for _ in range(2)]
+    assert names_in(folder) == ["00000.png", "00001.png"]
+    assert paths == [str(folder / name) for name in names_in(folder)]
+    assert setting in caplog.text
+    assert setting in p.comments[0]
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_a_folder_that_is_a_file_and_a_file_that_is_a_folder(face, tmp_path):
+    (tmp_path / "sub").touch()
+    save(face, tmp_path, with_settings(directories_filename_pattern="sub", save_to_dirs=True))
+    (tmp_path / "taken.png").mkdir()
+    save(face, tmp_path, forced_filename="taken")
+    assert [name for name in names_in(tmp_path) if name.startswith("0000")] == ["00000.png", "00001.png"]
+
+
+def test_every_image_of_a_pattern_with_folders_is_saved(face, tmp_path):
+    p = with_settings(samples_filename_pattern="[date]/[seed]")
+    paths = [save(face, tmp_path, p)[0] for _ in range(3)]
+    assert len(set(paths)) == 3
+    assert sorted(name.split("-")[0] for name in names_in(tmp_path)) == ["00000", "00001", "00002"]
+    assert all(opened(path).size == face.size for path in paths)
 
 
 def test_unknown_format_is_refused_before_anything_is_written(face, tmp_path):
