@@ -213,7 +213,8 @@ class InterrogateModels:
 
 
 def _normalised(features: torch.Tensor) -> torch.Tensor:
-    return features / features.norm(dim=-1, keepdim=True)
+    norm = features.norm(dim=-1, keepdim=True)
+    return features / norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
 
 def _model_folder(folder: Path, what: str) -> Path:

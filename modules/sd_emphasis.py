@@ -42,7 +42,10 @@ class EmphasisIgnore(Emphasis):
 
 
 class EmphasisOriginal(Emphasis):
-    """Multiplies the vectors, then scales all so that the mean over texts, tokens and channels is what it was."""
+    """Multiplies the vectors, then scales all so that the mean over texts, tokens and channels is what it was.
+
+    Nothing is scaled without weights, nor where no scale gives the mean back: where it is zero, or was.
+    """
 
     name = "Original"
     description = "weights multiply the vectors, whose mean is then restored"
@@ -51,7 +54,11 @@ class EmphasisOriginal(Emphasis):
         """Applies the weights."""
         original_mean = self.z.mean()
         self.z = scaled_by_token(self.z, self.multipliers)
-        self.z = self.z * (original_mean / self.z.mean())
+        if (self.multipliers == 1).all():
+            return
+        quotient = original_mean / self.z.mean()
+        if quotient.isfinite() and quotient != 0:
+            self.z = self.z * quotient
 
 
 class EmphasisOriginalNoNorm(EmphasisOriginal):

@@ -130,9 +130,19 @@ def refresh_vae_list() -> None:
 
 
 def find_vae_near_checkpoint(checkpoint_file: str) -> str | None:
-    """Returns the listed VAE whose name starts as the checkpoint's does, "model.safetensors" and "model.vae.pt"."""
+    """Returns the listed VAE of the checkpoint's name, "model.vae.pt" for "model.safetensors".
+
+    Without one it is the first whose name starts so, "model-v2.vae.pt".
+    """
     stem = os.path.basename(checkpoint_file).rsplit(".", 1)[0]
-    return next((path for path in vae_dict.values() if os.path.basename(path).startswith(stem)), None)
+    near = [path for path in vae_dict.values() if os.path.basename(path).startswith(stem)]
+    return next(
+        (path for path in near if stem in (_stem(path), _stem(path).removesuffix(".vae"))), next(iter(near), None)
+    )
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path).rsplit(".", 1)[0]
 
 
 def is_automatic() -> bool:

@@ -100,7 +100,10 @@ def find_noise_for_image(p: StableDiffusionProcessing, decoding: Decoding) -> Te
         sd_samplers_common.store_latent(x)
         shared.total_tqdm.update()
     state.nextjob()
-    return x / (sigmas[-1] if decoding.sigma_adjustment else x.std())
+    if decoding.sigma_adjustment:
+        return x / sigmas[-1]
+    deviation = x.std()
+    return x / deviation if deviation > 0 else x
 
 
 class Script(scripts_module.Script):

@@ -21,7 +21,8 @@ def slerp(val: float, low: Tensor, high: Tensor) -> Tensor:
     itself.
 
     Keeps the std of the noise, which linear interpolation would shrink. Nearly parallel tensors are mixed linearly,
-    with the weights swapped: that is how v1.10.1 does it, and images depend on it.
+    with the weights swapped: that is how v1.10.1 does it, and images depend on it. Columns that are parallel, as all
+    of one cell are, have no angle between them and are mixed linearly too.
     """
     low_norm = low / torch.norm(low, dim=1, keepdim=True)
     high_norm = high / torch.norm(high, dim=1, keepdim=True)
@@ -30,7 +31,10 @@ def slerp(val: float, low: Tensor, high: Tensor) -> Tensor:
         return low * val + high * (1 - val)
     omega = torch.acos(dot)
     so = torch.sin(omega)
-    return (torch.sin((1.0 - val) * omega) / so).unsqueeze(1) * low + (torch.sin(val * omega) / so).unsqueeze(1) * high
+    is_parallel = dot.abs() >= 1
+    low_share = torch.where(is_parallel, 1.0 - val, torch.sin((1.0 - val) * omega) / so)
+    high_share = torch.where(is_parallel, val, torch.sin(val * omega) / so)
+    return low_share.unsqueeze(1) * low + high_share.unsqueeze(1) * high
 
 
 def place_centred(noise: Tensor, canvas: Tensor) -> Tensor:

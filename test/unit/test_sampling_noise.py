@@ -18,6 +18,12 @@ def test_slerp(row):
     assert slerp(row["t"], low, high).flatten().tolist() == pytest.approx(row["out"], rel=1e-5)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_noises_of_one_row_of_cells_have_a_mean(share):
+    low, high = torch.tensor([[[1.0, -2.0, 3.0]]]), torch.tensor([[[2.0, 2.0, -1.0]]])
+    assert torch.equal(slerp(share, low, high), low * (1 - share) + high * share)
+
+
 @pytest.mark.parametrize(
     ("size", "canvas", "source", "target"),
     [

@@ -88,6 +88,22 @@ def test_file_of_the_checkpoints_name_under_automatic(folder):
         assert sd_vae.resolve_vae("/m/dark.ckpt").source == "found near the checkpoint"
 
 
+@pytest.mark.parametrize("exact", ["second.vae.safetensors", "second.vae.pt", "second.ckpt"])
+def test_file_of_exactly_the_checkpoints_name_comes_first(tmp_path, monkeypatch, exact):
+    others = ("second-v2.vae.safetensors", "second.1.vae.pt", "second .safetensors")
+    for name in (exact, *others):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(shared.cmd_opts, "vae_dir", str(tmp_path))
+    sd_vae.refresh_vae_list()
+    assert sd_vae.find_vae_near_checkpoint("/m/second.safetensors") == str(tmp_path / exact)
+    assert sd_vae.find_vae_near_checkpoint("/m/second-v2.ckpt") == str(tmp_path / others[0])
+    (tmp_path / exact).unlink()
+    sd_vae.refresh_vae_list()
+    assert os.path.basename(sd_vae.find_vae_near_checkpoint("/m/second.safetensors")) in others
+    monkeypatch.undo()
+    sd_vae.refresh_vae_list()
+
+
 @pytest.mark.parametrize("name", ["Automatic", "auto"])
 def test_automatic_overrides_nothing(folder, name):
     with setting(sd_vae=name, sd_vae_overrides_per_model_preferences=True):
