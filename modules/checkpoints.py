@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modules import cache, errors, hashes, paths, shared, util, weights
+from modules import cache, errors, hashes, option_values, paths, shared, util, weights
 from modules.paths_internal import embedded_dir
 
 logger = logging.getLogger(__name__)
@@ -236,6 +236,20 @@ def find(search_string: str | None) -> CheckpointInfo | None:
         if text and found:
             return min(found, key=lambda info: len(info.title))
     return None
+
+
+def named(name: str) -> CheckpointInfo | None:
+    """Returns the checkpoint of exactly this name; a hash in it does not count while that of the file is not known."""
+    if name in checkpoint_aliases:
+        return checkpoint_aliases[name]
+    info = checkpoint_aliases.get(re_strip_checksum.sub("", name))
+    return info if info is not None and info.sha256 is None else None
+
+
+def nearest(name: str) -> str:
+    """Returns the end of a message that names the checkpoint most like a name that none has."""
+    names = [name for info in checkpoints_list.values() for name in (info.name_for_extra, info.title)]
+    return option_values.nearest(name, names)
 
 
 def first() -> CheckpointInfo | None:

@@ -6,6 +6,7 @@
       NotSupported       501   needs a part of the program or a package that is missing
       ModelLoadError     422   a file that cannot be loaded as a model
       OutOfMemory        507   the device has no room for the request
+      NotSaved           507   a file cannot be written: the disk is full, or the program may not
       Busy               503   the program cannot take the request now
       Cancelled          409   the job was taken out of the queue before its turn came
 
@@ -56,6 +57,10 @@ class ModelLoadError(WebuiError):
 
 
 class OutOfMemory(WebuiError):
+    http_status = 507
+
+
+class NotSaved(WebuiError):
     http_status = 507
 
 

@@ -6,7 +6,9 @@ Also known to extensions as generation_parameters_copypaste.
 from __future__ import annotations
 
 import base64
+import html
 import io
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -24,12 +26,15 @@ from modules import (
     infotext_versions,
     processing,
     prompt_parser,
+    runtime_utils,
     script_callbacks,
     shared,
     shared_items,
     ui_tempdir,
 )
 from modules.paths import data_path
+
+logger = logging.getLogger(__name__)
 
 type_of_gr_update = type(gr.update())
 
@@ -316,18 +321,22 @@ def create_override_settings_dict(text_pairs: Iterable[str]) -> dict[str, Any]:
             raise errors.InvalidInput(f"{pair!r} is not of the form 'Key: value'", field="override_settings_texts")
         values[key] = value.strip()
     return {
-        setting: shared.opts.cast_value(setting, values[key])
+        setting: shared.opts.read_value(setting, values[key])
         for key, setting in settings_in_infotext()
         if key in values
     }
 
 
 def get_override_settings(
-    params: Mapping[str, Any], *, skip_fields: Iterable[str] | None = None
+    params: Mapping[str, Any],
+    *,
+    skip_fields: Iterable[str] | None = None,
+    unreadable: list[str] | None = None,
 ) -> list[tuple[str, str, Any]]:
     """Returns (infotext key, setting, value) for every setting that params give another value than it has.
 
-    skip_fields: keys to leave out.
+    skip_fields: keys to leave out. A value that the setting cannot have is left out and logged; unreadable gets a text
+    about it.
     """
     skipped = set(skip_fields or ())
     found = []
@@ -337,10 +346,36 @@ def get_override_settings(
             continue
         if setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap:
             continue
-        value = shared.opts.cast_value(setting, value)
+        try:
+            value = shared.opts.read_value(setting, value)
+        except errors.InvalidInput as e:
+            note(unreadable, f"{key}: {e.message}")
+            continue
         if value != getattr(shared.opts, setting, None):
             found.append((key, setting, value))
     return found
+
+
+def usable_override_settings(
+    params: Mapping[str, Any], unreadable: list[str], skip_fields: Iterable[str] | None = None
+) -> list[tuple[str, str, Any]]:
+    """Returns the same without checkpoints, VAEs and other files that are not there, on which unreadable gets a text
+    each.
+    """
+    found = []
+    for key, setting, value in get_override_settings(params, skip_fields=skip_fields, unreadable=unreadable):
+        try:
+            found.append((key, setting, runtime_utils.checked_value(setting, value)))
+        except errors.WebuiError as e:
+            note(unreadable, f"{key}: {e.message}")
+    return found
+
+
+def note(problems: list[str] | None, text: str) -> None:
+    """Logs what of an infotext cannot be used, and adds it to problems."""
+    logger.warning("infotext, left out: %s", text)
+    if problems is not None:
+        problems.append(text)
 
 
 def connect_paste(
@@ -366,7 +401,11 @@ def connect_paste(
 
 def paste_settings(handled: Iterable[str], params: Mapping[str, Any]) -> Any:
     """Returns the update of the Override settings field; handled: keys that have fields of their own."""
-    pairs = [f"{key}: {value}" for key, _, value in get_override_settings(params, skip_fields=handled)]
+    unreadable: list[str] = []
+    found = usable_override_settings(params, unreadable, handled)
+    if unreadable:
+        gr.Warning(html.escape("Left out: " + "; ".join(unreadable)))
+    pairs = [f"{key}: {value}" for key, _, value in found]
     return gr.update(value=pairs, choices=pairs, visible=bool(pairs))
 
 

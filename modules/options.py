@@ -7,19 +7,20 @@ everyone else and are gone when the job is.
 
 from __future__ import annotations
 
+import filecmp
+import itertools
 import json
 import logging
 import os
 import shutil
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
-from modules import errors, util
-from modules.paths_internal import script_path
+from modules import errors, option_values, settings_file, util
 from modules.shared_cmd_options import cmd_opts
 
 logger = logging.getLogger(__name__)
@@ -152,7 +153,15 @@ def options_section(section_identifier: Sequence[Any], options_dict: dict[str, O
     return options_dict
 
 
-options_builtin_fields = {"data_labels", "data", "restricted_opts", "typemap", "job_overlay"}
+class HandlerFailed(Exception):
+    """The onchange handler of a setting raised error."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
+options_builtin_fields = {"data_labels", "data", "restricted_opts", "typemap", "job_overlay", "loaded_from"}
 
 
 class Options:
@@ -168,6 +177,7 @@ class Options:
         self.data_labels = data_labels
         self.data: dict[str, Any] = {k: v.default for k, v in data_labels.items() if not v.do_not_save}
         self.restricted_opts = restricted_opts
+        self.loaded_from: str | None = None
         self.job_overlay: ContextVar[Overlay] = ContextVar("job_overlay", default=NO_OVERLAY)
 
     def __getattr__(self, item: str) -> Any:
@@ -227,11 +237,19 @@ class Options:
             self.job_overlay.reset(token)
 
     def set(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
+        """Stores a value as `change`, and tells whether anything changed; a handler's error is displayed."""
+        try:
+            return self.change(key, value, is_api, run_callbacks)
+        except HandlerFailed as e:
+            errors.display(e.error, f"changing setting {key} to {value}")
+            return False
+
+    def change(self, key: str, value: Any, is_api: bool = False, run_callbacks: bool = True) -> bool:
         """Stores a value of the user and tells whether anything changed.
 
         A setting that is hidden, restricted, a note, or closed to the API (with is_api) stays as it is. When its
-        onchange handler fails the old value is put back. Raises KeyError for an unknown key, AssertionError for a
-        frozen one.
+        onchange handler fails the old value is put back. Raises HandlerFailed then, KeyError for an unknown key,
+        AssertionError for a frozen one.
         """
         if self.data.get(key, self.get_default(key)) == value:
             return False
@@ -249,13 +267,10 @@ class Options:
         if run_callbacks and option.onchange is not None:
             try:
                 option.onchange()
-            except (
-                Exception
-            ) as e:  # handlers load models and are written by extensions: whatever fails, the old value stays
-                errors.display(e, f"changing setting {key} to {value}")
+            except Exception as e:  # handlers load models and are written by extensions: whatever fails
                 self.data.pop(key, None)
                 self.data.update(previous)
-                return False
+                raise HandlerFailed(e) from e
         return True
 
     def get_default(self, key: str) -> Any:
@@ -268,6 +283,24 @@ class Options:
         assert not cmd_opts.freeze_settings, "settings are frozen (--freeze-settings)"
         util.write_text_atomically(filename, json.dumps(dict(self.data), indent=4, ensure_ascii=False))
 
+    def save_or_restore(self, filename: str, changed: Iterable[str], before: Mapping[str, Any]) -> None:
+        """Writes the user's values; if that fails those that were changed get the values of before back.
+
+        Raises NotSaved then, and AssertionError as `save`.
+        """
+        try:
+            self.save(filename)
+        except OSError as e:
+            for key in changed:
+                self.set(key, before.get(key, self.get_default(key)))
+                if key not in before:
+                    self.data.pop(key, None)
+            raise errors.NotSaved(
+                f"the settings cannot be written to {filename} ({e.strerror or e}), so nothing was changed: make room "
+                "on the disk or let the program write there, and try again",
+                field="options",
+            ) from e
+
     def same_type(self, x: Any, y: Any) -> bool:
         """Says whether one value can stand where the other does; integers and floats are alike, None fits all."""
         if x is None or y is None:
@@ -277,14 +310,29 @@ class Options:
     def load(self, filename: str) -> None:
         """Replaces the user's values by those of a file.
 
-        A missing file counts as empty, a broken one is moved to the tmp folder.
+        A missing file counts as empty. Of a damaged or foreign one everything is taken that can be read; the rest is
+        named in the log, has its default, and the file is kept beside.
         """
-        self.data = read_settings_file(filename)
+        self.loaded_from = filename
+        self.data, damaged = read_settings_file(filename)
         migrate_settings(self.data)
-        for key, value in self.data.items():
-            info = self.data_labels.get(key)
-            if info is not None and not self.same_type(info.default, value):
-                logger.warning("%s: setting %s is %r, expected a value like %r", filename, key, value, info.default)
+        for key in list(self.data):
+            damaged = not self._accept_stored(key) or damaged
+        if damaged and (kept := keep_beside(filename)):
+            logger.warning("%s is kept as %s", filename, kept)
+
+    def _accept_stored(self, key: str) -> bool:
+        """Brings a stored value to its setting's type; one that cannot be is named, and gives way to the default."""
+        info = self.data_labels.get(key)
+        if info is None:
+            return True
+        try:
+            self.data[key] = option_values.read(info, self.data[key])
+        except ValueError as e:
+            if self.data[key] is not None:  # a client or an older version has stored null: nothing is lost
+                logger.warning("stored setting %s is %r, but %s; its default is used", key, self.data[key], e)
+            return self.data.pop(key) is None
+        return True
 
     def onchange(self, key: str, func: Callable[[], object], call: bool = True) -> None:
         """Attaches the handler of a setting; call runs it once right away."""
@@ -312,6 +360,8 @@ class Options:
         """Defines a setting; extensions call this from on_ui_settings."""
         self.data_labels[key] = info
         if not info.do_not_save:
+            if key in self.data and not self._accept_stored(key) and self.loaded_from:
+                keep_beside(self.loaded_from)
             self.data.setdefault(key, info.default)
 
     def reorder(self) -> None:
@@ -337,20 +387,37 @@ class Options:
         self.data_labels.update(ordered)
 
     def cast_value(self, key: str, value: Any) -> Any:
-        """Converts text, as found in an image's infotext, to the type of the setting.
+        """Returns a value, given in any form, as one of the setting's type; None when that type is unknown.
 
-        None when that type is unknown.
+        Raises ValueError for a value that cannot be read as one.
         """
-        if value is None:
+        info = self.data_labels[key]
+        current = self.data.get(key)
+        if value is None or option_values.kind_of(info, current) is None:
             return None
-        example = self.data_labels[key].default
-        if example is None:
-            example = getattr(self, key)
-        if example is None:
-            return None
-        if isinstance(example, bool):
-            return value != "False" and bool(value)
-        return type(example)(value)
+        return option_values.read(info, value, current)
+
+    def read_value(self, key: str, value: Any) -> Any:
+        """Returns a value as the setting has it. Raises InvalidInput, which names the setting, if it cannot be one."""
+        info = self.data_labels[key]
+        try:
+            return option_values.read(info, value, self.data.get(key))
+        except ValueError as e:
+            raise errors.InvalidInput(f"the setting {key} is {value!r}, but {e}", field=key) from e
+
+    def read_choice(self, key: str, value: Any) -> Any:
+        """Returns the same where the setting is one choice of a menu that changes, as it is now. The checkpoint, which
+        has more names than the menu shows, may be any. Raises InvalidInput.
+        """
+        value = self.read_value(key, value)
+        info = self.data_labels[key]
+        is_open = value is None or isinstance(value, list) or value == self.data.get(key)
+        if is_open or not callable(info.component_args) or key == "sd_model_checkpoint":
+            return value
+        try:
+            return option_values.choice(info, value, info.component_args())
+        except ValueError as e:
+            raise errors.InvalidInput(f"the setting {key} is {value!r}, but {e}", field=key) from e
 
 
 def split_flag(value: str | None) -> list[str]:
@@ -358,28 +425,29 @@ def split_flag(value: str | None) -> list[str]:
     return [part.strip() for part in value.split(",")] if value else []
 
 
-def read_settings_file(filename: str) -> dict[str, Any]:
-    """Returns the values of a settings file.
+def read_settings_file(filename: str) -> tuple[dict[str, Any], bool]:
+    """Returns the values of a settings file that can be read, and whether it is damaged, which is reported."""
+    values, problem = settings_file.read(filename)
+    if problem is not None:
+        errors.report(f"Settings {filename} are damaged: {problem}; {len(values)} could be read")
+    return values, problem is not None
 
-    An unreadable one is moved to <program folder>/tmp/config.json, so that nothing is lost, and {} returned.
+
+def keep_beside(filename: str) -> str | None:
+    """Copies a file to one beside it, <name>.damaged, numbered if there are others, and returns its name.
+
+    None if a copy like it is there already, or none can be made.
     """
     try:
-        with open(filename, encoding="utf8") as file:
-            data = json.load(file)
-        if not isinstance(data, dict):
-            raise ValueError(f"expected a JSON object, found {type(data).__name__}")
-        return data
-    except FileNotFoundError:
-        return {}
-    except ValueError:  # JSON and UTF-8 errors are ValueErrors
-        moved_to = os.path.join(script_path, "tmp", "config.json")
-        errors.report(
-            f"Could not read settings {filename}; moved it to {moved_to}, all settings have their defaults",
-            exc_info=True,
-        )
-        os.makedirs(os.path.dirname(moved_to), exist_ok=True)
-        shutil.move(filename, moved_to)
-        return {}
+        for number in itertools.count(1):
+            copied = f"{filename}.damaged" + (f"-{number}" if number > 1 else "")
+            if not os.path.exists(copied):
+                return shutil.copy2(filename, copied)
+            if filecmp.cmp(filename, copied, shallow=False):
+                return None
+    except OSError as e:
+        logger.warning("cannot keep %s beside: %s", filename, e)
+    return None
 
 
 def migrate_settings(data: dict[str, Any]) -> None:
@@ -387,5 +455,5 @@ def migrate_settings(data: dict[str, Any]) -> None:
     if data.get("sd_vae_as_default") is not None:
         data.setdefault("sd_vae_overrides_per_model_preferences", not data["sd_vae_as_default"])
     for old, new in (("quicksettings", "quicksettings_list"), ("ui_reorder", "ui_reorder_list")):
-        if data.get(old) is not None and data.get(new) is None:
+        if isinstance(data.get(old), str) and data.get(new) is None:
             data[new] = [part.strip() for part in data[old].split(",")]

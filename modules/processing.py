@@ -40,7 +40,7 @@ from modules.opts_snapshot import create_opts_snapshot
 from modules.prompt_parser import SdConditioning
 from modules.prompt_seed_prep import prepare_prompt_seed_state
 from modules.runtime_context import RuntimeContext
-from modules.runtime_utils import temporary_opts
+from modules.runtime_utils import read_overrides, temporary_opts
 from modules.sd_hijack import model_hijack
 from modules.sd_models_types import WebuiSdModel
 from modules.shared import cmd_opts, opts, state
@@ -493,18 +493,21 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
     if p.scripts is not None:
         p.scripts.before_process(p)
 
-    if sd_models.checkpoint_aliases.get(p.override_settings.get("sd_model_checkpoint")) is None:
+    overrides, ineffective = read_overrides(p.override_settings)
+    for name in ineffective:
+        p.comment(f"override_settings: {name} has no effect on a job")
+    if "sd_model_checkpoint" not in overrides:
         # A job without a checkpoint of its own runs on the configured one, even after a refiner or another job left
         # its own loaded.
         p.override_settings.pop("sd_model_checkpoint", None)
         sd_models.reload_model_weights()
 
     try:
-        with temporary_opts(p.override_settings, p.override_settings_restore_afterwards):
-            if "sd_model_checkpoint" in p.override_settings:
+        with temporary_opts(overrides, p.override_settings_restore_afterwards):
+            if "sd_model_checkpoint" in overrides:
                 with sd_models.SkipWritingToConfig():
                     sd_models.reload_model_weights()
-            if "sd_vae" in p.override_settings:
+            if "sd_vae" in overrides:
                 sd_vae.reload_vae_weights()
             ratio = p.get_token_merging_ratio()
             merging = model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio))
@@ -512,7 +515,7 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
                 sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
                 return process_images_inner(p)
     finally:
-        if "sd_vae" in p.override_settings and p.override_settings_restore_afterwards:
+        if "sd_vae" in overrides and p.override_settings_restore_afterwards:
             sd_vae.reload_vae_weights()
 
 

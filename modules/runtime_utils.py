@@ -6,11 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import ImageColor
-from pydantic import TypeAdapter, ValidationError
-
-from modules import shared
-from modules.errors import InvalidInput
+from modules import checkpoints, option_values, shared
+from modules.errors import InvalidInput, NotFound
 
 
 @contextmanager
@@ -21,10 +18,9 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
     that are hidden, restricted, or closed to the API are left as they are. With restore_afterwards False the values
     become the user's, in memory, and stay.
 
-    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value the
-    setting cannot have (`checked_value`).
+    Raises what `read_overrides` raises.
     """
-    allowed = {key: checked_value(key, value) for key, value in (overrides or {}).items() if _may_override(key, value)}
+    allowed, _ = read_overrides(overrides)
     if not restore_afterwards:
         for key, value in allowed.items():
             shared.opts.set(key, value, is_api=True, run_callbacks=False)
@@ -40,12 +36,44 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
             shared.state.overlay = outer_overlay
 
 
-def _may_override(key: str, value: Any) -> bool:
+READ_BEFORE_THE_JOB = frozenset(
+    {
+        "outdir_samples",
+        "outdir_txt2img_samples",
+        "outdir_img2img_samples",
+        "outdir_extras_samples",
+        "outdir_grids",
+        "outdir_txt2img_grids",
+        "outdir_img2img_grids",
+        "outdir_save",
+        "temp_dir",
+        "clean_temp_dir_at_start",
+    }
+)
+"""Settings that are laid over too late to have an effect on a job."""
+
+
+def read_overrides(overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
+    """Returns the settings of a job with their values read, and the names of those that have no effect: hidden ones,
+    those that a flag or the API keeps closed, and those that are read before a job begins. Null leaves a setting out.
+
+    Raises InvalidInput for a setting that does not exist, or that a --freeze-settings flag locks, and for a value the
+    setting cannot have (`checked_value`); NotFound for a checkpoint that is not there.
+    """
+    given = {key: value for key, value in (overrides or {}).items() if value is not None}
+    allowed = {key: checked_value(key, value) for key, value in given.items() if _may_override(key)}
+    ineffective = [key for key in given if key not in allowed or key in READ_BEFORE_THE_JOB]
+    return {key: value for key, value in allowed.items() if value is not None}, ineffective
+
+
+def _may_override(key: str) -> bool:
     info = shared.opts.data_labels.get(key)
-    if info is None and value is None:
-        return False
     if info is None:
-        raise InvalidInput(f"override_settings: there is no setting {key!r}; GET /sdapi/v1/options lists all", key)
+        raise InvalidInput(
+            f"override_settings: there is no setting {key!r}; GET /sdapi/v1/options lists all"
+            f"{option_values.nearest(key, shared.opts.data_labels)}",
+            key,
+        )
     try:
         return shared.opts.is_writable(key) and not info.restrict_api
     except RuntimeError:
@@ -54,36 +82,27 @@ def _may_override(key: str, value: Any) -> bool:
         raise InvalidInput(f"override_settings: {e}", key) from e
 
 
-KINDS = {int: "a number", float: "a number", str: "a text", list: "a list"}
-"""Types of settings that are checked, and how a message calls them."""
-
-
-NO = ("false", "off", "no", "f", "n", "0")
-"""Words for a switch that is off."""
-
-
 def checked_value(key: str, value: Any) -> Any:
-    """Returns a value from a request for a setting. Numbers may come as text, texts as numbers, a list of one as its
-    element, and a switch as anything that Python finds true or false, or a word for it; null is taken.
+    """Returns a value from a request, an infotext or an axis as one of a setting; see `option_values.read`.
 
-    Raises InvalidInput for a value of another kind, which no job could work with.
+    Raises InvalidInput for a value that cannot be read so, or that is none of the setting's choices as they are now,
+    NotFound for a checkpoint that is not there.
     """
-    kind = type(shared.opts.get_default(key))
-    if value is None or (kind is not str and isinstance(value, int | float)):
-        return value
-    if kind is bool:
-        return bool(value) and str(value).lower() not in NO
-    if kind not in KINDS:
-        return value
-    if kind is list and isinstance(value, str):
-        return [value] if value else []
-    try:
-        value = TypeAdapter(kind, config={"coerce_numbers_to_str": True}).validate_python(value)
-    except ValidationError as e:
-        raise InvalidInput(f"the setting {key} is {value!r}, but must be {KINDS[kind]}", key) from e
-    if shared.opts.data_labels[key].component == "FormColorPicker":
-        try:
-            ImageColor.getrgb(value)
-        except ValueError as e:
-            raise InvalidInput(f"the setting {key} is {value!r}, but must be a colour like #ff8800", key) from e
-    return value
+    value = shared.opts.read_choice(key, value)
+    return checkpoint_name(value) if key == "sd_model_checkpoint" else value
+
+
+def checkpoint_name(name: str | None) -> str | None:
+    """Returns a name of a checkpoint that is there, for one that a request gives; None for none.
+
+    Raises NotFound, which names the nearest, if there is no such checkpoint.
+    """
+    if not name:
+        return None
+    info = checkpoints.named(name)
+    if info is None:
+        raise NotFound(
+            f"there is no checkpoint {name!r}; /sdapi/v1/sd-models lists all{checkpoints.nearest(name)}",
+            field="sd_model_checkpoint",
+        )
+    return name if name in checkpoints.checkpoint_aliases else info.title

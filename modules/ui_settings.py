@@ -81,6 +81,11 @@ def checkpoint_in_menu(name: str | None) -> str | None:
     return info.short_title if opts.sd_checkpoint_dropdown_use_short else info.title
 
 
+def is_left_empty(key: str, value: Any) -> bool:
+    """Says whether the page shows no value for a setting that has to have one; it keeps its own then."""
+    return value is None and opts.data_labels[key].default is not None
+
+
 def get_value_for_setting(key: str) -> Any:
     """Returns what the widget of a setting has to show: its value, with the choices of now where they can change."""
     info = opts.data_labels[key]
@@ -131,27 +136,26 @@ class UiSettings:
             for key, value, component in zip(opts.data_labels, args, self.components, strict=True)
             if component is not self.dummy_component
         ]
-        for key, value in shown:
-            expected = opts.data_labels[key].default
-            if not opts.same_type(value, expected):
-                raise errors.InvalidInput(
-                    f"Bad value for setting {key}: {value!r}; expecting {type(expected).__name__}", field=key
-                )
-        changed = [key for key, value in shown if opts.set(key, value)]
+        values = {key: opts.read_value(key, value) for key, value in shown if not is_left_empty(key, value)}
+        before = dict(opts.data)
+        changed = [key for key, value in values.items() if opts.set(key, value)]
         names = f": {', '.join(changed)}" if changed else ""
         try:
-            opts.save(shared.config_filename)
+            opts.save_or_restore(shared.config_filename, changed, before)
         except RuntimeError:
             return opts.dumpjson(), f"{len(changed)} settings changed without save{names}."
         return opts.dumpjson(), f"{len(changed)} settings changed{names}."
 
     def run_settings_single(self, value: Any, key: str) -> tuple[Any, str]:
         """Stores a quick setting. A value that is refused, or no different, is replaced by the one there is."""
-        if not opts.same_type(value, opts.data_labels[key].default):
+        try:
+            value = opts.read_value(key, value)
+        except errors.InvalidInput:
             return gr.update(), opts.dumpjson()
+        before = dict(opts.data)
         if value is None or not opts.set(key, value):
             return gr.update(value=getattr(opts, key)), opts.dumpjson()
-        opts.save(shared.config_filename)
+        opts.save_or_restore(shared.config_filename, [key], before)
         return get_value_for_setting(key), opts.dumpjson()
 
     def register_settings(self) -> None:

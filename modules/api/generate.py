@@ -4,17 +4,19 @@ are encoded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from modules import progress, scripts, sd_samplers
+from modules import progress, runtime_utils, scripts, sd_samplers
 from modules.api import infotext_fields, limits, script_args
 from modules.api.image_codec import decode_base64_to_image, to_json_image
 from modules.api.waiting import Plan
 from modules.errors import InvalidInput, NotFound
 from modules.job.request import JobRequest
+from modules.processing import Processed
 from modules.processing_runner import JobResult, ProcessingRunner, values_by_script
 from modules.scripts import Script, ScriptRunner
 
@@ -36,12 +38,22 @@ IMAGES = ("mask", "latent_mask", "firstpass_image")
 """Request fields that hold an image as text; empty text is none."""
 
 
-def prepare(request: BaseModel, tabname: str, runner: ScriptRunner) -> tuple[list, Script | None]:
-    """Completes and checks a request. Returns the argument list of the scripts and the selected one."""
-    infotext_args = infotext_fields.apply_infotext(request, tabname, runner)
+class Prepared(NamedTuple):
+    """What a complete request has beside its fields: values of scripts, the selected one, and remarks to answer."""
+
+    args: list
+    script: Script | None
+    remarks: list[str]
+
+
+def prepare(request: BaseModel, tabname: str, runner: ScriptRunner) -> Prepared:
+    """Completes and checks a request."""
+    problems: list[str] = []
+    infotext_args = infotext_fields.apply_infotext(request, tabname, runner, problems)
     limits.replace_nulls(request)
     limits.check(request)
-    return script_args.assemble(request, runner, infotext_args)
+    runtime_utils.read_overrides(request.override_settings)  # refused before it waits
+    return Prepared(*script_args.assemble(request, runner, infotext_args), problems)
 
 
 def request_fields(request: BaseModel) -> dict[str, Any]:
@@ -63,15 +75,16 @@ def request_fields(request: BaseModel) -> dict[str, Any]:
 
 
 def job_request(
-    request: BaseModel, kind: str, fields: dict[str, Any], runner: ScriptRunner, args: list, script: Script | None
+    request: BaseModel, kind: str, fields: dict[str, Any], runner: ScriptRunner, prepared: Prepared
 ) -> JobRequest:
     """Returns the job a checked request asks for."""
-    selected, script_values = values_by_script(runner, args)
+    selected, script_values = values_by_script(runner, prepared.args)
     return JobRequest(
         kind,
         fields,
-        script=selected if script is not None else None,
+        script=selected if prepared.script is not None else None,
         script_values=script_values,
+        attributes={"comments": dict.fromkeys(prepared.remarks, 1)} if prepared.remarks else {},
         task_id=request.force_task_id or progress.create_task_id(kind),
         is_api=True,
     )
@@ -84,8 +97,14 @@ def answer(request: BaseModel, result: JobResult, parameters: dict[str, Any]) ->
     return {
         "images": [to_json_image(image) for image in result.images] if request.send_images else [],
         "parameters": parameters,
-        "info": result.processed.js(),
+        "info": info_of(result.processed),
     }
+
+
+def info_of(processed: Processed) -> str:
+    """Returns the description of a result; what there is to remark on the request is told under `comments`."""
+    remarks = processed.comments
+    return json.dumps(json.loads(processed.js()) | {"comments": remarks}) if remarks else processed.js()
 
 
 def plan(job: JobRequest, answer: Callable[[JobResult], dict[str, Any]]) -> Plan:
@@ -96,13 +115,13 @@ def plan(job: JobRequest, answer: Callable[[JobResult], dict[str, Any]]) -> Plan
 def prepare_txt2img(request: BaseModel) -> Plan:
     """Checks a txt2img request and decodes its images."""
     runner = scripts.scripts_txt2img
-    args, script = prepare(request, "txt2img", runner)
+    prepared = prepare(request, "txt2img", runner)
     fields = request_fields(request)
     if request.enable_hr and request.denoising_strength is None:
         raise InvalidInput(
             "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
         )
-    job = job_request(request, "txt2img", fields, runner, args, script)
+    job = job_request(request, "txt2img", fields, runner, prepared)
     return plan(job, lambda result: answer(request, result, request.model_dump()))
 
 
@@ -111,7 +130,7 @@ def prepare_img2img(request: BaseModel) -> Plan:
     if request.init_images is None:
         raise NotFound("Init image not found", field="init_images")
     runner = scripts.scripts_img2img
-    args, script = prepare(request, "img2img", runner)
+    prepared = prepare(request, "img2img", runner)
     fields = request_fields(request) | {"init_images": [decode_base64_to_image(text) for text in request.init_images]}
 
     def body(result: JobResult) -> dict[str, Any]:
@@ -121,4 +140,4 @@ def prepare_img2img(request: BaseModel) -> Plan:
             parameters |= {"init_images": None, "mask": None}
         return answer(request, result, parameters)
 
-    return plan(job_request(request, "img2img", fields, runner, args, script), body)
+    return plan(job_request(request, "img2img", fields, runner, prepared), body)

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from modules import infotext_utils, script_ui, sd_samplers
-from modules.errors import InvalidInput
 from modules.infotext_utils import PasteField
 from modules.job.request import Txt2ImgFields, facts
 from modules.scripts import ScriptRunner
@@ -52,26 +51,30 @@ ones. An img2img request is never filled beyond those.
 """
 
 
-def apply_infotext(request: BaseModel, tabname: str, runner: ScriptRunner) -> dict[int, Any]:
+def apply_infotext(
+    request: BaseModel, tabname: str, runner: ScriptRunner, problems: list[str] | None = None
+) -> dict[int, Any]:
     """Fills what the request left open from its `infotext`, and returns the script arguments found there by their
     place in the argument list.
 
     Fields the request sets win, and so do its `override_settings` over settings the infotext names.
-    Raises InvalidInput for a value that does not fit its field.
+    A value that does not fit its field is left out, as is a setting or model that there is not; problems gets a text
+    about each.
     """
+    problems = [] if problems is None else problems
     if not request.infotext:
         return {}
     script_ui.ensure_controls()
     params = infotext_utils.parse_generation_parameters(request.infotext)
     script_fields = [as_paste_field(field) for field in runner.infotext_fields]
     sources = FIELDS[tabname] | {field.api: field.function or field.label for field in script_fields if field.api}
-    fill_fields(request, sources, params)
+    fill_fields(request, sources, params, problems)
 
     overrides = dict(request.override_settings or {})
-    for _, setting, value in infotext_utils.get_override_settings(params):
+    for _, setting, value in infotext_utils.usable_override_settings(params, problems):
         overrides.setdefault(setting, value)
     request.override_settings = overrides
-    return script_arguments(script_fields, runner, params)
+    return script_arguments(script_fields, runner, params, problems)
 
 
 def as_paste_field(field: Any) -> PasteField:
@@ -89,7 +92,9 @@ def value_of(source: Source | None, params: dict[str, Any]) -> Any:
     return value
 
 
-def fill_fields(request: BaseModel, sources: dict[str, Source | None], params: dict[str, Any]) -> None:
+def fill_fields(
+    request: BaseModel, sources: dict[str, Source | None], params: dict[str, Any], problems: list[str]
+) -> None:
     """Sets the fields that the request did not."""
     for name, source in sources.items():
         field = type(request).model_fields.get(name)
@@ -98,11 +103,13 @@ def fill_fields(request: BaseModel, sources: dict[str, Source | None], params: d
             continue
         try:
             setattr(request, name, TypeAdapter(field.annotation).validate_python(value))
-        except ValidationError as e:
-            raise InvalidInput(f"infotext: {value!r} does not fit the field {name}", field="infotext") from e
+        except ValidationError:
+            infotext_utils.note(problems, f"{value!r} does not fit the field {name}")
 
 
-def script_arguments(fields: Iterable[PasteField], runner: ScriptRunner, params: dict[str, Any]) -> dict[int, Any]:
+def script_arguments(
+    fields: Iterable[PasteField], runner: ScriptRunner, params: dict[str, Any], problems: list[str]
+) -> dict[int, Any]:
     """Returns the values of scripts' controls by their place in the argument list."""
     places = {id(control): place for place, control in enumerate(runner.inputs) if control is not None}
     found = {}
@@ -113,6 +120,6 @@ def script_arguments(fields: Iterable[PasteField], runner: ScriptRunner, params:
             continue
         try:
             found[place] = infotext_utils.as_type_of(field.component, value)
-        except (TypeError, ValueError) as e:
-            raise InvalidInput(f"infotext: {value!r} does not fit {field.component.label!r}", field="infotext") from e
+        except (TypeError, ValueError):
+            infotext_utils.note(problems, f"{value!r} does not fit {field.component.label!r}")
     return found

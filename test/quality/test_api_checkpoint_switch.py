@@ -264,5 +264,7 @@ def test_override_of_the_checkpoint_holds_for_one_job(txt2img, on_second):
     assert txt2img().pixels == before.pixels
 
 
-def test_unknown_checkpoint_in_override_settings_is_left_out(txt2img):
-    assert txt2img(override_settings={"sd_model_checkpoint": "no such model"}).pixels == txt2img().pixels
+def test_unknown_checkpoint_in_override_settings_is_refused(client, second_checkpoint):
+    response = client.post("/sdapi/v1/txt2img", json={"override_settings": {"sd_model_checkpoint": "secnd"}})
+    assert response.status_code == 404
+    assert "the nearest is 'second" in response.json()["detail"]

@@ -15,6 +15,8 @@ SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 1
 FACE = golden.resolved("@file:inputs/face128.png")
 WIDE = golden.resolved("@file:inputs/face160x96.png")
 
+INFOTEXT = "a\nSteps: 1, Sampler: Euler, Seed: 1, Clip skip: 1.5"
+
 
 def txt2img(client, **fields):
     return client.post("/sdapi/v1/txt2img", json=SMALL | fields)
@@ -133,19 +135,19 @@ def test_image_of_a_batch_equals_the_single_run_with_its_seed(client):
     [
         ("CLIP_stop_at_last_layers", "2", 2),
         ("grid_save", "false", False),
-        ("grid_save", "sure", True),
+        ("grid_save", "yes", True),
         ("hide_samplers", "PLMS", ["PLMS"]),
-        ("grid_save", 0, 0),
+        ("grid_save", 0, False),
         ("hide_samplers", ["PLMS"], ["PLMS"]),
         ("samples_filename_pattern", 5, "5"),
-        ("sd_vae", None, None),
+        ("sd_vae", None, "Automatic"),
     ],
 )
 def test_settings_get_the_type_they_have(client, setting, sent, stored):
     before = client.get("/sdapi/v1/options").json()[setting]
     try:
         assert client.post("/sdapi/v1/options", json={setting: sent}).status_code == 200
-        value = shared.opts.data[setting]
+        value = getattr(shared.opts, setting)
         assert (value, type(value)) == (stored, type(stored))
         assert client.get("/sdapi/v1/options").json()[setting] == stored
     finally:
@@ -159,6 +161,11 @@ def test_settings_get_the_type_they_have(client, setting, sent, stored):
         {"quicksettings_list": {}},
         {"font": ["a"]},
         {"grid_background_color": "zz"},
+        {"CLIP_stop_at_last_layers": 1.5},
+        {"grid_save": "sure"},
+        {"hide_samplers": 3},
+        {"sd_vae": "no such"},
+        {"randn_source": "dice"},
     ],
     ids=str,
 )
@@ -168,6 +175,22 @@ def test_setting_of_another_type_is_refused(client, change):
     assert response.json()["field"] in change
     assert client.get("/sdapi/v1/options").status_code == 200
     assert txt2img(client, override_settings=change).status_code == 422
+
+
+def test_a_whole_number_may_be_written_with_a_fraction_of_zero(client):
+    assert client.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 2.0}).status_code == 200
+    try:
+        assert txt2img(client).status_code == 200
+        assert txt2img(client, override_settings={"CLIP_stop_at_last_layers": 1.0}).status_code == 200
+    finally:
+        client.post("/sdapi/v1/options", json={"CLIP_stop_at_last_layers": 1})
+
+
+def test_what_of_a_request_has_no_effect_is_named_in_the_answer(client):
+    body = txt2img(client, override_settings={"outdir_samples": "/x"}, infotext=INFOTEXT).json()
+    comments = json.loads(body["info"])["comments"]
+    assert "outdir_samples" in comments and "Clip skip" in comments
+    assert "comments" not in json.loads(txt2img(client).json()["info"])
 
 
 def test_unknown_option_names_itself(client):

@@ -7,7 +7,6 @@ from modules import script_ui, scripts
 from modules.api import infotext_fields
 from modules.api.models import StableDiffusionImg2ImgProcessingAPI as Img2Img
 from modules.api.models import StableDiffusionTxt2ImgProcessingAPI as Txt2Img
-from modules.errors import InvalidInput
 from modules.infotext_utils import PasteField
 from modules.scripts import AlwaysVisible, Script, ScriptClassData, ScriptRunner
 
@@ -125,14 +124,20 @@ def test_script_field_with_a_name_in_requests_fills_both(runner):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (", My number: many", "does not fit"),
+        (", My number: many", "'many' does not fit"),
         (", Denoising strength: strong", "the field denoising_strength"),
+        (", Clip skip: 1.5", "CLIP_stop_at_last_layers"),
+        (", RNG: dice", "one of GPU, CPU, NV"),
+        (", VAE: no-such.safetensors", "the nearest is"),
     ],
 )
-def test_value_that_does_not_fit_is_refused(runner, more, message):
-    with pytest.raises(InvalidInput, match=message) as caught:
-        apply(runner, BASE + more)
-    assert caught.value.field == "infotext"
+def test_value_that_does_not_fit_is_named_and_left_out(runner, more, message):
+    request, problems = Txt2Img(infotext=BASE + more + ", ENSD: 31337, My words: hello"), []
+    arguments = infotext_fields.apply_infotext(request, "txt2img", runner, problems)
+    assert len(problems) == 1 and message in problems[0]
+    assert (request.cfg_scale, request.width) == (3.5, 64)
+    assert request.override_settings == {"eta_noise_seed_delta": 31337}
+    assert arguments[3] == "HELLO"
 
 
 def test_pairs_are_fields_too():

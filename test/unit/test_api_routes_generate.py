@@ -38,7 +38,7 @@ def test_images_are_left_out_if_nobody_wants_them(client):
 def test_the_job_has_the_clients_id_and_its_request_as_data(client, picture, kind, monkeypatch):
     seen = []
     submit = call_queue.queue.submit
-    monkeypatch.setattr(call_queue.queue, "submit", lambda job, work: seen.append(job) or submit(job, work))
+    monkeypatch.setattr(call_queue.queue, "submit", lambda job, *work: seen.append(job) or submit(job, *work))
     body = SMALL | {"force_task_id": f"task({kind})"} | ({"init_images": [picture]} if kind == "img2img" else {})
     assert client.post(f"/sdapi/v1/{kind}", json=body).status_code == 200
     (job,) = seen

@@ -85,8 +85,46 @@ def test_a_setting_whose_change_fails_keeps_its_value(client, monkeypatch):
 
     monkeypatch.setattr(shared.opts.data_labels["sd_vae"], "onchange", call_queue.wrap_queued_call(fails))
     before = shared.opts.sd_vae
-    assert change(client, sd_vae="broken.safetensors").status_code == 200
+    response = change(client, jpeg_quality=74, sd_vae="None")
+    assert (response.status_code, response.json()["field"]) == (422, "sd_vae")
+    assert "no such file" in response.json()["detail"]
     assert shared.opts.sd_vae == before
+    stored = json.loads(Path(shared.config_filename).read_text("utf8"))
+    assert stored == shared.opts.data and stored["jpeg_quality"] == 74
+
+
+def test_where_nothing_can_be_saved_nothing_is_changed(client, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shared.opts, "save", full)
+    before = dict(shared.opts.data)
+    response = change(client, jpeg_quality=75)
+    assert response.status_code == 507
+    assert "No space left" in response.json()["detail"] and "make room" in response.json()["detail"]
+    assert shared.opts.data == before
+
+
+def test_a_request_with_one_bad_value_changes_nothing(client):
+    before = dict(shared.opts.data)
+    response = change(client, jpeg_quality=76, quicksettings_list=3)
+    assert (response.status_code, response.json()["field"]) == (422, "quicksettings_list")
+    assert shared.opts.data == before
+
+
+@pytest.mark.parametrize("name", [3, ["a"], {}])
+def test_checkpoints_of_another_kind_are_refused(client, name):
+    assert change(client, sd_model_checkpoint=name).status_code in (404, 422)
+
+
+def test_an_unknown_checkpoint_names_the_nearest(client):
+    assert "'demo-emoji'" in change(client, sd_model_checkpoint="demo-emoj").json()["detail"]
+
+
+def test_null_leaves_a_setting_as_it_is(client):
+    before = shared.opts.jpeg_quality
+    assert change(client, jpeg_quality=None, sd_vae=None).status_code == 200
+    assert shared.opts.jpeg_quality == before
 
 
 def test_flags_are_told_but_for_those_the_program_derives(client):

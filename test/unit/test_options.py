@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 
 from modules import options
+from modules.errors import InvalidInput, NotSaved
 from modules.options import OptionHTML, OptionInfo, Options, OptionValues, options_section
 from modules.opts_snapshot import create_opts_snapshot
 from modules.shared_cmd_options import cmd_opts
@@ -215,22 +216,67 @@ class TestFile:
         assert opts.data == {}
         assert opts.number == 1
 
-    @pytest.mark.parametrize("content", [b"{not json", b"[1, 2]", b"\xff\xfe\x00"])
-    def test_a_broken_file_is_moved_away(self, opts, tmp_path, monkeypatch, content):
-        monkeypatch.setattr(options, "script_path", str(tmp_path / "program"))
+    @pytest.mark.parametrize(
+        ("content", "values"),
+        [
+            (b"{not json", {}),
+            (b"[1, 2]", {}),
+            (b"\xff\xfe\x00", {}),
+            (b'{"number": 3, "ratio": 0.2, "text": "cu', {"number": 3, "ratio": 0.2}),
+            (b'{"number": 3, "text": "\xff"}', {"number": 3}),
+        ],
+    )
+    def test_a_damaged_file_is_read_as_far_as_it_goes_and_kept(self, opts, tmp_path, content, values):
         file = tmp_path / "config.json"
         file.write_bytes(content)
         opts.load(str(file))
-        assert opts.data == {}
-        assert not file.exists()
-        assert (tmp_path / "program" / "tmp" / "config.json").read_bytes() == content
+        assert opts.data == values
+        opts.save(str(file))
+        assert (tmp_path / "config.json.damaged").read_bytes() == content
 
-    def test_values_of_the_wrong_type_are_warned_of_and_kept(self, opts, tmp_path, caplog):
+    def test_values_that_cannot_be_read_are_named_and_have_their_default(self, opts, tmp_path, caplog):
         file = tmp_path / "config.json"
-        file.write_text('{"number": "three", "ratio": 1}', encoding="utf8")
+        file.write_text('{"number": "three", "ratio": 1, "flag": "off", "mine": {}}', encoding="utf8")
         opts.load(str(file))
-        assert opts.number == "three"
-        assert [record.args[1] for record in caplog.records] == ["number"]
+        assert opts.data == {"ratio": 1, "flag": False, "mine": {}}
+        assert opts.number == 1
+        assert "number" in caplog.text
+        assert "three" in (tmp_path / "config.json.damaged").read_text(encoding="utf8")
+
+    def test_numbers_get_their_type_silently(self, opts, tmp_path, caplog):
+        file = tmp_path / "config.json"
+        file.write_text('{"number": 2.0, "text": null}', encoding="utf8")
+        opts.load(str(file))
+        assert type(opts.number) is int
+        assert opts.text == "a"
+        assert not caplog.records
+        assert not (tmp_path / "config.json.damaged").exists()
+
+    def test_every_other_damage_is_kept_once(self, opts, tmp_path):
+        file = tmp_path / "config.json"
+        for content in ("{a", "{a", "{b"):
+            file.write_text(content, encoding="utf8")
+            opts.load(str(file))
+        kept = sorted(path.name for path in tmp_path.iterdir() if path != file)
+        assert kept == ["config.json.damaged", "config.json.damaged-2"]
+
+    def test_settings_of_extensions_are_read_when_they_are_defined(self, opts, tmp_path, caplog):
+        file = tmp_path / "config.json"
+        file.write_text('{"good": "2", "bad": []}', encoding="utf8")
+        opts.load(str(file))
+        opts.add_option("good", OptionInfo(1))
+        opts.add_option("bad", OptionInfo(1))
+        assert (opts.good, opts.bad) == (2, 1)
+        assert "bad" in caplog.text
+        assert (tmp_path / "config.json.damaged").exists()
+
+    def test_where_it_cannot_be_written_everything_is_as_before(self, opts, tmp_path):
+        (tmp_path / "file").write_text("", encoding="utf8")
+        before = dict(opts.data)
+        opts.set("number", 4)
+        with pytest.raises(NotSaved, match="nothing was changed"):
+            opts.save_or_restore(str(tmp_path / "file" / "config.json"), ["number"], before)
+        assert opts.data == before
 
     @pytest.mark.parametrize(
         ("stored", "key", "value"),
@@ -248,6 +294,7 @@ class TestFile:
             ),
             ({"ui_reorder": "seed, batch"}, "ui_reorder_list", ["seed", "batch"]),
             ({"ui_reorder": "seed", "ui_reorder_list": []}, "ui_reorder_list", []),
+            ({"quicksettings": 3}, "quicksettings", 3),
         ],
     )
     def test_older_files_are_understood(self, opts, tmp_path, stored, key, value):
@@ -279,6 +326,13 @@ class TestTypes:
     )
     def test_cast_value(self, opts, key, text, value):
         assert opts.cast_value(key, text) == value
+
+    def test_cast_value_refuses_what_is_none(self, opts):
+        with pytest.raises(ValueError):
+            opts.cast_value("number", "1.5")
+        with pytest.raises(InvalidInput, match="the setting number is '1.5'") as caught:
+            opts.read_value("number", "1.5")
+        assert caught.value.field == "number"
 
     def test_cast_value_of_a_default_of_none_follows_the_value(self, opts):
         opts.empty = 3

@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from modules import shared
-from modules.errors import InvalidInput
-from modules.runtime_utils import temporary_opts
+from modules.errors import InvalidInput, NotFound
+from modules.runtime_utils import read_overrides, temporary_opts
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,44 @@ def test_an_unknown_setting_is_named():
     assert caught.value.field == "nonsense"
 
 
-def test_an_unknown_setting_without_a_value_is_passed_over():
-    with temporary_opts({"nonsense": None, "eta_ddim": 0.5}):
+def test_null_leaves_a_setting_out():
+    with temporary_opts({"nonsense": None, "CLIP_stop_at_last_layers": None, "eta_ddim": 0.5}):
         assert shared.opts.eta_ddim == 0.5
+        assert shared.opts.CLIP_stop_at_last_layers == 1
+
+
+def test_values_are_read():
+    values, _ = read_overrides({"CLIP_stop_at_last_layers": 2.0, "tiling": "false", "randn_source": "nv"})
+    assert values == {"CLIP_stop_at_last_layers": 2, "tiling": False, "randn_source": "NV"}
+    assert type(values["CLIP_stop_at_last_layers"]) is int
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"CLIP_stop_at_last_layers": 1.5}, "a whole number"),
+        ({"sd_vae": "no-such"}, "one of Automatic, None"),
+        ({"upscaler_for_img2img": "no-such"}, "the nearest is"),
+        ({"clip_stop_at_last_layers": 2}, "nearest is 'CLIP_stop_at_last_layers'"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(program, overrides, message):
+    with pytest.raises(InvalidInput, match=message) as caught:
+        read_overrides(overrides)
+    assert caught.value.field in overrides
+
+
+def test_checkpoints_are_called_by_a_name_they_have(program):
+    assert read_overrides({"sd_model_checkpoint": "demo-emoji"})[0] == {"sd_model_checkpoint": "demo-emoji"}
+    assert read_overrides({"sd_model_checkpoint": ""})[0] == {}
+    with pytest.raises(NotFound, match="the nearest is 'demo-emoji") as caught:
+        read_overrides({"sd_model_checkpoint": "no-such"})
+    assert caught.value.field == "sd_model_checkpoint"
+
+
+def test_what_has_no_effect_is_told():
+    ineffective = read_overrides({"outdir_txt2img_samples": "/x", "api_useragent": "x", "eta_ddim": 0.5})[1]
+    assert ineffective == ["outdir_txt2img_samples", "api_useragent"]
 
 
 def test_what_the_api_may_not_change_is_skipped(monkeypatch):

@@ -77,7 +77,7 @@ def test_apply_stores_what_is_shown(page, stored):
 
 
 def test_wrong_value_stores_nothing(page, stored):
-    with pytest.raises(errors.InvalidInput, match="test_count: 'many'; expecting int"):
+    with pytest.raises(errors.InvalidInput, match="test_count is 'many', but must be a whole number"):
         page.run_settings("b", "a", "many")
     assert not stored.exists() and shared.opts.data.get("test_text") != "b"
 
