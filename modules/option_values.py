@@ -87,7 +87,7 @@ def read_tuple(value: Any, info: Definition) -> tuple[Any, ...]:
     return tuple(read_list(value, info))
 
 
-def read_bool(value: Any, info: Definition) -> bool:
+def read_bool(value: Any, info: Definition | None = None) -> bool:
     """Returns what a switch is set to."""
     if isinstance(value, str) and value.strip().lower() in YES | NO:
         return value.strip().lower() in YES
@@ -108,7 +108,7 @@ def read_number(value: Any) -> int | float:
     return value
 
 
-def read_int(value: Any, info: Definition) -> int:
+def read_int(value: Any, info: Definition | None = None) -> int:
     """Returns a whole number."""
     try:
         number = read_number(value)
@@ -119,7 +119,7 @@ def read_int(value: Any, info: Definition) -> int:
     return int(number)
 
 
-def read_float(value: Any, info: Definition) -> float:
+def read_float(value: Any, info: Definition | None = None) -> float:
     """Returns a number; one from text with decimals, as infotexts write it."""
     try:
         number = read_number(value)

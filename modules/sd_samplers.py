@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from modules import (
     errors,
+    option_values,
     sd_samplers_kdiffusion,
     sd_samplers_lcm,
     sd_samplers_timesteps,
@@ -129,6 +130,55 @@ def get_hr_scheduler_from_infotext(d: dict[str, Any]) -> str:
     return get_hr_sampler_and_scheduler(d)[1]
 
 
+def split_schedule(name: str, scheduler_name: str | None) -> tuple[str, sd_schedulers.Scheduler]:
+    """Returns a sampler's name without a schedule at its end, and that schedule; else the one of scheduler_name,
+    Automatic for an unknown one.
+    """
+    found = sd_schedulers.schedulers_map.get(scheduler_name, sd_schedulers.schedulers[0])
+    for scheduler in sd_schedulers.schedulers:
+        for option in sd_schedulers.names_of(scheduler):
+            if name.endswith(" " + option):
+                found = scheduler
+                name = name[: -len(option) - 1]
+                break
+    return name, found
+
+
+def read_name(text: str) -> tuple[str, str | None]:
+    """Returns the sampler's name and the schedule's label that a text typed for a sampler means: a name or alias in any
+    letter case, with a schedule at its end or without, which then is None.
+
+    Raises InvalidInput, which names the nearest, if there is no such sampler.
+    """
+    text = text.strip()
+    if text in all_samplers_map:
+        return text, None
+    lowered = text.lower()
+    if lowered in samplers_map:
+        return samplers_map[lowered], None
+    for scheduler in sd_schedulers.schedulers:
+        for ending in sd_schedulers.names_of(scheduler):
+            name = lowered.removesuffix(" " + ending.lower())
+            if name != lowered and name in samplers_map:
+                return samplers_map[name], scheduler.label
+    raise errors.InvalidInput(
+        f"Unknown sampler: {text}{option_values.nearest(text, all_samplers_map)}", field="sampler_name"
+    )
+
+
+def unknown_names(sampler_name: str | None, scheduler_name: str | None) -> list[str]:
+    """Returns a remark on each name that is unknown to `get_sampler_and_scheduler`, so that another one is taken."""
+    remarks = []
+    name, found = split_schedule(sampler_name or samplers[0].name, scheduler_name)
+    if name not in all_samplers_map:
+        nearest = option_values.nearest(name, all_samplers_map)
+        remarks.append(f"there is no sampler {sampler_name!r}, {samplers[0].name} was used{nearest}")
+    if scheduler_name and scheduler_name not in sd_schedulers.schedulers_map:
+        nearest = option_values.nearest(scheduler_name, [x.label for x in sd_schedulers.schedulers])
+        remarks.append(f"there is no schedule type {scheduler_name!r}, {found.label} was used{nearest}")
+    return remarks
+
+
 def get_sampler_and_scheduler(
     sampler_name: str | None, scheduler_name: str | None, *, convert_automatic: bool = True
 ) -> tuple[str, str]:
@@ -137,15 +187,7 @@ def get_sampler_and_scheduler(
     A schedule at the end of the sampler's name ("DPM++ 2M Karras", as older versions wrote it) counts before
     scheduler_name. convert_automatic: the sampler's own schedule becomes Automatic.
     """
-    name = sampler_name or samplers[0].name
-    found = sd_schedulers.schedulers_map.get(scheduler_name, sd_schedulers.schedulers[0])
-    for scheduler in sd_schedulers.schedulers:
-        for option in (scheduler.label, scheduler.name, *(scheduler.aliases or [])):
-            if name.endswith(" " + option):
-                found = scheduler
-                name = name[: -len(option) - 1]
-                break
-
+    name, found = split_schedule(sampler_name or samplers[0].name, scheduler_name)
     sampler = all_samplers_map.get(name, samplers[0])
     if convert_automatic and sampler.options.get("scheduler") == found.name:
         found = sd_schedulers.schedulers[0]

@@ -99,4 +99,16 @@ schedulers: list[Scheduler] = [
 
 schedulers_map: dict[str, Scheduler] = {x.name: x for x in schedulers} | {x.label: x for x in schedulers}
 
+
+def find(text: str) -> Scheduler | None:
+    """Returns the schedule that a text typed for it means, by label, name or alias in any letter case."""
+    wanted = text.strip().lower()
+    return next((x for x in schedulers if wanted in [name.lower() for name in names_of(x)]), None)
+
+
+def names_of(scheduler: Scheduler) -> list[str]:
+    """Returns everything a schedule is called: label, name and aliases."""
+    return [scheduler.label, scheduler.name, *(scheduler.aliases or [])]
+
+
 from modules.sampling.steps import to_d  # noqa: E402, F401  # A1111 name

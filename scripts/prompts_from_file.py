@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import checkpoints, errors, processing, scripts, sd_samplers
+from modules import checkpoints, errors, option_values, processing, scripts, sd_samplers, shared
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import state
 
@@ -23,9 +23,23 @@ def read_checkpoint(text: str) -> str:
     return info.name
 
 
-def read_sampler(text: str) -> str | None:
-    """Returns the name of the sampler that text means, in any letter case, or None."""
-    return sd_samplers.samplers_map.get(text.lower())
+def read_sampler(text: str) -> str:
+    """Returns the name of the sampler that text means, in any letter case, the schedule it may say at its end.
+
+    Raises ValueError if there is none.
+    """
+    try:
+        name, schedule = sd_samplers.read_name(text)
+    except errors.InvalidInput as e:
+        raise ValueError(e.message) from e
+    return f"{name} {schedule}" if schedule else name
+
+
+def read_folder(text: str) -> str:
+    """Returns a folder for results. Raises InvalidInput where the command line keeps folders from users."""
+    if shared.cmd_opts.hide_ui_dir_config:
+        raise errors.InvalidInput(f"{text}: folders cannot be chosen here (--hide-ui-dir-config)", field="script_args")
+    return text
 
 
 def read_styles(text: str) -> list[str]:
@@ -34,31 +48,31 @@ def read_styles(text: str) -> list[str]:
 
 
 def read_boolean(text: str) -> bool:
-    """Returns whether text is "true"."""
-    return text == "true"
+    """Returns what a word for yes or no says, as for settings. Raises ValueError for another."""
+    return option_values.read_bool(text)
 
 
 OPTIONS: dict[str, Callable[[str], Any]] = {
     "sd_model": read_checkpoint,
-    "outpath_samples": str,
-    "outpath_grids": str,
+    "outpath_samples": read_folder,
+    "outpath_grids": read_folder,
     "prompt_for_display": str,
     "prompt": str,
     "negative_prompt": str,
     "styles": read_styles,
-    "seed": int,
-    "subseed_strength": float,
-    "subseed": int,
-    "seed_resize_from_h": int,
-    "seed_resize_from_w": int,
-    "sampler_index": int,
+    "seed": option_values.read_int,
+    "subseed_strength": option_values.read_float,
+    "subseed": option_values.read_int,
+    "seed_resize_from_h": option_values.read_int,
+    "seed_resize_from_w": option_values.read_int,
+    "sampler_index": option_values.read_int,
     "sampler_name": read_sampler,
-    "batch_size": int,
-    "n_iter": int,
-    "steps": int,
-    "cfg_scale": float,
-    "width": int,
-    "height": int,
+    "batch_size": option_values.read_int,
+    "n_iter": option_values.read_int,
+    "steps": option_values.read_int,
+    "cfg_scale": option_values.read_float,
+    "width": option_values.read_int,
+    "height": option_values.read_int,
     "restore_faces": read_boolean,
     "tiling": read_boolean,
     "do_not_save_samples": read_boolean,

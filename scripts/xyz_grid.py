@@ -6,13 +6,24 @@ An axis is a row of `axis_options`; extensions append theirs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from modules import checkpoints, errors, scripts, sd_models, sd_samplers, sd_schedulers, sd_vae, shared
+from modules import (
+    checkpoints,
+    errors,
+    option_values,
+    runtime_utils,
+    scripts,
+    sd_models,
+    sd_samplers,
+    sd_schedulers,
+    sd_vae,
+    shared,
+)
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts
 from modules.ui_components import ToolButton
@@ -50,11 +61,11 @@ def apply_field(field: str) -> Apply:
 
 
 def apply_override(field: str, boolean: bool = False) -> Apply:
-    """Sets a setting of the job; boolean: the value is the text "true", in any letter case, or anything else."""
+    """Sets a setting of the job; boolean: the value is a word for yes, as the text "true", or anything else."""
 
     def apply(p: StableDiffusionProcessing, x: Any, xs: list[Any]) -> None:
         """Overrides the setting by x."""
-        p.override_settings[field] = x.lower() == "true" if boolean else x
+        p.override_settings[field] = x.strip().lower() in option_values.YES if boolean else x
 
     return apply
 
@@ -101,15 +112,12 @@ def apply_size(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
 
 
 def find_vae(name: str) -> str:
-    """Returns the VAE file of this name, in any letter case; Automatic, with a report, if there is none."""
+    """Returns the VAE file of this name, in any letter case. Raises InvalidInput if there is none."""
     if name.strip().lower() in ("auto", "automatic"):
         return "Automatic"
     if name.strip().lower() == "none":
         return "None"
-    found = next((known for known in sorted(sd_vae.vae_dict, key=len) if known.lower() == name.lower().strip()), None)
-    if found is None:
-        errors.report(f"X/Y/Z plot: no VAE is called {name!r}; using Automatic")
-    return found or "Automatic"
+    return read_vae(name)
 
 
 def apply_vae(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
@@ -135,19 +143,89 @@ def apply_face_restore(p: StableDiffusionProcessing, opt: str, x: Any) -> None:
     p.restore_faces = opt.lower() in (*restorers, "true", "yes", "y", "1")
 
 
+FACE_RESTORE = ("CodeFormer", "GFPGAN", "true", "yes", "y", "1", "false", "no", "n", "0", "none", "off")
+"""Words that the axis of face restorers takes."""
+
+
 def find_checkpoint(name: str) -> sd_models.CheckpointInfo:
     """Returns the checkpoint that fits a name best; raises InvalidInput if there is none."""
     info = checkpoints.find(name)
     if info is None:
-        raise errors.InvalidInput(f"Unknown checkpoint: {name}", field="script_args")
+        raise errors.InvalidInput(f"Unknown checkpoint: {name}{checkpoints.nearest(name)}", field="script_args")
     return info
+
+
+def apply_sampler(prefix: str = "") -> Apply:
+    """Chooses the sampler, and a schedule named after it, of the first pass or with "hr_" of the second."""
+
+    def apply(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+        """Sets the name that x means, and the schedule if it says one."""
+        name, schedule = sd_samplers.read_name(x)
+        setattr(p, f"{prefix}sampler_name", name)
+        if schedule is not None:
+            setattr(p, f"{prefix}scheduler", schedule)
+
+    return apply
+
+
+def apply_schedule(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
+    """Chooses the schedule that x means."""
+    p.scheduler = find_schedule(x).label
+
+
+def find_schedule(name: str) -> sd_schedulers.Scheduler:
+    """Returns the schedule of a name; raises InvalidInput if there is none."""
+    found = sd_schedulers.find(name)
+    if found is None:
+        known = [schedule.label for schedule in sd_schedulers.schedulers]
+        raise errors.InvalidInput(
+            f"Unknown schedule type: {name}{option_values.nearest(name, known)}", field="script_args"
+        )
+    return found
+
+
+def checked(read: Callable[[str], object]) -> Confirm:
+    """Refuses what a function that reads a value refuses."""
+
+    def confirm(p: StableDiffusionProcessing, xs: list[str]) -> None:
+        """Raises InvalidInput for the first value that cannot be read."""
+        for x in xs:
+            try:
+                read(x)
+            except errors.WebuiError as e:
+                raise errors.InvalidInput(e.message, field="script_args") from e
+
+    return confirm
+
+
+def confirm_setting(field: str) -> Confirm:
+    """Refuses values that a setting cannot have."""
+    return checked(lambda x: runtime_utils.checked_value(field, x))
+
+
+def one_of(what: str, choices: Callable[[], Iterable[str]]) -> Callable[[str], str]:
+    """Returns what reads one of some names, in any letter case."""
+
+    def read(x: str) -> str:
+        """Returns the name as it is listed; raises InvalidInput if it is not."""
+        try:
+            return option_values.one_of(list(choices()), x.strip())
+        except ValueError as e:
+            raise errors.InvalidInput(f"{what}: {x} {e}", field="script_args") from e
+
+    return read
 
 
 def confirm_samplers(p: StableDiffusionProcessing, xs: list[str]) -> None:
     """Raises InvalidInput for a name that no sampler has."""
-    for x in xs:
-        if x.lower() not in sd_samplers.samplers_map:
-            raise errors.InvalidInput(f"Unknown sampler: {x}", field="script_args")
+    checked(sd_samplers.read_name)(p, xs)
+
+
+def confirm_styles(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    """Raises InvalidInput for a name that no style has; an empty one, or None, is a column without any."""
+    names = [name.strip() for x in xs for name in x.split(",")]
+    read = one_of("Styles", lambda: shared.prompt_styles.styles)
+    checked(read)(p, [name for name in names if name and name not in ("None", *shared.prompt_styles.styles)])
 
 
 def confirm_checkpoints(p: StableDiffusionProcessing, xs: list[str]) -> None:
@@ -200,6 +278,10 @@ def hires_upscaler_choices() -> list[str]:
     return [*shared.latent_upscale_modes, *(upscaler.name for upscaler in shared.sd_upscalers)]
 
 
+read_hires_upscaler = one_of("Hires upscaler", hires_upscaler_choices)
+read_vae = one_of("VAE", lambda: sd_vae.vae_dict)
+
+
 axis_options: list[AxisOption] = [
     AxisOption("Nothing", str, do_nothing, format_value=format_nothing),
     AxisOption("Seed", int, apply_field("seed")),
@@ -214,7 +296,7 @@ axis_options: list[AxisOption] = [
     AxisOptionTxt2Img(
         "Sampler",
         str,
-        apply_field("sampler_name"),
+        apply_sampler(),
         format_value=format_value,
         confirm=confirm_samplers,
         choices=sampler_choices,
@@ -222,14 +304,14 @@ axis_options: list[AxisOption] = [
     AxisOptionTxt2Img(
         "Hires sampler",
         str,
-        apply_field("hr_sampler_name"),
+        apply_sampler("hr_"),
         confirm=confirm_samplers,
         choices=sampler_choices,
     ),
     AxisOptionImg2Img(
         "Sampler",
         str,
-        apply_field("sampler_name"),
+        apply_sampler(),
         format_value=format_value,
         confirm=confirm_samplers,
         choices=sampler_choices,
@@ -251,7 +333,8 @@ axis_options: list[AxisOption] = [
     AxisOption(
         "Schedule type",
         str,
-        apply_field("scheduler"),
+        apply_schedule,
+        confirm=checked(find_schedule),
         choices=lambda: [schedule.label for schedule in sd_schedulers.schedulers],
     ),
     AxisOption("Schedule min sigma", float, apply_override("sigma_min")),
@@ -264,24 +347,45 @@ axis_options: list[AxisOption] = [
     AxisOption("Denoising", float, apply_field("denoising_strength")),
     AxisOption("Initial noise multiplier", float, apply_field("initial_noise_multiplier")),
     AxisOption("Extra noise", float, apply_override("img2img_extra_noise")),
-    AxisOptionTxt2Img("Hires upscaler", str, apply_field("hr_upscaler"), choices=hires_upscaler_choices),
+    AxisOptionTxt2Img(
+        "Hires upscaler",
+        str,
+        lambda p, x, xs: setattr(p, "hr_upscaler", read_hires_upscaler(x)),
+        confirm=checked(read_hires_upscaler),
+        choices=hires_upscaler_choices,
+    ),
     AxisOptionImg2Img("Cond. Image Mask Weight", float, apply_field("inpainting_mask_weight")),
-    AxisOption("VAE", str, apply_vae, cost=0.7, choices=lambda: ["Automatic", "None", *sd_vae.vae_dict]),
-    AxisOption("Styles", str, apply_styles, choices=lambda: list(shared.prompt_styles.styles)),
+    AxisOption(
+        "VAE",
+        str,
+        apply_vae,
+        confirm=checked(find_vae),
+        cost=0.7,
+        choices=lambda: ["Automatic", "None", *sd_vae.vae_dict],
+    ),
+    AxisOption("Styles", str, apply_styles, confirm=confirm_styles, choices=lambda: list(shared.prompt_styles.styles)),
     AxisOption("UniPC Order", int, apply_uni_pc_order, cost=0.5),
-    AxisOption("Face restore", str, apply_face_restore, format_value=format_value),
+    AxisOption(
+        "Face restore",
+        str,
+        apply_face_restore,
+        format_value=format_value,
+        confirm=checked(one_of("Face restore", lambda: FACE_RESTORE)),
+    ),
     AxisOption("Token merging ratio", float, apply_override("token_merging_ratio")),
     AxisOption("Token merging ratio high-res", float, apply_override("token_merging_ratio_hr")),
     AxisOption(
         "Always discard next-to-last sigma",
         str,
         apply_override("always_discard_next_to_last_sigma", boolean=True),
+        confirm=confirm_setting("always_discard_next_to_last_sigma"),
         choices=boolean_choice(reverse=True),
     ),
     AxisOption(
         "SGM noise multiplier",
         str,
         apply_override("sgm_noise_multiplier", boolean=True),
+        confirm=confirm_setting("sgm_noise_multiplier"),
         choices=boolean_choice(reverse=True),
     ),
     AxisOption(
@@ -294,11 +398,18 @@ axis_options: list[AxisOption] = [
         choices=lambda: ["None", *checkpoint_choices()],
     ),
     AxisOption("Refiner switch at", float, apply_field("refiner_switch_at")),
-    AxisOption("RNG source", str, apply_override("randn_source"), choices=lambda: ["GPU", "CPU", "NV"]),
+    AxisOption(
+        "RNG source",
+        str,
+        apply_override("randn_source"),
+        confirm=confirm_setting("randn_source"),
+        choices=lambda: ["GPU", "CPU", "NV"],
+    ),
     AxisOption(
         "FP8 mode",
         str,
         apply_override("fp8_storage"),
+        confirm=confirm_setting("fp8_storage"),
         cost=0.9,
         choices=lambda: ["Disable", "Enable for SDXL", "Enable"],
     ),

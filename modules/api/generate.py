@@ -52,6 +52,7 @@ def prepare(request: BaseModel, tabname: str, runner: ScriptRunner) -> Prepared:
     infotext_args = infotext_fields.apply_infotext(request, tabname, runner, problems)
     limits.replace_nulls(request)
     limits.check(request)
+    problems += sd_samplers.unknown_names(request.sampler_name or request.sampler_index, request.scheduler)
     runtime_utils.read_overrides(request.override_settings)  # refused before it waits
     return Prepared(*script_args.assemble(request, runner, infotext_args), problems)
 

@@ -89,6 +89,17 @@ def test_arguments_left_out_have_their_defaults(request_pictures):
     assert all(distance(a, b) == distance(a, c) == 0 for a, b, c in zip(given, whole, long, strict=True))
 
 
+def test_sampler_axis_runs_what_it_says(request_pictures):
+    rest = [0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, True]
+    typed, info = request_pictures(
+        "txt2img", TXT2IMG, script_name="X/Y/Z plot", script_args=[9, "euler a, k_heun", [], *rest]
+    )
+    heun, _ = request_pictures("txt2img", TXT2IMG, sampler_name="Heun")
+    euler_a, _ = request_pictures("txt2img", TXT2IMG, sampler_name="Euler a")
+    assert distance(typed[1], euler_a[0]) == distance(typed[2], heun[0]) == 0
+    assert "Sampler: Euler a" in info["infotexts"][1] and "Sampler: Heun" in info["infotexts"][2]
+
+
 @pytest.mark.parametrize("args", [[9, "", ["no such sampler"]], [4, "many", []], [8, "pear, apple", []]])
 def test_bad_axis_is_bad_input(script_error, args):
     rest = [0, "", [], 0, "", [], False, True, False, False, False, False, False, 0, False]

@@ -149,3 +149,31 @@ def test_a_row_is_found_from_below_where_only_the_map_of_extensions_has_it(mine,
     assert shared_items.find_sampler("Nope") is None
     p = SimpleNamespace(sampler_name=row.name, eta=None, sampler=None)
     assert sd_samplers_common.is_sampler_using_eta_noise_seed_delta(p)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Euler a", ("Euler a", None)),
+        (" euler A ", ("Euler a", None)),
+        ("k_euler_a", ("Euler a", None)),
+        ("dpm++ 2m sgm uniform", ("DPM++ 2M", "SGM Uniform")),
+        ("k_dpm_2 karras", ("DPM2", "Karras")),
+    ],
+)
+def test_typed_names(text, names):
+    assert sd_samplers.read_name(text) == names
+
+
+def test_typed_names_that_there_are_not():
+    for text in ("", "Karras", "Euler b c", "Euler a Nothing"):
+        with pytest.raises(errors.InvalidInput, match="the nearest is"):
+            sd_samplers.read_name(text)
+
+
+def test_names_that_another_one_stands_in_for_are_told():
+    assert sd_samplers.unknown_names(None, None) == []
+    assert sd_samplers.unknown_names("DPM++ 2M Karras", "Automatic") == []
+    remarks = sd_samplers.unknown_names("euler a", "karras!")
+    assert "'euler a', DPM++ 2M was used; the nearest is 'Euler a'" in remarks[0]
+    assert "'karras!', Automatic was used; the nearest is 'Karras'" in remarks[1]

@@ -77,10 +77,12 @@ def test_prompt_matrix_without_all_pictures_has_no_grid(script, jobs):
     [
         ('--prompt "red apple" --steps 7', {"prompt": "red apple", "steps": 7}),
         ("--prompt red apple --negative_prompt blue  car", {"prompt": "red apple", "negative_prompt": "blue car"}),
-        ("--tiling true --restore_faces True", {"tiling": True, "restore_faces": False}),
+        ("--tiling true --restore_faces True", {"tiling": True, "restore_faces": True}),
         ("--styles 'a, b'", {"styles": ["a", "b"]}),
         ("--sampler_name K_Euler --cfg_scale 3", {"sampler_name": "Euler", "cfg_scale": 3.0}),
-        ("--sampler_name unknown", {"sampler_name": None}),
+        ("--sampler_name 'dpm++ 2m karras' --steps 4.0", {"sampler_name": "DPM++ 2M Karras", "steps": 4}),
+        ("--sampler_name unknown", {"prompt": "--sampler_name unknown"}),
+        ("--tiling perhaps", {"prompt": "--tiling perhaps"}),
         ("--unknown 1", {"prompt": "--unknown 1"}),
         ("--steps many", {"prompt": "--steps many"}),
         ("--steps", {"prompt": "--steps"}),
@@ -92,6 +94,15 @@ def test_prompt_matrix_without_all_pictures_has_no_grid(script, jobs):
 )
 def test_lines_of_prompts_from_file(script, line, values):
     assert script("prompts_from_file").read_line(line) == values
+
+
+def test_line_may_not_choose_folders_where_they_are_hidden(script, monkeypatch):
+    read_line = script("prompts_from_file").read_line
+    assert read_line("--prompt a --outpath_samples /x") == {"prompt": "a", "outpath_samples": "/x"}
+    monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True)
+    for name in ("outpath_samples", "outpath_grids"):
+        with pytest.raises(InvalidInput, match="--hide-ui-dir-config"):
+            read_line(f"--prompt a --{name} /x")
 
 
 def test_line_may_choose_the_checkpoint(script):
@@ -415,7 +426,7 @@ class TestAxes:
 
     def test_vae(self, xyz, monkeypatch):
         monkeypatch.setattr(sd_vae, "vae_dict", {"Some.vae.pt": "/x"})
-        names = {"auto": "Automatic", "NONE": "None", "some.VAE.pt": "Some.vae.pt", "unknown": "Automatic"}
+        names = {"auto": "Automatic", "NONE": "None", "some.VAE.pt": "Some.vae.pt"}
         for given, name in names.items():
             assert self.apply(xyz, "VAE", given).override_settings == {"sd_vae": name}
 
@@ -435,6 +446,53 @@ class TestAxes:
         xyz.confirm_range(0, 3, "Depth")(None, [0, 3])
         with pytest.raises(InvalidInput, match="Depth: value 4 is out of range 0 to 3"):
             xyz.confirm_range(0, 3, "Depth")(None, [4])
+
+    @pytest.mark.parametrize(
+        ("label", "text", "fields"),
+        [
+            ("Sampler", "euler a", {"sampler_name": "Euler a"}),
+            ("Sampler", "k_heun", {"sampler_name": "Heun"}),
+            ("Sampler", "DPM++ 2M Karras", {"sampler_name": "DPM++ 2M", "scheduler": "Karras"}),
+            ("Sampler", "euler sgmuniform", {"sampler_name": "Euler", "scheduler": "SGM Uniform"}),
+            ("Hires sampler", "ddim Karras", {"hr_sampler_name": "DDIM", "hr_scheduler": "Karras"}),
+            ("Schedule type", "karras", {"scheduler": "Karras"}),
+            ("Hires upscaler", "latent (BICUBIC)", {"hr_upscaler": "Latent (bicubic)"}),
+            ("RNG source", "cpu", {"override_settings": {"randn_source": "cpu"}}),
+            ("SGM noise multiplier", "Yes", {"override_settings": {"sgm_noise_multiplier": True}}),
+        ],
+    )
+    def test_names_that_are_taken_are_used(self, xyz, label, text, fields):
+        option = next(option for option in xyz.axis_options if option.label == label)
+        option.confirm(None, [text])
+        p = self.apply(xyz, label, text)
+        assert {name: getattr(p, name) for name in fields} == fields
+
+    @pytest.mark.parametrize(
+        ("label", "text"),
+        [
+            ("Sampler", "DPM++ 2M Nothing"),
+            ("Hires sampler", "no such"),
+            ("Schedule type", "Karas"),
+            ("Hires upscaler", "no such"),
+            ("VAE", "no such"),
+            ("Styles", "no such"),
+            ("Face restore", "no such"),
+            ("RNG source", "dice"),
+            ("FP8 mode", "half"),
+            ("SGM noise multiplier", "perhaps"),
+            ("Checkpoint name", "no such"),
+        ],
+    )
+    def test_names_that_there_are_not_are_refused(self, xyz, label, text):
+        option = next(option for option in xyz.axis_options if option.label == label)
+        with pytest.raises(InvalidInput, match=text.replace("+", r"\+")) as caught:
+            option.confirm(None, [text])
+        assert caught.value.field == "script_args"
+
+    def test_every_choice_of_a_menu_is_taken(self, xyz, program):
+        for option in xyz.axis_options:
+            if option.choices is not None and option.confirm is not None:
+                option.confirm(None, option.choices())
 
     def test_every_menu_has_choices(self, xyz):
         menus = {option.label: option.choices() for option in xyz.axis_options if option.choices is not None}
