@@ -6,6 +6,8 @@ Knows no numbering: `images` decides what is written where.
 from __future__ import annotations
 
 import errno
+import functools
+import io
 import logging
 import os
 import struct
@@ -60,13 +62,23 @@ def pillow_format(extension: str) -> str:
     """Returns Pillow's name of the format that an extension (".png") stands for; raises InvalidInput without one."""
     known = Image.registered_extensions()
     name = known.get(extension.lower())
-    if name is None or name not in Image.SAVE:
-        writable = sorted(ending[1:] for ending, format_name in known.items() if format_name in Image.SAVE)
+    if name is None or not is_written(name):
+        writable = sorted(ending[1:] for ending, format_name in known.items() if is_written(format_name))
         raise InvalidInput(
             f"{extension.lstrip('.')!r} is not a picture format this program writes; use one of: {', '.join(writable)}",
             field="samples_format",
         )
     return name
+
+
+@functools.cache
+def is_written(format_name: str) -> bool:
+    """Says whether images can be saved in a format; Pillow registers some that need a library it does not have."""
+    try:
+        Image.new("RGB", (16, 16)).save(io.BytesIO(), format=format_name)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
 
 
 def fitting_extension(image: Image.Image, extension: str) -> str:

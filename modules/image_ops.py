@@ -145,10 +145,19 @@ def compose_grid(images: Sequence[Image.Image], rows: int, columns: int, backgro
     return grid
 
 
-def _tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+def _count_tiles(length: int, tile: int, overlap: int) -> int:
     if not 0 <= overlap < tile:
         raise InvalidInput(f"tiles of {tile} pixels cannot overlap by {overlap}; choose 0 to {tile - 1}", "overlap")
-    count = max(math.ceil((length - overlap) / (tile - overlap)), 1)
+    return max(math.ceil((length - overlap) / (tile - overlap)), 1)
+
+
+def count_tiles(size: tuple[int, int], tile: tuple[int, int], overlap: int) -> int:
+    """Returns how many tiles `split_grid` makes of an image of this size. Raises InvalidInput as it does."""
+    return _count_tiles(size[0], tile[0], overlap) * _count_tiles(size[1], tile[1], overlap)
+
+
+def _tile_starts(length: int, tile: int, overlap: int) -> list[int]:
+    count = _count_tiles(length, tile, overlap)
     step = (length - tile) / (count - 1) if count > 1 else 0
     starts = [int(index * step) for index in range(count)]
     return [length - tile if start + tile >= length else start for start in starts]

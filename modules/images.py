@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageFont
 
-from modules import dialects, errors, image_annotations, image_ops, script_callbacks, shared
+from modules import bounds, dialects, errors, image_annotations, image_ops, script_callbacks, shared
 from modules.dialects.chunks import chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
@@ -185,6 +185,7 @@ def resize_image(
 
     def resize(image: Image.Image, w: int, h: int) -> Image.Image:
         """Returns image at w x h, through the upscaler where it grows."""
+        bounds.current().check_pixels(w * h, "width")
         if upscaler_name is None or upscaler_name == "None" or image.mode == "L":
             return image_ops.resize_lanczos(image, w, h)
         scale = max(w / image.width, h / image.height)
@@ -226,6 +227,11 @@ def save_image_with_geninfo(
         texts[pnginfo_section_name] = geninfo
     with atomic_file(filename) as file:
         encode_image(image, file, extension or os.path.splitext(filename)[1], settings, geninfo, texts)
+
+
+def check_format(image_format: str) -> None:
+    """Raises InvalidInput, naming the setting samples_format, for a format such as "png" that cannot be written."""
+    pillow_format(f".{image_format}")
 
 
 def encode(image: Image.Image, image_format: str, infotext: str | None = None) -> bytes:
@@ -456,5 +462,11 @@ from modules.image_names import (  # noqa: E402, F401  # A1111 names
     re_pattern_arg,
     sanitize_filename_part,
 )
-from modules.image_ops import Grid, combine_grid, fix_png_transparency, split_grid  # noqa: E402, F401  # A1111 names
+from modules.image_ops import (  # noqa: E402, F401  # A1111 names
+    Grid,
+    combine_grid,
+    count_tiles,
+    fix_png_transparency,
+    split_grid,
+)
 from modules.shared import opts  # noqa: E402, F401  # A1111 names

@@ -21,6 +21,8 @@ def fetch_file(filename: str = "") -> FileResponse:
     """Sends an image from the folders of the pages. Whatever else is asked for is not there: no answer tells whether
     a file outside of them exists. A link may lead elsewhere, as users link folders of models, but only to an image.
     """
+    if "\0" in filename:
+        raise HTTPException(status_code=422, detail="filename: a path holds no NUL")
     real = os.path.realpath(filename)
     extensions = {os.path.splitext(path)[1].lower().lstrip(".") for path in (filename, real)}
     is_allowed = extensions.issubset(allowed_preview_extensions())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from modules import devices, shared, upscaler_files
+from modules import bounds, devices, shared, upscaler_files
 from modules.options import OptionValues
 
 LANCZOS = Image.Resampling.LANCZOS
@@ -97,9 +97,12 @@ class Upscaler:
     def upscale(self, img: Image.Image, scale: float, selected_model: str | None = None) -> Image.Image:
         """Returns img enlarged by scale, its sides rounded down to multiples of 8.
 
+        Raises InvalidInput, before memory is taken, for a size beyond all bounds.
+
         selected_model: `data_path` of an entry of `scalers`. Models that enlarge less are applied repeatedly, ones that
         enlarge more are scaled down. After an interrupt the rest of the way is plain resizing.
         """
+        bounds.current().check_pixels(img.width * img.height * scale**2, "scale")
         self.scale = scale
         width = max(int((img.width * scale) // 8 * 8), 8)
         height = max(int((img.height * scale) // 8 * 8), 8)

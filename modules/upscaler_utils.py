@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from modules import devices, errors, image_ops, shared, upscaler_files
+from modules import bounds, devices, errors, image_ops, shared, upscaler_files
 from modules.image_ops import Grid
 from modules.upscaler import Upscaler, UpscalerData, UpscalerSettings
 
@@ -74,6 +74,7 @@ class SpandrelUpscaler(Upscaler):
         except errors.WebuiError:
             errors.report(f"Unable to load {self.name} model {selected_model}", exc_info=True)
             return img
+        bounds.current().check_pixels(img.width * img.height * model.scale**2, "scale")
         upscaled = self.apply(model, img)
         devices.torch_gc()
         return upscaled

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import itertools
 import logging
+import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from io import StringIO
@@ -20,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from modules import errors, images, processing, shared
+from modules import bounds, errors, images, processing, shared
 from modules.options import OptionValues
 from modules.processing import Processed, StableDiffusionProcessing, get_fixed_seed
 from modules.shared import state
@@ -107,11 +108,28 @@ re_range_count = re.compile(rf"{INTEGER}-{INTEGER}\[(\d+)\s*\]\s*")
 re_range_count_float = re.compile(rf"{DECIMAL}-{DECIMAL}\[(\d+)\s*\]\s*")
 
 
+def check_count(count: float) -> None:
+    """Raises InvalidInput for more values of an axis than a plot may have images."""
+    bounds.current().check("api_max_images", max(count, 0), "values of an axis", bounds.SCRIPT_ARGS)
+
+
+def collected(groups: Iterable[list[Any]]) -> list[Any]:
+    """Returns the values of all groups; raises InvalidInput as soon as they are too many."""
+    values: list[Any] = []
+    for group in groups:
+        values += group
+        check_count(len(values))
+    return values
+
+
 def int_values(text: str) -> list[int]:
     """Returns whole numbers of one text: 7, 1-5, 1-9 (+2), 9-1 (-2), or 1-9 [3] for that many."""
     if found := re_range.fullmatch(text):
-        return list(range(int(found[1]), int(found[2]) + 1, int(found[3] or 1)))
+        start, end, step = int(found[1]), int(found[2]) + 1, int(found[3] or 1)
+        check_count((end - start) // step)
+        return list(range(start, end, step))
     if found := re_range_count.fullmatch(text):
+        check_count(int(found[3]))
         return [int(x) for x in np.linspace(int(found[1]), int(found[2]), int(found[3])).tolist()]
     return [int(text)]
 
@@ -120,8 +138,10 @@ def float_values(text: str) -> list[float]:
     """Returns decimals of one text, with the same ranges; the end of a range may be passed by less than its step."""
     if found := re_range_float.fullmatch(text):
         step = float(found[3] or 1)
+        check_count((float(found[2]) - float(found[1])) / step)
         return np.arange(float(found[1]), float(found[2]) + step, step).tolist()
     if found := re_range_count_float.fullmatch(text):
+        check_count(int(found[3]))
         return np.linspace(float(found[1]), float(found[2]), int(found[3])).tolist()
     return [float(text)]
 
@@ -143,13 +163,15 @@ def values_of(option: AxisOption, texts: list[str]) -> list[Any]:
     """Returns the values that the texts of an axis mean. Raises InvalidInput for a text that means none."""
     try:
         if option.type is int:
-            return [value for text in texts if text.strip() for value in int_values(text)]
+            return collected(int_values(text) for text in texts if text.strip())
         if option.type is float:
-            return [value for text in texts if text.strip() for value in float_values(text)]
+            return collected(float_values(text) for text in texts if text.strip())
         if option.type is str_permutations:
+            check_count(math.factorial(min(len(texts), 100)))
             return list(itertools.permutations(texts))
+        check_count(len(texts))
         return [option.type(text) for text in texts]
-    except (ValueError, ZeroDivisionError) as e:
+    except (ValueError, ZeroDivisionError, OverflowError) as e:
         raise errors.InvalidInput(f"{option.label}: {e}; give numbers, or ranges like 1-5", field="script_args") from e
 
 
@@ -412,10 +434,25 @@ def filled(cells: list[Image.Image | None], size: tuple[int, int]) -> list[Image
     return [Image.new(mode, size) if cell is None else cell for cell in cells]
 
 
+def size_of(text: str) -> tuple[int, int] | None:
+    """Returns the size that a text like 512x768 means, None for any other."""
+    width, _, height = text.partition("x")
+    try:
+        return int(width), int(height)
+    except ValueError:
+        return None
+
+
 def check_size(p: StableDiffusionProcessing, axes: tuple[Axis, ...]) -> None:
-    """Raises InvalidInput for a plot that is larger than the setting img_max_size_mp."""
+    """Raises InvalidInput for a plot of more images than a job may make, or larger than the setting img_max_size_mp."""
     cells = len(axes[0].values) * len(axes[1].values) * len(axes[2].values)
-    megapixels = round(cells * p.width * p.height / 1_000_000)
+    bounds.current().check_images(cells * p.n_iter * p.batch_size, bounds.SCRIPT_ARGS)
+    width, height = p.width, p.height
+    for axis in axes:
+        if axis.option.label == "Size":
+            width, height = max((size_of(text) or (width, height) for text in axis.values), key=math.prod)
+            bounds.current().check_size(width, height, bounds.SCRIPT_ARGS)
+    megapixels = round(cells * width * height / 1_000_000)
     limit = PlotSettings.from_opts(shared.opts).img_max_size_mp
     if megapixels >= limit:
         raise errors.InvalidInput(

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from modules import deepbooru, images, processing, scripts, shared
+from modules import bounds, deepbooru, images, processing, scripts, shared
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed, setup_color_correction
 from modules.shared import opts, state
 
@@ -58,6 +58,9 @@ class Script(scripts.Script):
         append_interrogation: str | None,
     ) -> Processed:
         """Runs the loops once for each batch; of several repetitions only the last image of each is returned."""
+        limits = bounds.current()
+        limits.check("api_max_images", loops, "loops", bounds.SCRIPT_ARGS)
+        limits.check_images(loops * p.n_iter, bounds.SCRIPT_ARGS)
         fix_seed(p)
         p.extra_generation_params = {
             "Final denoising strength": final_denoising_strength,

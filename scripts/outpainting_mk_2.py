@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from modules import images, processing, scripts
+from modules import bounds, images, processing, scripts
 from modules.outpainting import Margins, get_matched_noise, mask_around, round_up
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import opts, state
@@ -112,6 +112,7 @@ class Script(scripts.Script):
     ) -> Processed:
         """Grows the image of the job, batch by batch, on one side after the other."""
         source = p.init_images[0]
+        check_size(p, source, pixels, direction, mask_blur)
         wanted = Margins.on_sides(pixels, direction)
         margins = wanted.fitted(*source.size)
         blur = (mask_blur if wanted.left or wanted.right else 0, mask_blur if wanted.up or wanted.down else 0)
@@ -131,6 +132,17 @@ class Script(scripts.Script):
                 grown = outpainting.grow(grown, growth)
             results += grown
         return outpainting.result(results)
+
+
+def check_size(
+    p: StableDiffusionProcessing, source: Image.Image, pixels: float, direction: list[str] | str, mask_blur: float
+) -> None:
+    """Raises InvalidInput for a grown image, a blur or a number of images beyond the bounds."""
+    limits = bounds.current()
+    limits.check("api_max_size", pixels, "pixels to expand", bounds.SCRIPT_ARGS)
+    limits.check("api_max_size", mask_blur, "pixels of mask blur", bounds.SCRIPT_ARGS)
+    limits.check_size(*Margins.on_sides(pixels, direction).target(*source.size), bounds.SCRIPT_ARGS)
+    limits.check_images(p.n_iter * p.batch_size, "n_iter")
 
 
 class Outpainting:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from modules import images, processing, scripts
+from modules import bounds, images, processing, scripts
 from modules.outpainting import Margins, mask_around
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import opts, state
@@ -63,6 +63,7 @@ class Script(scripts.Script):
         direction: list[str] | str,
     ) -> Processed:
         """Grows the image of the job: tiles that touch the new part are inpainted."""
+        check_size(p, pixels, direction, mask_blur)
         p.mask_blur = int(mask_blur) * 2
         p.inpainting_fill = inpainting_fill
         p.inpaint_full_res = False
@@ -85,6 +86,16 @@ class Script(scripts.Script):
         if opts.samples_save:
             images.save_image(combined, p.outpath_samples, "", seed, p.prompt, opts.samples_format, info=info, p=p)
         return Processed(p, [combined], seed, info)
+
+
+def check_size(p: StableDiffusionProcessing, pixels: float, direction: list[str] | str, mask_blur: float) -> None:
+    """Raises InvalidInput for a grown image, a blur or a number of tiles beyond the bounds."""
+    limits = bounds.current()
+    limits.check("api_max_size", pixels, "pixels to expand", bounds.SCRIPT_ARGS)
+    limits.check("api_max_size", mask_blur, "pixels of mask blur", bounds.SCRIPT_ARGS)
+    size = Margins.on_sides(pixels, direction).target(*p.init_images[0].size)
+    limits.check_size(*size, bounds.SCRIPT_ARGS)
+    limits.check_images(images.count_tiles(size, (p.width, p.height), pixels), bounds.SCRIPT_ARGS)
 
 
 def kept_part(size: tuple[int, int], margins: Margins, border: int) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from modules import errors, scripts_postprocessing, shared
+from modules import bounds, errors, scripts_postprocessing, shared
 from modules.scripts_postprocessing import PostprocessedImage
 from modules.ui_components import FormRow, InputAccordion, ToolButton
 from modules.upscaler import UpscalerData
@@ -112,7 +112,10 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
         upscale_crop: bool,
     ) -> Image.Image:
         """Returns the image enlarged by a factor (mode 0) or to a size (mode 1), and notes in info what was done."""
+        limits = bounds.current()
         if upscale_mode == SCALE_TO:
+            target = (upscale_to_width, upscale_to_height)
+            limits.check_covering(image.size, target, ("upscale_to_width", "upscale_to_height"))
             upscale_by = max(upscale_to_width / image.width, upscale_to_height / image.height)
             info["Postprocess upscale to"] = f"{upscale_to_width}x{upscale_to_height}"
         else:
@@ -123,6 +126,7 @@ class ScriptPostprocessingUpscale(scripts_postprocessing.ScriptPostprocessing):
                 )
                 upscale_by = max(upscale_to_width / image.width, upscale_to_height / image.height)
                 info["Max side length"] = max_side_length
+            limits.check_scaled(image.size, upscale_by, "upscale_by")
 
         is_cropped = upscale_mode == SCALE_TO and upscale_crop
         key = (

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import errors, images, processing, scripts
+from modules import bounds, errors, images, processing, scripts
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts
 
@@ -86,6 +86,9 @@ class Script(scripts.Script):
             )
         fix_seed(p)
         original = first(getattr(p, field))
+        limits = bounds.current()
+        limits.check_margin(margin_size)
+        limits.check_images(2.0 ** min(original.count("|"), 1000), field)
         prompts = combinations(original, DELIMITERS[variations_delimiter], put_at_start)
         p.prompt_for_display = first(p.prompt)
         setattr(p, field, prompts)

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import checkpoints, errors, option_values, processing, scripts, sd_samplers, shared
+from modules import bounds, checkpoints, errors, option_values, processing, scripts, sd_samplers, shared
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import state
 
@@ -159,7 +159,7 @@ class Script(scripts.Script):
     ) -> Processed:
         """Runs a job for each line, unless stopped, and returns the images of all."""
         lines = [line.strip() for line in prompt_txt.splitlines()]
-        jobs = [read_line(line) for line in lines if line]
+        jobs = [read_line(line) for line in checked(lines, p)]
         p.do_not_save_grid = True
         if (checkbox_iterate or checkbox_iterate_batch) and p.seed == -1:
             p.seed = random.randrange(4294967294)
@@ -177,6 +177,16 @@ class Script(scripts.Script):
             if checkbox_iterate:
                 p.seed += p.batch_size * p.n_iter
         return Processed(p, images, p.seed, "", all_prompts=all_prompts, infotexts=infotexts)
+
+
+def checked(lines: list[str], p: StableDiffusionProcessing) -> list[str]:
+    """Returns the lines that are not empty. Raises InvalidInput for more of them than a request may ask for; the page
+    takes any number, as its users can stop the job.
+    """
+    lines = [line for line in lines if line]
+    if getattr(p, "is_api", False):
+        bounds.current().check_images(len(lines) * p.n_iter * p.batch_size, bounds.SCRIPT_ARGS)
+    return lines
 
 
 def job_of_line(

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from modules import devices, errors, images, processing, scripts, shared
+from modules import bounds, devices, errors, images, processing, scripts, shared
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
 from modules.upscaler import UpscalerData
@@ -74,11 +74,21 @@ class Script(scripts.Script):
         p.extra_generation_params["SD upscale overlap"] = overlap
         p.extra_generation_params["SD upscale upscaler"] = upscaler.name
         image = images.flatten(p.init_images[0], opts.img2img_background_color)
+        check_size(p, image, scale_factor if upscaler.name != "None" else 1, overlap)
         if upscaler.name != "None":
             image = upscaler.scaler.upscale(image, scale_factor, upscaler.data_path)
         devices.torch_gc()
         grid = images.split_grid(image, tile_w=p.width, tile_h=p.height, overlap=overlap)
         return make_anew(p, grid)
+
+
+def check_size(p: StableDiffusionProcessing, image: Image.Image, factor: float, overlap: int) -> None:
+    """Raises InvalidInput for an enlarged image, or a number of tiles, beyond the bounds."""
+    limits = bounds.current()
+    limits.check_scaled(image.size, factor, bounds.SCRIPT_ARGS)
+    width, height = (max(int(side * factor), 8) for side in image.size)
+    tiles = images.count_tiles((width, height), (p.width, p.height), overlap)
+    limits.check_images(tiles * p.n_iter, bounds.SCRIPT_ARGS)
 
 
 def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:

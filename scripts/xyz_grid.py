@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from modules import (
+    bounds,
     checkpoints,
     errors,
     option_values,
@@ -44,6 +45,7 @@ from modules.xyz_plot import (
     format_value_join_list,
     list_to_csv_string,
     read_axis,
+    size_of,
     str_permutations,
 )
 
@@ -104,11 +106,11 @@ def apply_checkpoint(p: StableDiffusionProcessing, x: str, xs: list[str]) -> Non
 
 def apply_size(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
     """Sets the size from a text like 512x768; any other is reported and changes nothing."""
-    width, _, height = x.partition("x")
-    try:
-        p.width, p.height = int(width), int(height)
-    except ValueError:
+    size = size_of(x)
+    if size is None:
         errors.report(f"X/Y/Z plot: {x!r} is no size like 512x768; the size stays as it is")
+    else:
+        p.width, p.height = size
 
 
 def find_vae(name: str) -> str:
@@ -615,6 +617,7 @@ class Script(scripts.Script):
             )
         )
         check_size(p, axes)
+        bounds.current().check_margin(margin_size)
         options = PlotOptions(
             draw_legend,
             include_lone_images,

@@ -12,7 +12,15 @@ from typing import Any
 OURS: dict[str, tuple[str, ...]] = {
     "samplers": (),
     "schedulers": (),
-    "settings": ("api_max_size", "api_max_steps", "api_max_batch_size", "api_max_n_iter"),
+    "settings": (
+        "api_max_size",
+        "api_max_steps",
+        "api_max_batch_size",
+        "api_max_n_iter",
+        "api_max_images",
+        "api_max_tokens",
+        "api_max_prompt_parts",
+    ),
     "callbacks": (),
     "script_hooks": (),
     "flags": ("--exit", "--run-tests", "--trace-hooks"),

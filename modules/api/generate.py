@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from modules import progress, runtime_utils, scripts, sd_samplers
 from modules.api import infotext_fields, limits, script_args
-from modules.api.image_codec import decode_base64_to_image, to_json_image
+from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_image
 from modules.api.waiting import Plan
 from modules.errors import InvalidInput, NotFound
 from modules.job.request import JobRequest
@@ -132,7 +132,7 @@ def prepare_img2img(request: BaseModel) -> Plan:
         raise NotFound("Init image not found", field="init_images")
     runner = scripts.scripts_img2img
     prepared = prepare(request, "img2img", runner)
-    fields = request_fields(request) | {"init_images": [decode_base64_to_image(text) for text in request.init_images]}
+    fields = request_fields(request) | {"init_images": decode_images(request.init_images, "init_images")}
 
     def body(result: JobResult) -> dict[str, Any]:
         """Answers with the images that were sent only if `include_init_images` asks for them."""

@@ -7,13 +7,15 @@ import binascii
 import io
 import ipaddress
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 from urllib.parse import urlparse
 
 import requests
 from PIL import Image, UnidentifiedImageError
 
-from modules import images, shared
+from modules import bounds, images, shared
 from modules.errors import InvalidInput, WebuiError
 
 DOWNLOAD_SECONDS = 30
@@ -77,6 +79,19 @@ def decode_base64_to_image(encoding: str) -> Image.Image:
         raise InvalidInput(
             "Invalid encoded image: give the picture as base64 text or as a data URI", field="image"
         ) from e
+
+
+def decode_images(encodings: Sequence[Any], field: str) -> list[Image.Image]:
+    """Returns the images of a list, as `decode_base64_to_image` does. Raises InvalidInput, naming field, for more of
+    them, or more pixels in all, than the settings allow; each image is looked at before the next one is read.
+    """
+    limits = bounds.current()
+    limits.check_images(len(encodings), field)
+    found: list[Image.Image] = []
+    for encoding in encodings:
+        found.append(decode_base64_to_image(encoding))
+        limits.check_pixels(sum(image.width * image.height for image in found), field)
+    return found
 
 
 def encode_pil_to_base64(image: Image.Image | str) -> bytes | str:

@@ -8,7 +8,7 @@ import math
 
 from pydantic import BaseModel
 
-from modules import shared
+from modules import bounds, shared
 from modules.errors import InvalidInput
 from modules.job import hires
 from modules.job.request import SANE, Img2ImgFields, Txt2ImgFields, facts
@@ -17,6 +17,9 @@ ANY_NUMBER = (-SANE, SANE)
 
 RANGES: dict[str, tuple[int, int | str]] = facts(Txt2ImgFields, "limits") | facts(Img2ImgFields, "limits")
 """Request field -> (smallest value, largest or the setting that holds it)."""
+
+TEXTS = ("prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt")
+"""Request fields that are encoded; their tokens are counted where the model is."""
 
 NULL_HAS_A_MEANING = ("resize_mode", "inpainting_fill")
 """Numbers whose null is, as any value not in their list, one more choice."""
@@ -42,6 +45,10 @@ def check(request: BaseModel) -> None:
         if isinstance(value, int | float) and not isinstance(value, bool):
             is_read = has_hires_pass or not name.startswith(("hr_", "denoising_strength"))
             _check_number(name, value, RANGES.get(name, ANY_NUMBER) if is_read else ANY_NUMBER)
+    limits = bounds.current()
+    limits.check_images(getattr(request, "batch_size", 1) * getattr(request, "n_iter", 1), "n_iter")
+    for name in TEXTS:
+        limits.check_length(getattr(request, name, None) or "", name)
     if getattr(request, "enable_hr", False):
         hires.check_size(request, shared.opts.api_max_size)
 

@@ -109,7 +109,7 @@ class ExtrasBaseRequest(BaseModel):
     gfpgan_visibility: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     codeformer_visibility: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
     codeformer_weight: float = Field(default=0, ge=0, le=1, allow_inf_nan=False)
-    upscaling_resize: float = Field(default=2, gt=0, description="Factor of mode 0")
+    upscaling_resize: float = Field(default=2, gt=0, allow_inf_nan=False, description="Factor of mode 0")
     upscaling_resize_w: LaxInt = Field(default=512, ge=1)
     upscaling_resize_h: LaxInt = Field(default=512, ge=1)
     upscaling_crop: bool = True

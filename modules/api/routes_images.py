@@ -6,13 +6,17 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
+from PIL.Image import Image
 
-from modules import deepbooru, images, infotext_utils, postprocessing, script_callbacks, shared
+from modules import bounds, deepbooru, images, infotext_utils, postprocessing, script_callbacks, shared
 from modules.api import models, waiting
-from modules.api.image_codec import decode_base64_to_image, to_json_image
+from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_image
 from modules.api.waiting import Plan
 from modules.errors import NotFound
 from modules.http_routes import DescribedRoute
+
+BY_FACTOR = 0
+"""The resize_mode that takes upscaling_resize."""
 
 router = APIRouter(tags=["images"], route_class=DescribedRoute)
 
@@ -51,6 +55,7 @@ async def extras_single_image_api(req: models.ExtrasSingleImageRequest, request:
 def plan_extras_single(req: models.ExtrasSingleImageRequest) -> Plan:
     """Returns the job that enlarges or restores one image."""
     image = decode_base64_to_image(req.image)
+    check_extras(req, [image])
     work = partial(extras, req, extras_mode=0, image_folder="", image=image)
     return Plan("extras", work, lambda found: {"image": to_json_image(found[0][0]), "html_info": found[1]})
 
@@ -67,11 +72,30 @@ async def extras_batch_images_api(req: models.ExtrasBatchImagesRequest, request:
 
 def plan_extras_batch(req: models.ExtrasBatchImagesRequest) -> Plan:
     """Returns the job that enlarges or restores several images."""
-    folder = [decode_base64_to_image(entry.data) for entry in req.imageList]
+    folder = decode_images([entry.data for entry in req.imageList], "imageList")
+    check_extras(req, folder)
     work = partial(extras, req, extras_mode=1, image_folder=folder, image="")
     return Plan(
         "extras", work, lambda found: {"images": [to_json_image(image) for image in found[0]], "html_info": found[1]}
     )
+
+
+def check_extras(req: models.ExtrasBaseRequest, sources: list[Image]) -> None:
+    """Raises InvalidInput, naming the field, where the images would become larger than the settings allow, each for
+    itself or all together, and where they cannot be sent in the format of the settings.
+    """
+    limits = bounds.current()
+    images.check_format(shared.opts.samples_format)
+    pixels = 0.0
+    for image in sources:
+        if req.resize_mode == BY_FACTOR:
+            limits.check_scaled(image.size, req.upscaling_resize, "upscaling_resize")
+            pixels += image.width * image.height * req.upscaling_resize**2
+        else:
+            target = (req.upscaling_resize_w, req.upscaling_resize_h)
+            limits.check_covering(image.size, target, ("upscaling_resize_w", "upscaling_resize_h"))
+            pixels += target[0] * target[1]
+    limits.check_pixels(pixels, "imageList")
 
 
 def extras(req: models.ExtrasBaseRequest, **source: Any) -> tuple[list, str]:

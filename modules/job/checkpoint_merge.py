@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import safetensors.torch
 import torch
 
@@ -70,6 +71,7 @@ def merge_checkpoints(request: MergeRequest) -> str:
     """Carries out a merge and returns the path of the new file, which is listed with its hash."""
     shared.state.job_count = request.method.models - 1
     custom_metadata = parse_metadata(request.metadata_json) if request.save_metadata else {}
+    check_memory(request.models)
     result = merge_models(request)
 
     if request.bake_in_vae in sd_vae.vae_dict:
@@ -90,6 +92,19 @@ def merge_checkpoints(request: MergeRequest) -> str:
     create_config(path, request.config_source, *request.models)
     shared.state.textinfo = "Checkpoint saved"
     return path
+
+
+def check_memory(models: tuple[CheckpointInfo | None, ...]) -> None:
+    """Raises InvalidInput for checkpoints that the memory cannot hold two at a time: B with C, then A with B."""
+    a, b, c = (os.path.getsize(model.filename) if model is not None else 0 for model in models)
+    needed = max(a + b, b + c)
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    if needed > free:
+        raise errors.InvalidInput(
+            f"the merge needs {needed >> 20} MB of memory, and {free >> 20} MB are free: unload models, or merge "
+            "smaller files",
+            field="primary_model_name",
+        )
 
 
 def merge_models(request: MergeRequest) -> MergeResult:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from modules import (
+    bounds,
     checkpoints,
     devices,
     extra_networks,
@@ -144,14 +145,18 @@ def resolve_upscaler(p: Txt2ImgState) -> None:
 
 
 def resolve_size(p: Txt2ImgState) -> None:
-    """Works out the size of the second pass. Raises InvalidInput for one below a latent cell."""
+    """Works out the size of the second pass. Raises InvalidInput for one below a latent cell, or beyond the setting
+    api_max_size.
+    """
     p.calculate_target_resolution()
+    field = "hr_resize_x" if p.hr_resize_x or p.hr_resize_y else "hr_scale"
+    bounds.current().check_size(p.hr_upscale_to_x, p.hr_upscale_to_y, field)
     cell = p.sd_model.latent_format.downscale
     if min(p.hr_upscale_to_x, p.hr_upscale_to_y) < cell:
         raise InvalidInput(
             f"the hires pass would be {p.hr_upscale_to_x}x{p.hr_upscale_to_y} pixels: "
             f"both sides must be at least {cell}",
-            field="hr_resize_x" if p.hr_resize_x or p.hr_resize_y else "hr_scale",
+            field=field,
         )
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageOps
 
-from modules import devices, image_ops, images, latents, masking, rng, shared
+from modules import bounds, devices, image_ops, images, latents, masking, rng, shared
 from modules.errors import InvalidInput
 from modules.job import conds
 from modules.job.settings import InitImageSettings
@@ -154,7 +154,10 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
     prepared = PreparedImages(
         overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None
     )
+    check_count(len(p.init_images), p.batch_size)
     for source in p.init_images:
+        if p.resize_mode == RESIZE_LATENT:
+            bounds.current().check_size(*source.size, "init_images")
         if settings.save_init_img:
             save_init_image(p, source, settings.outdir_init_images)
         image = images.flatten(source, settings.img2img_background_color)
@@ -197,25 +200,29 @@ def cut_overlay(p: Img2ImgState, image: Image.Image) -> Image.Image:
     return overlay.convert("RGBA")
 
 
+def check_count(count: int, batch_size: int) -> None:
+    """Raises InvalidInput unless there is one image, or at most one for each of the batch."""
+    if not 1 <= count <= max(batch_size, 1):
+        raise InvalidInput(
+            f"bad number of images passed: {count}; give one, or at most batch_size ({batch_size})", field="init_images"
+        )
+
+
 def fit_to_batch(p: Img2ImgState, prepared: PreparedImages) -> np.ndarray:
     """Returns (B, 3, H, W) in 0..1: one image is repeated for the whole batch; several make the batch as long as they
     are many.
     """
     count = len(prepared.arrays)
+    check_count(count, p.batch_size)
     if count == 1:
         batch = prepared.arrays[0][None].repeat(p.batch_size, axis=0)
         repeat = p.batch_size
-    elif 1 < count <= p.batch_size:
+    else:
         if len({array.shape for array in prepared.arrays}) > 1:
             raise InvalidInput("init_images differ in size, which resize_mode 3 cannot take", field="resize_mode")
         p.batch_size = count
         batch = np.array(prepared.arrays)
         repeat = 1
-    else:
-        raise InvalidInput(
-            f"bad number of images passed: {count}; give one, or at most batch_size ({p.batch_size})",
-            field="init_images",
-        )
     if prepared.overlays is not None:
         p.overlay_images = prepared.overlays * repeat
     if prepared.color_corrections is not None:

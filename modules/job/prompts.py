@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modules import shared
+from modules import bounds, shared
 from modules.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -41,12 +41,22 @@ def with_styles(prompts: list[str], negative_prompts: list[str], styles: list[st
     )
 
 
+def check(p: RunState, texts: list[str], field: str) -> None:
+    """Raises InvalidInput for a text of more tokens or AND parts than the settings allow."""
+    limits = bounds.current()
+    for text in dict.fromkeys(texts):
+        limits.check_edits(text, p.steps, field)
+    limits.check_texts(texts, field, lambda text: len(p.sd_model.cond_stage_model.tokenize([text])[0]))
+
+
 def fill(p: RunState) -> None:
     """Fills `p.all_prompts`, `p.all_negative_prompts`, and the two that stand for the whole job in the infotext of a
     grid.
     """
     texts = one_per_image(p.prompt, p.negative_prompt, p.batch_size * p.n_iter, "prompt")
     p.all_prompts, p.all_negative_prompts = with_styles(*texts, p.styles)
+    check(p, p.all_prompts, "prompt")
+    check(p, p.all_negative_prompts, "negative_prompt")
     p.main_prompt = p.all_prompts[0]
     p.main_negative_prompt = p.all_negative_prompts[0]
 
@@ -59,3 +69,5 @@ def fill_hires(p: Txt2ImgState) -> None:
         p.hr_negative_prompt = p.negative_prompt
     texts = one_per_image(p.hr_prompt, p.hr_negative_prompt, len(p.all_prompts), "hr_prompt")
     p.all_hr_prompts, p.all_hr_negative_prompts = with_styles(*texts, p.styles)
+    check(p, p.all_hr_prompts, "hr_prompt")
+    check(p, p.all_hr_negative_prompts, "hr_negative_prompt")

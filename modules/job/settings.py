@@ -18,6 +18,8 @@ class StartSettings(OptionValues):
 
     face_restoration: bool
     live_previews_enable: bool
+    samples_format: str
+    samples_save: bool
     show_progress_type: str
     tiling: bool
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from modules import checkpoints, devices, sd_vae, shared
+from modules import bounds, checkpoints, devices, images, sd_vae, shared
 from modules.errors import InvalidInput, NotFound
 from modules.job.settings import SamplerDefaults, StartSettings
 from modules.sd_hijack import model_hijack
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 def resolve(p: RunState) -> None:
     """Checks the request and fills in what it left to the settings.
 
-    Raises InvalidInput for a missing prompt or an image smaller than a latent cell, and NotFound for an unknown
-    refiner.
+    Raises InvalidInput for a missing prompt, an image smaller than a latent cell, a job beyond the bounds and a file
+    format that cannot be written, and NotFound for an unknown refiner.
     """
     check_prompt_and_size(p)
-    devices.torch_gc()
+    check_bounds(p)
     settings = StartSettings.from_opts(shared.opts)
+    if settings.samples_save or getattr(p, "is_api", False):
+        images.check_format(settings.samples_format)
+    devices.torch_gc()
     if p.restore_faces is None:
         p.restore_faces = settings.face_restoration
     if p.tiling is None:
@@ -45,6 +48,18 @@ def check_prompt_and_size(p: RunState) -> None:
             f"firstphase_height) of at least {cell}",
             field="width",
         )
+
+
+def check_bounds(p: RunState) -> None:
+    """Raises InvalidInput for a job larger than the settings api_max_* allow, whoever has asked for it."""
+    limits = bounds.current()
+    limits.check_size(p.width, p.height, "width", "height")
+    limits.check("api_max_steps", p.steps, "steps", "steps")
+    limits.check("api_max_batch_size", p.batch_size, "pictures in a batch", "batch_size", lowest=1)
+    limits.check_images(p.batch_size * p.n_iter, "n_iter")
+    for field in ("prompt", "negative_prompt"):
+        texts = getattr(p, field)
+        limits.check_images(len(texts) if isinstance(texts, list) else 0, field)
 
 
 def find_refiner(p: RunState) -> None:

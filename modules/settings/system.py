@@ -66,6 +66,9 @@ sections = [
             "api_max_steps": OptionInfo(1000, "Most sampling steps a request may ask for", restrict_api=True),
             "api_max_batch_size": OptionInfo(64, "Largest batch size a request may ask for", restrict_api=True),
             "api_max_n_iter": OptionInfo(1000, "Most batches a request may ask for", restrict_api=True),
+            "api_max_images": OptionInfo(1024, "Most pictures a job may make in all", restrict_api=True),
+            "api_max_tokens": OptionInfo(7500, "Most tokens of one prompt", restrict_api=True),
+            "api_max_prompt_parts": OptionInfo(64, "Most parts of one prompt joined by AND", restrict_api=True),
         },
     ),
 ]
