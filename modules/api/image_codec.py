@@ -5,35 +5,24 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import ipaddress
-import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
-from urllib.parse import urlparse
 
-import requests
 from PIL import Image, UnidentifiedImageError
 
 from modules import bounds, images, shared
+from modules.api import image_fetch
+from modules.api.image_fetch import RequestNotAllowed
 from modules.errors import InvalidInput, WebuiError
-
-DOWNLOAD_SECONDS = 30
-
-
-class RequestNotAllowed(WebuiError):
-    """An address that must not be fetched."""
-
-    http_status = 403
 
 
 def verify_url(url: str) -> bool:
     """Returns whether every address the host resolves to is a public one."""
-    with suppress(OSError, ValueError):
-        host = urlparse(url).hostname or ""
-        found = {info[4][0] for info in socket.getaddrinfo(host, None)}
-        return bool(found) and all(ipaddress.ip_address(address).is_global for address in found)
-    return False
+    try:
+        image_fetch.checked_numbers(image_fetch.read(url), image_fetch.SECONDS)
+    except WebuiError:
+        return False
+    return True
 
 
 def download_image(url: str) -> Image.Image:
@@ -48,17 +37,10 @@ def download_image(url: str) -> Image.Image:
             "Requests not allowed: send the picture as base64, or turn the setting api_enable_requests on",
             field="image",
         )
-    if opts.api_forbid_local_requests and not verify_url(url):
-        raise RequestNotAllowed("Request to local resource not allowed: send the picture as base64", field="image")
-    headers = {"user-agent": opts.api_useragent} if opts.api_useragent else {}
+    content = image_fetch.fetch(url, only_public=opts.api_forbid_local_requests, agent=opts.api_useragent)
     try:
-        # A redirect could lead to a local address that was never checked.
-        answer = requests.get(
-            url, timeout=DOWNLOAD_SECONDS, headers=headers, allow_redirects=not opts.api_forbid_local_requests
-        )
-        answer.raise_for_status()
-        return images.read(io.BytesIO(answer.content))
-    except (requests.RequestException, UnidentifiedImageError, OSError) as e:
+        return images.read(io.BytesIO(content))
+    except (UnidentifiedImageError, OSError) as e:
         raise InvalidInput(f"Invalid image url: {url} gave no picture", field="image") from e
 
 
