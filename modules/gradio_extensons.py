@@ -18,11 +18,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
-from gradio import blocks, component_meta, events, processing_utils
+from gradio import blocks, component_meta, events, image_utils, processing_utils
 from gradio.context import Context
 from PIL import Image
 
-from modules import call_queue, patches, script_callbacks, scripts
+from modules import call_queue, image_ops, patches, script_callbacks, scripts
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +233,16 @@ def patch_constructors() -> None:
     blocks.Block.get_component_class_id = classmethod(lambda cls: class_id(native(cls)))
 
 
+def preprocess_image(payload: Any, cache_dir: str, format: str, image_mode: str | None, type: str) -> Any:
+    """Returns what the user put into an image component; one for PIL images gets 16-bit and floating point ones too,
+    which Gradio would make white, and the transparency of every format.
+    """
+    if type != "pil" or image_mode is None:
+        return original_preprocess_image(payload, cache_dir, format, image_mode, type)
+    image = original_preprocess_image(payload, cache_dir, format, None, type)
+    return None if image is None else image_ops.plain_mode(image).convert(image_mode)
+
+
 def patch_values() -> None:
     """Lets values pass that Gradio would refuse: numbers out of bounds, choices that are not in the list."""
     gr.Number.raise_if_out_of_bounds = staticmethod(lambda *args, **kwargs: None)
@@ -276,6 +286,7 @@ def decode_base64_to_image(encoding: str) -> Image.Image:
 original_Block_get_config = patches.patch(__name__, blocks.Block, "get_config", Block_get_config)
 original_postprocess_update = patches.patch(__name__, blocks, "postprocess_update_dict", postprocess_update)
 original_setup_listener = patches.patch(__name__, events.EventListener, "_setup", staticmethod(setup_listener))
+original_preprocess_image = patches.patch(__name__, image_utils, "preprocess_image", preprocess_image)
 patch_constructors()
 patch_values()
 patch_listeners()

@@ -300,14 +300,17 @@ def reserved_number(path: str, basename: str | None) -> Iterator[int]:
 
 
 @contextmanager
-def unused_name(path: str) -> Iterator[str]:
-    """Yields path, or path with -1, -2, ... before its extension: a name that no file has and nobody else is given."""
+def unused_name(path: str, is_taken: Callable[[str], bool] = os.path.exists) -> Iterator[str]:
+    """Yields path, or path with -1, -2, ... before its extension: a name that no file has and nobody else is given.
+
+    is_taken: tells of a path whether it, or what belongs to it, is there.
+    """
     stem, extension = os.path.splitext(path)
     candidate, suffix = path, 0
     while True:
-        if not os.path.exists(candidate):
+        if not is_taken(candidate):
             with claimed(f"{candidate}.tmp") as is_ours:
-                if is_ours and not os.path.exists(candidate):
+                if is_ours and not is_taken(candidate):
                     yield candidate
                     return
         suffix += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from modules.errors import InvalidInput
 
@@ -18,6 +18,13 @@ LANCZOS = Image.Resampling.LANCZOS
 
 Resize = Callable[[Image.Image, int, int], Image.Image]
 PasteLocation = tuple[int, int, int, int]  # x, y, width, height in pixels
+
+UINT16_WHITE = 65535.0
+WHITES = {"I": (255.0, UINT16_WHITE), "F": (1.0, 255.0, UINT16_WHITE)}
+"""Mode of grey images -> the values that may stand for white."""
+
+PLAIN_MODES = {"1": "L", "LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBa": "RGBA"}
+"""Mode -> the one that `plain_mode` turns it into; all others become RGB."""
 
 LUMA_WEIGHTS = np.array([0.299, 0.587, 0.114])
 
@@ -97,6 +104,7 @@ def _contain(image: Image.Image, width: int, height: int, resize: Resize) -> Ima
 
 def flatten(image: Image.Image, background: str) -> Image.Image:
     """Returns image as RGB; transparent parts show the background colour."""
+    image = plain_mode(image)
     if image.mode == "RGBA":
         canvas = Image.new("RGBA", image.size, background)
         canvas.paste(image, mask=image)
@@ -105,10 +113,48 @@ def flatten(image: Image.Image, background: str) -> Image.Image:
 
 
 def fix_png_transparency(image: Image.Image) -> Image.Image:
-    """Turns the transparent colour or palette alpha of a PNG into an alpha channel."""
-    if image.mode not in ("RGB", "P") or not isinstance(image.info.get("transparency"), bytes):
+    """Turns the transparent colour or palette alpha of a PNG or GIF into an alpha channel."""
+    if image.mode not in ("1", "L", "RGB", "P") or image.info.get("transparency") is None:
         return image
     return image.convert("RGBA")
+
+
+def plain_mode(image: Image.Image) -> Image.Image:
+    """Returns an image in a mode that everything here works with: L, RGB, RGBA, or P without transparency.
+
+    16-bit and floating point values become grey levels of 8 bits, where Pillow would cut them off at 255. What
+    `Image.info` says stays, but for the transparent colour.
+    """
+    image = fix_png_transparency(image)
+    if image.mode in ("L", "P", "RGB", "RGBA"):
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        plain = grey_levels(image)
+    elif image.mode == "LAB":
+        plain = from_lab(image)
+    else:
+        plain = image.convert("LA") if image.mode == "La" else image
+        plain = plain.convert(PLAIN_MODES.get(image.mode, "RGB"))
+    plain.info = {key: value for key, value in image.info.items() if key != "transparency"}
+    return plain
+
+
+def grey_levels(image: Image.Image) -> Image.Image:
+    """Returns a grey image of more than 8 bits, mode L; white is the smallest usual maximum that all values are below.
+
+    That is 65535 in 16-bit modes.
+    """
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=np.inf)
+    is_short = image.mode.startswith("I;16")
+    largest = values[np.isfinite(values)].max(initial=0.0)
+    white = UINT16_WHITE if is_short else next((limit for limit in WHITES[image.mode] if largest <= limit), largest)
+    return Image.fromarray(np.around(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
+
+
+def from_lab(image: Image.Image) -> Image.Image:
+    """Returns an image of mode LAB as RGB."""
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
 
 
 def grid_shape(
@@ -298,5 +344,5 @@ def blend_luminosity(background: np.ndarray, foreground: np.ndarray) -> np.ndarr
 
 
 def fix_image(image: Image.Image) -> Image.Image:
-    """Returns an opened image as it is meant to be seen: turned by its EXIF orientation, transparency as alpha."""
-    return fix_png_transparency(ImageOps.exif_transpose(image))
+    """Returns an opened image as it is meant to be seen: turned by its EXIF orientation, in a mode of `plain_mode`."""
+    return plain_mode(ImageOps.exif_transpose(image))

@@ -8,16 +8,18 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
 import uuid
+import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image, ImageFont
+from PIL import Image, ImageCms, ImageFont, UnidentifiedImageError
 
-from modules import bounds, dialects, errors, image_annotations, image_ops, script_callbacks, shared
+from modules import bounds, dialects, errors, image_annotations, image_ops, run_files, script_callbacks, shared
 from modules.dialects.chunks import chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
@@ -61,6 +63,20 @@ IGNORED_INFO_KEYS = {
     "chromaticity",
     "photoshop",
 }
+
+# What Pillow raises beside OSError for files it cannot decode.
+DAMAGED_IMAGE = (
+    SyntaxError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    ImageCms.PyCMSError,
+)
 
 ORIGINAL = "original parameters"
 """Under this name what another program wrote stays beside its translation."""
@@ -302,10 +318,10 @@ def save_image(
         params = script_callbacks.ImageSaveParams(image, p, fullfn, pnginfo)
         script_callbacks.before_image_saved_callback(params)
 
-        params.filename = _free_name(params.filename, settings, reservations)
         info = params.pnginfo.get(pnginfo_section_name)
         texts = {"existing_pnginfo": params.pnginfo, "pnginfo_section_name": pnginfo_section_name, "options": options}
         try:
+            params.filename = _free_name(params.filename, settings, reservations)
             save_image_with_geninfo(params.image, info, params.filename, **texts)
         except (errors.InvalidInput, UnicodeError) as e:  # the system does not take the name
             params.filename = _plain_name(path, names, extension, reservations, e)
@@ -313,10 +329,13 @@ def save_image(
         fullfn = params.filename
 
     image.already_saved_as = fullfn
+    run_files.keep([fullfn])
     small_copy = _save_small_copy(params, info, settings, options) if settings.export_for_4chan else None
     txt_fullfn = _save_text(fullfn, info) if settings.save_txt and info is not None else None
     script_callbacks.image_saved_callback(params)
-    return SavedFiles(fullfn, txt_fullfn, small_copy=small_copy)
+    saved = SavedFiles(fullfn, txt_fullfn, small_copy=small_copy)
+    run_files.keep(saved.all)
+    return saved
 
 
 def _subfolder(path: str, names: FilenameGenerator, settings: SaveSettings) -> str:
@@ -343,11 +362,23 @@ def _numbered(
 
 
 def _free_name(path: str, settings: SaveSettings, reservations: ExitStack) -> str:
-    """Returns path as file systems take it, with a suffix, kept for it, where the settings do not replace files."""
+    """Returns path as file systems take it.
+
+    It gets a suffix, kept for it, where the settings do not replace files, and where one of this run's own is there.
+    """
+    adds_suffix = settings.save_images_replace_action == "Add number suffix"
+
+    def is_taken(name: str) -> bool:
+        """Says whether an image of that name, or the text beside it, must not be written."""
+        has_text = settings.save_txt and run_files.is_kept(f"{os.path.splitext(name)[0]}.txt")
+        return has_text or run_files.is_kept(name) or (adds_suffix and os.path.exists(name))
+
     path = shorten_filename(path)
-    if settings.save_images_replace_action == "Add number suffix":
-        path = reservations.enter_context(unused_name(path))
-    return path
+    if not adds_suffix and not is_taken(path):
+        return path
+    with translated_errors(path):
+        os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
+        return reservations.enter_context(unused_name(path, is_taken))
 
 
 def _plain_name(path: str, names: FilenameGenerator, extension: str, reservations: ExitStack, reason: Exception) -> str:
@@ -391,7 +422,8 @@ def _save_small_copy(
         scale = limit / max(image.size)
         image = image.resize((max(round(image.width * scale), 1), max(round(image.height * scale), 1)), LANCZOS)
     kept = params.pnginfo.get("parameters", info)
-    save_image_with_geninfo(image, kept, copy, options=options)
+    with unused_name(copy) if run_files.is_kept(copy) else nullcontext(copy) as copy:
+        save_image_with_geninfo(image, kept, copy, options=options)
     return copy
 
 
@@ -439,12 +471,15 @@ def flatten(img: Image.Image, bgcolor: str) -> Image.Image:
 def read(fp: str | Path | BinaryIO, **kwargs: Any) -> Image.Image:
     """Returns an image file opened as it is meant to be seen (`fix_image`); kwargs are those of `Image.open`.
 
-    Raises InvalidInput for one of more pixels than Pillow takes, which would fill the memory.
+    Raises InvalidInput for one of more pixels than Pillow takes, which would fill the memory, and OSError (often
+    UnidentifiedImageError) for one that cannot be read.
     """
     try:
         return fix_image(Image.open(fp, **kwargs))
     except Image.DecompressionBombError as e:
         raise errors.InvalidInput(f"The picture is too large: {e}", field="image") from e
+    except DAMAGED_IMAGE as e:
+        raise UnidentifiedImageError(f"the picture is damaged: {e}") from e
 
 
 from modules.image_names import (  # noqa: E402, F401  # A1111 names

@@ -13,7 +13,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
 
-from modules import checkpoints, errors, images, processing, scripts, shared
+from modules import checkpoints, errors, images, processing, run_files, scripts, shared
 from modules.infotext_utils import parse_generation_parameters
 from modules.job.request import ImageBatch, JobRequest
 from modules.processing import Processed, StableDiffusionProcessingImg2Img
@@ -152,6 +152,7 @@ def process_batch(
     """
     processing.fix_seed(p)
     paths = batch_paths(input)
+    run_files.keep(paths)
     masks = sorted(shared.listfiles(inpaint_mask_dir)) if inpaint_mask_dir else []
     png_info = PngInfo(png_info_props or (), png_info_dir) if use_png_info else PngInfo()
     defaults = JobDefaults.of(p)
@@ -189,7 +190,7 @@ def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
             return
         try:
             yield path, images.read(path)
-        except UnidentifiedImageError as e:
+        except (OSError, errors.InvalidInput) as e:
             logger.warning("%s is left out: %s", path, e)
 
 

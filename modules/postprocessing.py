@@ -28,7 +28,7 @@ def run_postprocessing(
     output_dir: where mode 2 saves. show_extras_results: whether mode 2 returns images. args: values of the scripts'
     controls. Raises InvalidInput if there is nothing to work on.
     """
-    outputs, text = postprocess.run(
+    done = postprocess.run(
         lambda pp: scripts.scripts_postproc.run(pp, args),
         extras_mode,
         image,
@@ -38,7 +38,15 @@ def run_postprocessing(
         show_extras_results,
         save_output,
     )
-    return outputs, plaintext_to_html(text), ""
+    return as_outputs(done)
+
+
+def as_outputs(done: postprocess.Postprocessed) -> tuple[list[Image.Image], str, str]:
+    """Returns the images of a run, what was done and what was left out as HTML, and "" for the log."""
+    said = plaintext_to_html(done.infotext)
+    if done.left_out:
+        said += plaintext_to_html("\n".join(["Left out:", *done.left_out]), classname="error")
+    return done.images, said, ""
 
 
 def run_postprocessing_webui(id_task: str, *args: Any, **kwargs: Any) -> tuple[list[Image.Image], str, str]:
@@ -92,7 +100,7 @@ def run_extras(
             "codeformer_weight": codeformer_weight,
         },
     }
-    outputs, text = postprocess.run(
+    done = postprocess.run(
         lambda pp: scripts.scripts_postproc.run_with_names(pp, scripts_args),
         extras_mode,
         image,
@@ -102,4 +110,4 @@ def run_extras(
         show_extras_results,
         save_output,
     )
-    return outputs, plaintext_to_html(text), ""
+    return as_outputs(done)

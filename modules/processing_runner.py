@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modules import processing, scripts, shared
+from modules import processing, run_files, scripts, shared
 from modules.errors import NotFound
 from modules.job.output import ImageRecord, record_of
 from modules.job.request import ImageBatch, JobRequest
@@ -91,7 +91,7 @@ class ProcessingRunner:
 
     def run(self) -> JobResult:
         """Runs the job on the device that the caller holds; raises what the job raises."""
-        with closing(self.create()) as p:
+        with run_files.one_run(), closing(self.create()) as p:
             if self.request.batch is not None:
                 processed = ProcessingRunner.run_batch(p, self.request.batch)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import json
 import os
 import zipfile
@@ -16,7 +17,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, scripts, shared, ui_tempdir, util, whole_files
+from modules import call_queue, run_files, scripts, shared, ui_tempdir, util, whole_files
 from modules import images as modules_images
 from modules import infotext_utils as parameters_copypaste
 from modules.image_files import atomic_file
@@ -145,6 +146,7 @@ def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> No
     whole_files.append(path, text.getvalue().encode("utf8", errors="replace"))
 
 
+@run_files.one_run()
 def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: int) -> tuple[Any, str]:
     """Saves the selected image, or all, to the directory of the setting outdir_save.
 
@@ -197,11 +199,26 @@ def zip_files(p: SimpleNamespace, files: Sequence[str], position: int) -> str:
     position = max(position, 0)
     namegen = modules_images.FilenameGenerator(p, p.all_seeds[position], p.all_prompts[position], None, zip=True)
     name = namegen.apply(shared.opts.grid_zip_filename_pattern or "[datetime]_[[model_name]]_[seed]-[seed_last]")
-    path = os.path.join(shared.opts.outdir_save, f"{name}.zip")
-    with atomic_file(path) as written, zipfile.ZipFile(written, "w") as archive:
-        for file in files:
-            archive.write(file, os.path.basename(file))
+    wanted = os.path.join(shared.opts.outdir_save, f"{name}.zip")
+    os.makedirs(os.path.dirname(wanted), exist_ok=True)
+    with (
+        modules_images.unused_name(wanted) as path,
+        atomic_file(path) as written,
+        zipfile.ZipFile(written, "w") as archive,
+    ):
+        for file, entry in zip(files, names_in_archive(files), strict=True):
+            archive.write(file, entry)
     return path
+
+
+def names_in_archive(files: Sequence[str]) -> list[str]:
+    """Returns the names of files without folders, numbered where those of several folders are alike."""
+    names: list[str] = []
+    for file in files:
+        stem, extension = os.path.splitext(os.path.basename(file))
+        candidates = (f"{stem}{f'-{number}' if number else ''}{extension}" for number in itertools.count())
+        names.append(next(name for name in candidates if name not in names))
+    return names
 
 
 def open_folder(directory: str, images: Sequence[Any] | None = None, index: int | None = None) -> None:

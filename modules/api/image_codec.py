@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -63,16 +63,21 @@ def decode_base64_to_image(encoding: str) -> Image.Image:
         ) from e
 
 
-def decode_images(encodings: Sequence[Any], field: str) -> list[Image.Image]:
-    """Returns the images of a list, as `decode_base64_to_image` does. Raises InvalidInput, naming field, for more of
-    them, or more pixels in all, than the settings allow; each image is looked at before the next one is read.
+def decode_images(
+    encodings: Sequence[Any], field: str, decode: Callable[[Any], Any] = decode_base64_to_image
+) -> list[Any]:
+    """Returns the images of a list, as decode does. Raises InvalidInput, naming field, for more of them, or more pixels
+    in all, than the settings allow; each image is looked at before the next one is read.
     """
     limits = bounds.current()
     limits.check_images(len(encodings), field)
-    found: list[Image.Image] = []
+    found: list[Any] = []
+    pixels = 0
     for encoding in encodings:
-        found.append(decode_base64_to_image(encoding))
-        limits.check_pixels(sum(image.width * image.height for image in found), field)
+        found.append(decode(encoding))
+        if isinstance(found[-1], Image.Image):
+            pixels += found[-1].width * found[-1].height
+        limits.check_pixels(pixels, field)
     return found
 
 

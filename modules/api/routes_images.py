@@ -6,14 +6,15 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
-from PIL.Image import Image
+from PIL import Image
 
 from modules import bounds, deepbooru, images, infotext_utils, postprocessing, script_callbacks, shared
 from modules.api import models, waiting
 from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_image
 from modules.api.waiting import Plan
-from modules.errors import NotFound
+from modules.errors import InvalidInput, NotFound
 from modules.http_routes import DescribedRoute
+from modules.job.postprocess import Source
 
 BY_FACTOR = 0
 """The resize_mode that takes upscaling_resize."""
@@ -72,15 +73,19 @@ async def extras_batch_images_api(req: models.ExtrasBatchImagesRequest, request:
 
 def plan_extras_batch(req: models.ExtrasBatchImagesRequest) -> Plan:
     """Returns the job that enlarges or restores several images."""
-    folder = decode_images([entry.data for entry in req.imageList], "imageList")
-    check_extras(req, folder)
+    folder = decode_images([entry.data for entry in req.imageList], "imageList", decode=image_or_error)
+    good = [image for image in folder if isinstance(image, Image.Image)]
+    if folder and not good:
+        raise folder[0]
+    check_extras(req, good)
+    folder = [Source(image, entry.name) for image, entry in zip(folder, req.imageList, strict=True)]
     work = partial(extras, req, extras_mode=1, image_folder=folder, image="")
     return Plan(
         "extras", work, lambda found: {"images": [to_json_image(image) for image in found[0]], "html_info": found[1]}
     )
 
 
-def check_extras(req: models.ExtrasBaseRequest, sources: list[Image]) -> None:
+def check_extras(req: models.ExtrasBaseRequest, sources: list[Image.Image]) -> None:
     """Raises InvalidInput, naming the field, where the images would become larger than the settings allow, each for
     itself or all together, and where they cannot be sent in the format of the settings.
     """
@@ -96,6 +101,14 @@ def check_extras(req: models.ExtrasBaseRequest, sources: list[Image]) -> None:
             limits.check_covering(image.size, target, ("upscaling_resize_w", "upscaling_resize_h"))
             pixels += target[0] * target[1]
     limits.check_pixels(pixels, "imageList")
+
+
+def image_or_error(encoded: str) -> Image.Image | InvalidInput:
+    """Returns a decoded image; what is wrong with it where it cannot be, which does not keep the others from it."""
+    try:
+        return decode_base64_to_image(encoded)
+    except InvalidInput as e:
+        return e
 
 
 def extras(req: models.ExtrasBaseRequest, **source: Any) -> tuple[list, str]:

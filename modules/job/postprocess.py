@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from modules import devices, errors, images, infotext, shared, util
+from modules import devices, errors, image_ops, images, infotext, run_files, shared, util
 from modules.options import OptionValues
 from modules.scripts_postprocessing import PostprocessedImage
 
@@ -18,21 +18,28 @@ logger = logging.getLogger(__name__)
 
 SINGLE_IMAGE, BATCH, BATCH_FROM_DIRECTORY = range(3)
 
+FAILURES = (errors.WebuiError, OSError, ValueError, TypeError, ArithmeticError, LookupError, RuntimeError, MemoryError)
+"""What ends the work on one image of a batch, not the batch: bad files, sizes that are too large, bugs of scripts."""
+
 RunScripts = Callable[[PostprocessedImage], None]
 
 
 class Source(NamedTuple):
-    """An image to work on, or its file, and the name it came under (None without one)."""
+    """An image to work on, its file, or why there is none, and the name it came under (None without one)."""
 
-    image: Image.Image | str
+    image: Image.Image | str | errors.WebuiError
     name: str | None
 
 
 class Postprocessed(NamedTuple):
-    """What a run gives: the images to show, and what was done to the last one, as infotext."""
+    """What a run gives: the images to show, what was done to the last one, as infotext, and what could not be done.
+
+    left_out: a line for each source of a batch without result: its name and the reason.
+    """
 
     images: list[Image.Image]
     infotext: str
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,7 @@ def find_images(
 ) -> list[Source]:
     """Returns what to work on; raises InvalidInput if that is nothing."""
     if extras_mode == BATCH:
-        return [_uploaded(entry) for entry in image_folder]
+        return [_uploaded(entry) for entry in image_folder or []]
     if extras_mode == BATCH_FROM_DIRECTORY:
         if shared.cmd_opts.hide_ui_dir_config:
             raise errors.InvalidInput("--hide-ui-dir-config does not allow a batch from a directory", field="input_dir")
@@ -88,12 +95,13 @@ def find_images(
 
 
 def _uploaded(entry: Any) -> Source:
-    """Returns the image and name of an entry of a batch: an image, a path or an uploaded file."""
+    """Returns an entry of a batch, which is an image, a path, an uploaded file or a source already, and its name."""
+    if isinstance(entry, Source):
+        return entry
     if isinstance(entry, Image.Image):
-        return Source(images.fix_image(entry), "")
+        return Source(images.fix_image(entry), None)
     path = os.path.abspath(entry if isinstance(entry, str) else entry.name)
-    name = getattr(entry, "orig_name", None) or os.path.basename(path)
-    return Source(images.read(path), os.path.splitext(name)[0])
+    return Source(path, getattr(entry, "orig_name", None) or os.path.basename(path))
 
 
 def output_folder(extras_mode: int, output_dir: str, settings: PostprocessingSettings) -> str:
@@ -103,6 +111,7 @@ def output_folder(extras_mode: int, output_dir: str, settings: PostprocessingSet
     return settings.outdir_samples or settings.outdir_extras_samples
 
 
+@run_files.one_run()
 def process_images(
     sources: Sequence[Source],
     run_scripts: RunScripts,
@@ -110,42 +119,57 @@ def process_images(
     is_shown: bool,
     settings: PostprocessingSettings,
 ) -> Postprocessed:
-    """Runs scripts over images, saves the results in folder (not if None), and returns those to show."""
+    """Runs scripts over images, saves the results in folder (not if None), and returns those to show.
+
+    One that fails does not end a batch. Raises what the first one failed with where all of them do.
+    """
     devices.torch_gc()
+    run_files.keep(source for source, _ in sources if isinstance(source, str))
     outputs: list[Image.Image] = []
+    failures: list[tuple[str, Exception]] = []
     text = ""
     shared.state.job_count = len(sources)
-    for source, name in sources:
+    for number, (source, name) in enumerate(sources, 1):
         shared.state.nextjob()
         shared.state.textinfo = name
         shared.state.skipped = False
         if shared.state.interrupted or shared.state.stopping_generation:
             break
-        used_suffixes: dict[str, int] = {}
-        for pp in process_source(source, run_scripts):
-            text = infotext.build_parameters(pp.info)
-            if settings.enable_pnginfo:
-                pp.image.info["postprocessing"] = text
-            shared.state.assign_current_image(pp.image)
-            if folder is not None:
-                save_result(pp, folder, name, pp.get_suffix(used_suffixes), text, settings)
-            if is_shown:
-                outputs.append(pp.image)
+        try:
+            results = process_source(source, run_scripts)
+            text = finish(results, folder, name, settings) if results else text
+        except FAILURES as e:
+            failures.append((os.path.basename(name) if name else f"picture {number}", e))
+            logger.warning("%s is left out: %s", *failures[-1])
+            devices.torch_gc()
+            continue
+        if is_shown:
+            outputs += [pp.image for pp in results]
     devices.torch_gc()
-    return Postprocessed(outputs, text)
+    if failures and len(failures) == len(sources):
+        raise failures[0][1]
+    return Postprocessed(outputs, text, [f"{name}: {e}" for name, e in failures if has_image_name(name)])
 
 
-def process_source(source: Image.Image | str, run_scripts: RunScripts) -> list[PostprocessedImage]:
+def has_image_name(name: str) -> bool:
+    """Returns whether a file, by its name, is meant to be an image; a directory may hold texts and logs beside them."""
+    extension = os.path.splitext(name)[1].lower()
+    return not extension or extension in Image.registered_extensions()
+
+
+def process_source(source: Image.Image | str | errors.WebuiError, run_scripts: RunScripts) -> list[PostprocessedImage]:
     """Returns what the scripts make of an image: itself and those added, each with what the source's file said.
 
-    A file that is no image gives nothing, nor does a skipped one.
+    A skipped one gives nothing. Raises InvalidInput for a file that is no image.
     """
+    if isinstance(source, errors.WebuiError):
+        raise source
     if isinstance(source, str):
         try:
             source = images.read(source)
-        except (UnidentifiedImageError, OSError):
-            logger.warning("%s is not a picture and is left out", source)
-            return []
+        except OSError as e:
+            raise errors.InvalidInput(f"not a picture that can be read ({e})", field="image") from e
+    source = image_ops.plain_mode(source)
     parameters, existing_info = images.read_info_from_image(source)
     parameters = existing_info.pop(images.ORIGINAL, None) or existing_info.get("exif comment") or parameters
     if parameters:
@@ -161,11 +185,27 @@ def process_source(source: Image.Image | str, run_scripts: RunScripts) -> list[P
     return results
 
 
+def finish(
+    results: Sequence[PostprocessedImage], folder: str | None, name: str | None, settings: PostprocessingSettings
+) -> str:
+    """Shows and saves (not if folder is None) the results of one source; returns what was done to the last one."""
+    used_suffixes: dict[str, int] = {}
+    text = ""
+    for pp in results:
+        text = infotext.build_parameters(pp.info)
+        if settings.enable_pnginfo:
+            pp.image.info["postprocessing"] = text
+        shared.state.assign_current_image(pp.image)
+        if folder is not None:
+            save_result(pp, folder, name, pp.get_suffix(used_suffixes), text, settings)
+    return text
+
+
 def save_result(
     pp: PostprocessedImage, folder: str, name: str | None, suffix: str, text: str, settings: PostprocessingSettings
 ) -> None:
     """Saves a result under the name of its source, as the settings say, and its caption beside it."""
-    keeps_name = settings.use_original_name_batch and name is not None
+    keeps_name = settings.use_original_name_batch and bool(name)
     stem = os.path.splitext(os.path.basename(name))[0] if keeps_name else ""
     path, _ = images.save_image(
         pp.image,

@@ -56,6 +56,21 @@ def test_several_images_are_enlarged_in_order(client):
     assert [image.getpixel((9, 9)) for image in images] == [(255, 0, 0), (0, 0, 255)]
 
 
+def test_a_bad_image_is_named_and_the_others_are_made(client):
+    palette = Image.new("P", (8, 8))
+    palette.putpalette([255, 0, 0])
+    file = io.BytesIO()
+    palette.save(file, "PNG", transparency=0)
+    files = [encoded(color="red"), "no image", base64.b64encode(file.getvalue()).decode()]
+    request = {"imageList": [{"data": data, "name": name} for data, name in zip(files, "abc", strict=True)]}
+    answer = client.post("/sdapi/v1/extra-batch-images", json=request | {"upscaler_1": "Nearest"})
+    assert answer.status_code == 200
+    images = [decoded(text) for text in answer.json()["images"]]
+    assert [image.mode for image in images] == ["RGB", "RGBA"]
+    assert images[1].getpixel((0, 0))[3] == 0
+    assert "b: Invalid encoded image" in answer.json()["html_info"]
+
+
 def test_the_fields_of_a_request_become_the_arguments_of_the_job():
     arguments = routes_images.extras_arguments(models.ExtrasSingleImageRequest(image="x", upscaler_1="Nearest"))
     assert arguments["extras_upscaler_1"] == "Nearest" and arguments["extras_upscaler_2"] == "None"

@@ -1,10 +1,30 @@
 import gradio as gr
+import numpy as np
 import pytest
 from gradio import blocks, processing_utils
 from PIL import Image
 
 from modules import gradio_extensons, scripts
 from modules.ui_components import ToolButton
+
+
+def uploaded(path):
+    return gr.data_classes.ImageData(path=str(path), orig_name=path.name)
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "tiff"])
+def test_images_of_every_mode_reach_handlers_as_they_look(tmp_path, suffix):
+    if suffix == "gif":
+        image, options, expected = Image.new("P", (1, 1)), {"transparency": 0}, (0, 0, 0, 0)
+    else:
+        image, options, expected = Image.fromarray(np.full((1, 1), 30000, np.uint16)), {}, (117, 117, 117, 255)
+    path = tmp_path / f"a.{suffix}"
+    image.save(path, **options)
+    component = gr.Image(type="pil", image_mode="RGBA")
+    assert component.preprocess(uploaded(path)).getpixel((0, 0)) == expected
+    as_it_is = gr.Image(type="pil", image_mode=None).preprocess(uploaded(path))
+    assert as_it_is.mode == Image.open(path).mode
+    assert component.preprocess(None) is None
 
 
 def properties(component):

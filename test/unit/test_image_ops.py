@@ -241,3 +241,87 @@ def test_grid_background_shows_where_no_image_is():
     assert grid.size == (4, 4)
     assert grid.getpixel((3, 3)) == (0, 255, 0)
     assert grid.getpixel((0, 3)) == (255, 0, 0)
+
+
+def grey(dtype, *values):
+    return Image.fromarray(np.array([values], dtype=dtype))
+
+
+def reopened(image, file_format, **options):
+    file = io.BytesIO()
+    image.save(file, file_format, **options)
+    return Image.open(io.BytesIO(file.getvalue()))
+
+
+def two_colours(mode):
+    """Black, and white; of a palette where the mode has one."""
+    image = Image.new(mode, (2, 1))
+    if mode == "P":
+        image.putpalette([0, 0, 0, 255, 255, 255])
+    image.putpixel((1, 0), {"RGB": (255, 255, 255), "L": 255}.get(mode, 1))
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour"), [("P", 0), ("P", b"\x00"), ("P", b"\x00\xff"), ("L", 0), ("1", 0), ("RGB", (0, 0, 0))]
+)
+def test_transparent_colour_of_every_mode_becomes_alpha(mode, colour):
+    fixed = image_ops.fix_image(reopened(two_colours(mode), "PNG", transparency=colour))
+    assert (fixed.mode, pixels(fixed)) == ("RGBA", [[[0, 0, 0, 0], [255, 255, 255, 255]]])
+    assert "transparency" not in fixed.info
+
+
+@pytest.mark.parametrize(
+    ("file_format", "image", "levels"),
+    [
+        ("PNG", grey(np.uint16, 0, 30000, 65535), [0, 117, 255]),
+        ("TIFF", grey(np.uint16, 0, 257, 65535), [0, 1, 255]),
+        ("TIFF", grey(np.int32, -5, 100, 255), [0, 100, 255]),
+        ("TIFF", grey(np.int32, 0, 257, 65535), [0, 1, 255]),
+        ("TIFF", grey(np.int32, 0, 2**30, 2**31 - 1), [0, 128, 255]),
+        ("TIFF", grey(np.float32, 0.0, 0.5, 1.0), [0, 128, 255]),
+        ("TIFF", grey(np.float32, -1.0, 2.0, 255.0), [0, 2, 255]),
+        ("TIFF", grey(np.float32, np.nan, np.inf, 0.2), [0, 255, 51]),
+        ("TIFF", grey(np.float32, 0.0, 0.0, 0.0), [0, 0, 0]),
+    ],
+    ids=str,
+)
+def test_many_bits_become_eight(file_format, image, levels):
+    fixed = image_ops.fix_image(reopened(image, file_format))
+    assert (fixed.mode, list(fixed.get_flattened_data())) == ("L", levels)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "image", "mode", "first"),
+    [
+        ("PNG", Image.new("LA", (2, 1), (90, 40)), "RGBA", (90, 90, 90, 40)),
+        ("PNG", Image.new("1", (2, 1), 1), "L", 255),
+        ("TIFF", Image.new("CMYK", (2, 1), (0, 255, 255, 0)), "RGB", (255, 0, 0)),
+        ("TIFF", Image.new("LAB", (2, 1), (255, 128, 128)), "RGB", (255, 255, 255)),
+    ],
+    ids=["LA", "1", "CMYK", "LAB"],
+)
+def test_other_modes_become_those_everything_works_with(file_format, image, mode, first):
+    fixed = image_ops.fix_image(reopened(image, file_format))
+    assert fixed.mode == mode
+    assert fixed.getpixel((0, 0)) == pytest.approx(first, abs=2)
+
+
+def test_premultiplied_alpha_is_divided_out():
+    image = Image.new("RGBA", (1, 1), (200, 100, 40, 128))
+    assert image_ops.plain_mode(image.convert("RGBa")).getpixel((0, 0)) == pytest.approx((200, 100, 40, 128), abs=1)
+    assert image_ops.plain_mode(Image.new("LA", (1, 1), (90, 255)).convert("La")).getpixel((0, 0)) == (90, 90, 90, 255)
+
+
+def test_mode_changes_and_what_the_file_says_stays():
+    image = grey(np.uint16, 0, 1)
+    image.info = {"parameters": "apple", "transparency": 3}
+    assert image_ops.plain_mode(image).info == {"parameters": "apple"}
+    plain = Image.new("P", (1, 1))
+    assert image_ops.plain_mode(plain) is plain
+
+
+def test_flatten_shows_the_background_behind_every_kind_of_transparency():
+    transparent = reopened(two_colours("P"), "PNG", transparency=0)
+    assert pixels(image_ops.flatten(transparent, "#ff0000")) == [[[255, 0, 0], [255, 255, 255]]]
+    assert image_ops.flatten(Image.new("LA", (1, 1), (9, 0)), "#ff0000").getpixel((0, 0)) == (255, 0, 0)

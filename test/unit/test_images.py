@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules import image_files, images, script_callbacks, shared
+from modules import image_files, images, run_files, script_callbacks, shared
 from modules.errors import InvalidInput
 from modules.images import GridAnnotation
 from modules.opts_snapshot import create_opts_snapshot
@@ -368,3 +368,46 @@ def test_names_extensions_import_are_there():
     for name in ("Grid", "split_grid", "combine_grid", "FilenameGenerator", "sanitize_filename_part", "LANCZOS"):
         assert hasattr(images, name)
     assert images.max_filename_part_length == 128
+
+
+def test_results_of_one_run_never_replace_one_another(tmp_path, face):
+    values = {"save_images_add_number": False, "samples_filename_pattern": "same", "save_to_dirs": False}
+    with shared.opts.overlay(values | {"save_images_replace_action": "Replace"}):
+        for _ in range(2):
+            with run_files.one_run():
+                for seed in range(3):
+                    images.save_image(face, str(tmp_path), "", seed, "apple")
+    assert sorted(os.listdir(tmp_path)) == ["same-1.png", "same-2.png", "same.png"]
+
+
+def test_folders_in_a_pattern_are_made_for_names_with_a_suffix_too(tmp_path, face):
+    values = {"save_images_add_number": False, "samples_filename_pattern": "sub/same", "save_to_dirs": False}
+    with shared.opts.overlay(values | {"save_images_replace_action": "Add number suffix"}):
+        paths = [images.save_image(face, str(tmp_path), "", 1, "apple")[0] for _ in range(2)]
+    assert paths == [str(tmp_path / "sub" / name) for name in ("same.png", "same-1.png")]
+
+
+def test_text_beside_an_image_is_that_of_the_image(tmp_path, face):
+    with shared.opts.overlay({"save_txt": True, "save_to_dirs": False}), run_files.one_run():
+        for extension in ("png", "webp"):
+            images.save_image(face, str(tmp_path), "", extension=extension, info=extension, forced_filename="x")
+    assert sorted(os.listdir(tmp_path)) == ["x-1.txt", "x-1.webp", "x.png", "x.txt"]
+    assert (tmp_path / "x-1.txt").read_text(encoding="utf8") == "webp\n"
+
+
+def test_small_copy_never_replaces_a_result_of_its_run(tmp_path, face):
+    values = {"export_for_4chan": True, "target_side_length": 16, "save_to_dirs": False}
+    with shared.opts.overlay(values), run_files.one_run():
+        images.save_image(face, str(tmp_path), "", extension="jpg", forced_filename="x")
+        images.save_image(face, str(tmp_path), "", extension="png", forced_filename="x")
+    assert {name: Image.open(tmp_path / name).size for name in os.listdir(tmp_path)} == {
+        "x.jpg": face.size,
+        "x.png": face.size,
+        "x-1.jpg": (16, 16),
+    }
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", b"BM" + b"\xff" * 60, b"GIF89a\1"])
+def test_damaged_image_is_an_os_error(data):
+    with pytest.raises(OSError):
+        images.read(io.BytesIO(data))

@@ -155,3 +155,136 @@ def test_words_of_other_programs_are_kept_as_they_wrote_them(settings, tmp_path,
     found, items = images.read_info_from_image(Image.open(tmp_path / "out" / name))
     assert found.startswith("red apple\nSteps: 20")
     assert SWARM in (items.get(images.ORIGINAL), items.get("exif comment"))
+
+
+def colours(folder):
+    """File name -> colour of its first pixel."""
+    return {name: Image.open(folder / name).convert("RGB").getpixel((0, 0)) for name in sorted(os.listdir(folder))}
+
+
+RED, BLUE = (255, 0, 0), (0, 0, 255)
+
+
+def two_of_one_name(folder):
+    folder.mkdir(exist_ok=True)
+    Image.new("RGB", (8, 8), RED).save(folder / "b.bmp")
+    Image.new("RGB", (8, 8), BLUE).save(folder / "b.png")
+    return [str(folder / "b.bmp"), str(folder / "b.png")]
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_files_of_one_name_have_a_result_each(settings, tmp_path, mode):
+    settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
+    files = two_of_one_name(tmp_path / "in")
+    postprocess.run(halve, mode, None, files, str(tmp_path / "in"), "", True, True)
+    assert colours(tmp_path / "out") == {"b.png": RED, "b-1.png": BLUE}
+    postprocess.run(halve, mode, None, files[:1], str(tmp_path / "in"), "", True, True)
+    assert set(colours(tmp_path / "out")) == {"b.png", "b-1.png"}  # an earlier run's is replaced, as the settings say
+
+
+@pytest.mark.parametrize("action", ["Replace", "Add number suffix"])
+def test_results_never_replace_what_is_worked_on(settings, tmp_path, action):
+    settings(samples_format="png", save_images_replace_action=action)
+    two_of_one_name(tmp_path)
+    postprocess.run(halve, 2, None, [], str(tmp_path), str(tmp_path), True, True)
+    assert colours(tmp_path) == {"b.bmp": RED, "b.png": BLUE, "b-1.png": RED, "b-2.png": BLUE}
+
+
+def test_texts_of_files_of_one_name_stay_apart(settings, tmp_path):
+    settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
+
+    def describe(pp):
+        pp.caption = "red" if pp.image.getpixel((0, 0)) == RED else "blue"
+
+    postprocess.run(describe, 1, None, two_of_one_name(tmp_path / "in"), "", "", True, True)
+    assert (tmp_path / "out" / "b.txt").read_text(encoding="utf8") == "red"
+    assert (tmp_path / "out" / "b-1.txt").read_text(encoding="utf8") == "blue"
+
+
+def test_names_with_dots_stay_whole(settings, tmp_path):
+    settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
+    files = [str(saved(tmp_path / "in" / name)) for name in ("my.cat.png", "my.dog.png")]
+    postprocess.run(halve, 1, None, files, "", "", True, True)
+    assert sorted(os.listdir(tmp_path / "out")) == ["my.cat.png", "my.dog.png"]
+
+
+def palette_with_a_transparent_colour():
+    image = Image.new("P", (8, 8))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.info["transparency"] = 0
+    return image
+
+
+@pytest.mark.parametrize("result", ["png", "jpg", "webp", "avif", "gif"])
+@pytest.mark.parametrize("mode", [0, 1, 2])
+def test_palette_with_a_transparent_colour(settings, tmp_path, mode, result):
+    settings(samples_format=result, outdir_samples=str(tmp_path / "out"))
+    (tmp_path / "in").mkdir()
+    path = tmp_path / "in" / "a.png"
+    palette_with_a_transparent_colour().save(path)
+    done = postprocess.run(halve, mode, Image.open(path), [str(path)], str(tmp_path / "in"), "", True, True)
+    assert [(image.mode, image.getpixel((0, 0))[3]) for image in done.images] == [("RGBA", 0)]
+    assert len(os.listdir(tmp_path / "out")) == 1
+
+
+def damaged(folder):
+    """Files that are no images, or end too early, each in its own way; and a good one on both sides."""
+    folder.mkdir()
+    whole = saved(folder / "a.png").read_bytes()
+    noisy = Image.effect_noise((64, 64), 90)
+    noisy.save(folder / "whole.jpg")
+    files = {
+        "b.png": whole[:40],
+        "c.png": whole[: len(whole) // 2],
+        "d.png": b"",
+        "e.jpg": (folder / "whole.jpg").read_bytes()[:700],
+        "f.png": b"no image",
+        "g.gif": b"GIF89a",
+        "h.png": whole[:37] + b"\xff" * 8 + whole[45:],
+        "notes.txt": b"no image either",
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    os.rename(folder / "whole.jpg", folder / "z.jpg")
+    return ["a.png", *files, "z.jpg"]
+
+
+@pytest.mark.parametrize("mode", [1, 2])
+def test_bad_files_are_named_and_all_others_made(settings, tmp_path, mode, caplog):
+    settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
+    names = damaged(tmp_path / "in")
+    paths = [str(tmp_path / "in" / name) for name in names]
+    done = postprocess.run(halve, mode, None, paths, str(tmp_path / "in"), "", True, True)
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "z.png"]
+    assert [image.size for image in done.images] == [(2, 2), (32, 32)]
+    assert [line.split(":")[0] for line in done.left_out] == [
+        "b.png",
+        "c.png",
+        "d.png",
+        "e.jpg",
+        "f.png",
+        "g.gif",
+        "h.png",
+    ]
+    assert "notes.txt is left out" in caplog.text
+
+
+def test_a_batch_of_nothing_but_bad_files_is_refused(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="not a picture that can be read"):
+        postprocess.run(halve, 1, None, [str(tmp_path / "a.png")], "", "", True, False)
+
+
+def test_image_on_which_a_script_fails_does_not_end_a_batch():
+    def fail(pp):
+        if pp.image.width == 4:
+            raise RuntimeError("too small")
+
+    sizes = [8, 4, 16]
+    done = postprocess.run(fail, 1, None, [Image.new("RGB", (n, n)) for n in sizes], "", "", True, False)
+    assert [image.width for image in done.images] == [8, 16]
+    assert done.left_out == ["picture 2: too small"]
+    with pytest.raises(RuntimeError, match="too small"):
+        postprocess.run(fail, 1, None, [Image.new("RGB", (4, 4))] * 2, "", "", True, False)
+    with pytest.raises(RuntimeError, match="too small"):
+        postprocess.run(fail, 0, Image.new("RGB", (4, 4)), [], "", "", True, False)

@@ -160,7 +160,7 @@ def test_directory_keeps_names_and_shows_results_if_asked(settings, folder, tmp_
     pictures, _, _ = extras(**arguments, save_output=True, show_extras_results=False)
     assert pictures == []
     assert sorted(os.listdir(tmp_path / "out")) == ["b10.png", "b2.png"]
-    assert "note.txt is not a picture" in caplog.text
+    assert "note.txt is left out: not a picture" in caplog.text
     assert len(extras(**arguments)[0]) == 2
 
 
@@ -203,9 +203,10 @@ def test_results_of_one_picture_get_suffixes_and_captions(settings, tmp_path, mo
 
     monkeypatch.setattr(scripts.scripts_postproc, "run", run)
     source = Image.fromarray(np.zeros((8, 8), dtype=np.uint8))
-    source.save(tmp_path / "source.png")
+    (tmp_path / "in").mkdir()
+    source.save(tmp_path / "in" / "source.png")
     pictures, _, _ = postprocessing.run_postprocessing_webui(
-        "task(1)", 1, None, [str(tmp_path / "source.png")], "", "", True, "value of a control"
+        "task(1)", 1, None, [str(tmp_path / "in" / "source.png")], "", "", True, "value of a control"
     )
     assert [picture.mode for picture in pictures] == ["RGB"] * 3
-    assert sorted(os.listdir(tmp_path)) == ["source-1.png", "source-tag.png", "source.png", "source.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["in", "source-1.png", "source-tag.png", "source.png", "source.txt"]

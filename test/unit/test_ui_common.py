@@ -188,3 +188,8 @@ def test_dialog_is_hidden_until_its_button_is_clicked():
     assert dialog.visible is False
     show, popup, hide = page.fns.values()
     assert show.fn()["visible"] is True and 'popupId("dialog")' in popup.js and hide.js == "closePopup"
+
+
+def test_names_in_an_archive_are_unique():
+    files = ["a/x.png", "b/x.png", "b/x-1.png", "b/x.txt"]
+    assert ui_common.names_in_archive(files) == ["x.png", "x-1.png", "x-1-1.png", "x.txt"]
