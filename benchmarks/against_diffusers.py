@@ -21,7 +21,7 @@ CFG_SCALE = 7.0
 
 
 def our_seconds(size: int, steps: int) -> float:
-    """One job, as the API runs it, up to its pictures."""
+    """Returns the seconds of one job, as the API runs it, up to its images."""
     from modules import call_queue, processing
 
     p = processing.StableDiffusionProcessingTxt2Img(

@@ -21,7 +21,7 @@ def set_up(flags: list[str] | None = None) -> None:
 
 
 def api_client(flags: list[str] | None = None) -> Any:
-    """A client of the REST API in this process, with the embedded model loaded."""
+    """Returns a client of the REST API in this process, with the embedded model loaded."""
     set_up(flags)
     from fastapi.testclient import TestClient
 

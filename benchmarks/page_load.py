@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 def start_program() -> tuple[subprocess.Popen, str]:
-    """A program that serves the page, and its address."""
+    """Starts a program that serves the page, and returns it with its address."""
     port = str(free_port())
     data_dir = tempfile.mkdtemp(prefix="serena-bench-")
     command = [sys.executable, "launch.py", *FLAGS, "--data-dir", data_dir, "--port", port]
@@ -46,7 +46,7 @@ def start_program() -> tuple[subprocess.Popen, str]:
 
 
 def load(browser: Browser, url: str) -> dict[str, float]:
-    """One cold load: seconds until the prompt takes input and until all scripts have run, requests, bytes."""
+    """Measures one cold load: seconds until the prompt takes input and until all scripts have run, requests, bytes."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     hosts: list[str] = []

@@ -30,7 +30,7 @@ def job_seconds() -> float:
 
 
 def polled_job_seconds() -> float:
-    """The same, while another thread asks for the preview once a second, as an open page does."""
+    """Returns the seconds of a job while another thread asks for the preview once a second, as an open page does."""
     from modules import progress
 
     done = threading.Event()

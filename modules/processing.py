@@ -520,7 +520,7 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
 
 
 def process_images_inner(p: StableDiffusionProcessing) -> Processed:
-    """The order of steps of a run. Called by `process_images`, with the job's settings in place."""
+    """Runs the steps of a job in their order. Called by `process_images`, with the job's settings in place."""
     start.resolve(p)
     prepare_prompt_seed_state(p)
     p.opts_snapshot = create_opts_snapshot(shared.opts)
@@ -568,7 +568,7 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
 
 def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput) -> bool:
-    """Encodes, samples, decodes and finishes batch n; False when a hook has emptied it."""
+    """Encodes, samples, decodes and finishes batch n. Returns False when a hook has emptied it."""
     if p.scripts is not None:
         p.scripts.before_process_batch(p, **batches.hook_arguments(p, n))
     if len(p.prompts) == 0:

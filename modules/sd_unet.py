@@ -58,7 +58,7 @@ selection = Selection()
 
 
 def __getattr__(name: str) -> Any:
-    """The names under which extensions look for the selection."""
+    """Returns the parts of the selection under the names that extensions look for."""
     names = {"current_unet": "unet", "current_unet_option": "option"}
     if name in names:
         return getattr(selection, names[name])

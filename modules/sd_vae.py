@@ -48,7 +48,7 @@ unspecified = object()
 
 
 def __getattr__(name: str) -> Any:
-    """`loaded_vae_file`, under which extensions look for the file the current model's VAE came from."""
+    """Returns `loaded_vae_file`, under which extensions look for the file the current model's VAE came from."""
     if name == "loaded_vae_file":
         return shared.sd_model.loaded_vae.file
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

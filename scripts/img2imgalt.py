@@ -79,7 +79,7 @@ def guided(denoiser: Denoiser, decoding: Decoding, condition: dict[str, Any]) ->
 
 
 def find_noise_for_image(p: StableDiffusionProcessing, decoding: Decoding) -> Tensor:
-    """Euler's method from the init latent up the noise levels; the result has the standard deviation of noise."""
+    """Goes by Euler's method from the init latent up the noise levels, to the standard deviation of noise."""
     model = shared.sd_model
     denoiser = SIGMA_DENOISERS[model.parameterization](model)
     sigmas = denoiser.get_sigmas(decoding.steps).flip(0).to(p.init_latent.device)

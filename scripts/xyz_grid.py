@@ -435,9 +435,15 @@ class Script(scripts.Script):
         """Returns its name in the menu and in the API."""
         return TITLE
 
+    @property
+    def current_axis_options(self) -> list[AxisOption]:
+        """The axes of the tab, those included that extensions add after the controls are made, as they do without a
+        page.
+        """
+        return [option for option in axis_options if option.is_img2img in (None, self.is_img2img)]
+
     def ui(self, is_img2img: bool) -> list[Any]:
         """Makes the controls: what each axis varies and its values, and what is made of the cells."""
-        self.current_axis_options = [option for option in axis_options if option.is_img2img in (None, is_img2img)]
         with gr.Row(), gr.Column(scale=19):
             axes = [self.axis_row(letter) for letter in "XYZ"]
         with gr.Row(variant="compact", elem_id="axis_options"):

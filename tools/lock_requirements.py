@@ -22,7 +22,7 @@ LEFT_OUT = re.compile(r"(cuda|nvidia|triton|pip==)")
 
 
 def lock(arguments: tuple[str, ...]) -> str:
-    """The lock file of one call of uv, for every platform and Python that the program supports."""
+    """Returns the lock file of one call of uv, for every platform and Python that the program supports."""
     command = ["uv", "pip", "compile", "--universal", "--python-version", "3.11", "--no-annotate", "--no-header"]
     made = subprocess.run([*command, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, encoding="utf8").stdout
     head = [

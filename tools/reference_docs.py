@@ -15,12 +15,12 @@ sys.path.insert(0, str(ROOT))
 
 
 def cell(text) -> str:
-    """A value as it may stand in a Markdown table."""
+    """Returns a value as it may stand in a Markdown table."""
     return str(text).replace("|", "\\|").replace("\n", " ")
 
 
 def hooks_page() -> str:
-    """docs/hooks.md"""
+    """Returns the text of docs/hooks.md."""
     from modules import hooks
 
     lines = [
@@ -46,7 +46,7 @@ def hooks_page() -> str:
 
 
 def settings_page() -> str:
-    """docs/settings.md"""
+    """Returns the text of docs/settings.md."""
     from modules.settings import all_options, categories
 
     lines = [
@@ -86,14 +86,14 @@ LAYERS = {
 
 
 def opening(path: Path) -> tuple[str, str]:
-    """(layer, first sentence) of a module's docstring, which begins with "layer: "."""
+    """Returns (layer, first sentence) of a module's docstring, which begins with "layer: "."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     layer, _, text = docstring.partition("\n\n")[0].replace("\n", " ").partition(": ")
     return layer, re.split(r"\. (?=[A-Z])", text)[0].removesuffix(".")
 
 
 def modules_page() -> str:
-    """modules/README.md"""
+    """Returns the text of modules/README.md."""
     lines = [
         "# Modules",
         "",

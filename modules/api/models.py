@@ -46,7 +46,7 @@ class PydanticModelGenerator:
 
     @staticmethod
     def _request_field(field: dataclasses.Field, hint: Any) -> tuple[Any, Any]:
-        hint = LAX_TYPES.get(hint, LaxStr)  # pictures and masks come as text
+        hint = LAX_TYPES.get(hint, LaxStr)  # images and masks come as text
         default = None if field.default is dataclasses.MISSING else field.default
         return (hint | None, Field(default=default))
 

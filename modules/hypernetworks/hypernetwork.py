@@ -277,7 +277,7 @@ def applied(hypernetworks: Sequence[Hypernetwork], unet: nn.Module) -> Iterator[
 def transformed_input(
     chain: Sequence[HypernetworkModule], layer: nn.Module, args: tuple[torch.Tensor, ...]
 ) -> tuple[torch.Tensor, ...]:
-    """Forward pre-hook: sends a layer's input (B, tokens, width) through modules, in float32."""
+    """Sends a layer's input (B, tokens, width) through modules, in float32, as a forward pre-hook."""
     context, *others = args
     changed = context.float()
     for module in chain:

@@ -32,7 +32,7 @@ def asked(default: Any, **facts: Any) -> Any:
 
 
 def facts(fields_type: type, fact: str) -> dict[str, Any]:
-    """Field name -> the value of one fact, for the fields that state it."""
+    """Returns field name -> the value of one fact, for the fields that state it."""
     return {f.name: f.metadata[fact] for f in dataclasses.fields(fields_type) if fact in f.metadata}
 
 

@@ -32,7 +32,7 @@ def first_order(eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor) -> Te
 
 
 def inner_eps(eps: Eps, x: Tensor, e: Tensor, t: Tensor, t_next: Tensor, r: float) -> Tensor:
-    """eps at the fraction r of the way to t_next, where a first-order step leads."""
+    """Returns eps at the fraction r of the way to t_next, where a first-order step leads."""
     h = t_next - t
     s = t + r * h
     return eps(x - sigma_of(s) * (r * h).expm1() * e, s)

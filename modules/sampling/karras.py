@@ -190,7 +190,7 @@ class Churn:
         self.churned = ((sigmas >= s_tmin) & (sigmas <= s_tmax)).tolist()
 
     def __call__(self, x: Tensor, i: int) -> tuple[Tensor, Tensor]:
-        """The latent and level with which step i starts."""
+        """Returns the latent and level with which step i starts."""
         sigma = self.sigmas[i]
         gamma = self.gamma if self.churned[i] else 0.0
         noise = self.noise(sigma, self.sigmas[i + 1]) * self.s_noise

@@ -511,6 +511,14 @@ class TestAxes:
     def index(self, script, label):
         return [option.label for option in script.current_axis_options].index(label)
 
+    def test_axes_that_come_after_the_controls_are_there(self, xyz, plot_script, monkeypatch):
+        late = xyz.AxisOption("Late", int, xyz.apply_field("steps"))
+        only_img2img = xyz.AxisOptionImg2Img("Late, of the other tab", int, xyz.apply_field("steps"))
+        monkeypatch.setattr(xyz, "axis_options", [*xyz.axis_options, only_img2img, late])
+        assert plot_script.current_axis_options[-1] is late
+        assert only_img2img not in plot_script.current_axis_options
+        assert plot_script.axis_option(self.index(plot_script, "Late")) is late
+
     def test_axis_shows_text_or_menu(self, plot_script):
         def shown(label, text="", chosen=None, csv_mode=False):
             updates = plot_script.shown_values(self.index(plot_script, label), text, chosen, csv_mode)
