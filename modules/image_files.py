@@ -203,8 +203,8 @@ def user_comment(exif_block: bytes) -> str:
 
 
 def comment_of(exif: Image.Exif) -> str:
-    """Returns the user comment of EXIF data, empty if they have none."""
-    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT, b"")
+    """Returns the user comment of EXIF data, empty if they have none. Some programs put it among the main tags."""
+    comment = exif.get_ifd(EXIF_IFD).get(USER_COMMENT) or exif.get(USER_COMMENT, b"")
     if isinstance(comment, str):  # of type ASCII, which Pillow reads as Latin-1
         comment = comment.encode("latin_1", errors="replace")
     if isinstance(comment, tuple) and all(isinstance(value, int) and 0 <= value < 256 for value in comment):

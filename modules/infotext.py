@@ -22,6 +22,9 @@ MIN_PARAMETERS = 3  # a last line with fewer pairs is part of the prompt
 
 re_param_code = r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)'
 re_param = re.compile(re_param_code)
+re_pair = re.compile(r'(?<![\w \-/])[ \-/]*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+"""Finds what re_param finds, but looks at each sign once: a long text without a colon takes the other one forever."""
+
 re_imagesize = re.compile(r"^(\d+)x(\d+)$")
 json_decoder = json.JSONDecoder()
 re_hypernet_hash = re.compile(r"\(([0-9a-f]+)\)$")
@@ -98,7 +101,7 @@ def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, A
 def split_infotext(text: str) -> InfotextParts:
     """Cuts an infotext into its parts; each line of the prompts loses the blanks around it."""
     *lines, parameters = text.strip().split("\n")
-    if sum(1 for _ in islice(re_param.finditer(parameters), MIN_PARAMETERS)) < MIN_PARAMETERS:
+    if sum(1 for _ in islice(re_pair.finditer(parameters), MIN_PARAMETERS)) < MIN_PARAMETERS:
         lines.append(parameters)
         parameters = ""
 
@@ -117,7 +120,7 @@ def split_infotext(text: str) -> InfotextParts:
 def pairs_of(line: str) -> Iterator[tuple[str, str]]:
     """Yields the keys and raw values of a line of pairs. A value that is bare JSON is whole, commas and all."""
     place = 0
-    while match := re_param.search(line, place):
+    while match := re_pair.search(line, place):
         key, raw, place = match[1], match[2], match.end()
         if raw.startswith(("[", "{")):
             with suppress(ValueError, RecursionError):

@@ -10,6 +10,7 @@ import html
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,7 @@ from modules import (
     prompt_parser,
     runtime_utils,
     script_callbacks,
+    sd_samplers,
     shared,
     shared_items,
     ui_tempdir,
@@ -134,7 +136,8 @@ def image_data(data: bytes) -> tuple[Any, None]:
         text = data.decode("utf8")
     except UnicodeDecodeError:
         return gr.update(), None
-    return (text if len(text) < MAX_TEXT_FILE else gr.update()), None
+    text = dialects.translated_text(text)
+    return (text if len(text) < MAX_TEXT_FILE and (text or not data) else gr.update()), None
 
 
 def add_paste_fields(
@@ -302,8 +305,20 @@ def extract_styles(res: dict[str, Any]) -> None:
         res["Styles array"] = found
 
 
+MAX_PARSED_PROMPT = 100_000
+"""Signs of a prompt that is read weight by weight, which takes long for brackets in brackets."""
+
+re_bracket = re.compile(r"(?<!\\)(?:\\\\)*[(\[]")
+
+
 def _uses_emphasis(prompt: str) -> bool:
-    return any(weight != 1.0 for _, weight in prompt_parser.parse_prompt_attention(prompt))
+    """Whether a prompt gives any word a weight, one that cannot be read among them."""
+    if len(prompt) > MAX_PARSED_PROMPT or re_bracket.search(prompt) is None:
+        return re_bracket.search(prompt) is not None
+    try:
+        return any(weight != 1.0 for _, weight in prompt_parser.parse_prompt_attention(prompt))
+    except errors.InvalidInput:
+        return True
 
 
 def settings_in_infotext() -> list[tuple[str, str]]:
@@ -412,6 +427,8 @@ def paste_settings(handled: Iterable[str], params: Mapping[str, Any]) -> Any:
 def paste_values(fields: Sequence[PasteField], prompt: str) -> list[Any]:
     """Returns an update for every field, from the infotext prompt, or from the last job's if it is empty."""
     params = parse_generation_parameters(prompt or last_infotext())
+    for name in sd_samplers.unknown_in_infotext(params).values():
+        gr.Info(f"{name!r} is not known here: the menu keeps what it shows.")
     script_callbacks.infotext_pasted_callback(prompt, params)
     return [paste_value(component, target, params) for component, target in fields]
 

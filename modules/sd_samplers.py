@@ -96,14 +96,41 @@ def visible_sampler_names() -> list[str]:
     return [x.name for x in visible_samplers()]
 
 
-def get_sampler_from_infotext(d: dict[str, Any]) -> str:
-    """Returns the name of the sampler that an infotext means."""
-    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[0]
+def get_sampler_from_infotext(d: dict[str, Any]) -> str | None:
+    """Returns the name of the sampler that an infotext means, None for one that is not known."""
+    unknown = unknown_in_infotext(d)
+    return None if "sampler_name" in unknown else get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[0]
 
 
-def get_scheduler_from_infotext(d: dict[str, Any]) -> str:
-    """Returns the label of the schedule that an infotext means."""
-    return get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
+def get_scheduler_from_infotext(d: dict[str, Any]) -> str | None:
+    """Returns the label of the schedule that an infotext means, None for one that is not known."""
+    unknown = unknown_in_infotext(d)
+    return None if "scheduler" in unknown else get_sampler_and_scheduler(d.get("Sampler"), d.get("Schedule type"))[1]
+
+
+UNKNOWN_NAMES = {
+    "sampler_name": "Unknown sampler",
+    "scheduler": "Unknown schedule type",
+    "hr_sampler_name": "Unknown hires sampler",
+}
+"""Field of a request -> infotext key under which a name stays visible that is none of ours."""
+
+
+def unknown_in_infotext(d: dict[str, Any]) -> dict[str, str]:
+    """Returns the samplers and schedules of an infotext that are not known here: field of a request -> name."""
+    found = {field: d[key] for field, key in UNKNOWN_NAMES.items() if key in d}
+    sampler, schedule = d.get("Sampler"), d.get("Schedule type")
+    if sampler and split_schedule(sampler, None)[0] not in all_samplers_map:
+        found["sampler_name"] = sampler
+    if schedule and schedule not in sd_schedulers.schedulers_map:
+        found["scheduler"] = schedule
+    hires_sampler = d.get("Hires sampler", SAME_SAMPLER)
+    if hires_sampler != SAME_SAMPLER and split_schedule(hires_sampler, None)[0] not in all_samplers_map:
+        found["hr_sampler_name"] = hires_sampler
+    hires_schedule = d.get("Hires schedule type", SAME_SCHEDULER)
+    if hires_schedule != SAME_SCHEDULER and hires_schedule not in sd_schedulers.schedulers_map:
+        found["hr_scheduler"] = hires_schedule
+    return found
 
 
 def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
@@ -114,9 +141,12 @@ def get_hr_sampler_and_scheduler(d: dict[str, Any]) -> tuple[str, str]:
         d.get("Sampler") if hires_sampler == SAME_SAMPLER else hires_sampler,
         d.get("Schedule type") if hires_scheduler == SAME_SCHEDULER else hires_scheduler,
     )
+    unknown = unknown_in_infotext(d)
+    follows = hires_sampler == SAME_SAMPLER and "sampler_name" in unknown
+    is_same_schedule = "hr_scheduler" in unknown or (hires_scheduler == SAME_SCHEDULER and "scheduler" in unknown)
     return (
-        SAME_SAMPLER if sampler == d.get("Sampler") else sampler,
-        SAME_SCHEDULER if scheduler == d.get("Schedule type") else scheduler,
+        SAME_SAMPLER if follows or "hr_sampler_name" in unknown or sampler == d.get("Sampler") else sampler,
+        SAME_SCHEDULER if is_same_schedule or scheduler == d.get("Schedule type") else scheduler,
     )
 
 

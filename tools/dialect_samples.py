@@ -176,7 +176,7 @@ def write_pairs(folder: Path) -> dict[str, dict[str, Any]]:
         "sdnext.png": expected(Clip_skip="2"),
         "civitai.jpg": expected(Clip_skip="2", **WITH_LORAS),
         "fooocus_a1111.png": expected(**WITH_LORAS),
-        "sdcpp.png": expected(Hires_upscaler="Latent", Hires_upscale="2", Denoising_strength="0.700000"),
+        "sdcpp.png": expected(Hires_upscaler="Latent", Hires_upscale="2", Denoising_strength="0.7"),
     }
 
 

@@ -69,6 +69,7 @@ def apply_infotext(
     script_fields = [as_paste_field(field) for field in runner.infotext_fields]
     sources = FIELDS[tabname] | {field.api: field.function or field.label for field in script_fields if field.api}
     fill_fields(request, sources, params, problems)
+    note_unknown(request, params, problems)
 
     overrides = dict(request.override_settings or {})
     for _, setting, value in infotext_utils.usable_override_settings(params, problems):
@@ -105,6 +106,18 @@ def fill_fields(
             setattr(request, name, TypeAdapter(field.annotation).validate_python(value))
         except ValidationError:
             infotext_utils.note(problems, f"{value!r} does not fit the field {name}")
+
+
+def note_unknown(request: BaseModel, params: dict[str, Any], problems: list[str]) -> None:
+    """Notes each sampler or schedule that there is not here, unless the request names one itself."""
+    names = sd_samplers.unknown_in_infotext(params)
+    if not getattr(request, "enable_hr", False):
+        names = {field: name for field, name in names.items() if not field.startswith("hr_")}
+    if "sampler_index" in request.model_fields_set:
+        names.pop("sampler_name", None)
+    for field, name in names.items():
+        if field not in request.model_fields_set:
+            infotext_utils.note(problems, f"{name!r} is not known here, {field} keeps its default")
 
 
 def script_arguments(

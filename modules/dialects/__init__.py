@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import logging
 
-from modules.dialects import comfy, json_objects, pairs
-from modules.dialects.base import Chunks, Dialect, Reading, Unreadable
+from modules.dialects import base, comfy, draw_things, json_objects, novelai, pairs
+from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, Unreadable
 
 __all__ = ["DIALECTS", "Chunks", "Dialect", "Reading", "Unreadable", "detect", "translated", "translated_text"]
 
 logger = logging.getLogger(__name__)
 
-DIALECTS: tuple[Dialect, ...] = (*json_objects.DIALECTS, *pairs.DIALECTS, *comfy.DIALECTS)
+DIALECTS: tuple[Dialect, ...] = (
+    *novelai.DIALECTS,
+    *json_objects.DIALECTS,
+    *draw_things.DIALECTS,
+    *pairs.DIALECTS,
+    *comfy.DIALECTS,
+)
+
+
+TEXT_DOORS = ("parameters", "prompt", "sd-metadata")
+"""Chunks whose JSON people copy as a text."""
 
 
 def detect(chunks: Chunks) -> Dialect | None:
@@ -30,7 +40,7 @@ def translated(chunks: Chunks) -> str | None:
     """
     dialect = detect(chunks)
     if dialect is None:
-        return None
+        return "" if base.is_like_json(chunks.get(*TEXT_CHUNKS)) else None
     try:
         return dialect.read(chunks).infotext()
     except Unreadable as e:
@@ -40,6 +50,6 @@ def translated(chunks: Chunks) -> str | None:
 
 def translated_text(text: str) -> str:
     """Returns the infotext for a text that was copied from any program; JSON that cannot be read gives an empty one."""
-    is_json = text.lstrip().startswith("{")
-    found = translated(Chunks({"parameters": text, "prompt": text} if is_json else {"parameters": text}))
+    text = text.removeprefix("\ufeff")
+    found = translated(Chunks(dict.fromkeys(TEXT_DOORS, text) if base.is_like_json(text) else {"parameters": text}))
     return text if found is None else found

@@ -18,6 +18,10 @@ UNKNOWN_SCHEDULE = "Unknown schedule type"
 """Keys under which names stay visible that no sampler or schedule here has."""
 
 
+TEXT_CHUNKS = ("parameters", "UserComment", "comment", "stealth")
+"""Where most programs put their text."""
+
+
 class Unreadable(ValueError):
     """The metadata look like those of a program, but are damaged."""
 
@@ -26,8 +30,9 @@ class Unreadable(ValueError):
 class Chunks:
     """The metadata of one image: chunk or tag name -> its text.
 
-    Text chunks of PNG keep their names ("parameters", "prompt", "Comment"). Those of EXIF are called "UserComment",
-    "Make", "Model" and "MakerNote", XMP is "xmp", and the text hidden in the pixels "stealth".
+    Text chunks of PNG keep their names ("parameters", "prompt", "Comment"). Those of EXIF are called as the standard
+    calls them ("UserComment", "ImageDescription", "Make", "Model", "MakerNote"), XMP is "xmp", and the text hidden in
+    the pixels "stealth".
     """
 
     texts: Mapping[str, str]
@@ -53,10 +58,21 @@ class Reading:
 
     def infotext(self) -> str:
         """Returns the infotext that stands for the same image."""
-        tags = "".join(
-            f"<lora:{name}:{weight:g}>" for name, weight in self.networks if f"<lora:{name}:" not in self.prompt
-        )
-        return infotext.build_infotext(self.prompt + tags, self.negative_prompt, self.parameters)
+        named = ((tag_name(name), weight) for name, weight in self.networks)
+        tags = "".join(f"<lora:{name}:{weight:g}>" for name, weight in named if f"<lora:{name}:" not in self.prompt)
+        parameters = dict(self.parameters)
+        while parameters and len(parameters) < infotext.MIN_PARAMETERS:  # fewer are taken for a line of the prompt
+            parameters[FILLERS[len(parameters)]] = "incomplete"
+        return infotext.build_infotext(self.prompt + tags, self.negative_prompt, parameters)
+
+
+FILLERS = ("Metadata", "Metadata of the source", "Metadata of the image")
+"""Keys that stand in for pairs where there are too few for an infotext."""
+
+
+def tag_name(name: str) -> str:
+    """Returns the name of a network as a tag in a prompt can hold it."""
+    return " ".join(re.sub(r"[:<>\n]", " ", name).split())
 
 
 class Dialect(NamedTuple):
@@ -81,6 +97,14 @@ def read_json(text: str, what: str) -> dict[str, Any]:
     return value
 
 
+re_json_start = re.compile(r"""\s*(?:\{\s*(?:["'}]|$)|\[\s*(?:[{"']|\[\s*[\[{"']))""")
+
+
+def is_like_json(text: str) -> bool:
+    """Whether a text begins as JSON does, which no prompt does: "{red|green}" and "[cat:dog:0.5]" are prompts."""
+    return re_json_start.match(text.removeprefix("\ufeff")) is not None
+
+
 def is_json_object(text: str, *keys: str) -> bool:
     """Whether a text begins as a JSON object that names all of these keys, without reading it."""
     return text.lstrip()[:1] == "{" and all(f'"{key}"' in text for key in keys)
@@ -92,13 +116,23 @@ def stem(name: Any) -> str:
     return re.sub(r"\.(safetensors|ckpt|pt|pth|bin|gguf|sft)$", "", base, flags=re.IGNORECASE)
 
 
+NO_MODEL = ("", "None", "Automatic", "Default (model)", "(Use Base)")
+"""Words that stand for no model of its own."""
+
+
+def model_name(value: Any) -> str | None:
+    """Returns the stem of a model's name, which may be inside an object; None for the words that stand for none."""
+    name = value.get("name") or value.get("model_name") if isinstance(value, dict) else value
+    return stem(text_of(name)) if isinstance(name, str) and name not in NO_MODEL else None
+
+
 def number(value: Any) -> float | int | None:
     """Returns a number, of a text as an int where it is whole; None for what is none, infinities among it."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         result = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if result != result or result in (float("inf"), float("-inf")):
         return None
@@ -109,11 +143,11 @@ def number(value: Any) -> float | int | None:
 
 def text_of(value: Any) -> str:
     """Returns a text, the lines of a list of texts, or an empty text for what is neither."""
-    if isinstance(value, str):
-        return value.strip()
     if isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return "\n".join(line.strip() for line in value)
-    return ""
+        value = "\n".join(line.strip() for line in value)
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf8", errors="replace").decode("utf8").strip()  # JSON can hold halves of signs
 
 
 def put(parameters: dict[str, Any], key: str, value: Any) -> None:
@@ -232,6 +266,14 @@ def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) 
     wanted = text_of(schedule)
     known = SCHEDULES.get(wanted.lower())
     put(parameters, "Schedule type" if known else UNKNOWN_SCHEDULE, known or wanted)
+
+
+def put_hires_sampler(parameters: dict[str, Any], sampler: Any) -> None:
+    """Sets the sampler of the hires pass in our names; one that is not known stays visible and chooses nothing."""
+    found: dict[str, Any] = {}
+    put_sampler(found, sampler)
+    names = {"Sampler": "Hires sampler", UNKNOWN_SAMPLER: "Unknown hires sampler"}
+    parameters |= {names[key]: value for key, value in found.items() if key in names}
 
 
 MAX_DEPTH = 200

@@ -24,7 +24,7 @@ def chunks_of(image: Image.Image) -> Chunks:
     if isinstance(block, bytes):
         texts |= exif_texts(block)
     texts["xmp"] = next((texts[key] for key in XMP_KEYS if texts.get(key)), "")
-    found = ("parameters", "UserComment", "comment", "Comment", "prompt", "invokeai_metadata", "xmp")
+    found = ("parameters", "UserComment", "comment", "Comment", "prompt", "invokeai_metadata", "sd-metadata", "xmp")
     if not any(texts.get(key) for key in found) and image.width * image.height <= MAX_HIDDEN_PIXELS:
         texts["stealth"] = stealth.read(image)
     return Chunks({key: value for key, value in texts.items() if value}, image.size)
@@ -41,7 +41,7 @@ def exif_texts(block: bytes) -> dict[str, str]:
     if exif is None:
         return {}
     values = {name: exif.get(tag) for name, tag in TAGS.items()}
-    values["MakerNote"] = exif.get_ifd(image_files.EXIF_IFD).get(MAKER_NOTE)
+    values["MakerNote"] = exif.get_ifd(image_files.EXIF_IFD).get(MAKER_NOTE) or exif.get(MAKER_NOTE)
     texts = {key: utf8_text(value) for key, value in values.items() if isinstance(value, str | bytes)}
     return texts | {"UserComment": image_files.comment_of(exif)}
 

@@ -1,112 +1,49 @@
 """base: ComfyUI: the graph an image was made by, read backwards from the node that saved it.
 
-A graph is an object {id: {"class_type", "inputs"}}; an input is a value, or a link [id, output] to another node. The
-last sampler before the saved image is found first; its links lead to prompts, model, networks and size. Nodes that are
-not known are passed through along inputs of the same name, so that most of other people's nodes do no harm.
+The last sampler before the saved image is found first; its links lead to prompts, model, networks and size. Nodes that
+are not known are passed through along inputs of the same name, so that most of other people's nodes do no harm.
 """
 
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from modules import infotext
 from modules.dialects import base
 from modules.dialects.base import Chunks, Dialect, Reading
+from modules.dialects.comfy_graph import SEEDS, Graph
 
 WEBP_PROMPT = "prompt:"
 """What stands before the graph in the EXIF tag Model of WebP files."""
 
-SEEDS = ("seed", "noise_seed")
-PROMPT_TEXTS = ("text", "text_g", "t5xxl", "prompt", "positive", "string", "value")
-"""Inputs that hold the text of a prompt, the one that says most first."""
-
-LITERALS = ("value", "int", "float", "number", "seed", "noise_seed", "string", "text", "Number", "Value", "STRING")
-"""Inputs of nodes that only give a value."""
-
 MODEL_FILES = ("ckpt_name", "unet_name", "base_ckpt_name", "model_name", "gguf_name")
-KARRAS_NODES = {
+NO_FILE = ("", "None", "Baked VAE")
+LATENTS = ("latent_image", "samples", "latent", "image", "upscaled_image", "pixels")
+WIDTHS, HEIGHTS = ("width", "empty_latent_width"), ("height", "empty_latent_height")
+
+NOT_A_MODEL = re.compile("clip|vae|positive|negative|cond|latent|samples|image|pixels|mask|control|guid|sigmas|noise")
+"""Inputs that lead away from the model."""
+
+SCHEDULE_NODES = {
     "KarrasScheduler": "karras",
     "ExponentialScheduler": "exponential",
     "PolyexponentialScheduler": "polyexponential",
     "AlignYourStepsScheduler": "ays",
-    "SDTurboScheduler": "sgm_uniform",
 }
 """Nodes that are a schedule -> its name."""
 
-MAX_NODES = 10_000
-
-
-class Graph:
-    """The nodes of a graph, and ways along their links. Links to nodes that are not there lead nowhere."""
-
-    def __init__(self, nodes: Mapping[str, Any]):
-        self.nodes = {
-            str(name): node
-            for name, node in list(nodes.items())[:MAX_NODES]
-            if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
-        }
-
-    def inputs(self, name: str) -> dict[str, Any]:
-        """Returns the inputs of a node."""
-        return self.nodes[name]["inputs"]
-
-    def class_of(self, name: str) -> str:
-        """Returns the type of a node."""
-        return str(self.nodes[name].get("class_type", ""))
-
-    def target(self, value: Any) -> str | None:
-        """Returns the node that an input is linked to, None for a value."""
-        is_link = isinstance(value, list) and len(value) == 2 and isinstance(value[1], int)
-        return str(value[0]) if is_link and str(value[0]) in self.nodes else None
-
-    def literal(self, value: Any) -> Any:
-        """Returns the value of an input, also where a node gives it; None if it cannot be told."""
-        for _ in range(len(self.nodes) + 1):
-            name = self.target(value)
-            if name is None:
-                return None if isinstance(value, list) else value
-            inputs = self.inputs(name)
-            value = next((inputs[key] for key in LITERALS if key in inputs), None)
-        return None
-
-    def upstream(self, name: str | None, *along: str) -> Iterator[str]:
-        """Yields a node and all that it is made from, the nearest first. along: only through inputs of these names."""
-        waiting, seen = deque([name] if name in self.nodes else []), {name}
-        while waiting:
-            current = waiting.popleft()
-            yield current
-            for key, value in self.inputs(current).items():
-                found = self.target(value)
-                if found is not None and found not in seen and (not along or key in along):
-                    seen.add(found)
-                    waiting.append(found)
-
-    def is_sampler(self, name: str) -> bool:
-        """Whether a node is one that samples: it has steps or sigmas, and prompts or a guider."""
-        inputs = self.inputs(name)
-        return ("steps" in inputs or "sigmas" in inputs) and ("positive" in inputs or "guider" in inputs)
-
-    def savers(self) -> list[str]:
-        """Returns the nodes that save or show images, those that save first."""
-        found = [name for name in self.nodes if re.search("save|preview", self.class_of(name), re.IGNORECASE)]
-        return sorted(found, key=lambda name: "preview" in self.class_of(name).lower())
-
-    def last_sampler(self) -> str | None:
-        """Returns the last sampler before the saved image, in a graph without such a node the last one of all."""
-        for saver in self.savers():
-            for name in self.upstream(saver):
-                if self.is_sampler(name):
-                    return name
-        samplers = [name for name in self.nodes if self.is_sampler(name)]
-        used = {found for name in samplers for found in list(self.upstream(name))[1:]}
-        return next((name for name in reversed(samplers) if name not in used), None)
-
-
-def is_comfy(chunks: Chunks) -> bool:
-    """Whether there is a graph of ComfyUI among the chunks."""
-    return base.is_json_object(graph_text(chunks), "class_type", "inputs")
+SAMPLER_NODES = {
+    "SamplerEulerAncestral": "euler_ancestral",
+    "SamplerDPMPP_2M_SDE": "dpmpp_2m_sde",
+    "SamplerDPMPP_3M_SDE": "dpmpp_3m_sde",
+    "SamplerDPMPP_SDE": "dpmpp_sde",
+    "SamplerDPMPP_2S_Ancestral": "dpmpp_2s_ancestral",
+    "SamplerDPMAdaptative": "dpm_adaptive",
+    "SamplerLMS": "lms",
+}
+"""Nodes that are a sampler -> its name."""
 
 
 def graph_text(chunks: Chunks) -> str:
@@ -118,127 +55,185 @@ def graph_text(chunks: Chunks) -> str:
     return next((tag.removeprefix(WEBP_PROMPT) for tag in tags if tag.startswith(WEBP_PROMPT)), "")
 
 
+def is_comfy(chunks: Chunks) -> bool:
+    """Whether there is a graph of ComfyUI among the chunks, and no infotext, which some nodes write beside it."""
+    if not base.is_json_object(graph_text(chunks), "class_type", "inputs"):
+        return False
+    text = chunks.get("parameters", "UserComment")
+    return text.lstrip()[:1] == "{" or not infotext.split_infotext(text).parameters
+
+
 def read_comfy(chunks: Chunks) -> Reading:
     """Reads the graph. Raises Unreadable for one that is damaged, or without a sampler."""
     graph = Graph(base.read_json(graph_text(chunks), "the graph of ComfyUI"))
-    sampler = graph.last_sampler()
-    if sampler is None:
+    readings = [read_sampler(graph, sampler, saver) for saver, sampler in graph.last_samplers()]
+    if not readings:
         raise base.Unreadable("the graph of ComfyUI holds no sampler before an image that is saved")
-    parts = {name: graph.inputs(sampler).get(name) for name in ("guider", "sampler", "sigmas", "noise")}
-    inputs = dict(graph.inputs(sampler))
-    for link in parts.values():
-        part = graph.target(link)
-        if part is not None:
-            inputs = graph.inputs(part) | inputs
-    reading = Reading(
-        prompt_of(graph, inputs.get("positive", inputs.get("conditioning")), "positive"),
-        prompt_of(graph, inputs.get("negative"), "negative"),
-    )
-    put_sampling(graph, reading.parameters, inputs, graph.target(parts["sigmas"]))
-    put_latent(graph, reading.parameters, inputs.get("latent_image"))
-    put_models(graph, reading, inputs, sampler)
+    size = f"{chunks.size[0]}x{chunks.size[1]}"
+    return next((reading for reading in readings if reading.parameters.get("Size") == size), readings[0])
+
+
+def read_sampler(graph: Graph, sampler: str, saver: str | None) -> Reading:
+    """Reads what one sampler did. One that only goes on where another stopped is the refiner of that one."""
+    earlier = graph.continued(sampler)
+    inputs = all_inputs(graph, earlier or sampler)
+    conditions = {role: inputs.get(role, inputs.get("conditioning")) for role in ("positive",)}
+    conditions["negative"] = inputs.get("negative")
+    pipe = graph.pipe(inputs)
+    reading = Reading(*(graph.prompt(conditions[role] or pipe, role) for role in ("positive", "negative")))
+    put_sampling(graph, reading.parameters, inputs)
+    put_latent(graph, reading.parameters, inputs)
+    put_models(graph, reading, inputs, conditions["positive"] or pipe)
+    if earlier is not None:
+        put_refiner(graph, reading.parameters, sampler)
+    put_vae(graph, reading.parameters, saver)
     return reading
 
 
-def put_sampling(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, Any], sigmas: str | None) -> None:
-    """Sets steps, sampler, schedule, scale, seed and strength. sigmas: the node of the schedule, if it is one."""
-    values = {
-        key: graph.literal(inputs.get(key))
-        for key in ("steps", "sampler_name", "scheduler", "cfg", "guidance", "denoise", *SEEDS)
-    }
-    schedule = values["scheduler"]
-    if schedule is None and sigmas is not None:
-        schedule = KARRAS_NODES.get(graph.class_of(sigmas))
+def all_inputs(graph: Graph, sampler: str) -> dict[str, Any]:
+    """Returns the inputs of a sampler with those of the nodes it is put together from; its own count first."""
+    inputs = dict(graph.inputs(sampler))
+    for part in ("guider", "sampler", "noise"):
+        name = graph.target(inputs.get(part))
+        if name is not None:
+            inputs = graph.inputs(name) | inputs
+            kind = graph.class_of(name)
+            if part == "sampler":
+                inputs.setdefault("sampler_name", SAMPLER_NODES.get(kind, kind))
+            if kind == "BasicGuider":
+                inputs.setdefault("cfg", 1)
+    sigmas = graph.target(inputs.get("sigmas"))
+    for name in graph.upstream(sigmas, lambda key: key == "sigmas"):
+        inputs = graph.inputs(name) | inputs
+        if "steps" in graph.inputs(name):
+            kind = graph.class_of(name)
+            inputs.setdefault("scheduler", SCHEDULE_NODES.get(kind, kind))
+    return inputs
+
+
+def put_sampling(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Sets steps, sampler, schedule, scale, seed and strength."""
+    names = ("steps", "sampler_name", "scheduler", "cfg", "denoise", "start_at_step", *SEEDS)
+    values = {name: graph.literal(inputs.get(name), name) for name in names}
     base.put_numbers(parameters, values, {"Steps": "steps"})
-    base.put_sampler(parameters, values["sampler_name"], schedule)
+    base.put_sampler(parameters, values["sampler_name"], values["scheduler"])
     base.put_numbers(parameters, values, {"CFG scale": "cfg"})
     seed = next((values[key] for key in SEEDS if base.number(values[key]) is not None), None)
     base.put(parameters, "Seed", base.whole(seed))
+    guidance = graph.first_value(inputs.get("positive", inputs.get("conditioning")), "guidance")
+    base.put(parameters, "Distilled CFG Scale", base.number(guidance))
+    steps, start = base.number(values["steps"]), base.number(values["start_at_step"])
     strength = base.number(values["denoise"])
-    base.put(parameters, "Denoising strength", strength if strength is not None and strength < 1 else None)
+    if strength is None and steps and start:
+        strength = round(1 - start / steps, 4)
+    base.put(parameters, "Denoising strength", strength if strength is not None and 0 <= strength < 1 else None)
 
 
-def put_latent(graph: Graph, parameters: dict[str, Any], link: Any) -> None:
-    """Sets the size, from the nearest node before the sampler that tells one."""
-    factor = 1.0
-    for name in graph.upstream(graph.target(link)):
-        inputs = graph.inputs(name)
-        width, height = (base.number(graph.literal(inputs.get(key))) for key in ("width", "height"))
+def put_latent(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, Any]) -> None:
+    """Sets the size, from the nearest node before the sampler that tells one; none after a model that enlarges."""
+    factor = base.number(graph.literal(inputs.get("upscale_by"), "upscale_by")) or 1
+    links = [inputs[key] for key in LATENTS if graph.target(inputs.get(key)) is not None]
+    start = links[0] if links else graph.pipe(inputs)
+    for name in graph.upstream(graph.target(start), lambda key: key in LATENTS or graph.is_pipe(key)):
+        node = graph.inputs(name)
+        if "upscale_model" in node:
+            return
+        width, height = (side_of(graph, node, keys) for keys in (WIDTHS, HEIGHTS))
         if width and height:
             base.put_size(parameters, round(width * factor), round(height * factor))
-            count = base.whole(graph.literal(inputs.get("batch_size")))
+            count = base.whole(graph.literal(node.get("batch_size"), "batch_size"))
             base.put(parameters, "Batch size", count if count is not None and count > 1 else None)
             return
-        factor *= base.number(graph.literal(inputs.get("scale_by"))) or 1
-        if graph.is_sampler(name) and graph.target(inputs.get("latent_image")) is None:
+        if width or height or "megapixels" in node:  # the other side follows from what came before
             return
+        factor *= base.number(graph.literal(node.get("scale_by"), "scale_by")) or 1
 
 
-def put_models(graph: Graph, reading: Reading, inputs: Mapping[str, Any], sampler: str) -> None:
-    """Sets checkpoint, networks, VAE and clip skip."""
+def side_of(graph: Graph, node: Mapping[str, Any], keys: tuple[str, ...]) -> float | int | None:
+    """Returns width or height that a node gives, None if it gives none."""
+    return next((base.number(graph.literal(node[key], key)) for key in keys if key in node), None)
+
+
+def put_models(graph: Graph, reading: Reading, inputs: Mapping[str, Any], condition: Any) -> None:
+    """Sets checkpoint, networks and clip skip."""
+    files: list[str] = []
     networks: list[tuple[str, float]] = []
-    for name in graph.upstream(graph.target(inputs.get("model")) or sampler, "model", "lora_stack"):
+    for name in graph.upstream(graph.target(inputs.get("model") or graph.pipe(inputs)), leads_to_model):
         node = graph.inputs(name)
         networks[:0] = networks_of(graph, node)
-        file = next(
-            (graph.literal(node[key]) for key in MODEL_FILES if isinstance(graph.literal(node.get(key)), str)), ""
-        )
-        if file and name != sampler:
-            reading.parameters.setdefault("Model", base.stem(file))
-    reading.networks = networks
-    for name in graph.upstream(graph.target(inputs.get("positive"))):
-        layer = base.whole(graph.literal(graph.inputs(name).get("stop_at_clip_layer")))
+        files += files_of(graph, node, MODEL_FILES)
+    reading.networks = list(dict.fromkeys(networks))
+    base.put(reading.parameters, "Model", " + ".join(dict.fromkeys(files)))
+    for key in ("stop_at_clip_layer", "clip_skip"):
+        layer = base.whole(graph.first_value(condition, key))
         if layer and layer < -1:
             base.put(reading.parameters, "Clip skip", -layer)
-            break
-    for name in graph.nodes:
-        vae = graph.literal(graph.inputs(name).get("vae_name"))
-        if graph.class_of(name) == "VAELoader" and isinstance(vae, str):
-            base.put(reading.parameters, "VAE", base.stem(vae))
+
+
+def leads_to_model(key: str) -> bool:
+    """Whether an input of this name may lead to the model."""
+    return not NOT_A_MODEL.search(key.lower())
+
+
+def files_of(graph: Graph, node: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """Returns the model file that a node names under the first of these keys, without folder and ending."""
+    names = (graph.literal(node[key], key) for key in keys if key in node)
+    return [base.stem(name) for name in names if isinstance(name, str) and name not in NO_FILE][:1]
+
+
+def put_refiner(graph: Graph, parameters: dict[str, Any], sampler: str) -> None:
+    """Sets the refiner: a sampler that goes on with another model than the one before it."""
+    inputs = graph.inputs(sampler)
+    found = Reading()
+    put_models(graph, found, inputs, None)
+    steps, start = (base.number(graph.literal(inputs.get(key), key)) for key in ("steps", "start_at_step"))
+    model = found.parameters.get("Model")
+    if model and model != parameters.get("Model"):
+        parameters["Refiner"] = model
+        base.put(parameters, "Refiner switch at", round(start / steps, 4) if start and steps else None)
+
+
+def put_vae(graph: Graph, parameters: dict[str, Any], saver: str | None) -> None:
+    """Sets the VAE that decoded the saved image, unless it is that of the checkpoint."""
+    for name in graph.upstream(saver):
+        node = graph.inputs(name)
+        if "vae" in node and "samples" in node:
+            loader = graph.target(node["vae"])
+            files = files_of(graph, graph.inputs(loader), ("vae_name",)) if loader is not None else []
+            base.put(parameters, "VAE", files[0] if files else None)
+            return
 
 
 def networks_of(graph: Graph, node: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Returns the networks that a node adds: one by name, or several in inputs of objects."""
+    """Returns the networks that a node adds: one by name, several by numbered names, or objects."""
     found = []
-    name = graph.literal(node.get("lora_name"))
-    if isinstance(name, str) and name != "None":
-        weight = base.number(graph.literal(node.get("strength_model", node.get("lora_model_strength", 1))))
-        found.append((base.stem(name), 1 if weight is None else weight))
-    for entry in node.values():
-        if isinstance(entry, dict) and isinstance(entry.get("lora"), str) and entry.get("on", True):
-            weight = base.number(entry.get("strength", 1))
-            found.append((base.stem(entry["lora"]), 1 if weight is None else weight))
-    return found
+    name = graph.literal(node.get("lora_name"), "lora_name")
+    weight = node.get("strength_model", node.get("lora_model_strength", node.get("strength")))
+    found.append((name, graph.literal(weight, "strength_model")))
+    count = base.whole(node.get("lora_count"))
+    for key, value in node.items():
+        if isinstance(value, dict) and value.get("on", True):
+            found.append((value.get("lora"), value.get("strength")))
+        match = re.fullmatch(r"lora(?:_name)?_(\d+)", key)
+        if match and isinstance(value, str) and (count is None or int(match[1]) <= count):
+            found.append((value, numbered_weight(graph, node, match[1])))
+    pairs = ((name, 1 if weight is None else base.number(weight)) for name, weight in found)
+    return [(base.stem(name), weight) for name, weight in pairs if is_network(name) and weight is not None]
 
 
-def prompt_of(graph: Graph, link: Any, role: str) -> str:
-    """Returns the text that a condition was made of; texts that were joined stand on lines of their own.
-
-    role: "positive" or "negative": which input to follow where a node has both.
-    """
-    texts: list[str] = []
-    waiting, seen = [graph.target(link)], set()
-    while waiting:
-        name = waiting.pop(0)
-        if name is None or name in seen:
-            continue
-        seen.add(name)
-        inputs = graph.inputs(name)
-        own = next((text for text in texts_of(graph, inputs, role) if text), "")
-        conditions = [graph.target(inputs[key]) for key in inputs if key.startswith("conditioning") or key == role]
-        if own and not any(conditions):
-            texts.append(own)
-        waiting = [found for found in conditions if found] + waiting
-    return "\n".join(dict.fromkeys(texts))
+def is_network(name: Any) -> bool:
+    """Whether a value names the file of a network."""
+    return isinstance(name, str) and name not in NO_FILE
 
 
-def texts_of(graph: Graph, inputs: Mapping[str, Any], role: str) -> Iterator[str]:
-    """Yields the texts a node holds for a role, the most telling first."""
-    for key in PROMPT_TEXTS:
-        if key in inputs and not (key == "positive" and role == "negative"):
-            yield base.text_of(graph.literal(inputs[key]))
-    if role in inputs:
-        yield base.text_of(inputs[role])
+def numbered_weight(graph: Graph, node: Mapping[str, Any], number: str) -> Any:
+    """Returns the weight of a numbered network, no number where the node has it switched off."""
+    if node.get(f"switch_{number}") == "Off":
+        return "off"
+    keys = [f"model_str_{number}", f"lora_wt_{number}", f"model_weight_{number}", f"strength_{number}"]
+    if node.get("input_mode") == "simple":
+        keys.reverse()
+    return next((graph.literal(node[key], key) for key in keys if key in node), None)
 
 
 DIALECTS = (Dialect("ComfyUI", is_comfy, read_comfy),)

@@ -1,16 +1,13 @@
-"""base: programs that write a JSON object: Fooocus, RuinedFooocus, SwarmUI, InvokeAI, NovelAI, Draw Things."""
+"""base: programs that write a JSON object among the image's texts: Fooocus, RuinedFooocus, SwarmUI, InvokeAI."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from typing import Any
-from xml.etree import ElementTree
 
 from modules.dialects import base
-from modules.dialects.base import Chunks, Dialect, Reading
-
-TEXT_CHUNKS = ("parameters", "UserComment", "comment", "stealth")
+from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, model_name
 
 
 def weighted(entries: Any, name_keys: Iterable[str] = (), weight_keys: Iterable[str] = ()) -> list[tuple[str, float]]:
@@ -42,12 +39,12 @@ def of_pair(entry: Any) -> tuple[Any, Any]:
     return (match[2], match[1]) if match else (None, None)
 
 
-def model_name(value: Any) -> str | None:
-    """Returns the stem of a model's name, None for the words that stand for none."""
-    name = value.get("name") or value.get("model_name") if isinstance(value, dict) else value
-    return (
-        base.stem(name) if isinstance(name, str) and name not in ("", "None", "Automatic", "Default (model)") else None
-    )
+def put_refiner(parameters: dict[str, Any], source: dict[str, Any], model: str, switch: str) -> None:
+    """Sets the refiner and when it takes over, if there is one. model, switch: their keys in the source."""
+    name = model_name(source.get(model))
+    if name:
+        parameters["Refiner"] = name
+        base.put_numbers(parameters, source, {"Refiner switch at": switch})
 
 
 def is_fooocus(chunks: Chunks) -> bool:
@@ -57,6 +54,10 @@ def is_fooocus(chunks: Chunks) -> bool:
     )
 
 
+FOOOCUS_FACTS = ("performance", "styles", "sharpness", "adm_guidance", "version")
+"""What Fooocus does that nothing here does; it stays visible."""
+
+
 def read_fooocus(chunks: Chunks) -> Reading:
     """Reads Fooocus' scheme "fooocus"."""
     source = base.read_json(chunks.get(*TEXT_CHUNKS), "the metadata of Fooocus")
@@ -64,23 +65,28 @@ def read_fooocus(chunks: Chunks) -> Reading:
     base.put_numbers(parameters, source, {"Steps": "steps"})
     base.put_sampler(parameters, source.get("sampler"), source.get("scheduler"))
     base.put_numbers(parameters, source, {"CFG scale": "guidance_scale", "Seed": "seed"})
-    base.put_size(parameters, *(re.findall(r"\d+", str(source.get("resolution"))) + [None, None])[:2])
+    base.put_size(parameters, *(re.findall(r"\d+", str(source.get("resolution"))[:100]) + [None, None])[:2])
     base.put(parameters, "Model hash", base.text_of(source.get("base_model_hash")))
     base.put(parameters, "Model", model_name(source.get("base_model")))
     base.put(parameters, "VAE", model_name(source.get("vae")))
     base.put_numbers(parameters, source, {"Clip skip": "clip_skip"})
-    if model_name(source.get("refiner_model")):
-        base.put(parameters, "Refiner", model_name(source["refiner_model"]))
-        base.put_numbers(parameters, source, {"Refiner switch at": "refiner_switch"})
-    for name in ("performance", "styles", "sharpness", "adm_guidance", "version"):
+    put_refiner(parameters, source, "refiner_model", "refiner_switch")
+    for name in FOOOCUS_FACTS:
         if isinstance(source.get(name), str | int | float):
             base.put(parameters, f"Fooocus {name.replace('_', ' ')}", source[name])
+    combined = [of_combined(value) for key, value in source.items() if re.match("lora_combined_|LoRA ", key)]
     return Reading(
         base.text_of(source.get("prompt")),
         base.text_of(source.get("negative_prompt")),
         parameters,
-        weighted(source.get("loras")),
+        weighted(source.get("loras")) or weighted(combined),
     )
+
+
+def of_combined(value: Any) -> list[Any]:
+    """Returns the pair [name, weight] of a text "name : weight"; an empty one without them."""
+    name, _, weight = base.text_of(value).rpartition(" : ")
+    return [name, weight] if name else []
 
 
 def is_ruined_fooocus(chunks: Chunks) -> bool:
@@ -108,6 +114,16 @@ def read_ruined_fooocus(chunks: Chunks) -> Reading:
     )
 
 
+SWARM_UPSCALERS = {
+    "latent-bilinear": "Latent",
+    "latent-bicubic": "Latent (bicubic)",
+    "latent-nearest-exact": "Latent (nearest-exact)",
+    "pixel-lanczos": "Lanczos",
+    "pixel-nearest-exact": "Nearest",
+}
+"""SwarmUI's ways to enlarge -> ours."""
+
+
 def is_swarm(chunks: Chunks) -> bool:
     """Whether SwarmUI wrote it."""
     return base.is_json_object(chunks.get(*TEXT_CHUNKS), "sui_image_params")
@@ -121,34 +137,59 @@ def read_swarm(chunks: Chunks) -> Reading:
     parameters: dict[str, Any] = {}
     base.put_numbers(parameters, source, {"Steps": "steps"})
     base.put_sampler(parameters, source.get("sampler"), source.get("scheduler"))
-    base.put_numbers(parameters, source, {"CFG scale": "cfgscale", "Seed": "seed"})
+    base.put_numbers(parameters, source, {"CFG scale": "cfgscale", "Distilled CFG Scale": "fluxguidancescale"})
+    base.put_numbers(parameters, source, {"Seed": "seed"})
     base.put_size(parameters, source.get("width"), source.get("height"))
     base.put(parameters, "Model", model_name(source.get("model")))
     base.put(parameters, "VAE", model_name(source.get("vae")))
-    base.put_numbers(
-        parameters,
-        source,
-        {
-            "Denoising strength": "initimagecreativity",
-            "Variation seed": "variationseed",
-            "Variation seed strength": "variationseedstrength",
-        },
-    )
+    base.put_numbers(parameters, source, {"Denoising strength": "initimagecreativity"})
+    names = {"Variation seed": "variationseed", "Variation seed strength": "variationseedstrength"}
+    base.put_numbers(parameters, source, names)
     layer = base.whole(source.get("clipstopatlayer"))
     base.put(parameters, "Clip skip", abs(layer) if layer else None)
-    names, weights = source.get("loras"), source.get("loraweights")
-    names = names if isinstance(names, list) else []
-    weights = weights if isinstance(weights, list) else []
-    pairs = [[name, weights[i] if i < len(weights) else 1] for i, name in enumerate(names)]
+    put_swarm_refiner(parameters, source)
+    weights = listed(source.get("loraweights"))
+    pairs = [[name, weights[i] if i < len(weights) else 1] for i, name in enumerate(listed(source.get("loras")))]
     return Reading(
         base.text_of(source.get("prompt")), base.text_of(source.get("negativeprompt")), parameters, weighted(pairs)
     )
 
 
+def listed(value: Any) -> list[Any]:
+    """Returns a list, that of a text with commas, or an empty one for what is neither."""
+    if isinstance(value, str):
+        return [entry.strip() for entry in value.split(",")]
+    return value if isinstance(value, list) else []
+
+
+def put_swarm_refiner(parameters: dict[str, Any], source: dict[str, Any]) -> None:
+    """Sets what SwarmUI's refiner did: taking over for the last steps, or a pass of its own like our hires pass."""
+    share = base.number(source.get("refinercontrolpercentage"))
+    if share is None or not 0 < share <= 1:
+        return
+    model = model_name(source.get("refinermodel"))
+    model = None if model == "(Use Base)" else model
+    factor = base.number(source.get("refinerupscale")) or 1
+    if "step" in base.text_of(source.get("refinermethod")).lower():
+        base.put(parameters, "Refiner", model)
+        base.put(parameters, "Refiner switch at", round(1 - share, 4) if model else None)
+    elif factor > 1:
+        parameters |= {"Denoising strength": share, "Hires upscale": factor}
+        way = base.text_of(source.get("refinerupscalemethod"))
+        ours = SWARM_UPSCALERS.get(way) or (model_name(way[6:]) if way.startswith("model-") else None)
+        base.put(parameters, "Hires upscaler" if ours else "Unknown hires upscaler", ours or way)
+        base.put_numbers(parameters, source, {"Hires steps": "refinersteps", "Hires CFG Scale": "refinercfgscale"})
+        base.put(parameters, "Hires checkpoint", model)
+    else:
+        base.put(parameters, "SwarmUI refiner", model)
+
+
 def is_invoke(chunks: Chunks) -> bool:
     """Whether InvokeAI wrote it."""
-    return bool(chunks.get("invokeai_metadata")) or base.is_json_object(
-        chunks.get(*TEXT_CHUNKS), "app_version", "generation_mode"
+    return (
+        bool(chunks.get("invokeai_metadata"))
+        or base.is_json_object(chunks.get(*TEXT_CHUNKS), "app_version", "generation_mode")
+        or base.is_json_object(chunks.get("sd-metadata"), "app_version", "image")
     )
 
 
@@ -156,22 +197,28 @@ def read_invoke(chunks: Chunks) -> Reading:
     """Reads InvokeAI's object. Its samplers end with "_k" where they follow Karras' schedule; its clip_skip counts the
     layers left out.
     """
-    source = base.read_json(chunks.get("invokeai_metadata", *TEXT_CHUNKS), "the metadata of InvokeAI")
+    text = chunks.get("invokeai_metadata")
+    if not text and chunks.get("sd-metadata"):
+        return read_old_invoke(base.read_json(chunks.get("sd-metadata"), "the metadata of InvokeAI"))
+    source = base.read_json(text or chunks.get(*TEXT_CHUNKS), "the metadata of InvokeAI")
     parameters: dict[str, Any] = {}
     base.put_numbers(parameters, source, {"Steps": "steps"})
     sampler = base.text_of(source.get("scheduler"))
-    is_karras = sampler.endswith("_k")
-    base.put_sampler(parameters, sampler.removesuffix("_k"), "karras" if is_karras else None)
-    base.put_numbers(parameters, source, {"CFG scale": "cfg_scale", "Seed": "seed"})
+    base.put_sampler(parameters, sampler.removesuffix("_k"), "karras" if sampler.endswith("_k") else None)
+    base.put_numbers(parameters, source, {"CFG scale": "cfg_scale", "Distilled CFG Scale": "guidance"})
+    base.put_numbers(parameters, source, {"Seed": "seed"})
     base.put_size(parameters, source.get("width"), source.get("height"))
     base.put(parameters, "Model", model_name(source.get("model")))
     base.put(parameters, "VAE", model_name(source.get("vae")))
-    base.put_numbers(parameters, source, {"Denoising strength": "strength"})
-    skipped = base.whole(source.get("clip_skip") or source.get("clip_skipped_layers"))
-    base.put(parameters, "Clip skip", skipped + 1 if skipped else None)
-    if model_name(source.get("refiner_model")):
-        base.put(parameters, "Refiner", model_name(source["refiner_model"]))
-        base.put_numbers(parameters, source, {"Refiner switch at": "refiner_start"})
+    if not base.text_of(source.get("generation_mode")).endswith("txt2img"):
+        base.put_numbers(parameters, source, {"Denoising strength": "strength"})
+    skipped = base.whole(source.get("clip_skip") or source.get("clip_skipped_layers") or source.get("skipped_layers"))
+    base.put(parameters, "Clip skip", skipped + 1 if skipped and skipped > 0 else None)
+    if source.get("seamless_x") is True and source.get("seamless_y") is True:
+        parameters["Tiling"] = True
+    if source.get("rand_device") == "cpu":
+        parameters["RNG"] = "CPU"
+    put_refiner(parameters, source, "refiner_model", "refiner_start")
     return Reading(
         base.text_of(source.get("positive_prompt")),
         base.text_of(source.get("negative_prompt")),
@@ -180,86 +227,30 @@ def read_invoke(chunks: Chunks) -> Reading:
     )
 
 
-NOVELAI_CLIP_SKIP = 2
-NOVELAI_ENSD = 31337
-
-
-def is_novelai(chunks: Chunks) -> bool:
-    """Whether NovelAI wrote it, in text chunks or in the pixels."""
-    return chunks.get("Software") == "NovelAI" or (
-        base.is_json_object(chunks.get("stealth"), "Software") and "NovelAI" in chunks.get("stealth")
-    )
-
-
-def read_novelai(chunks: Chunks) -> Reading:
-    """Reads NovelAI's settings; clip skip and seed delta are what its first model was run with, as v1.10.1 says too."""
-    texts = chunks.texts
-    if chunks.get("Software") != "NovelAI":
-        texts = base.read_json(chunks.get("stealth"), "the hidden metadata of NovelAI")
-    comment = texts.get("Comment")
-    source = comment if isinstance(comment, dict) else base.read_json(str(comment), "the comment of NovelAI")
-    if not {"steps", "sampler", "uc"} & source.keys():
-        raise base.Unreadable("the comment of NovelAI holds no settings")
+def read_old_invoke(source: dict[str, Any]) -> Reading:
+    """Reads what InvokeAI 2 wrote; the negative prompt stands in brackets in the prompt."""
+    image = source.get("image")
+    if not isinstance(image, dict):
+        raise base.Unreadable("the metadata of InvokeAI hold no image")
+    prompt = image.get("prompt")
+    if isinstance(prompt, list):
+        prompt = ", ".join(base.text_of(part.get("prompt")) for part in prompt if isinstance(part, dict))
+    prompt = base.text_of(prompt)
+    negative = re.findall(r"(?<!\\)\[([^\[\]]*)\]", prompt)
     parameters: dict[str, Any] = {}
-    base.put_numbers(parameters, source, {"Steps": "steps"})
-    schedule = base.text_of(source.get("noise_schedule"))
-    base.put_sampler(parameters, source.get("sampler"), None if schedule == "native" else schedule)
-    base.put_numbers(parameters, source, {"CFG scale": "scale", "Seed": "seed"})
-    width, height = chunks.size if all(chunks.size) else (source.get("width"), source.get("height"))
-    base.put_size(parameters, width, height)
-    base.put_numbers(parameters, source, {"Denoising strength": "strength"})
-    parameters |= {"Clip skip": NOVELAI_CLIP_SKIP, "ENSD": NOVELAI_ENSD}
-    prompt = base.text_of(texts.get("Description")) or base.text_of(source.get("prompt"))
-    return Reading(prompt, base.text_of(source.get("uc")), parameters)
-
-
-EXIF_NAMESPACE = "{http://ns.adobe.com/exif/1.0/}"
-XMP_NAMESPACE = "{http://ns.adobe.com/xap/1.0/}"
-
-
-def is_draw_things(chunks: Chunks) -> bool:
-    """Whether Draw Things wrote it."""
-    return "Draw Things" in chunks.get("xmp")
-
-
-def xmp_values(text: str) -> dict[str, str]:
-    """Returns tag or attribute of an XMP packet -> its text."""
-    try:
-        root = ElementTree.fromstring(text[text.index("<") :].strip("\0 \n"))
-    except (ElementTree.ParseError, ValueError) as e:
-        raise base.Unreadable(f"the XMP data are damaged: {e}") from e
-    values = {}
-    for element in root.iter():
-        values |= element.attrib
-        values[element.tag] = "".join(element.itertext()).strip()
-    return values
-
-
-def read_draw_things(chunks: Chunks) -> Reading:
-    """Reads Draw Things' XMP, whose user comment is an object in JSON."""
-    values = xmp_values(chunks.get("xmp"))
-    source = base.read_json(values.get(f"{EXIF_NAMESPACE}UserComment", ""), "the comment of Draw Things")
-    parameters: dict[str, Any] = {}
-    base.put_numbers(parameters, source, {"Steps": "steps"})
-    base.put_sampler(parameters, source.get("sampler"))
-    base.put_numbers(parameters, source, {"CFG scale": "scale", "Seed": "seed"})
-    base.put_size(parameters, *(base.text_of(source.get("size")).split("x") + [None, None])[:2])
-    base.put(parameters, "Model", model_name(source.get("model")))
-    strength = base.number(source.get("strength"))
-    base.put(parameters, "Denoising strength", strength if strength is not None and strength < 1 else None)
-    return Reading(
-        base.text_of(source.get("c")),
-        base.text_of(source.get("uc")),
-        parameters,
-        weighted(source.get("lora"), ("model", "file", "name"), ("weight",)),
-    )
+    base.put_numbers(parameters, image, {"Steps": "steps"})
+    base.put_sampler(parameters, image.get("sampler"))
+    base.put_numbers(parameters, image, {"CFG scale": "cfg_scale", "Seed": "seed"})
+    base.put_size(parameters, image.get("width"), image.get("height"))
+    base.put(parameters, "Model", model_name(source.get("model_weights")))
+    if image.get("type") == "img2img":
+        base.put_numbers(parameters, image, {"Denoising strength": "strength"})
+    return Reading(re.sub(r"\s*(?<!\\)\[[^\[\]]*\]", "", prompt).strip(), ", ".join(negative), parameters)
 
 
 DIALECTS = (
-    Dialect("NovelAI", is_novelai, read_novelai),
     Dialect("InvokeAI", is_invoke, read_invoke),
     Dialect("SwarmUI", is_swarm, read_swarm),
     Dialect("RuinedFooocus", is_ruined_fooocus, read_ruined_fooocus),
     Dialect("Fooocus", is_fooocus, read_fooocus),
-    Dialect("Draw Things", is_draw_things, read_draw_things),
 )

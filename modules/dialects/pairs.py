@@ -10,10 +10,7 @@ from typing import Any
 
 from modules import infotext
 from modules.dialects import base
-from modules.dialects.base import Chunks, Dialect, Reading
-
-TEXT_CHUNKS = ("parameters", "UserComment", "comment", "stealth")
-"""Where these programs put their text."""
+from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, model_name
 
 JSON_KEYS = ("Civitai resources", "Civitai metadata", "SDCPP", "Hashes")
 """Pairs whose value is bare JSON."""
@@ -32,7 +29,7 @@ def reading_of(text: str) -> tuple[Reading, dict[str, Any]]:
     lines = text.strip().split("\n")
     lines[-1], values = base.cut_json_values(lines[-1], JSON_KEYS)
     parts = infotext.split_infotext("\n".join(lines))
-    parameters = infotext.parse_parameters(parts.parameters)
+    parameters: dict[str, Any] = infotext.parse_parameters(parts.parameters)
     for key in [key for key in parameters if key.endswith("-1") and f"{key[:-2]}-2" in parameters]:
         name = key[:-2]
         parameters[name] = f"{parameters.pop(key)}x{parameters.pop(f'{name}-2')}"
@@ -44,14 +41,46 @@ def reading_of(text: str) -> tuple[Reading, dict[str, Any]]:
 def retake_sampler(parameters: dict[str, Any], schedule_key: str | None = None) -> None:
     """Puts sampler and schedule into our names."""
     sampler = parameters.pop("Sampler", None)
-    schedule = parameters.pop(schedule_key, None) if schedule_key else parameters.get("Schedule type")
-    if sampler is not None:
-        base.put_sampler(parameters, sampler, schedule)
+    schedule = parameters.pop(schedule_key, None) if schedule_key else parameters.pop("Schedule type", None)
+    base.put_sampler(parameters, sampler, schedule)
+
+
+def rename(parameters: dict[str, Any], names: dict[str, str]) -> None:
+    """Gives pairs the names they have here; a pair that has the name already stays."""
+    for name, ours in names.items():
+        if name in parameters:
+            value = parameters.pop(name)
+            parameters.setdefault(ours, value)
+
+
+def retake_files(parameters: dict[str, Any], *names: str) -> None:
+    """Names model files without folder and ending, and drops the words that stand for none."""
+    for name in names:
+        if name in parameters:
+            base.put(parameters, name, model_name(str(parameters.pop(name))))
 
 
 def last_line(text: str) -> str:
     """Returns the line that holds the pairs."""
     return text.strip().rpartition("\n")[2]
+
+
+SDNEXT_NAMES = {
+    "CLiP-skip": "Clip skip",
+    "Clip-skip": "Clip skip",
+    "Variation strength": "Variation seed strength",
+    "HiRes upscaler": "Hires upscaler",
+    "HiRes scale": "Hires upscale",
+    "HiRes upscale": "Hires upscale",
+    "HiRes steps": "Hires steps",
+    "HiRes strength": "Denoising strength",
+    "Hires strength": "Denoising strength",
+    "HiRes size": "Hires resize",
+    "Hires size": "Hires resize",
+    "Refiner start": "Refiner switch at",
+    "Version": "SD.Next version",
+}
+"""SD.Next's keys -> ours. Its version is a hash, which may look like an old version of v1.10.1."""
 
 
 def is_sdnext(chunks: Chunks) -> bool:
@@ -60,19 +89,35 @@ def is_sdnext(chunks: Chunks) -> bool:
     return "App: SD.Next" in pairs or "CLiP-skip:" in pairs
 
 
+def without_templates(text: str) -> tuple[str, dict[str, str]]:
+    """Returns a text without SD.Next's templates, and them by name. They stand between the prompts and the pairs."""
+    *lines, pairs = text.strip().split("\n")
+    kept: list[str] = []
+    templates: dict[str, list[str]] = {}
+    current = kept
+    for line in lines:
+        mark = next((mark for mark in TEMPLATE_LINES if line.lstrip().startswith(mark)), None)
+        if mark is not None:
+            current = templates.setdefault(mark.removesuffix(":"), [])
+            line = line.lstrip().removeprefix(mark)
+        current.append(line.strip())
+    return "\n".join([*kept, pairs]), {name: "\n".join(lines) for name, lines in templates.items()}
+
+
 def read_sdnext(chunks: Chunks) -> Reading:
-    """Reads SD.Next's text: lines of templates behind the prompts, `CLiP-skip`, a schedule by its class's name."""
-    text = text_in(chunks)
-    kept = [line for line in text.split("\n") if not line.lstrip().startswith(TEMPLATE_LINES)]
-    reading, _ = reading_of("\n".join(kept))
+    """Reads SD.Next's text: lines of templates behind the prompts, keys of its own, a schedule by its class's name."""
+    text, templates = without_templates(text_in(chunks))
+    reading, _ = reading_of(text)
     parameters = reading.parameters
-    if "CLiP-skip" in parameters:
-        base.put(parameters, "Clip skip", base.number(parameters.pop("CLiP-skip")))
-    retake_sampler(parameters)
-    for line in text.split("\n"):
-        for mark in TEMPLATE_LINES:
-            if line.lstrip().startswith(mark):
-                base.put(parameters, mark.removesuffix(":"), line.lstrip().removeprefix(mark).strip())
+    rename(parameters, SDNEXT_NAMES)
+    schedule = parameters.pop("Scheduler", None) or parameters.pop("Schedule type", None)
+    sampler = parameters.pop("Sampler", None)
+    base.put_sampler(parameters, sampler, schedule)
+    sampler = parameters.pop("HiRes sampler", parameters.pop("Hires sampler", None))
+    base.put_hires_sampler(parameters, sampler)
+    retake_files(parameters, "Refiner", "VAE")
+    for name, template in templates.items():
+        base.put(parameters, name, template)
     return reading
 
 
@@ -82,6 +127,12 @@ def is_civitai(chunks: Chunks) -> bool:
     return "Civitai resources:" in pairs or "Civitai metadata:" in pairs
 
 
+def resource_kind(resource: dict[str, Any]) -> str:
+    """Returns what a resource of Civitai is, in small letters; its address names it too: urn:air:sdxl:lora:..."""
+    address = base.text_of(resource.get("air")).split(":")
+    return base.text_of(resource.get("type") or (address[3] if len(address) > 3 else "")).lower()
+
+
 def read_civitai(chunks: Chunks) -> Reading:
     """Reads an export of Civitai: the models are a list of resources in JSON."""
     reading, values = reading_of(text_in(chunks))
@@ -89,18 +140,26 @@ def read_civitai(chunks: Chunks) -> Reading:
     for resource in resources if isinstance(resources, list) else []:
         if not isinstance(resource, dict):
             continue
-        kind, name = str(resource.get("type", "")).lower(), base.text_of(resource.get("modelName"))
-        weight = base.number(resource.get("weight"))
-        if kind == "checkpoint":
+        kind, name = resource_kind(resource), base.text_of(resource.get("modelName"))
+        weight = base.number(resource.get("weight", resource.get("strength")))
+        if kind in ("checkpoint", "model") and name:
             reading.parameters.setdefault("Model", name)
         elif kind in RESOURCE_TYPES and name:
             reading.networks.append((name, 1 if weight is None else weight))
+        elif kind and name:
+            key = f"Civitai {kind}"
+            reading.parameters[key] = f"{reading.parameters[key]}; {name}" if key in reading.parameters else name
     retake_sampler(reading.parameters)
     return reading
 
 
+FOOOCUS_NAMES = {"Version": "Fooocus version", "Refiner Switch": "Refiner switch at"}
+
+
 def is_fooocus_pairs(chunks: Chunks) -> bool:
     """Whether Fooocus wrote it in its scheme "a1111"."""
+    if base.is_like_json(text_in(chunks)):
+        return False
     return chunks.get("fooocus_scheme", "MakerNote") == "a1111" or "Version: Fooocus" in last_line(text_in(chunks))
 
 
@@ -108,10 +167,18 @@ def read_fooocus_pairs(chunks: Chunks) -> Reading:
     """Reads Fooocus' scheme "a1111": a schedule of its own key, weights of networks in a list beside their hashes."""
     reading, _ = reading_of(text_in(chunks))
     parameters = reading.parameters
+    rename(parameters, FOOOCUS_NAMES)
     retake_sampler(parameters, "Scheduler")
+    retake_files(parameters, "Model", "VAE", "Refiner")
     for name, weight in re.findall(r"([^,:]+):\s*(-?[\d.]+)", str(parameters.pop("Lora weights", ""))):
-        reading.networks.append((base.stem(name.strip()), base.number(weight) or 0))
+        value = base.number(weight)
+        if value is not None:
+            reading.networks.append((base.stem(name.strip()), value))
     return reading
+
+
+SDCPP_RNG = {"cuda": "NV", "cpu": "CPU"}
+"""stable-diffusion.cpp's sources of noise -> ours: "cuda" is Philox, as on the GPUs of one maker."""
 
 
 def is_sdcpp(chunks: Chunks) -> bool:
@@ -124,13 +191,19 @@ def read_sdcpp(chunks: Chunks) -> Reading:
     reading, _ = reading_of(text_in(chunks))
     parameters = reading.parameters
     retake_sampler(parameters)
-    base.put(parameters, "CFG scale", base.number(parameters.get("CFG scale")))
     upscaler, factor = parameters.pop("Hires upscale", None), parameters.pop("Hires scale", None)
     base.put(parameters, "Hires upscaler", upscaler)
     base.put(parameters, "Hires upscale", base.number(factor))
-    for name in ("Model", "VAE"):
-        if name in parameters:
-            parameters[name] = base.stem(parameters[name])
+    for name in ("CFG scale", "Denoising strength"):
+        base.put(parameters, name, base.number(parameters.pop(name, None)))
+    layers = base.whole(parameters.pop("Clip skip", None))
+    base.put(parameters, "Clip skip", layers if layers is not None and layers > 0 else None)
+    noise = parameters.pop("RNG", None)
+    base.put(parameters, "RNG", SDCPP_RNG.get(str(noise).lower()))
+    if noise is not None and "RNG" not in parameters:
+        parameters["Unknown RNG"] = noise
+    rename(parameters, {"Unet": "Model", "Eta": "stable-diffusion.cpp eta"})
+    retake_files(parameters, "Model", "VAE")
     return reading
 
 

@@ -161,3 +161,30 @@ def test_pairs_are_fields_too():
 )
 def test_value_of_a_source(source, value):
     assert infotext_fields.value_of(source, {"Key": "v"}) == value
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ("Unknown sampler: res_2s", "sampler_name"),
+        ("Schedule type: Bong Tangent", "scheduler"),
+        ("Denoising strength: 0.5, Hires upscale: 2, Hires sampler: res_2s", "hr_sampler_name"),
+    ],
+)
+def test_a_sampler_that_is_not_known_is_named_unless_the_request_names_one(runner, more, field):
+    problems = []
+    request = Txt2Img(infotext=f"{BASE}, {more}")
+    default = getattr(request, field)
+    infotext_fields.apply_infotext(request, "txt2img", runner, problems)
+    assert getattr(request, field) == default
+    assert [text for text in problems if f"is not known here, {field} keeps its default" in text]
+
+    problems, given = [], "Karras" if field == "scheduler" else "Euler"
+    request = Txt2Img(infotext=f"{BASE}, {more}", **{field: given})
+    infotext_fields.apply_infotext(request, "txt2img", runner, problems)
+    assert (getattr(request, field), problems) == (given, [])
+
+
+def test_an_older_name_of_the_field_counts_too(runner):
+    request, _ = apply(runner, f"{BASE}, Unknown sampler: res_2s", sampler_index="Heun")
+    assert request.sampler_index == "Heun"

@@ -8,7 +8,15 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from modules import generation_parameters_copypaste, images, infotext_utils, script_callbacks, shared, shared_items
+from modules import (
+    generation_parameters_copypaste,
+    images,
+    infotext_utils,
+    script_callbacks,
+    sd_samplers,
+    shared,
+    shared_items,
+)
 from modules.errors import InvalidInput
 from modules.infotext_utils import ParamBinding, PasteField
 from modules.styles import PromptStyle
@@ -258,3 +266,31 @@ def test_dropped_files():
 
 def test_drop_handler_has_the_name_extensions_know():
     assert images.image_data is infotext_utils.image_data
+
+
+def test_metadata_of_a_prompt_with_a_bad_weight_are_read(program):
+    parsed = infotext_utils.parse_generation_parameters("(a:1.2.3)\nSteps: 20, Sampler: Euler, Seed: 5, Size: 8x8")
+    assert (parsed["Prompt"], parsed["Seed"]) == ("(a:1.2.3)", "5")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [("a", False), (r"\(a\)", False), ("(a)", True), ("(a:1)", False), ("[a]", True), ("(" * 200_000, True)],
+)
+def test_emphasis_is_seen_where_there_is_some(prompt, expected):
+    assert infotext_utils._uses_emphasis(prompt) == expected
+
+
+def test_json_dropped_on_a_prompt_changes_nothing_or_is_read():
+    swarm = b'{"sui_image_params": {"prompt": "red apple", "seed": 5, "steps": 3}}'
+    assert infotext_utils.image_data(swarm)[0].startswith("red apple\nSteps: 3")
+    assert infotext_utils.image_data(b'{"nodes": []}') == (NO_CHANGE, None)
+    assert infotext_utils.image_data(b"") == ("", None)
+
+
+def test_pasting_a_sampler_that_is_not_known_leaves_the_menu(program, capsys):
+    sampler = gr.Dropdown(choices=["Euler", "Heun"], value="Heun")
+    fields = [infotext_utils.PasteField(sampler, sd_samplers.get_sampler_from_infotext)]
+    text = "red\nSteps: 20, Sampler: Flux Realistic, Seed: 5, Size: 8x8"
+    assert infotext_utils.paste_values(fields, text) == [NO_CHANGE]
+    assert "'Flux Realistic' is not known here" in capsys.readouterr().out

@@ -177,3 +177,26 @@ def test_names_that_another_one_stands_in_for_are_told():
     remarks = sd_samplers.unknown_names("euler a", "karras!")
     assert "'euler a', DPM++ 2M was used; the nearest is 'Euler a'" in remarks[0]
     assert "'karras!', Automatic was used; the nearest is 'Karras'" in remarks[1]
+
+
+@pytest.mark.parametrize(
+    ("infotext", "unknown"),
+    [
+        ({"Sampler": "Euler", "Schedule type": "Karras"}, {}),
+        ({}, {}),
+        ({"Sampler": "DPM++ 2M Karras"}, {}),
+        ({"Sampler": "Flux Realistic"}, {"sampler_name": "Flux Realistic"}),
+        ({"Sampler": "Euler", "Schedule type": "Bong Tangent"}, {"scheduler": "Bong Tangent"}),
+        ({"Unknown sampler": "res_2s", "Unknown schedule type": "x"}, {"sampler_name": "res_2s", "scheduler": "x"}),
+        ({"Hires sampler": "res_2s", "Hires schedule type": "x"}, {"hr_sampler_name": "res_2s", "hr_scheduler": "x"}),
+        ({"Hires sampler": "Euler a", "Hires schedule type": "Karras"}, {}),
+    ],
+)
+def test_names_that_are_not_known_choose_nothing(infotext, unknown):
+    assert sd_samplers.unknown_in_infotext(infotext) == unknown
+    assert (sd_samplers.get_sampler_from_infotext(infotext) is None) == ("sampler_name" in unknown)
+    assert (sd_samplers.get_scheduler_from_infotext(infotext) is None) == ("scheduler" in unknown)
+    if "hr_sampler_name" in unknown or "Unknown sampler" in infotext:
+        assert sd_samplers.get_hr_sampler_from_infotext(infotext) == "Use same sampler"
+    if "hr_scheduler" in unknown or "scheduler" in unknown:
+        assert sd_samplers.get_hr_scheduler_from_infotext(infotext) == "Use same scheduler"
