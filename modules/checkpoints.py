@@ -115,6 +115,8 @@ class CheckpointInfo:
 
 checkpoints_list: dict[str, CheckpointInfo] = {}
 checkpoint_aliases: dict[str, CheckpointInfo] = {}
+unloadable: set[str] = set()
+"""Files that could not be loaded when they were to be the default, until the list is made anew."""
 
 
 def name_of(filename: str) -> str:
@@ -174,6 +176,7 @@ def scan() -> None:
     """
     checkpoints_list.clear()
     checkpoint_aliases.clear()
+    unloadable.clear()
     chosen = shared.cmd_opts.ckpt
     if chosen and os.path.exists(chosen):
         info = CheckpointInfo(chosen)
@@ -253,7 +256,9 @@ def nearest(name: str) -> str:
 
 
 def first() -> CheckpointInfo | None:
-    """Returns the checkpoint to take when none is chosen: the user's first, else the embedded one."""
-    infos = list(checkpoints_list.values())
+    """Returns the checkpoint to take when none is chosen: the user's first that is not known to be unloadable, else the
+    embedded one.
+    """
+    infos = [info for info in checkpoints_list.values() if info.filename not in unloadable or info.is_embedded]
     users = [info for info in infos if not info.is_embedded]
     return next(iter(users or infos), None)

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ from modules import (
     weights,
 )
 from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_list
+from modules.errors import ModelLoadError
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond
 from modules.sd_models_types import WebuiSdModel
@@ -157,7 +158,7 @@ def list_models() -> None:
 def select_checkpoint() -> CheckpointInfo:
     """Returns the configured checkpoint; if it is not there, the user's first, else the embedded one."""
     configured = CheckpointSettings.from_opts(shared.opts).sd_model_checkpoint
-    if configured in checkpoint_aliases:
+    if is_chosen():
         return checkpoint_aliases[configured]
     if not checkpoints_list:
         list_models()
@@ -165,6 +166,24 @@ def select_checkpoint() -> CheckpointInfo:
     if configured is not None:
         logger.warning("Checkpoint %s not found; loading fallback %s", configured, fallback.title)
     return fallback
+
+
+def is_chosen() -> bool:
+    """Says whether the checkpoint to load is one that somebody named, and not the default."""
+    return CheckpointSettings.from_opts(shared.opts).sd_model_checkpoint in checkpoint_aliases
+
+
+def with_checkpoint(load: Callable[[CheckpointInfo], WebuiSdModel]) -> WebuiSdModel:
+    """Calls load with the configured checkpoint, or with the default ones in their order until one can be loaded."""
+    while True:
+        info = select_checkpoint()
+        try:
+            return load(info)
+        except ModelLoadError as e:
+            if is_chosen() or info.is_embedded:
+                raise
+            logger.error("Checkpoint %s cannot be loaded, and is skipped as the default: %s", info.title, e.message)
+            checkpoints.unloadable.add(info.filename)
 
 
 def read_state_dict(
@@ -196,7 +215,9 @@ def load_model(
     The current model is given up only for a file that was read and checked; if the rest fails after all, it is loaded
     again. Raises ModelLoadError naming the file and what was found in it.
     """
-    info = checkpoint_info or select_checkpoint()
+    if checkpoint_info is None:
+        return with_checkpoint(lambda info: load_model(info, already_loaded_state_dict))
+    info = checkpoint_info
     with model_data.lock:
         timer = Timer()
         config = sd_models_config.find_checkpoint_config_near_filename(info)
@@ -289,7 +310,8 @@ def reload_model_weights(
 
     forced_reload: load it anew even then. Raises ModelLoadError; the current model stays then.
     """
-    info = info or select_checkpoint()
+    if info is None:
+        return with_checkpoint(lambda info: reload_model_weights(sd_model, info, forced_reload))
     with model_data.lock:
         current = sd_model or model_data.sd_model
         if not forced_reload and current is not None and is_loaded_as_wanted(current, info):

@@ -58,6 +58,9 @@ SECRET_FLAGS = frozenset(
     ]
 )
 SECRET_SETTING = re.compile(r"token|password|secret|_key$|api_key", re.IGNORECASE)
+SECRET_NAME = re.compile(r"auth(?!or)|key(?!board|frame)|token|passw|pwd|secret|credential", re.IGNORECASE)
+"""What is found in the names of flags that hold secrets."""
+
 HIDDEN = "<hidden>"
 
 re_checksum = re.compile(r'"Checksum": "([0-9a-fA-F]{64})"')
@@ -157,10 +160,30 @@ def get_argv() -> list[str]:
     hide_next = False
     for arg in sys.argv:
         name, is_pair, _ = arg.partition("=")
-        is_secret = _full_flag(name) in SECRET_FLAGS
-        result.append(HIDDEN if hide_next else f"{name}={HIDDEN}" if is_secret and is_pair else arg)
+        if not arg.startswith("--"):
+            result.append(HIDDEN if hide_next else arg)
+            continue
+        is_secret = is_secret_flag(_full_flag(name))
+        result.append(f"{name}={HIDDEN}" if is_secret and is_pair else arg)
         hide_next = is_secret and not is_pair
     return result
+
+
+def is_secret_flag(name: str) -> bool:
+    """Says whether a flag, given as --name or name_of_its_value, holds a secret by its name; extensions have theirs."""
+    flag = "--" + name.removeprefix("--").replace("_", "-")
+    return flag in SECRET_FLAGS or SECRET_NAME.search(flag) is not None
+
+
+def without_secret(name: str, value: Any) -> Any:
+    """Returns the value of a flag, or one of its kind that tells no more than that the flag is set."""
+    if not is_secret_flag(name) or isinstance(value, bool) or not value:
+        return value
+    if isinstance(value, dict):
+        return dict.fromkeys(value, HIDDEN)
+    if isinstance(value, list | tuple):
+        return [HIDDEN] * len(value)
+    return None if isinstance(value, int | float) else HIDDEN
 
 
 def _without_login(text: str) -> str:

@@ -635,8 +635,13 @@ class Script(scripts.Script):
         try:
             return Plot(p, axes, options).run()
         finally:
-            sd_models.reload_model_weights()
-            sd_vae.reload_vae_weights()
+            errors.run(load_chosen_model, "loading the model of the settings after an X/Y/Z plot")
+
+
+def load_chosen_model() -> None:
+    """Loads the checkpoint and VAE of the settings."""
+    sd_models.reload_model_weights()
+    sd_vae.reload_vae_weights()
 
 
 def moved_values(text: str, chosen: list[str], choices: list[str], csv_mode: bool) -> tuple[str, list[str]]:

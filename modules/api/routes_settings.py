@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body
 from starlette.concurrency import run_in_threadpool
 
-from modules import call_queue, errors, option_values, runtime_utils, shared
+from modules import call_queue, errors, option_values, runtime_utils, shared, sysinfo
 from modules.api import models, waiting
 from modules.errors import InvalidInput, WebuiError
 from modules.http_routes import DescribedRoute
@@ -123,9 +123,7 @@ def apply_setting(key: str, value: Any) -> None:
 
 @router.get("/sdapi/v1/cmd-flags", response_model=models.flags_model(), summary="Command line flags")
 def get_cmd_flags() -> dict[str, Any]:
-    """Lists the command line flags."""
+    """Lists the command line flags; secrets among them are hidden."""
     flags = {key: value for key, value in vars(shared.cmd_opts).items() if key not in DERIVED_FLAGS}
-    return {
-        key: str(value) if shared.parser.get_default(key) is None and value is not None else value
-        for key, value in flags.items()
-    }
+    texts = {key: value is not None and shared.parser.get_default(key) is None for key, value in flags.items()}
+    return {key: sysinfo.without_secret(key, str(value) if texts[key] else value) for key, value in flags.items()}

@@ -131,3 +131,18 @@ def test_flags_are_told_but_for_those_the_program_derives(client):
     flags = client.get("/sdapi/v1/cmd-flags").json()
     assert flags["api"] is True and flags["precision"] == "full"
     assert not set(routes_settings.DERIVED_FLAGS) & flags.keys()
+
+
+def test_secrets_among_the_flags_are_hidden(client, monkeypatch):
+    for name in ("gradio_auth", "api_auth", "ngrok", "tls_keyfile"):
+        monkeypatch.setattr(shared.cmd_opts, name, "user:password")
+    monkeypatch.setattr(shared.cmd_opts, "ngrok_options", {"basic_auth": "user:password"})
+    for name, value in {"my_hub_token": "user:password", "civitai_api_key": ["user:password"]}.items():
+        monkeypatch.setattr(shared.cmd_opts, name, value, raising=False)
+    monkeypatch.setattr(shared.cmd_opts, "port", 7861)
+    flags = routes_settings.get_cmd_flags()
+    assert "password" not in json.dumps(flags, default=str)
+    assert flags["civitai_api_key"] == "<hidden>" and flags["port"] == "7861"
+    answer = client.get("/sdapi/v1/cmd-flags")
+    assert "password" not in answer.text
+    assert answer.json()["gradio_auth"] == "<hidden>"

@@ -53,12 +53,35 @@ def test_secrets_of_the_command_line_are_hidden(monkeypatch):
         "5",
         "--gradio-auth-p",
         "f",
+        "--my-hub-token",
+        "t",
+        "u",
+        "--use-keys",
+        "--listen",
     ]
     monkeypatch.setattr(sysinfo.sys, "argv", arguments)
     assert sysinfo.get_argv() == [
         *["x", "--api-auth", "<hidden>", "--ngrok=<hidden>", "--gradio-auth", "<hidden>"],
         *["--port", "5", "--gradio-auth-p", "<hidden>"],
+        *["--my-hub-token", "<hidden>", "<hidden>", "--use-keys", "--listen"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("api_auth", None, None),
+        ("use_auth", True, True),
+        ("my_pin_key", 1234, None),
+        ("author", "me", "me"),
+        ("keyboard", "qwerty", "qwerty"),
+        ("my_password", "p", "<hidden>"),
+        ("ngrok_options", {"a": 1}, {"a": "<hidden>"}),
+        ("keys", ("a", "b"), ["<hidden>"] * 2),
+    ],
+)
+def test_values_of_flags_whose_name_says_secret(name, value, shown):
+    assert sysinfo.without_secret(name, value) == shown
 
 
 def test_environment_shows_known_names_without_logins(monkeypatch):
