@@ -46,11 +46,12 @@ READ_BEFORE_THE_JOB = frozenset(
         "outdir_txt2img_grids",
         "outdir_img2img_grids",
         "outdir_save",
-        "temp_dir",
-        "clean_temp_dir_at_start",
     }
 )
 """Settings that are laid over too late to have an effect on a job."""
+
+NOT_FOR_REQUESTS = frozenset({"temp_dir", "clean_temp_dir_at_start"})
+"""Settings of a folder that is read and emptied, which requests leave as they are."""
 
 
 def read_overrides(overrides: Mapping[str, Any] | None) -> tuple[dict[str, Any], list[str]]:
@@ -75,7 +76,7 @@ def _may_override(key: str) -> bool:
             key,
         )
     try:
-        return shared.opts.is_writable(key) and not info.restrict_api
+        return shared.opts.is_writable(key) and not info.restrict_api and key not in NOT_FOR_REQUESTS
     except RuntimeError:
         return False
     except AssertionError as e:

@@ -7,6 +7,7 @@ components.
 
 from __future__ import annotations
 
+import functools
 import mimetypes
 import os
 import re
@@ -16,8 +17,9 @@ from pathlib import Path
 
 from gradio import utils as gradio_utils
 from gradio.data_classes import _StaticFiles
+from PIL import Image
 
-from modules import extensions, shared
+from modules import errors, extensions, images, shared
 from modules.paths import data_path, models_path, script_path
 from modules.paths_internal import config_states_dir, default_output_dir, extensions_builtin_dir, extensions_dir
 
@@ -75,6 +77,7 @@ class Place:
     path: str
     suffixes: frozenset[str] | None = None
     is_code: bool = False
+    is_chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,13 @@ def places() -> Iterator[Place]:
     for folder in dict.fromkeys((script_path, data_path)):
         yield Place(os.path.join(folder, "notification.mp3"))
         yield Place(os.path.join(folder, "tmp"), TEXTS)  # where extensions leave lists for their scripts
-    for folder in (default_output_dir, *(getattr(shared.opts, name) for name in OUTPUT_SETTINGS)):
+    for folder in (default_output_dir, *(shared.opts.get_default(name) for name in OUTPUT_SETTINGS)):
         yield Place(folder, RESULTS)
+    for name in OUTPUT_SETTINGS:
+        yield Place(getattr(shared.opts, name), IMAGES, is_chosen=True)
     for folder in (models_path, *(getattr(shared.cmd_opts, name, None) or "" for name in MODEL_FLAGS)):
         yield Place(folder, IMAGES | VIDEOS)  # previews
-    for folder in (gradio_utils.get_upload_folder(), shared.opts.temp_dir, *_StaticFiles.all_paths):
+    for folder in (gradio_utils.get_upload_folder(), *_StaticFiles.all_paths):
         yield Place(str(folder))
     for folder in shared.cmd_opts.gradio_allowed_path or []:
         if os.path.abspath(folder) != data_path:  # the flag's default, which would give away settings and models
@@ -170,7 +175,27 @@ def fits(path: str, place: Place) -> bool:
     if not is_inside(path, root) or has_hidden_part(path, root):
         return False
     suffix = os.path.splitext(path)[1].lower()
-    return suffix not in PRIVATE and (place.suffixes is None or suffix in place.suffixes)
+    is_sent = suffix not in PRIVATE and (place.suffixes is None or suffix in place.suffixes)
+    return is_sent and (not place.is_chosen or is_result(path))
+
+
+def is_result(path: str) -> bool:
+    """Says whether a file is an image that holds the parameters of a job."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return False
+    return _has_parameters(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _has_parameters(path: str, changed: int, size: int) -> bool:
+    try:
+        with images.read(path) as image:
+            text, _ = images.read_info_from_image(image)
+    except (OSError, SyntaxError, ValueError, errors.WebuiError, Image.DecompressionBombError):
+        return False
+    return text is not None and "Steps: " in text
 
 
 def find(path: str) -> PageFile | None:

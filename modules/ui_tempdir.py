@@ -40,7 +40,10 @@ def save_pil_to_file(pil_image: Image.Image, cache_dir: str, name: str = "image"
     if already_saved_as and os.path.isfile(already_saved_as):
         register_tmp_file(None, already_saved_as)
         return os.path.abspath(already_saved_as)
-    return original_save_pil_to_cache(pil_image, shared.opts.temp_dir or cache_dir, name, "png")
+    path = original_save_pil_to_cache(pil_image, shared.opts.temp_dir or cache_dir, name, "png")
+    if shared.opts.temp_dir:
+        register_tmp_file(None, path)
+    return path
 
 
 def install_ui_tempdir_override() -> None:
@@ -50,10 +53,9 @@ def install_ui_tempdir_override() -> None:
 
 
 def on_tmpdir_changed() -> None:
-    """Makes the directory of the setting temp_dir; the page may fetch what lies in it."""
+    """Makes the directory of the setting temp_dir. The page may fetch the images written to it, and nothing else."""
     if shared.opts.temp_dir:
         os.makedirs(shared.opts.temp_dir, exist_ok=True)
-        gr.set_static_paths([os.path.abspath(shared.opts.temp_dir)])
 
 
 def cleanup_tmpdr() -> None:

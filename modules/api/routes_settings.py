@@ -81,6 +81,8 @@ def is_change(key: str, value: Any) -> bool:
                 field=key,
             )
         return False
+    if key in runtime_utils.NOT_FOR_REQUESTS:
+        return False
     default = shared.opts.get_default(key)
     return shared.opts.data.get(key, default) != value and not (value is None and default is not None)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modules import call_queue, shared
+from modules import call_queue, runtime_utils, shared
 from modules.api import routes_settings
 
 
@@ -146,3 +146,17 @@ def test_secrets_among_the_flags_are_hidden(client, monkeypatch):
     answer = client.get("/sdapi/v1/cmd-flags")
     assert "password" not in answer.text
     assert answer.json()["gradio_auth"] == "<hidden>"
+
+
+def test_the_temporary_folder_is_not_set_by_requests(client, tmp_path):
+    before = shared.opts.temp_dir
+    assert change(client, temp_dir=str(tmp_path)).status_code == 200
+    assert shared.opts.temp_dir == before
+    assert "temp_dir" in runtime_utils.read_overrides({"temp_dir": str(tmp_path)})[1]
+
+
+def test_a_request_does_not_widen_what_is_sent(client, tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    for setting in ("outdir_samples", "outdir_save", "temp_dir"):
+        assert change(client, **{setting: str(tmp_path)}).status_code == 200
+        assert client.get(f"/file={tmp_path}/secret.txt").status_code in (403, 404)

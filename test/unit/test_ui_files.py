@@ -2,6 +2,8 @@ import os
 
 import pytest
 from gradio.data_classes import _StaticFiles
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from modules import extensions, shared, ui_files
 from modules.paths_internal import default_output_dir, extensions_dir, models_path, script_path
@@ -10,6 +12,15 @@ from modules.paths_internal import default_output_dir, extensions_dir, models_pa
 def write(path, content=b"x"):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+    return str(path)
+
+
+def result(path, text="a cat\nSteps: 1, Sampler: Euler, Seed: 1"):
+    """Writes an image as a job does, and returns its path."""
+    info = PngInfo()
+    info.add_text("parameters", text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
     return str(path)
 
 
@@ -160,10 +171,21 @@ def test_links_lead_no_further_than_the_places(program, in_data, data_dir, tmp_p
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights")
 def test_an_output_folder_may_be_a_link(program, settings, tmp_path):
-    picture = write(tmp_path / "disk" / "1.png")
+    picture = result(tmp_path / "disk" / "1.png")
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     settings["outdir_samples"] = str(tmp_path / "link")
     assert ui_files.find(str(tmp_path / "link" / "1.png")).path == os.path.realpath(picture)
+
+
+@pytest.mark.parametrize("setting", ui_files.OUTPUT_SETTINGS)
+def test_a_folder_that_a_setting_names_gives_results_of_jobs_only(program, settings, tmp_path, setting):
+    settings[setting] = str(tmp_path)
+    assert ui_files.find(result(tmp_path / "made.png"))
+    for name in ("passwd.txt", "log.csv", "config.json", "damaged.png", "film.mp4"):
+        assert ui_files.find(write(tmp_path / name)) is None
+    Image.new("RGB", (8, 8)).save(tmp_path / "private.png")
+    assert ui_files.find(str(tmp_path / "private.png")) is None
+    assert ui_files.find(result(tmp_path / "noted.png", text="my passport")) is None
 
 
 def test_an_extension_may_lie_elsewhere(program, monkeypatch, tmp_path):
@@ -175,7 +197,7 @@ def test_an_extension_may_lie_elsewhere(program, monkeypatch, tmp_path):
 def test_files_of_the_page_s_cache_are_sent(program, settings, monkeypatch, tmp_path):
     settings["temp_dir"] = str(tmp_path / "temp")
     monkeypatch.setattr(_StaticFiles, "all_paths", [tmp_path / "static.png"])
-    assert ui_files.find(write(tmp_path / "temp" / "1.png"))
+    assert ui_files.find(write(tmp_path / "temp" / "1.png")) is None
     assert ui_files.find(write(tmp_path / "static.png"))
     assert ui_files.find(write(tmp_path / "other.png")) is None
 

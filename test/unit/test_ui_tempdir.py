@@ -68,7 +68,9 @@ def test_temp_dir_of_the_settings(temp_dir):
     assert temp_dir.is_dir()
     path = ui_tempdir.save_pil_to_file(picture(), "elsewhere")
     assert path.startswith(str(temp_dir)) and ui_tempdir.is_gradio_temp_path(path)
+    assert ui_tempdir.check_tmp_file(None, path)
     (temp_dir / "keep.txt").write_text("x")
+    assert not ui_tempdir.check_tmp_file(None, str(temp_dir / "keep.txt"))
     ui_tempdir.cleanup_tmpdr()
     assert not os.path.exists(path) and (temp_dir / "keep.txt").exists()
 
