@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from PIL import Image, ImageEnhance, ImageFilter, UnidentifiedImageError
 
 from modules import checkpoints, errors, images, processing, run_files, scripts, shared
 from modules.infotext_utils import parse_generation_parameters
+from modules.job.records import records_of
 from modules.job.request import ImageBatch, JobRequest
+from modules.job.run_state import copy_of_job
 from modules.processing import Processed, StableDiffusionProcessingImg2Img
 from modules.processing_runner import ProcessingRunner
 from modules.shared import opts, state
@@ -96,35 +98,26 @@ class PngInfo:
         return {key: value for key, value in parameters.items() if key in self.properties}
 
 
-@dataclass
-class JobDefaults:
-    """What a batch job is set back to before each image, as the image before may have changed it."""
+def take_parameters(p: StableDiffusionProcessingImg2Img, parameters: dict[str, Any]) -> None:
+    """Extends a job's prompts by those of the parameters, and replaces its other values."""
+    p.prompt = join_prompts(p.prompt, parameters.get("Prompt"))
+    p.negative_prompt = join_prompts(p.negative_prompt, parameters.get("Negative prompt"))
+    p.seed = read_number(parameters, "Seed", p.seed, int)
+    p.cfg_scale = read_number(parameters, "CFG scale", p.cfg_scale, float)
+    p.steps = read_number(parameters, "Steps", p.steps, int)
+    p.sampler_name = parameters.get("Sampler", p.sampler_name)
+    checkpoint = checkpoints.find(parameters.get("Model hash"))
+    if checkpoint is not None:
+        p.override_settings["sd_model_checkpoint"] = checkpoint.name
 
-    prompt: str
-    negative_prompt: str
-    seed: int
-    cfg_scale: float
-    sampler_name: str
-    steps: int
-    overrides: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, p: StableDiffusionProcessingImg2Img) -> JobDefaults:
-        """Returns the values that a job was made with."""
-        return cls(p.prompt, p.negative_prompt, p.seed, p.cfg_scale, p.sampler_name, p.steps, dict(p.override_settings))
-
-    def apply(self, p: StableDiffusionProcessingImg2Img, parameters: dict[str, Any]) -> None:
-        """Sets the job's values: prompts are extended by those of the parameters, the others replaced."""
-        p.prompt = join_prompts(self.prompt, parameters.get("Prompt"))
-        p.negative_prompt = join_prompts(self.negative_prompt, parameters.get("Negative prompt"))
-        p.seed = int(parameters.get("Seed", self.seed))
-        p.cfg_scale = float(parameters.get("CFG scale", self.cfg_scale))
-        p.sampler_name = parameters.get("Sampler", self.sampler_name)
-        p.steps = int(parameters.get("Steps", self.steps))
-        p.override_settings = dict(self.overrides)
-        checkpoint = checkpoints.find(parameters.get("Model hash"))
-        if checkpoint is not None:
-            p.override_settings["sd_model_checkpoint"] = checkpoint.name
+def read_number(parameters: dict[str, Any], key: str, default: Any, kind: type) -> Any:
+    """Returns a number of the parameters; the default where it is missing, or, with a warning, cannot be read."""
+    try:
+        return kind(parameters.get(key, default))
+    except (TypeError, ValueError):
+        logger.warning("img2img batch: %s %r is no number; that of the form is used", key, parameters[key])
+        return default
 
 
 def join_prompts(prompt: str, addition: str | None) -> str:
@@ -155,7 +148,6 @@ def process_batch(
     run_files.keep(paths)
     masks = sorted(shared.listfiles(inpaint_mask_dir)) if inpaint_mask_dir else []
     png_info = PngInfo(png_info_props or (), png_info_dir) if use_png_info else PngInfo()
-    defaults = JobDefaults.of(p)
     logger.info("img2img batch: %d pictures, %d new ones for each", len(paths), p.n_iter * p.batch_size)
     state.job_count = len(paths) * p.n_iter
 
@@ -165,11 +157,12 @@ def process_batch(
         if masks and mask is None:
             logger.warning("%s is left out: there is no mask of that name", path)
             continue
-        defaults.apply(p, png_info.parameters_of(path, image))
-        prepare_batch_job(p, image, path, output_dir.strip(), scale_by if to_scale else None)
+        job = copy_of_job(p)
+        take_parameters(job, png_info.parameters_of(path, image))
+        prepare_batch_job(job, image, path, output_dir.strip(), scale_by if to_scale else None)
         if mask is not None:
-            p.image_mask = images.read(mask)
-        results = add_results(results, run_batch_job(p, args))
+            job.image_mask = images.read(mask)
+        results = add_results(results, run_batch_job(job, args))
     return results
 
 
@@ -228,11 +221,13 @@ def run_batch_job(p: StableDiffusionProcessingImg2Img, args: Sequence[Any]) -> P
 
 def add_results(results: Processed | None, new: Processed) -> Processed:
     """Returns the results so far with those of one more job, cut to the number the user wants to see."""
+    new.infotexts = [record.infotext for record in records_of(new)[: len(new.images)]]
     if results is None:
         results = new
     else:
-        results.images.extend(new.images)
-        results.infotexts.extend(new.infotexts)
+        for name in ("images", "infotexts", "all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds"):
+            setattr(results, name, [*getattr(results, name), *getattr(new, name)])
+        results.comments = new.comments  # the jobs have their remarks in common
     limit = int(opts.img2img_batch_show_results_limit)
     if limit >= 0:
         del results.images[limit:], results.infotexts[limit:]

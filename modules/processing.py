@@ -550,7 +550,7 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
         if not result.infotexts:
             result.infotexts.append(Processed(p, []).infotext(p, 0))
         p.color_corrections = None
-        output.add_grid(p, result, functools.partial(batch_infotext, p, 0, use_main_prompt=True))
+        output.add_grid(p, result, functools.partial(grid_infotext, p))
 
     devices.torch_gc()
     processed = Processed(
@@ -613,17 +613,14 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     return True
 
 
-def batch_infotext(p: StableDiffusionProcessing, index: int, use_main_prompt: bool = False) -> str:
+def batch_infotext(p: StableDiffusionProcessing, index: int) -> str:
     """Returns the infotext by the batch's own lists: index is the place in the batch."""
-    return create_infotext(
-        p,
-        p.prompts,
-        p.seeds,
-        p.subseeds,
-        use_main_prompt=use_main_prompt,
-        index=index,
-        all_negative_prompts=p.negative_prompts,
-    )
+    return create_infotext(p, p.prompts, p.seeds, p.subseeds, index=index, all_negative_prompts=p.negative_prompts)
+
+
+def grid_infotext(p: StableDiffusionProcessing) -> str:
+    """Returns the infotext of a grid: that of the job's first image, with which all can be made again."""
+    return create_infotext(p, p.all_prompts, p.all_seeds, p.all_subseeds, use_main_prompt=True)
 
 
 # A1111 names

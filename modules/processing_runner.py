@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modules import processing, run_files, scripts, shared
 from modules.errors import NotFound
-from modules.job.output import ImageRecord, record_of
+from modules.job.records import ImageRecord, records_of
 from modules.job.request import ImageBatch, JobRequest
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class ProcessingRunner:
 
 def result_of(p: processing.StableDiffusionProcessing, processed: processing.Processed) -> JobResult:
     """Returns what a job has made, with what is known of each image. Scripts may hand over images of any origin."""
-    records = [record_of(image) for image in processed.images]
+    records = records_of(processed)[: len(processed.images)]
     return JobResult(processed.images, records, p.override_settings, processed)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import make_dataclass, replace
+from dataclasses import asdict, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from modules import errors, infotext_utils, processing, scripts
-from modules.infotext_utils import create_override_settings_dict, parse_generation_parameters
+from modules.infotext_utils import create_override_settings_dict
+from modules.job.records import ImageRecord, records_in, records_of, with_records
 from modules.job.request import FIELDS, JobRequest, Txt2ImgFields, facts
 from modules.processing_runner import ProcessingRunner, values_by_script
 from modules.shared import opts
@@ -76,14 +77,15 @@ def txt2img_create_processing(
 
 def result_outputs(processed: processing.Processed) -> tuple[list, str, str, str]:
     """Returns what a tab shows of a result: images, its description as JSON, infotext and comments as HTML."""
-    generation_info_js = processed.js()
+    description = with_records(processed)
+    generation_info_js = json.dumps(description)
     if opts.samples_log_stdout:
         logger.info(generation_info_js)
     images = [] if opts.do_not_show_images else processed.images + processed.extra_images
     return (
         images,
         generation_info_js,
-        infotext_to_html(processed.info),
+        infotext_to_html(processed.info or next((row["infotext"] for row in description["records"]), "")),
         plaintext_to_html(processed.comments, classname="comments"),
     )
 
@@ -94,9 +96,8 @@ def txt2img(id_task: str, request: gr.Request, *args: Any) -> tuple[list, str, s
     return result_outputs(ProcessingRunner(job).run().processed)
 
 
-def upscale_request(request: JobRequest, image: Image.Image, infotext: str) -> JobRequest:
-    """Returns the job that makes the hires pass of one finished image; infotext: of that image."""
-    parameters = parse_generation_parameters(infotext, [])
+def upscale_request(request: JobRequest, image: Image.Image, record: ImageRecord) -> JobRequest:
+    """Returns the job that makes the hires pass of one finished image; record: of that image."""
     # An image without infotext is resized by its own size, so that the hires pass starts from what is shown.
     attributes = {
         "batch_size": 1,
@@ -105,8 +106,8 @@ def upscale_request(request: JobRequest, image: Image.Image, infotext: str) -> J
         "width": image.width,
         "height": image.height,
         "txt2img_upscale": True,
-        "seed": int(parameters.get("Seed", -1)),
-        "subseed": int(parameters.get("Variation seed", -1)),
+        "seed": -1 if record.seed is None else record.seed,
+        "subseed": -1 if record.subseed is None else record.subseed,
     }
     overrides = request.overrides | {"save_images_before_highres_fix": False}
     return replace(request, fields=request.fields | {"override_settings": overrides}, attributes=attributes)
@@ -127,11 +128,16 @@ def txt2img_upscale(
     info = json.loads(generation_info)
     job = txt2img_request(id_task, request, values_from_list(Txt2ImgValues, args), force_enable_hr=True)
     image = infotext_utils.image_from_url_text(gallery[gallery_index])
-    job = upscale_request(job, image, info["infotexts"][gallery_index])
+    records = records_in(info, len(gallery))
+    job = upscale_request(job, image, records[gallery_index])
     processed = ProcessingRunner(job).run().processed
     images = [entry[0] if isinstance(entry, (tuple, list)) else entry for entry in gallery]
-    images[gallery_index : gallery_index + 1] = processed.images[processed.index_of_first_image :][:1]
-    info["infotexts"][gallery_index] = processed.infotexts[processed.index_of_first_image]
+    first = processed.index_of_first_image
+    if processed.images[first:]:  # not when interrupted
+        images[gallery_index] = processed.images[first]
+        records[gallery_index] = records_of(processed)[first]
+    info["records"] = [asdict(record) for record in records]
+    info["infotexts"] = [record.infotext for record in records]
     return (
         images,
         json.dumps(info),

@@ -17,11 +17,12 @@ from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, run_files, scripts, shared, ui_tempdir, util, whole_files
+from modules import call_queue, infotext, run_files, scripts, shared, ui_tempdir, util, whole_files
 from modules import images as modules_images
 from modules import infotext_utils as parameters_copypaste
 from modules.image_files import atomic_file
 from modules.infotext_utils import image_from_url_text
+from modules.job.records import ImageRecord, records_in
 from modules.ui_components import ToolButton
 from modules.ui_symbols import folder_symbol, refresh_symbol
 
@@ -39,6 +40,17 @@ LOG_COLUMNS = (
     "sd_model_hash",
 )
 """Columns of log.csv in the directory of the Save button."""
+
+LOGGED = {
+    "width": "Size-1",
+    "height": "Size-2",
+    "sampler": "Sampler",
+    "cfgs": "CFG scale",
+    "steps": "Steps",
+    "sd_model_name": "Model",
+    "sd_model_hash": "Model hash",
+}
+"""Column of log.csv -> key of the image's infotext that fills it."""
 
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
 """Arguments of events that show no progress on their outputs."""
@@ -76,11 +88,11 @@ def infotext_to_html(text: str) -> str:
 def update_generation_info(generation_info: str, html_info: str, img_index: int | str) -> tuple[str, Any]:
     """Returns the infotext of the image selected in the gallery; the one shown stays when it has none."""
     try:
-        infotexts = json.loads(generation_info)["infotexts"]
-        index = int(img_index)
-        if not 0 <= index < len(infotexts):
+        data = json.loads(generation_info)
+        index, count = int(img_index), len(data.get("records") or data["infotexts"])
+        if not 0 <= index < count:
             return html_info, gr.skip()
-        return infotext_to_html(infotexts[index]), gr.skip()
+        return infotext_to_html(records_in(data, count)[index].infotext), gr.skip()
     except (TypeError, ValueError, KeyError):
         return html_info, gr.skip()
 
@@ -131,13 +143,23 @@ def update_logfile(logfile_path: str, fields: Sequence[str]) -> None:
     util.write_text_atomically(logfile_path, text.getvalue(), newline="")
 
 
-def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> None:
-    """Adds a row about the first image of a click on Save to log.csv."""
+def append_to_logfile(directory: str, data: dict[str, Any], record: ImageRecord, filename: str) -> None:
+    """Adds a row about the first image of a click on Save to log.csv. data: what is known of all images."""
     path = os.path.join(directory, "log.csv")
     if os.path.exists(path):
         update_logfile(path, LOG_COLUMNS)
     is_new = not os.path.exists(path) or os.path.getsize(path) == 0
-    values = {**data, "sampler": data.get("sampler_name"), "cfgs": data.get("cfg_scale"), "filename": filename}
+    parts = infotext.parse_infotext(record.infotext) if record.infotext else {}
+    said = {column: parts[key] for column, key in LOGGED.items() if key in parts}
+    known = {name: value for name, value in vars(record).items() if value is not None}
+    values = {
+        **data,
+        "sampler": data.get("sampler_name"),
+        "cfgs": data.get("cfg_scale"),
+        **said,
+        **known,
+        "filename": filename,
+    }
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     if is_new:
@@ -150,43 +172,51 @@ def append_to_logfile(directory: str, data: dict[str, Any], filename: str) -> No
 def save_files(js_data: str, images: Sequence[Any], do_make_zip: bool, index: int) -> tuple[Any, str]:
     """Saves the selected image, or all, to the directory of the setting outdir_save.
 
-    js_data: the result's `Processed.js()`. index: number in the gallery, -1 when none is selected.
+    js_data: what the page was told of the result. index: number in the gallery, -1 when none is selected.
     Returns the list of files to download and a line of HTML naming the first.
     """
     if not js_data or not images:
         return gr.update(), plaintext_to_html("There is nothing to save.")
     data = json.loads(js_data)
-    p = SimpleNamespace(**data)
-    first = int(data.get("index_of_first_image", 0))
-    start = 0
-    if index > -1 and shared.opts.save_selected_only and index >= first:
-        images, start = [images[index]], index
+    first = int(data.get("index_of_first_image") or 0)
+    records = records_in(data, len(images))
+    is_alone = shared.opts.save_selected_only and max(first, 0) <= index < len(images)
+    places = [index] if is_alone else range(len(images))
     os.makedirs(shared.opts.outdir_save, exist_ok=True)
 
+    p = job_for_names(data, records)
     files = []
-    for number, entry in enumerate(images, start):
-        files += save_entry(p, entry, number, is_grid=number < first)
+    for place in places:
+        is_grid = place < first or records[place].kind == "grid"
+        files += save_entry(p, images[place], records[place], is_grid)
+    saved, record = files[0], records[places[0]]
     if shared.opts.save_write_log_csv:
-        append_to_logfile(shared.opts.outdir_save, data, os.path.basename(files[0]))
-    saved = files[0]
+        append_to_logfile(shared.opts.outdir_save, data, record, os.path.basename(saved))
     if do_make_zip:
-        files.insert(0, zip_files(p, files, start - first))
+        files.insert(0, zip_files(p, files, record if is_alone else next(iter(records[first:]), record)))
     return gr.update(value=files, visible=True), plaintext_to_html(f"Saved: {os.path.basename(saved)}")
 
 
-def save_entry(p: SimpleNamespace, entry: Any, number: int, is_grid: bool) -> list[str]:
-    """Saves image `number` of a gallery and returns the paths of what was written, the text file beside it last."""
+def job_for_names(data: dict[str, Any], records: Sequence[ImageRecord]) -> SimpleNamespace:
+    """Returns what file name patterns know of a result; its seeds and prompts are those of its images."""
+    p = SimpleNamespace(**data)
+    made = [record for record in records if record.kind in ("image", "other")] or records
+    p.all_seeds, p.all_prompts = [record.seed for record in made], [record.prompt for record in made]
+    return p
+
+
+def save_entry(p: SimpleNamespace, entry: Any, record: ImageRecord, is_grid: bool) -> list[str]:
+    """Saves an image of a gallery and returns the paths of what was written, the text file beside it last."""
     image = image_from_url_text(entry)
-    position = 0 if is_grid else number - p.index_of_first_image
-    parameters = parameters_copypaste.parse_generation_parameters(p.infotexts[number], [])
+    parameters = parameters_copypaste.parse_generation_parameters(record.infotext, [])
     path, text_path = modules_images.save_image(
         image,
         shared.opts.outdir_save,
         "",
-        seed=parameters.get("Seed", p.all_seeds[position]),
-        prompt=parameters.get("Prompt", p.all_prompts[position]),
+        seed=record.seed,
+        prompt=parameters["Prompt"] or record.prompt or "",
         extension=shared.opts.samples_format,
-        info=p.infotexts[number],
+        info=record.infotext,
         grid=is_grid,
         p=p,
         save_to_dirs=shared.opts.use_save_to_dirs_for_ui,
@@ -194,10 +224,11 @@ def save_entry(p: SimpleNamespace, entry: Any, number: int, is_grid: bool) -> li
     return [path, text_path] if text_path else [path]
 
 
-def zip_files(p: SimpleNamespace, files: Sequence[str], position: int) -> str:
-    """Packs files into an archive in the directory of the Save button and returns its path."""
-    position = max(position, 0)
-    namegen = modules_images.FilenameGenerator(p, p.all_seeds[position], p.all_prompts[position], None, zip=True)
+def zip_files(p: SimpleNamespace, files: Sequence[str], record: ImageRecord) -> str:
+    """Packs files into an archive in the directory of the Save button, named by the record of an image; returns its
+    path.
+    """
+    namegen = modules_images.FilenameGenerator(p, record.seed, record.prompt, None, zip=True)
     name = namegen.apply(shared.opts.grid_zip_filename_pattern or "[datetime]_[[model_name]]_[seed]-[seed_last]")
     wanted = os.path.join(shared.opts.outdir_save, f"{name}.zip")
     os.makedirs(os.path.dirname(wanted), exist_ok=True)

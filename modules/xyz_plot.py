@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 
 from modules import bounds, errors, images, processing, shared
+from modules.job.records import first_record, hand_on
+from modules.job.run_state import copy_of_job
 from modules.options import OptionValues
 from modules.processing import Processed, StableDiffusionProcessing, get_fixed_seed
 from modules.shared import state
@@ -314,8 +316,7 @@ class Plot:
         """Returns the job of one place; without images if it fails, or the plot was stopped."""
         if state.interrupted or state.stopping_generation:
             return Processed(self.p, [], self.p.seed, "")
-        p = copy(self.p)
-        p.styles = p.styles[:]
+        p = copy_of_job(self.p)
         for axis, i in zip(self.axes, place, strict=True):
             axis.option.apply(p, axis.values[i], axis.values)
         seed_offset = self.seed_offset(place)
@@ -369,6 +370,8 @@ class Plot:
         result.all_seeds = [cell.seed for cell in (*cells[::per_grid], *cells)]
         cell_infotexts = [cell.infotexts[0] if cell.infotexts else "" for cell in cells]
         result.infotexts = [self.main_infotext, *self.grid_infotexts, *cell_infotexts]
+        for image, text, cell in zip(result.images, result.infotexts, [cells[0], *cells[::per_grid]], strict=False):
+            hand_on(first_record(cell), image, "grid", infotext=text)
         settings = PlotSettings.from_opts(shared.opts)
         if settings.grid_save:
             self.save_grids(result, len(grids), settings.grid_format)

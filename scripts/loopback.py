@@ -11,6 +11,8 @@ import gradio as gr
 from PIL import Image
 
 from modules import bounds, deepbooru, images, processing, scripts, shared
+from modules.job.records import ImageRecord, first_record, hand_on, images_made
+from modules.job.run_state import copy_of_job
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed, setup_color_correction
 from modules.shared import opts, state
 
@@ -91,12 +93,13 @@ def stopped() -> bool:
 
 
 class Loops:
-    """The loops over one job, with what of its beginning each repetition goes back to."""
+    """The loops over one job, with what of its beginning each repetition goes back to. p: the job of the last loop."""
 
     append_interrogation: str | None = "None"
 
     def __init__(self, p: StableDiffusionProcessing, loops: int, final_strength: float, curve: Any):
-        self.p = p
+        self.p = copy_of_job(p)
+        self.extra_generation_params = p.extra_generation_params
         self.loops = loops
         self.final_strength = final_strength
         self.curve = curve
@@ -104,8 +107,8 @@ class Loops:
         self.strength = p.denoising_strength
         self.inpainting_fill = p.inpainting_fill
         self.prompt = p.prompt
-        self.seed: int | None = None
-        self.info = ""
+        self.first: ImageRecord | None = None
+        """Of the very first image."""
 
     def strength_of(self, loop: int) -> float:
         """Returns the denoising strength of a loop, counted from 0; that of the job if there is one loop."""
@@ -120,6 +123,9 @@ class Loops:
         p.denoising_strength = self.strength
         made: list[Image.Image] = []
         for loop in range(self.loops):
+            # Each loop tells of itself alone. It starts from the run before, whose seed the encoder's noise has.
+            self.p = p = copy_of_job(p)
+            p.extra_generation_params = dict(self.extra_generation_params)
             if opts.img2img_color_correction:
                 p.color_corrections = [setup_color_correction(self.init_images[0])]
             if self.append_interrogation != "None":
@@ -127,14 +133,14 @@ class Loops:
             processed = processing.process_images(p)
             if stopped():
                 break
-            if self.seed is None:
-                self.seed, self.info = processed.seed, processed.info
+            self.first = self.first or first_record(processed)
             p.seed = processed.seed + 1
             p.denoising_strength = self.strength_of(loop + 1)
             if state.skipped:
                 break
-            made.append(processed.images[0])
-            p.init_images = [processed.images[0]]
+            image = images_made(processed)[0]
+            made.append(image)
+            p.init_images = [image]
             p.inpainting_fill = MASKED_CONTENT_ORIGINAL
         p.inpainting_fill = self.inpainting_fill
         return made
@@ -149,16 +155,17 @@ class Loops:
         return f"{self.prompt}, {text}" if self.prompt else text
 
     def result(self, results: list[Image.Image]) -> Processed:
-        """Returns the images, with a grid of them in a row first; all carry the infotext of the first loop."""
-        p = self.p
+        """Returns the images, with a grid of them in a row first; the result's infotext is that of the first loop."""
+        p, first = self.p, self.first or ImageRecord()
         if len(results) > 1:
             grid = images.image_grid(results, rows=1)
+            hand_on(first, grid, "grid")
             if opts.grid_save:
                 images.save_image(
                     grid,
                     p.outpath_grids,
                     "grid",
-                    self.seed,
+                    first.seed,
                     p.prompt,
                     opts.grid_format,
                     short_filename=not opts.grid_extended_filename,
@@ -167,4 +174,4 @@ class Loops:
                 )
             if opts.return_grid:
                 results = [grid, *results]
-        return Processed(p, results, self.seed, self.info)
+        return Processed(p, results, first.seed, first.infotext)

@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from modules import bounds, images, processing, scripts
+from modules.job.records import ImageRecord, first_record, hand_on, images_made, record_of
 from modules.outpainting import Margins, get_matched_noise, mask_around, round_up
-from modules.processing import Processed, StableDiffusionProcessing
+from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
 
 SIDES = ["left", "right", "up", "down"]
@@ -122,15 +123,15 @@ class Script(scripts.Script):
         p.inpainting_fill = MASKED_CONTENT_ORIGINAL
         p.do_not_save_samples = p.do_not_save_grid = True
 
+        fix_seed(p)
         outpainting = Outpainting(p, noise_q, color_variation)
-        batches, batch_size, p.n_iter = p.n_iter, p.batch_size, 1
+        batches, p.n_iter = p.n_iter, 1
         state.job_count = batches * len(growths)
         results: list[Image.Image] = []
-        for _batch in range(batches):
-            grown = [source] * batch_size
-            for growth in growths:
-                grown = outpainting.grow(grown, growth)
-            results += grown
+        for batch in range(batches):
+            if results and (state.interrupted or state.stopping_generation):
+                break
+            results += outpainting.grow_batch(batch, source, growths)
         return outpainting.result(results)
 
 
@@ -153,11 +154,25 @@ class Outpainting:
         self.noise_q = noise_q
         self.color_variation = color_variation
         self.size = p.width, p.height
-        self.seed: int | None = None
-        self.info = ""
+        self.batch_size = p.batch_size
+        self.seed, self.subseed = p.seed, p.subseed
 
-    def grow(self, sources: list[Image.Image], growth: Growth) -> list[Image.Image]:
-        """Grows all images of a batch on one side, in one job."""
+    def grow_batch(self, batch: int, source: Image.Image, growths: list[Growth]) -> list[Image.Image]:
+        """Grows an image as often as a batch is large, each time with a seed of its own on all sides."""
+        p, place = self.p, batch * self.batch_size
+        p.seed, p.subseed = self.seed + (0 if p.subseed_strength else place), self.subseed + place
+        p.seeds = None  # else the encoder's noise would go on from the batch before
+        grown = [source.copy() for _ in range(self.batch_size)]
+        records: list[ImageRecord] = []
+        for growth in growths:
+            grown, records_of_side = self.grow(grown, growth)
+            records = records or records_of_side
+        for image, record in zip(grown, records, strict=False):
+            hand_on(record, image)
+        return grown
+
+    def grow(self, sources: list[Image.Image], growth: Growth) -> tuple[list[Image.Image], list[ImageRecord]]:
+        """Grows all images of a batch on one side, in one job; returns also what is known of what was made there."""
         p = self.p
         grown = growth.grown(sources[0].size)
         canvas_size = round_up(grown[0]), round_up(grown[1])
@@ -175,12 +190,12 @@ class Outpainting:
         border = (2 * growth.blur[0], 2 * growth.blur[1])
         p.latent_mask = mask_around((p.width, p.height), growth.kept_part((p.width, p.height), grown, border))
         processed = processing.process_images(p)
-        if self.seed is None:
-            self.seed, self.info = processed.seed, processed.info
-
-        for canvas, made in zip(canvases, processed.images, strict=False):
-            canvas.paste(made, box[:2])
-        return [canvas.crop((0, 0, *grown)) for canvas in canvases]
+        made = images_made(processed)
+        for canvas, part in zip(canvases, made, strict=False):
+            canvas.paste(part, box[:2])
+        records = [record_of(part) for part in made]
+        records += [first_record(processed)] * (len(canvases) - len(made))  # where it was stopped
+        return [canvas.crop((0, 0, *grown)) for canvas in canvases], records
 
     def filled_canvas(self, source: Image.Image, growth: Growth, mask: Image.Image) -> Image.Image:
         """Returns the image on a larger canvas whose new part is filled with noise like it."""
@@ -194,26 +209,28 @@ class Outpainting:
 
     def result(self, results: list[Image.Image]) -> Processed:
         """Saves all images, and the grid of them, as the settings say."""
-        p = self.p
+        p, first = self.p, record_of(results[0])
         has_grid = len(results) > 1 or not opts.grid_only_if_multiple
         grid = images.image_grid(results)
+        hand_on(first, grid, "grid")
         returned = [grid, *results] if opts.return_grid and has_grid else results
         if opts.samples_save:
             for image in results:
+                record = record_of(image)
                 images.save_image(
-                    image, p.outpath_samples, "", self.seed, p.prompt, opts.samples_format, info=self.info, p=p
+                    image, p.outpath_samples, "", record.seed, p.prompt, opts.samples_format, info=record.infotext, p=p
                 )
         if opts.grid_save and has_grid:
             images.save_image(
                 grid,
                 p.outpath_grids,
                 "grid",
-                self.seed,
+                first.seed,
                 p.prompt,
                 opts.grid_format,
-                info=self.info,
+                info=first.infotext,
                 short_filename=not opts.grid_extended_filename,
                 grid=True,
                 p=p,
             )
-        return Processed(p, returned, self.seed, self.info)
+        return Processed(p, returned, first.seed, first.infotext)

@@ -9,8 +9,9 @@ import gradio as gr
 from PIL import Image
 
 from modules import bounds, images, processing, scripts
+from modules.job.records import ImageRecord, hand_on, images_made, record_of
 from modules.outpainting import Margins, mask_around
-from modules.processing import Processed, StableDiffusionProcessing
+from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
 
 SIDES = ["left", "right", "up", "down"]
@@ -80,12 +81,15 @@ class Script(scripts.Script):
             for image in (canvas, mask, latent_mask)
         )
         tiles = new_tiles(grid, masks, latent_masks, kept_part(canvas.size, margins, 0))
-        seed, info = make_anew(p, tiles)
-
-        combined = images.combine_grid(grid)
+        results = make_anew(p, grid, tiles)
         if opts.samples_save:
-            images.save_image(combined, p.outpath_samples, "", seed, p.prompt, opts.samples_format, info=info, p=p)
-        return Processed(p, [combined], seed, info)
+            for image in results:
+                record = record_of(image)
+                images.save_image(
+                    image, p.outpath_samples, "", record.seed, p.prompt, opts.samples_format, info=record.infotext, p=p
+                )
+        first = record_of(results[0])
+        return Processed(p, results, first.seed, first.infotext)
 
 
 def check_size(p: StableDiffusionProcessing, pixels: float, direction: list[str] | str, mask_blur: float) -> None:
@@ -95,7 +99,8 @@ def check_size(p: StableDiffusionProcessing, pixels: float, direction: list[str]
     limits.check("api_max_size", mask_blur, "pixels of mask blur", bounds.SCRIPT_ARGS)
     size = Margins.on_sides(pixels, direction).target(*p.init_images[0].size)
     limits.check_size(*size, bounds.SCRIPT_ARGS)
-    limits.check_images(images.count_tiles(size, (p.width, p.height), pixels), bounds.SCRIPT_ARGS)
+    tiles = images.count_tiles(size, (p.width, p.height), pixels)
+    limits.check_images(tiles * p.n_iter * p.batch_size, bounds.SCRIPT_ARGS)
 
 
 def kept_part(size: tuple[int, int], margins: Margins, border: int) -> tuple[int, int, int, int]:
@@ -123,24 +128,50 @@ def new_tiles(
     return tiles
 
 
-def make_anew(p: StableDiffusionProcessing, tiles: list[Tile]) -> tuple[int | None, str]:
-    """Inpaints the tiles in place, each with the next seed; black where it was stopped. Returns first seed and info."""
-    p.n_iter = p.batch_size = 1
+def make_anew(p: StableDiffusionProcessing, grid: images.Grid, tiles: list[Tile]) -> list[Image.Image]:
+    """Returns as many images as the job asks for, the tiles in them inpainted; black where it was stopped.
+
+    Each image has its own seed, which the first of its tiles is made with; the others have the seeds after it.
+    """
+    fix_seed(p)
+    batches, batch_size, seed, subseed = p.n_iter, p.batch_size, p.seed, p.subseed
+    p.n_iter = 1
     p.do_not_save_grid = p.do_not_save_samples = True
-    state.job_count = len(tiles)
-    seed, info = None, ""
-    made: list[Image.Image] = []
-    for number, tile in enumerate(tiles, 1):
+    state.job_count = batches * len(tiles)
+    sources = [tile.cell[2] for tile in tiles]
+    results: list[Image.Image] = []
+    for batch in range(batches):
+        if results and (state.interrupted or state.stopping_generation):
+            break
+        place = batch * batch_size
+        p.seed, p.subseed = seed + (0 if p.subseed_strength else place), subseed + place
+        p.seeds = None  # else the encoder's noise would go on from the batch before
+        records, made = make_tiles(p, sources, tiles)
+        for n in range(batch_size):
+            for tile, images_of_tile in zip(tiles, made, strict=True):
+                tile.cell[2] = images_of_tile[n]
+            results.append(images.combine_grid(grid))
+            hand_on(records[n] if n < len(records) else ImageRecord(seed=p.seed), results[-1])
+    return results
+
+
+def make_tiles(
+    p: StableDiffusionProcessing, sources: list[Image.Image], tiles: list[Tile]
+) -> tuple[list[ImageRecord], list[list[Image.Image]]]:
+    """Returns what is known of the first tile of each image, and the images of each tile: one for each of a batch."""
+    batch_size = p.batch_size
+    records: list[ImageRecord] = []
+    made: list[list[Image.Image]] = []
+    for source, tile in zip(sources, tiles, strict=True):
         if state.interrupted or state.stopping_generation:
             break
-        state.job = f"Batch {number} out of {len(tiles)}"
-        p.init_images, p.image_mask, p.latent_mask = [tile.cell[2]], tile.mask, tile.latent_mask
+        state.job = f"Batch {state.job_no + 1} out of {state.job_count}"
+        p.batch_size = batch_size
+        p.init_images, p.image_mask, p.latent_mask = [source], tile.mask, tile.latent_mask
         processed = processing.process_images(p)
-        if seed is None:
-            seed, info = processed.seed, processed.info
         p.seed = processed.seed + 1
-        made += processed.images
-    made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))
-    for tile, image in zip(tiles, made, strict=False):
-        tile.cell[2] = image
-    return seed, info
+        made.append(images_made(processed))
+        records = records or [record_of(image) for image in made[0]]
+    black = Image.new("RGB", (p.width, p.height))
+    made += [[]] * (len(tiles) - len(made))
+    return records, [[*made_here, *[black] * (batch_size - len(made_here))] for made_here in made]

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from modules import bounds, errors, images, processing, scripts
+from modules.job.records import first_record, hand_on
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts
 
@@ -112,6 +113,7 @@ def add_grid(p: StableDiffusionProcessing, processed: Processed, prompt: str, ma
     parts = prompt.split("|")
     grid = images.image_grid(processed.images, p.batch_size, rows=2 ** ((len(parts) - 1) // 2))
     grid = images.draw_prompt_matrix(grid, *processed.images[0].size, parts, margin_size)
+    hand_on(first_record(processed), grid, "grid")
     processed.images.insert(0, grid)
     processed.index_of_first_image = 1
     processed.infotexts.insert(0, processed.infotexts[0])

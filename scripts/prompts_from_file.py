@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-import shlex
-from collections.abc import Callable
-from copy import copy
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 
 from modules import bounds, checkpoints, errors, option_values, processing, scripts, sd_samplers, shared
+from modules.job.run_state import copy_of_job
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import state
 
@@ -80,24 +80,49 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
 }
 """What a line can set with --<name>, and how its text is read."""
 
+LISTS = ("images", "infotexts", "all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds")
+"""What the result has of all lines, one after the other."""
+
 LONG_OPTIONS = ("prompt", "negative_prompt")
-"""Options that take all words up to the next one."""
+"""Options whose texts are joined to those of the job."""
+
+OPTION = re.compile(r"(?:^|(?<=\s))--(\S*[^\s-]\S*)(?=\s|$)")
+"""A word that begins with two dashes and is more than dashes."""
+
+QUOTED = re.compile(r"""\s*(?:"((?:[^"\\]|\\.|"(?!\s|$))*)"|'((?:[^']|'(?!\s|$))*)')(?=\s|$)""", re.DOTALL)
+"""A text in quotes; a quote inside that is followed by more of a word does not end it."""
+
+
+def parts_of(line: str) -> Iterator[tuple[str, str | None]]:
+    """Yields the options of a line, without their dashes, and the text of each, None where there is none.
+
+    A text may stand in quotes, which then hide options in it; in double quotes a backslash keeps a quote or a backslash
+    from being read as one. Any other text is prose, in which quotes, apostrophes, brackets and backslashes are
+    themselves; several blanks between its words become one. Raises ValueError for a line that begins with no option.
+    """
+    option = OPTION.match(line)
+    if option is None:
+        raise ValueError("a line of options begins with one")
+    while option is not None:
+        quoted = QUOTED.match(line, option.end())
+        following = OPTION.search(line, quoted.end() if quoted else option.end())
+        if quoted and not line[quoted.end() : following.start() if following else len(line)].strip():
+            text = quoted[2] if quoted[1] is None else re.sub(r'\\(["\\])', r"\1", quoted[1])
+        else:  # quotes that hold a part of a text hide no option
+            following = OPTION.search(line, option.end())
+            text = " ".join(line[option.end() : following.start() if following else len(line)].split()) or None
+        yield option[1], text
+        option = following
 
 
 def cmdargs(line: str) -> dict[str, Any]:
     """Returns what a line of options sets. Raises ValueError for one that is no list of known options with values."""
-    words = shlex.split(line)
     values: dict[str, Any] = {}
-    while words:
-        word = words.pop(0)
-        name = word.removeprefix("--")
-        if not word.startswith("--") or name not in OPTIONS:
-            raise ValueError(f"{word} is no option")
-        if not words:
-            raise ValueError(f"{word} has no value")
-        text = words.pop(0)
-        while name in LONG_OPTIONS and words and not words[0].startswith("--"):
-            text += f" {words.pop(0)}"
+    for name, text in parts_of(line):
+        if name not in OPTIONS:
+            raise ValueError(f"--{name} is no option")
+        if text is None:
+            raise ValueError(f"--{name} has no value")
         values[name] = OPTIONS[name](text)
     return values
 
@@ -165,18 +190,17 @@ class Script(scripts.Script):
             p.seed = random.randrange(4294967294)
         state.job_count = sum(job.get("n_iter", p.n_iter) for job in jobs)
 
-        images, all_prompts, infotexts = [], [], []
+        lists: dict[str, list[Any]] = {name: [] for name in LISTS}
         for number, job in enumerate(jobs, 1):
             if state.interrupted or state.stopping_generation:
                 break
             state.job = f"{number} out of {len(jobs)}"
             processed = processing.process_images(job_of_line(p, job, prompt_position))
-            images += processed.images
-            all_prompts += processed.all_prompts
-            infotexts += processed.infotexts
+            for name in LISTS:
+                lists[name] += getattr(processed, name)
             if checkbox_iterate:
                 p.seed += p.batch_size * p.n_iter
-        return Processed(p, images, p.seed, "", all_prompts=all_prompts, infotexts=infotexts)
+        return Processed(p, lists.pop("images"), p.seed, "", **lists)
 
 
 def checked(lines: list[str], p: StableDiffusionProcessing) -> list[str]:
@@ -193,7 +217,7 @@ def job_of_line(
     p: StableDiffusionProcessing, values: dict[str, Any], prompt_position: str
 ) -> StableDiffusionProcessing:
     """Returns a copy of the job with what a line sets; its prompts are joined to those of the job."""
-    job = copy(p)
+    job = copy_of_job(p)
     for name, value in values.items():
         if name == "sd_model":
             job.override_settings["sd_model_checkpoint"] = value

@@ -9,6 +9,7 @@ import gradio as gr
 from PIL import Image
 
 from modules import bounds, devices, errors, images, processing, scripts, shared
+from modules.job.records import ImageRecord, first_record, hand_on, images_made
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
 from modules.upscaler import UpscalerData
@@ -101,9 +102,11 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
     p.do_not_save_grid = p.do_not_save_samples = True
     state.job_count = batches * repetitions
 
-    info, results = None, []
+    results: list[Image.Image] = []
+    records: list[ImageRecord] = []
     for repetition in range(repetitions):
         p.seed = seed + repetition
+        record = None
         made: list[Image.Image] = []
         for batch in range(batches):
             if state.interrupted or state.stopping_generation:
@@ -112,18 +115,21 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
             p.init_images = sources[batch * batch_size : (batch + 1) * batch_size]
             state.job = f"Batch {batch + 1 + repetition * batches} out of {state.job_count}"
             processed = processing.process_images(p)
-            info = processed.info if info is None else info
+            record = record or first_record(processed)
             p.seed = processed.seed + 1
-            made += processed.images
+            made += images_made(processed)
         made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))  # where it was interrupted
         for tile, image in zip(tiles, made, strict=False):
             tile[2] = image
         combined = images.combine_grid(grid)
+        records.append(record or ImageRecord(seed=seed + repetition))
+        hand_on(records[-1], combined)
         results.append(combined)
         if opts.samples_save:
+            info = records[-1].infotext
             images.save_image(
                 combined, p.outpath_samples, "", seed + repetition, p.prompt, opts.samples_format, info=info, p=p
             )
         if state.interrupted or state.stopping_generation:
             break
-    return Processed(p, results, seed, info or "")
+    return Processed(p, results, seed, records[0].infotext if records else "")

@@ -95,7 +95,7 @@ def plan_mask(p: Img2ImgState) -> MaskPlan:
     """
     if p.image_mask is None:
         return MaskPlan()
-    p.overlay_images = p.paste_to = p.mask = p.nmask = None  # a batch runs the same p for each of its images
+    p.overlay_images = p.paste_to = p.mask = p.nmask = None  # scripts run one p for several images
     mask = image_ops.create_binary_mask(p.image_mask, round=p.mask_round)
     params = p.extra_generation_params
     if p.inpainting_mask_invert:

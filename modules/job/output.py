@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from modules import devices, face_restoration, image_ops, images, scripts, shared
 from modules.job import decode
+from modules.job.records import keep_record
 from modules.job.settings import OutputSettings
 
 if TYPE_CHECKING:
@@ -36,28 +37,6 @@ class JobOutput:
     index_of_first_image: int = 0
 
 
-@dataclass(frozen=True)
-class ImageRecord:
-    """What is known of one image of a result."""
-
-    kind: Literal["image", "grid", "mask", "other"] = "other"
-    infotext: str = ""
-    seed: int | None = None
-    subseed: int | None = None
-    file: str | None = None
-
-
-def keep_record(image: Image.Image, kind: str, infotext: str = "", **seeds: int) -> None:
-    """Puts what is known of an image on it, where it stays however scripts arrange the images of several runs."""
-    image.record = ImageRecord(kind, infotext, **seeds)
-
-
-def record_of(image: Any) -> ImageRecord:
-    """Returns what is known of an image, the file it was last written to included."""
-    record = getattr(image, "record", ImageRecord())
-    return replace(record, file=getattr(image, "already_saved_as", None))
-
-
 @dataclass
 class UnfinishedImage:
     """One image on its way through the post-steps, with what is needed to save any state of it."""
@@ -67,6 +46,19 @@ class UnfinishedImage:
     infotext: Callable[[], str]
     save: bool
     settings: OutputSettings
+
+    def keep_record(self, image: Image.Image, kind: str, text: str) -> None:
+        """Notes on an image, or a mask of it, what it was made from."""
+        p, index = self.p, self.index
+        keep_record(
+            image,
+            kind,
+            text,
+            seed=p.seeds[index],
+            subseed=p.subseeds[index],
+            prompt=p.prompts[index],
+            negative_prompt=p.negative_prompts[index],
+        )
 
     def save_as(self, image: Image.Image, suffix: str = "") -> None:
         """Writes one state of the image into the samples folder."""
@@ -132,7 +124,7 @@ def finish_image(unfinished: UnfinishedImage, pixels: np.ndarray, output: JobOut
     output.infotexts.append(text)
     if snapshot.enable_pnginfo:
         image.info["parameters"] = text
-    keep_record(image, "image", text, seed=p.seeds[index], subseed=p.subseeds[index])
+    unfinished.keep_record(image, "image", text)
     output.images.append(image)
     if mask_for_overlay is not None:
         output.images.extend(finish_masks(unfinished, mask_for_overlay, original_denoised_image))
@@ -166,7 +158,7 @@ def finish_masks(
         if unfinished.save and snapshot.save_mask:
             unfinished.save_as(mask, "-mask")
         if snapshot.return_mask:
-            keep_record(mask, "mask")
+            unfinished.keep_record(mask, "mask", unfinished.infotext())
             returned.append(mask)
     if snapshot.return_mask_composite or snapshot.save_mask_composite:
         masked_part = original_denoised_image.convert("RGBA").convert("RGBa")
@@ -175,7 +167,7 @@ def finish_masks(
         if unfinished.save and snapshot.save_mask_composite:
             unfinished.save_as(composite, "-mask-composite")
         if snapshot.return_mask_composite:
-            keep_record(composite, "mask")
+            unfinished.keep_record(composite, "mask", unfinished.infotext())
             returned.append(composite)
     return returned
 
@@ -193,7 +185,15 @@ def add_grid(p: RunState, output: JobOutput, grid_infotext: Callable[[], str]) -
         output.infotexts.insert(0, text)
         if snapshot.enable_pnginfo:
             grid.info["parameters"] = text
-        keep_record(grid, "grid", text)
+        keep_record(
+            grid,
+            "grid",
+            text,
+            seed=p.all_seeds[0],
+            subseed=p.all_subseeds[0],
+            prompt=p.main_prompt,
+            negative_prompt=p.main_negative_prompt,
+        )
         output.images.insert(0, grid)
         output.index_of_first_image = 1
     if snapshot.grid_save:

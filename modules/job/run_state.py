@@ -6,6 +6,7 @@ These are the bases of the processing classes; stages take them, as they need th
 from __future__ import annotations
 
 import logging
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,23 @@ if TYPE_CHECKING:
     from modules.runtime_context import RuntimeContext
 
 logger = logging.getLogger(__name__)
+
+
+COMMON = ("comments", "cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
+"""What copies of a job keep in common: the remarks shown below the result of all of them, and encoded prompts."""
+
+
+def copy_of_job(p: RunState) -> RunState:
+    """Returns a job that starts from what this one is now, for one of several images, cells or lines.
+
+    Lists and dicts are its own, so that nothing a run, a hook or a script puts there reaches the next; what is in them
+    is shared.
+    """
+    job = copy(p)
+    for name, value in vars(p).items():
+        if type(value) in (dict, list) and name not in COMMON:
+            vars(job)[name] = value.copy()
+    return job
 
 
 @dataclass(repr=False)

@@ -168,13 +168,3 @@ def test_a_job_may_refuse_its_grid(job):
     p = job(samples_save=False)
     p.do_not_save_grid = True
     assert len(with_grid(p).images) == 2
-
-
-def test_what_is_known_of_an_image_stays_on_it(tmp_path):
-    image = Image.new("RGB", (2, 2))
-    assert output.record_of(image) == output.ImageRecord()
-    output.keep_record(image, "image", "text", seed=1, subseed=2)
-    assert output.record_of(image) == output.ImageRecord("image", "text", 1, 2)
-    image.already_saved_as = str(tmp_path / "a.png")
-    assert output.record_of(image).file == str(tmp_path / "a.png")
-    assert output.record_of("no image").kind == "other"

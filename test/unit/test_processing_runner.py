@@ -139,7 +139,7 @@ class TestResult:
         for image, file in zip(result.images, result.files, strict=True):
             assert Image.open(file).tobytes() == image.tobytes()
 
-    def test_masks_have_no_seed_and_unsaved_images_no_file(self, app):
+    def test_masks_are_those_of_their_image_and_unsaved_images_have_no_file(self, app):
         fields = {
             "init_images": [Image.new("RGB", (64, 64), "red")],
             "mask": Image.new("L", (64, 64), 255),
@@ -148,8 +148,8 @@ class TestResult:
         result = ProcessingRunner(request("img2img", fields)).run()
         assert [(record.kind, record.seed) for record in result.records] == [
             ("image", 1),
-            ("mask", None),
-            ("mask", None),
+            ("mask", 1),
+            ("mask", 1),
         ]
         assert result.files == []
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from modules import processing, script_loading, script_ui, sd_models, sd_samplers, sd_vae, shared
 from modules.errors import InvalidInput
+from modules.job.records import keep_record
 from modules.processing import Processed, StableDiffusionProcessingImg2Img, StableDiffusionProcessingTxt2Img
 
 SCRIPTS = Path(__file__).resolve().parent.parent.parent / "scripts"
@@ -87,7 +88,20 @@ def test_prompt_matrix_without_all_pictures_has_no_grid(script, jobs):
         ("--steps many", {"prompt": "--steps many"}),
         ("--steps", {"prompt": "--steps"}),
         ("a -- b", {"prompt": "a -- b"}),
-        ("--prompt 'open", {"prompt": "--prompt 'open"}),
+        ("--prompt 'open", {"prompt": "'open"}),
+        (r"--prompt skirt \(medium\), cat --seed 5", {"prompt": r"skirt \(medium\), cat", "seed": 5}),
+        (r'--prompt "skirt \(medium\), cat" --seed 5', {"prompt": r"skirt \(medium\), cat", "seed": 5}),
+        ("--prompt a dog's ear --seed 5", {"prompt": "a dog's ear", "seed": 5}),
+        ("--prompt 'tis cold --seed 5", {"prompt": "'tis cold", "seed": 5}),
+        ("--prompt 'it's cold' --seed 5", {"prompt": "it's cold", "seed": 5}),
+        ('--prompt a sign "open" --seed 5', {"prompt": 'a sign "open"', "seed": 5}),
+        ('--prompt "red" and "blue" --seed 5', {"prompt": '"red" and "blue"', "seed": 5}),
+        ('--prompt "a --steps 9 b" --seed 5', {"prompt": "a --steps 9 b", "seed": 5}),
+        (r'--prompt "say \"no\"" --seed 5', {"prompt": 'say "no"', "seed": 5}),
+        ('--prompt "red  apple" --negative_prompt ""', {"prompt": "red  apple", "negative_prompt": ""}),
+        ("--prompt cat -- asleep --seed 5", {"prompt": "cat -- asleep", "seed": 5}),
+        ("--prompt cat --steps=7", {"prompt": "--prompt cat --steps=7"}),
+        ("cat --steps 7", {"prompt": "cat --steps 7"}),
         ("plain text", {"prompt": "plain text"}),
         ("--sd_model no-such-model", {"prompt": "--sd_model no-such-model"}),
     ],
@@ -118,6 +132,17 @@ def test_line_is_joined_to_the_prompt(script, position, prompt, negative):
     p = StableDiffusionProcessingTxt2Img(prompt="main", negative_prompt="")
     job = script("prompts_from_file").job_of_line(p, {"prompt": "line", "negative_prompt": "x"}, position)
     assert (job.prompt, job.negative_prompt, p.prompt) == (prompt, negative, "main")
+
+
+def test_each_line_has_its_own_settings(script, jobs):
+    second = next(iter(sd_models.checkpoints_list.values())).name
+    p = StableDiffusionProcessingTxt2Img(override_settings={"CLIP_stop_at_last_layers": 2})
+    script("prompts_from_file").Script().run(p, False, False, "start", f"--prompt cat --sd_model {second}\ndog")
+    assert [job.override_settings for job in jobs] == [
+        {"CLIP_stop_at_last_layers": 2, "sd_model_checkpoint": second},
+        {"CLIP_stop_at_last_layers": 2},
+    ]
+    assert p.override_settings == {"CLIP_stop_at_last_layers": 2}
 
 
 def test_seeds_of_prompts_from_file(script, jobs):
@@ -262,6 +287,74 @@ def test_no_tile_is_begun_once_stopped(script, jobs, monkeypatch, flag, name, ar
     assert len(result.images) == 1
 
 
+def with_masks(process_images):
+    """Jobs that return a mask after each image, as the setting return_mask has it."""
+
+    def process(p):
+        result = process_images(p)
+        for place in range(len(result.images), 0, -1):
+            mask = Image.new("RGB", result.images[0].size, (0, 255, 0))
+            keep_record(mask, "mask")
+            result.images.insert(place, mask)
+        return result
+
+    return process
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("sd_upscale", ("", 0, "Lanczos", 2.0)),
+        ("poor_mans_outpainting", (32, 4, 1, ["right", "down"])),
+        ("outpainting_mk_2", ("", 64, 8, ["left", "down"], 1.0, 0.05)),
+        ("loopback", (2, 0.5, "Linear", "None")),
+    ],
+)
+def test_returned_masks_are_no_part_of_the_image(script, jobs, monkeypatch, name, args):
+    monkeypatch.setattr(processing, "process_images", with_masks(processing.process_images))
+    result = script(name).Script().run(img2img(batch_size=2), *args)
+    assert not any((0, 255, 0) in image.getdata() for image in result.images)
+
+
+@pytest.mark.parametrize("subseed_strength", [0, 0.5])
+def test_outpainting_makes_as_many_images_as_asked_for(script, jobs, subseed_strength):
+    fields = {"n_iter": 2, "batch_size": 2, "seed": 5, "subseed": 100, "subseed_strength": subseed_strength}
+    result = script("poor_mans_outpainting").Script().run(img2img(**fields), 32, 4, 1, ["right"])
+    tiles = len(jobs) // 2
+    first, second = jobs[0], jobs[tiles]
+    assert len(result.images) == 4 and shared.state.job_count == 2 * tiles
+    assert [job.batch_size for job in jobs] == [2] * 2 * tiles
+    assert (first.seed, second.seed) == (5, 5 if subseed_strength else 7)
+    assert (first.subseed, second.subseed) == (100, 102)
+    assert result.images[0].getpixel((127, 0)) != result.images[2].getpixel((127, 0)), "tiles of different jobs"
+
+
+def test_outpainting_fixes_a_random_seed_for_all_sides(script, jobs):
+    for name, args in (
+        ("outpainting_mk_2", ("", 64, 8, ["left", "right"], 1.0, 0.05)),
+        ("poor_mans_outpainting", (32, 4, 1, ["right"])),
+    ):
+        jobs.clear()
+        result = script(name).Script().run(img2img(seed=-1), *args)
+        assert result.seed == jobs[0].seed >= 0
+        assert jobs[1].seed == jobs[0].seed + (name == "poor_mans_outpainting")
+
+
+def test_loops_tell_of_themselves_alone(script, jobs, monkeypatch):
+    process_images = processing.process_images
+
+    def fill(p):
+        if p.inpainting_fill == 0:
+            p.extra_generation_params["Masked content"] = "fill"
+        return process_images(p)
+
+    monkeypatch.setattr(processing, "process_images", fill)
+    p = img2img()
+    script("loopback").Script().run(p, 2, 0.5, "Linear", "None")
+    assert ["Masked content" in job.extra_generation_params for job in jobs] == [True, False]
+    assert (p.denoising_strength, p.seed, "Masked content" in p.extra_generation_params) == (0.5, 5, False)
+
+
 def test_poor_mans_outpainting_makes_tiles_along_the_edges(script, jobs):
     p = img2img(init_images=[Image.new("RGB", (128, 128), "white")])
     result = script("poor_mans_outpainting").Script().run(p, 32, 4, 1, ["right"])
@@ -277,7 +370,7 @@ def test_outpainting_grows_side_by_side(script, jobs):
     result = script("outpainting_mk_2").Script().run(p, "", 64, 8, ["left", "down"], 1.0, 0.05)
     assert len(jobs) == shared.state.job_count == 4
     assert [(job.width, job.height, len(job.init_images)) for job in jobs[:2]] == [(64, 64, 2), (128, 64, 2)]
-    assert [job.seed for job in jobs] == [5] * 4
+    assert [job.seed for job in jobs] == [5, 5, 7, 7]
     assert (p.mask_blur_x, p.mask_blur_y, p.inpainting_fill) == (32, 32, 1)
     assert [image.size for image in result.images] == [(256, 256), *[(128, 128)] * 4]
     assert result.images[1].getpixel((127, 0)) == (255, 255, 255)

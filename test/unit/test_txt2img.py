@@ -134,4 +134,5 @@ def test_selected_script_runs_instead(values, monkeypatch):
     )
     monkeypatch.setattr(scripts.scripts_txt2img, "run", lambda p, *args: made)
     gallery, info, infotext, _ = txt2img.txt2img("task(8)", REQUEST, *values())
-    assert gallery[1] == "more" and info == "{}" and infotext == ""
+    assert gallery[1] == "more" and infotext == ""
+    assert [record["infotext"] for record in json.loads(info)["records"]] == ["", ""]
