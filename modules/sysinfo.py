@@ -6,6 +6,7 @@ Reads files and other processes only, so that it works where the program itself 
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ import platform
 import re
 import subprocess
 import sys
+import threading
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,9 @@ SECRET_NAME = re.compile(r"auth(?!or)|key(?!board|frame)|token|passw|pwd|secret|
 """What is found in the names of flags that hold secrets."""
 
 HIDDEN = "<hidden>"
+
+asking_torch = threading.Lock()
+"""Held by the one who asks, so that many requests start one process."""
 
 re_checksum = re.compile(r'"Checksum": "([0-9a-fA-F]{64})"')
 
@@ -199,14 +204,23 @@ def _full_flag(name: str) -> str:
 
 
 def get_torch_sysinfo() -> dict[str, Any] | str:
-    """Returns what torch says about itself and its devices, asked in another process."""
-    code = "import json; from torch.utils.collect_env import get_env_info; print(json.dumps(get_env_info()._asdict()))"
+    """Returns what torch says about itself and its devices."""
     try:
-        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, encoding="utf8")
-        info = json.loads(answer.stdout)
+        with asking_torch:
+            info = torch_environment()
     except (OSError, ValueError, subprocess.TimeoutExpired) as e:
         return f"not available: {e}"
     return {key: value.splitlines() if "\n" in str(value) else value for key, value in info.items()}
+
+
+@functools.cache
+def torch_environment() -> dict[str, Any]:
+    """Returns what torch says, asked once in another process, which takes seconds. Raises OSError, ValueError or
+    TimeoutExpired, and is asked again then.
+    """
+    code = "import json; from torch.utils.collect_env import get_env_info; print(json.dumps(get_env_info()._asdict()))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120, encoding="utf8")
+    return json.loads(answer.stdout)
 
 
 def run_git(path: str | Path, *args: str) -> str | None:

@@ -128,6 +128,7 @@ class Interface:
 def create_ui() -> gr.Blocks:
     """Builds the page from the settings and scripts as they are now."""
     ui_gradio_extensions.reload_javascript()
+    ui_tempdir.use_own_folder()
     ui_tempdir.install_ui_tempdir_override()
     infotext_utils.reset()
     if not opts.show_warnings:

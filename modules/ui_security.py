@@ -25,6 +25,7 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 
+from modules import shared
 from modules.http_paths import PING_PATH, is_api
 from modules.shared_cmd_options import cmd_opts
 
@@ -143,8 +144,7 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        is_limited = scope["type"] == "http" and get_route_path(scope) != UPLOAD_PATH
-        await self.app(scope, limited(receive) if is_limited else receive, send)
+        await self.app(scope, limited(receive, largest_body(scope)) if scope["type"] == "http" else receive, send)
 
     def refusal(self, scope: Message) -> JSONResponse | None:
         """Returns the answer to a request that goes no further."""
@@ -159,10 +159,9 @@ class Guard:
         is_closed = page is not None and page.auth is not None and needs_login(get_route_path(scope))
         if is_closed and not is_logged_in(page, connection):
             return error(401, "Not authenticated")
-        length = headers.get("content-length", "0")
-        is_upload = get_route_path(scope) == UPLOAD_PATH
-        if not is_upload and (not length.isdecimal() or int(length) > MAX_BODY_BYTES):
-            return error(413, too_large())
+        length, largest = headers.get("content-length", "0"), largest_body(scope)
+        if not length.isdecimal() or int(length) > largest:
+            return error(413, too_large(largest))
         return None
 
 
@@ -171,12 +170,19 @@ def error(status: int, detail: str) -> JSONResponse:
     return JSONResponse({"error": "HTTPException", "detail": detail, "body": "", "errors": ""}, status)
 
 
-def too_large() -> str:
+def largest_body(scope: Message) -> int:
+    """Returns how many bytes a request may have: uploads of the page as many as the setting api_max_upload says."""
+    if get_route_path(scope) == UPLOAD_PATH:
+        return int(shared.opts.api_max_upload * (1 << 20))
+    return MAX_BODY_BYTES
+
+
+def too_large(largest: int) -> str:
     """Returns what the client of a request of an absurd size is told."""
-    return f"The request is larger than {MAX_BODY_BYTES >> 20} MB: send fewer or smaller pictures"
+    return f"The request is larger than {largest >> 20} MB: send fewer or smaller pictures"
 
 
-def limited(receive: Receive) -> Receive:
+def limited(receive: Receive, largest: int) -> Receive:
     """Counts a body as it comes, for requests that do not tell its length."""
     total = 0
 
@@ -185,8 +191,8 @@ def limited(receive: Receive) -> Receive:
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
-        if total > MAX_BODY_BYTES:
-            raise HTTPException(413, too_large())
+        if total > largest:
+            raise HTTPException(413, too_large(largest))
         return message
 
     return counted

@@ -4,17 +4,27 @@ temporary directory.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import gradio as gr
 from gradio import processing_utils
 from gradio import utils as gradio_utils
 from PIL import Image
 
-from modules import patches, shared, ui_files
+from modules import patches, shared, ui_files, whole_files
+
+FOLDER_PREFIX = "webui-page-"
+LOCK_NAME = ".lock"
+
+own_folder: list[str] = []
+"""The folder of this run's uploads, once the page is built."""
 
 SERVED_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif"}
 
@@ -50,6 +60,46 @@ def install_ui_tempdir_override() -> None:
     """Has Gradio show images through `save_pil_to_file`."""
     if processing_utils.save_pil_to_cache is not save_pil_to_file:
         patches.patch(__name__, processing_utils, "save_pil_to_cache", save_pil_to_file)
+
+
+def use_own_folder() -> str:
+    """Has Gradio keep uploads and other files of the page in a folder of this run, which goes when the program ends;
+    folders of runs that were killed go now. Returns the folder; a page that is built anew goes on with it.
+    """
+    folder = own_folder[0] if own_folder else ""
+    if not os.path.isdir(folder):
+        parent = gradio_utils.get_upload_folder()
+        remove_left_folders(parent)
+        os.makedirs(parent, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent)
+        held = open(os.path.join(folder, LOCK_NAME), "xb")  # noqa: SIM115  (held until the program ends)
+        whole_files.lock(held)
+        atexit.register(end_folder, folder, held)
+        own_folder[:] = [folder]
+    os.environ["GRADIO_TEMP_DIR"] = folder
+    return folder
+
+
+def end_folder(folder: str, held: BinaryIO) -> None:
+    """Removes the folder of a run."""
+    held.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_left_folders(parent: str) -> list[str]:
+    """Removes the folders of runs that have ended without doing so; returns them. Those of other programs that are
+    running hold their lock.
+    """
+    removed = []
+    for folder in Path(parent).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):
+            is_young = time.time() - folder.stat().st_mtime < whole_files.YOUNG_SECONDS
+            with open(folder / LOCK_NAME, "r+b") as held:
+                is_left = not is_young and not folder.is_symlink() and whole_files.lock(held)
+            if is_left:
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(str(folder))
+    return removed
 
 
 def on_tmpdir_changed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 from collections.abc import Callable, Iterator
@@ -184,7 +185,8 @@ class Script(scripts.Script):
     ) -> Processed:
         """Runs a job for each line, unless stopped, and returns the images of all."""
         lines = [line.strip() for line in prompt_txt.splitlines()]
-        jobs = [read_line(line) for line in checked(lines, p)]
+        unless_stopped = itertools.takewhile(lambda _: not state.interrupted, checked(lines, p))
+        jobs = [read_line(line) for line in unless_stopped]
         p.do_not_save_grid = True
         if (checkbox_iterate or checkbox_iterate_batch) and p.seed == -1:
             p.seed = random.randrange(4294967294)

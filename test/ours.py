@@ -20,6 +20,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "api_max_images",
         "api_max_tokens",
         "api_max_prompt_parts",
+        "api_max_upload",
     ),
     "callbacks": (),
     "script_hooks": (),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from urllib.parse import quote, urljoin
 
-import certifi
+from requests import certs
 from requests.utils import default_user_agent
 
 from modules.errors import InvalidInput, WebuiError
@@ -198,7 +198,7 @@ def ask(address: Address, numbers: list[str], agent: str, watch: Watch) -> tuple
     """
     with connect(address, numbers, watch) as sock:
         if address.scheme == "https":
-            context = ssl.create_default_context(cafile=certifi.where())
+            context = ssl.create_default_context(cafile=certs.where())
             sock = context.wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False)
         with sock, watch.over(sock):
             if isinstance(sock, ssl.SSLSocket):

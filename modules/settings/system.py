@@ -68,6 +68,7 @@ sections = [
             "api_max_n_iter": OptionInfo(1000, "Most batches a request may ask for", restrict_api=True),
             "api_max_images": OptionInfo(1024, "Most pictures a job may make in all", restrict_api=True),
             "api_max_tokens": OptionInfo(7500, "Most tokens of one prompt", restrict_api=True),
+            "api_max_upload": OptionInfo(1024, "Largest upload to the page", restrict_api=True).info("MB"),
             "api_max_prompt_parts": OptionInfo(64, "Most parts of one prompt joined by AND", restrict_api=True),
         },
     ),

@@ -111,10 +111,16 @@ def test_packages_are_listed_with_versions():
 
 def test_torch_is_asked_in_another_process(monkeypatch):
     answer = json.dumps({"torch_version": "2", "pip_packages": "a\nb"})
-    monkeypatch.setattr(sysinfo.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 0, answer, ""))
-    assert sysinfo.get_torch_sysinfo() == {"torch_version": "2", "pip_packages": ["a", "b"]}
+    sysinfo.torch_environment.cache_clear()
     monkeypatch.setattr(sysinfo.subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1, "", "no torch"))
     assert sysinfo.get_torch_sysinfo().startswith("not available")
+    asked = []
+    completed = subprocess.CompletedProcess([], 0, answer, "")
+    monkeypatch.setattr(sysinfo.subprocess, "run", lambda *a, **k: asked.append(a) or completed)
+    for _ in range(2):
+        assert sysinfo.get_torch_sysinfo() == {"torch_version": "2", "pip_packages": ["a", "b"]}
+    assert len(asked) == 1
+    sysinfo.torch_environment.cache_clear()
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

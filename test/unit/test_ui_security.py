@@ -209,6 +209,15 @@ def test_bodies_have_a_limit(open_client, monkeypatch):
     assert open_client.post("/extension/length", content=b"", headers={"Content-Length": "-1"}).status_code == 413
 
 
+def test_uploads_have_the_limit_of_the_setting(open_client, monkeypatch, settings):
+    monkeypatch.setattr(ui_security, "UPLOAD_PATH", "/extension/length")
+    settings(api_max_upload=10 / (1 << 20))
+    assert open_client.post("/extension/length", content=b"x" * 10).json() == 10
+    response = open_client.post("/extension/length", content=b"x" * 11)
+    assert (response.status_code, response.json()["error"]) == (413, "HTTPException")
+    assert open_client.post("/extension/length", content=iter([b"x" * 6, b"x" * 5])).status_code == 413
+
+
 def test_open_api_behind_a_login_is_pointed_out(flags, caplog):
     flags(gradio_auth="a:b", api=True, api_auth=None)
     ui_security.install(FastAPI())

@@ -1,4 +1,7 @@
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from gradio import processing_utils
@@ -6,7 +9,7 @@ from gradio import utils as gradio_utils
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from modules import patches, shared, ui_tempdir
+from modules import patches, paths_internal, shared, ui_tempdir
 
 
 @pytest.fixture
@@ -90,3 +93,48 @@ def test_png_text_of_the_page_survives(tmp_path):
     picture().save(path, pnginfo=info)
     again = ui_tempdir.save_pil_to_file(Image.open(path), str(tmp_path / "cache"))
     assert Image.open(again).info["parameters"] == "Seed: 1"
+
+
+RUN = """
+import sys, time
+folder, how = sys.argv.pop(), sys.argv.pop()
+import os
+os.environ["GRADIO_TEMP_DIR"] = folder
+from modules import ui_tempdir
+own = ui_tempdir.use_own_folder()
+assert ui_tempdir.use_own_folder() == own
+open(os.path.join(own, "upload.bin"), "w").close()
+print(own, flush=True)
+time.sleep(60 if how == "stay" else 0)
+"""
+
+
+def run_of_the_page(folder, how):
+    """Another program with a page; returns it and the folder of its uploads."""
+    command = [sys.executable, "-c", RUN, how, str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=paths_internal.script_path, text=True)
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_uploads_go_with_the_program(tmp_path):
+    process, own = run_of_the_page(tmp_path, "end")
+    assert own.parent == tmp_path
+    assert process.wait() == 0
+    process.stdout.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_uploads_of_a_killed_program_go_at_the_next_start(tmp_path):
+    process, own = run_of_the_page(tmp_path, "stay")
+    (tmp_path / "webui-page-without-lock").mkdir()
+    (tmp_path / "other").mkdir()
+    os.utime(own, (0, 0))
+    try:
+        assert ui_tempdir.remove_left_folders(str(tmp_path)) == []
+        assert (own / "upload.bin").exists()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert ui_tempdir.remove_left_folders(str(tmp_path)) == [str(own)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "webui-page-without-lock"]
