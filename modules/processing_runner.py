@@ -53,6 +53,16 @@ class JobResult:
     """The result as scripts and extensions know it."""
 
     @property
+    def infotexts(self) -> list[str]:
+        """The infotext of each image, empty where nothing is known."""
+        return [record.infotext for record in self.records]
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """The seed of each image, None for grids and what scripts made of other images."""
+        return [record.seed for record in self.records]
+
+    @property
     def files(self) -> list[str]:
         """The files the images were written to."""
         return [record.file for record in self.records if record.file]

@@ -58,7 +58,6 @@ class PydanticModelGenerator:
 
 
 _OWN_FIELDS = [
-    {"key": "comments", "type": LaxDict | None, "default": None},
     {"key": "sampler_index", "type": LaxStr, "default": "Euler"},
     {"key": "script_name", "type": LaxStr | None, "default": None},
     {"key": "script_args", "type": list, "default": []},

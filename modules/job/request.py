@@ -85,6 +85,7 @@ class RequestFields:
     refiner_switch_at: float = None
     disable_extra_networks: bool = False
     firstpass_image: Image.Image = None
+    comments: dict = None
 
 
 @dataclass(repr=False)

@@ -85,6 +85,11 @@ def test_both_requests_have_the_fields_of_the_api(name):
     assert name in models.StableDiffusionImg2ImgProcessingAPI.model_fields
 
 
+def test_fields_are_in_the_order_in_which_answers_repeat_them():
+    names = list(models.StableDiffusionTxt2ImgProcessingAPI.model_fields)
+    assert names[names.index("firstpass_image") :][:3] == ["firstpass_image", "comments", "enable_hr"]
+
+
 def test_requests_do_not_share_their_defaults():
     first = models.StableDiffusionTxt2ImgProcessingAPI()
     first.alwayson_scripts["mine"] = {}

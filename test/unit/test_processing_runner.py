@@ -134,7 +134,8 @@ class TestResult:
         result = ProcessingRunner(request(fields=fields)).run()
         assert [record.kind for record in result.records] == ["grid", "image", "image"]
         assert [(record.seed, record.subseed is not None) for record in result.records[1:]] == [(1, True), (2, True)]
-        assert [record.infotext for record in result.records] == result.processed.infotexts
+        assert result.infotexts == result.processed.infotexts
+        assert result.seeds[1:] == [1, 2]
         assert len(result.files) == 3
         for image, file in zip(result.images, result.files, strict=True):
             assert Image.open(file).tobytes() == image.tobytes()
