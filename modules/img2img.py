@@ -26,6 +26,9 @@ from modules.ui_form import named_values
 
 logger = logging.getLogger(__name__)
 
+FAILURES = (OSError, errors.InvalidInput, errors.NotFound)
+"""What one image of a batch fails with, while the next may work."""
+
 BATCH_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 MODES = ("img2img", "sketch", "inpaint", "inpaint_sketch", "inpaint_upload", "batch")
@@ -152,18 +155,33 @@ def process_batch(
     state.job_count = len(paths) * p.n_iter
 
     results: Processed | None = None
-    for path, image in batch_images(paths):
+    failure: Exception | None = None
+    for path, image in batch_images(p, paths):
         mask = mask_for(path, masks)
         if masks and mask is None:
-            logger.warning("%s is left out: there is no mask of that name", path)
+            leave_out(p, path, "there is no mask of that name")
             continue
-        job = copy_of_job(p)
-        take_parameters(job, png_info.parameters_of(path, image))
-        prepare_batch_job(job, image, path, output_dir.strip(), scale_by if to_scale else None)
-        if mask is not None:
-            job.image_mask = images.read(mask)
-        results = add_results(results, run_batch_job(job, args))
+        try:
+            job = copy_of_job(p)
+            take_parameters(job, png_info.parameters_of(path, image))
+            prepare_batch_job(job, image, path, output_dir.strip(), scale_by if to_scale else None)
+            if mask is not None:
+                job.image_mask = images.read(mask)
+            results = add_results(results, run_batch_job(job, args))
+        except FAILURES as e:
+            failure = e
+            leave_out(p, path, e)
+    if results is None and failure is not None:
+        raise failure
+    if results is not None:
+        results.comments = "".join(f"{comment}\n" for comment in p.comments)
     return results
+
+
+def leave_out(p: StableDiffusionProcessingImg2Img, path: str, reason: object) -> None:
+    """Tells in log and result that a batch goes on without one of its images."""
+    logger.warning("%s is left out: %s", path, reason)
+    p.comment(f"{os.path.basename(path)} is left out: {reason}")
 
 
 def batch_paths(input: str | Sequence[Any]) -> list[str]:
@@ -174,7 +192,7 @@ def batch_paths(input: str | Sequence[Any]) -> list[str]:
     return [os.path.abspath(getattr(file, "name", file)) for file in input]
 
 
-def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
+def batch_images(p: StableDiffusionProcessingImg2Img, paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
     """Yields the images of a batch, until it is interrupted; files that are none are left out."""
     for number, path in enumerate(paths, 1):
         state.job = f"{number} out of {len(paths)}"
@@ -183,8 +201,8 @@ def batch_images(paths: Sequence[str]) -> Iterator[tuple[str, Image.Image]]:
             return
         try:
             yield path, images.read(path)
-        except (OSError, errors.InvalidInput) as e:
-            logger.warning("%s is left out: %s", path, e)
+        except FAILURES as e:
+            leave_out(p, path, e)
 
 
 def mask_for(path: str, masks: Sequence[str]) -> str | None:
@@ -227,7 +245,6 @@ def add_results(results: Processed | None, new: Processed) -> Processed:
     else:
         for name in ("images", "infotexts", "all_prompts", "all_negative_prompts", "all_seeds", "all_subseeds"):
             setattr(results, name, [*getattr(results, name), *getattr(new, name)])
-        results.comments = new.comments  # the jobs have their remarks in common
     limit = int(opts.img2img_batch_show_results_limit)
     if limit >= 0:
         del results.images[limit:], results.infotexts[limit:]

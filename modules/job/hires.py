@@ -181,16 +181,22 @@ def resolve_sampler(p: Txt2ImgState) -> None:
     p.hr_sampler_name, p.hr_scheduler = sampler, p.hr_scheduler or schedule
 
 
-def hires_prompt(p: Txt2ImgState, index: int, prompt_text: str, **_: Any) -> str | None:
+def hires_prompt(p: Txt2ImgState, index: int, prompt_text: str, **told: Any) -> str | None:
     """Returns, for the infotext, the second pass's prompt where it differs from the first's."""
-    text = p.all_hr_prompts[index]
+    text = p.all_hr_prompts[place_in_job(p, index, **told)]
     return text if text != prompt_text else None
 
 
-def hires_negative_prompt(p: Txt2ImgState, index: int, negative_prompt: str, **_: Any) -> str | None:
+def hires_negative_prompt(p: Txt2ImgState, index: int, negative_prompt: str, **told: Any) -> str | None:
     """Returns, for the infotext, the second pass's negative prompt where it differs from the first's."""
-    text = p.all_hr_negative_prompts[index]
+    text = p.all_hr_negative_prompts[place_in_job(p, index, **told)]
     return text if text != negative_prompt else None
+
+
+def place_in_job(p: Txt2ImgState, index: int, all_prompts: list[str] | None = None, **_: Any) -> int:
+    """Returns the place of an image in the lists of the job; index is that in all_prompts, those of a batch or all."""
+    is_of_batch = all_prompts is not None and all_prompts is p.prompts
+    return index + p.iteration * p.batch_size if is_of_batch else index
 
 
 def count_second_pass(p: Txt2ImgState) -> None:

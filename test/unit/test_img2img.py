@@ -255,6 +255,22 @@ def test_batch_forgets_the_mask_of_the_picture_before(values, tmp_path):
     assert both[1].tobytes() == alone[0].tobytes()
 
 
+def test_batch_goes_on_without_a_picture_that_cannot_be_used(values, folder):
+    noisy = Image.effect_noise((64, 64), 80).convert("RGB")
+    noisy.save(folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:3000])
+    picture(size=(2, 2)).save(folder / "small.png")
+    gallery, _, _, log = run(batch(values, folder, selected_scale_tab=1, scale_by=1.0))
+    assert [image.size for image in gallery] == [(64, 64)] * 2
+    for name in ("broken.png", "cut.png", "small.png"):
+        assert f"{name} is left out" in log
+
+
+def test_batch_of_nothing_usable_says_why(values, folder):
+    with pytest.raises(errors.InvalidInput, match="at least 8"):
+        run(batch(values, folder, selected_scale_tab=1, scale_by=0.01))
+
+
 def test_batch_stops_when_interrupted(values, folder, monkeypatch):
     seen = []
 

@@ -121,6 +121,16 @@ def test_a_prompt_of_its_own_is_told(text, value):
     assert hires.hires_negative_prompt(p, 1, prompt_text="z", negative_prompt="apple") == value
 
 
+def test_prompts_told_are_those_of_the_image_in_any_batch():
+    p = SimpleNamespace(
+        all_hr_prompts=list("abcd"), all_hr_negative_prompts=list("wxyz"), prompts=["c", "d"], iteration=1, batch_size=2
+    )
+    for all_prompts, index in ((p.prompts, 1), (["1", "2", "3", "4"], 3)):
+        told = {"prompt_text": "", "negative_prompt": "", "all_prompts": all_prompts}
+        assert hires.hires_prompt(p, index, **told) == "d"
+        assert hires.hires_negative_prompt(p, index, **told) == "z"
+
+
 @torch.no_grad()
 def test_latents_are_interpolated_to_the_target(sd_model):
     p = request(width=64, height=64)
