@@ -128,13 +128,13 @@ def read_float(value: Any, info: Definition | None = None) -> float:
         raise ValueError(f"must be {DESCRIPTIONS[float]}") from e
 
 
-def read_str(value: Any, info: Definition) -> str:
+def read_str(value: Any, info: Definition | None = None) -> str:
     """Returns a text; of a colour, one that browsers and images can show."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"must be {DESCRIPTIONS[str]}")
     if not is_writable(str(value)):
         raise ValueError("must be a text that can be written to a file")
-    if widget_name(info) == "FormColorPicker" and not is_colour(str(value)):
+    if info is not None and widget_name(info) == "FormColorPicker" and not is_colour(str(value)):
         raise ValueError("must be a colour like #ff8800")
     return str(value)
 

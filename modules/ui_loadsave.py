@@ -5,13 +5,12 @@ from __future__ import annotations
 import html
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
-from modules import errors, util
+from modules import errors, option_values, options, settings_file, util
 from modules.ui_components import InputAccordion, ToolButton
 
 logger = logging.getLogger(__name__)
@@ -29,6 +28,15 @@ FIELDS: dict[type, tuple[str, ...]] = {
 """Which properties of which component are kept. Subclasses other than these are not."""
 
 
+READERS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (gr.Textbox, option_values.read_str),
+    (gr.Number, lambda value: float(option_values.read_float(value))),
+    (gr.Slider, option_values.read_float),
+    (gr.Checkbox, option_values.read_bool),
+)
+"""What reads the stored value of which component."""
+
+
 def radio_choices(comp: Any) -> list[Any]:
     """Returns the texts a component offers; empty if it offers none."""
     return [choice[0] if isinstance(choice, tuple) else choice for choice in getattr(comp, "choices", None) or []]
@@ -37,7 +45,7 @@ def radio_choices(comp: Any) -> list[Any]:
 def is_choice(component: Any, value: Any) -> bool:
     """Says whether a stored value can be chosen in a radio group or dropdown."""
     if getattr(component, "allow_custom_value", False):
-        return True
+        return isinstance(value, list if getattr(component, "multiselect", False) else str | int | float)
     choices = radio_choices(component)
     if getattr(component, "multiselect", False):
         return isinstance(value, list) and all(item in choices for item in value)
@@ -55,7 +63,8 @@ class UiLoadsave:
     none.
 
     ui_settings: key -> value as in the file; component_mapping: key -> component of everything with a value.
-    An unreadable file is left alone: the page then has its built-in defaults and nothing is written.
+    A damaged file is left alone: what can be read of it holds, the rest has its built-in default, and nothing is
+    written before the user does. A value that its control cannot have is named in the log and left alone too.
     """
 
     def __init__(self, filename: str):
@@ -67,11 +76,10 @@ class UiLoadsave:
         self.ui_defaults_view: gr.Button | None = None
         self.ui_defaults_apply: gr.Button | None = None
         self.ui_defaults_review: gr.HTML | None = None
-        try:
-            self.ui_settings = self.read_from_file()
-        except (OSError, ValueError) as e:
+        self.ui_settings, problem = settings_file.read(filename)
+        if problem is not None:
             self.error_loading = True
-            errors.display(e, "loading the defaults of the page")
+            errors.report(f"Defaults of the page, {filename}, are damaged: {problem}; {len(self.ui_settings)} are used")
 
     def add_component(self, path: str, x: Any) -> None:
         """Applies what is stored for a component; path: "<tab id>/<label>"."""
@@ -114,20 +122,43 @@ class UiLoadsave:
         saved = self.ui_settings.get(key)
         if saved is None:
             self.ui_settings[key] = getattr(target, attribute or field)
-        elif allowed is None or allowed(saved):
-            setattr(target, attribute or field, self.cast(component, field, saved))
-            if field == "value" and hasattr(component, "init_field"):
-                component.init_field(saved)
+        else:
+            self.apply_saved(key, component, target, attribute or field, saved, allowed)
         if field == "value":
             self.component_mapping.setdefault(key, component)
 
+    def apply_saved(
+        self,
+        key: str,
+        component: Any,
+        target: Any,
+        attribute: str,
+        saved: Any,
+        allowed: Callable[[Any], bool] | None,
+    ) -> None:
+        """Sets an attribute of `target` to a stored value, unless it is none for the component."""
+        field = key.rpartition("/")[2]
+        try:
+            value = self.cast(component, field, saved)
+            if allowed is not None and not allowed(value):
+                raise ValueError("must be one of the choices there are")
+        except (TypeError, ValueError) as e:
+            logger.warning("%s: %s is %r, but %s; the built-in default is used", self.filename, key, saved, e)
+            return
+        setattr(target, attribute, value)
+        if field == "value" and hasattr(component, "init_field"):
+            component.init_field(value)
+
     @staticmethod
     def cast(component: Any, field: str, value: Any) -> Any:
-        """Returns a stored value as the type its component has."""
-        if field == "value" and isinstance(component, gr.Textbox):
-            return str(value)
-        if field == "value" and isinstance(component, gr.Number):
-            return float(value)
+        """Returns a stored value as the type its component has. Raises ValueError for one that cannot be read so."""
+        if field == "visible":
+            return option_values.read_bool(value)
+        if field in ("minimum", "maximum", "step"):
+            return option_values.read_float(value)
+        for kinds, read in READERS:
+            if field == "value" and isinstance(component, kinds):
+                return read(value)
         return value
 
     def add_block(self, x: Any, path: str = "") -> None:
@@ -143,14 +174,13 @@ class UiLoadsave:
             self.add_component(f"{path}/{x.value}", x)
 
     def read_from_file(self) -> dict[str, Any]:
-        """Returns what is stored; nothing if there is no file. Raises OSError or ValueError for an unreadable one."""
-        if not os.path.exists(self.filename):
-            return {}
-        with open(self.filename, encoding="utf8") as file:
-            return json.load(file)
+        """Returns what is stored, of a damaged file what can be read; nothing if there is no file."""
+        return settings_file.read(self.filename)[0]
 
     def write_to_file(self, current_ui_settings: Mapping[str, Any]) -> None:
-        """Writes the defaults, a whole file or none."""
+        """Writes the defaults, a whole file or none. A damaged one is kept beside."""
+        if settings_file.read(self.filename)[1] is not None:
+            options.keep_beside(self.filename)
         util.write_text_atomically(self.filename, json.dumps(current_ui_settings, indent=4, ensure_ascii=False))
 
     def dump_defaults(self) -> None:

@@ -1,12 +1,13 @@
 """Any value read as one of a setting."""
 
+import json
 import math
 
 import pytest
 
 from modules import option_values, shared
 from modules.errors import InvalidInput
-from modules.options import OptionInfo
+from modules.options import OptionInfo, Options
 
 WHOLE = OptionInfo(1, "x", "Slider", {"minimum": 1, "maximum": 12, "step": 1})
 FINE = OptionInfo(1, "x", "Slider", {"minimum": 0.0, "maximum": 1, "step": 0.01})
@@ -116,3 +117,18 @@ def test_the_nearest_name_is_told():
     assert option_values.nearest("eulr", ["DDIM", "Euler"]) == "; the nearest is 'Euler'"
     assert option_values.nearest("x", []) == ""
     assert option_values.listed(list(range(14))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
+
+
+@pytest.mark.parametrize("value", [{}, 3, [None], "zz", 1.5, True, [[1]], None])
+def test_a_file_with_any_values_gives_settings_of_their_kinds(tmp_path, value):
+    file = tmp_path / "config.json"
+    older = {"quicksettings": value, "ui_reorder": value, "sd_vae_as_default": value}
+    names = {"data": value, "save": value, "job_overlay": value}
+    file.write_text(json.dumps(dict.fromkeys(shared.opts.data_labels, value) | older | names), encoding="utf8")
+    stored = Options(dict(shared.opts.data_labels), set())
+    stored.load(str(file))
+    for key, info in stored.data_labels.items():
+        kind = option_values.kind_of(info)
+        number = kind is float and type(getattr(stored, key)) is int
+        assert number or getattr(stored, key) is None or type(getattr(stored, key)) is kind, key
+    assert stored.data["data"] == value and callable(stored.save)

@@ -94,6 +94,41 @@ def test_values_that_cannot_be_chosen_are_ignored(path):
     assert controls["modes"].selected is None
 
 
+def test_values_of_another_kind_are_named_and_ignored(path, caplog):
+    stored = {
+        "tab/Prompt/value": ["a"],
+        "tab/Width/value": "wide",
+        "tab/Width/step": {},
+        "tab/Width/maximum": "4096",
+        "tab/Mode/value": {},
+        "tab/Seed/value": "many",
+        "tab/Extra/value": "perhaps",
+        "tab/Extra/visible": [],
+        "tab/Hires. fix/value": "no",
+        "tab/Tabs@modes/selected": [1],
+    }
+    loadsave, controls = load(path, stored)
+    assert (controls["p"].value, controls["n"].value, controls["c"].value) == ("", 7, False)
+    assert (controls["w"].value, controls["w"].step, controls["w"].maximum) == (512, 8, 4096.0)
+    assert controls["c"].visible is True and controls["hr-checkbox"].value is False
+    read = ("tab/Width/maximum", "tab/Hires. fix/value")
+    assert all((key in caplog.text) is (key not in read) for key in stored)
+    loadsave.dump_defaults()
+    assert stored.items() <= json.loads(path.read_text(encoding="utf8")).items()
+
+
+@pytest.mark.parametrize("content", ["[1]", "3", '{"tab/Width/value": 768, "tab/Pro', "\x00"])
+def test_a_damaged_file_is_left_alone_and_kept_when_defaults_are_written(path, content):
+    path.write_text(content, encoding="utf8")
+    loadsave, controls = load(path)
+    assert controls["w"].value == (768 if "768" in content else 512)
+    loadsave.dump_defaults()
+    assert path.read_text(encoding="utf8") == content
+    loadsave.write_to_file({"a": 1})
+    assert json.loads(path.read_text(encoding="utf8")) == {"a": 1}
+    assert path.with_name("ui-config.json.damaged").read_text(encoding="utf8") == content
+
+
 def test_same_key_shares_one_value(path):
     loadsave = UiLoadsave(str(path))
     with gr.Blocks():
