@@ -280,6 +280,7 @@ def painted_over(values: Img2ImgValues) -> tuple[Image.Image, Image.Image]:
         sketch, original = sketch["image"], sketch["original"]
     sketch = as_seen(sketch).convert("RGB")
     original = (original or sketch).convert("RGB")
+    original = original if original.size == sketch.size else original.resize(sketch.size)
     differs = np.any(np.array(sketch) != np.array(original), axis=-1)
     mask = Image.fromarray(differs.astype(np.uint8) * 255, "L")
     mask = ImageEnhance.Brightness(mask).enhance(1 - values.mask_alpha / 100)

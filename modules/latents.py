@@ -207,7 +207,11 @@ def images_tensor_to_samples(
 
 
 def encode_one(model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Returns the latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if there is no memory for the whole."""
+    """Returns the latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if there is no memory for the whole.
+
+    Pixels that lie channels-last in memory, as after a permute, are copied: torch's group norm loses digits with them.
+    """
+    pixels = pixels.contiguous()
     with torch.no_grad(), devices.without_autocast():
         return in_tiles_if_needed(
             model,

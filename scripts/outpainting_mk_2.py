@@ -120,6 +120,7 @@ class Script(scripts.Script):
         growths = [Growth(side, getattr(margins, side), blur) for side in SIDES if getattr(margins, side) > 0]
         p.mask_blur_x, p.mask_blur_y = blur[0] * 4, blur[1] * 4
         p.inpaint_full_res = False
+        p.inpainting_mask_invert = 0
         p.inpainting_fill = MASKED_CONTENT_ORIGINAL
         p.do_not_save_samples = p.do_not_save_grid = True
 

@@ -68,6 +68,7 @@ class Script(scripts.Script):
         p.mask_blur = int(mask_blur) * 2
         p.inpainting_fill = inpainting_fill
         p.inpaint_full_res = False
+        p.inpainting_mask_invert = 0
         source = p.init_images[0]
         wanted = Margins.on_sides(pixels, direction)
         margins = wanted.fitted(*source.size)

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import psutil
 import safetensors.torch
 import torch
 
-from modules import errors, merge, sd_models, sd_models_config, sd_vae, shared, whole_files
+from modules import errors, image_names, merge, sd_models, sd_models_config, sd_vae, shared, whole_files
 from modules.checkpoints import CheckpointInfo
 from modules.merge import MergeResult, Method
 
@@ -84,7 +85,9 @@ def merge_checkpoints(request: MergeRequest) -> str:
 
     shared.state.textinfo = "Saving"
     metadata = file_metadata(request, result, custom_metadata) if request.save_metadata else {}
-    path = save_checkpoint(result, output_path(request, result), metadata)
+    config = find_config(request.config_source, *request.models)
+    with image_names.unused_name(output_path(request, result), lambda path: is_taken(path, config)) as path:
+        save_checkpoint(result, path, metadata)
     sd_models.list_models()
     for info in list(sd_models.checkpoints_list.values()):
         if info.filename == path:
@@ -161,6 +164,27 @@ def save_checkpoint(result: MergeResult, path: str, metadata: Mapping[str, str])
     return path
 
 
+def is_taken(path: str, config: str | None) -> bool:
+    """Returns whether a new checkpoint would replace a file, or its architecture file config that of another one."""
+    copy = config_of(path)
+    replaces_config = config is not None and os.path.exists(copy) and not os.path.samefile(config, copy)
+    return os.path.exists(path) or replaces_config
+
+
+def config_of(checkpoint: str) -> str:
+    """Returns where the architecture file of a checkpoint lies, if it has one."""
+    return os.path.splitext(checkpoint)[0] + ".yaml"
+
+
+def find_config(
+    config_source: int, a: CheckpointInfo | None, b: CheckpointInfo | None, c: CheckpointInfo | None
+) -> str | None:
+    """Returns the architecture file that lies beside the chosen model, None if there is none."""
+    sources = {CONFIG_OF_ANY: (a, b, c), CONFIG_OF_B: (b,), CONFIG_OF_C: (c,)}.get(config_source, ())
+    configs = (sd_models_config.find_checkpoint_config_near_filename(info) for info in sources)
+    return next(filter(None, configs), None)
+
+
 def create_config(
     ckpt_result: str,
     config_source: int,
@@ -169,13 +193,12 @@ def create_config(
     c: CheckpointInfo | None,
 ) -> None:
     """Copies the architecture file that lies beside the chosen model to the new checkpoint."""
-    sources = {CONFIG_OF_ANY: (a, b, c), CONFIG_OF_B: (b,), CONFIG_OF_C: (c,)}.get(config_source, ())
-    configs = [sd_models_config.find_checkpoint_config_near_filename(info) for info in sources]
-    for config in filter(None, configs):
-        copy = os.path.splitext(ckpt_result)[0] + ".yaml"
-        logger.info("Copying config: %s -> %s", config, copy)
-        shutil.copyfile(config, copy)
+    config, copy = find_config(config_source, a, b, c), config_of(ckpt_result)
+    if config is None or os.path.abspath(config) == os.path.abspath(copy):
         return
+    logger.info("Copying config: %s -> %s", config, copy)
+    with suppress(shutil.SameFileError):
+        shutil.copyfile(config, copy)
 
 
 def parse_metadata(metadata_json: str) -> dict[str, Any]:

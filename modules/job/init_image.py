@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 RESIZE_LATENT = 3
 """resize_mode that leaves the image alone and stretches its latent instead."""
 
+MIN_CELLS = 2
+"""Of a latent, to each side: the group norms of a VAE have no variance in a single one."""
+
+STRETCH = 0
+"""resize_mode that brings an image to the size of the result without regard to its shape."""
+
 FILL, ORIGINAL, LATENT_NOISE, LATENT_NOTHING = range(4)
 """Values of inpainting_fill: what stands in the masked part before sampling."""
 
@@ -62,10 +68,7 @@ def prepare(p: Img2ImgState, all_seeds: list[int], create_noise) -> None:
     latent_settings = latents.LatentSettings.from_opts(shared.opts)
     p.extra_generation_params["Denoising strength"] = p.denoising_strength
     plan = plan_mask(p)
-    latent_mask = p.latent_mask if p.latent_mask is not None else plan.image_mask
-    if latent_mask is not None and latent_mask.size != (p.width, p.height):
-        latent_mask = images.resize_image(mask_resize_mode(p), latent_mask, p.width, p.height)
-
+    latent_mask = plan.image_mask if p.latent_mask is None else fit_latent_mask(p, p.latent_mask, plan.crop_region)
     prepared = prepare_images(p, plan, latent_mask)
     batch = fit_to_batch(p, prepared)
 
@@ -91,12 +94,12 @@ def plan_mask(p: Img2ImgState) -> MaskPlan:
 
     "Only masked" (`inpaint_full_res`) works on the mask's bounding box, grown by the padding and to the aspect ratio of
     the result; a mask without a single white pixel is dropped with a comment. Otherwise the mask is brought to the size
-    of the result.
+    of the result. A mask of another shape than the image is stretched over it first.
     """
     if p.image_mask is None:
         return MaskPlan()
     p.overlay_images = p.paste_to = p.mask = p.nmask = None  # scripts run one p for several images
-    mask = image_ops.create_binary_mask(p.image_mask, round=p.mask_round)
+    mask = fit_to_image(p, image_ops.create_binary_mask(p.image_mask, round=p.mask_round))
     params = p.extra_generation_params
     if p.inpainting_mask_invert:
         mask = ImageOps.invert(mask)
@@ -132,9 +135,33 @@ def plan_mask(p: Img2ImgState) -> MaskPlan:
     return MaskPlan(images.resize_image(2, mask.crop(crop_region), p.width, p.height), crop_region)
 
 
+def fit_to_image(p: Img2ImgState, mask: Image.Image) -> Image.Image:
+    """Returns a mask at the size of the init image, where its own would not come out right by itself.
+
+    That is where a part of the image is cut out, and where another shape would be cut or filled in another way.
+    """
+    if not p.init_images or mask.size == p.init_images[0].size:
+        return mask
+    width, height = p.init_images[0].size
+    has_its_shape = mask.width * height == mask.height * width
+    if not p.inpaint_full_res and (has_its_shape or mask_resize_mode(p) == STRETCH):
+        return mask
+    return mask.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def fit_latent_mask(p: Img2ImgState, mask: Image.Image, crop_region: Box | None) -> Image.Image:
+    """Returns a mask of its own for the latent at the size of the result, cut out where the image is."""
+    if mask.size == (p.width, p.height) and crop_region is None:
+        return mask
+    mask = fit_to_image(p, mask.convert("RGB"))
+    if crop_region is not None:
+        return images.resize_image(2, mask.crop(crop_region), p.width, p.height)
+    return images.resize_image(mask_resize_mode(p), mask, p.width, p.height)
+
+
 def mask_resize_mode(p: Img2ImgState) -> int:
-    """Returns the resize mode of masks, which have no latent to stretch: resize_mode 3 fills (2) instead."""
-    return 2 if p.resize_mode == RESIZE_LATENT else p.resize_mode
+    """Returns the resize mode of masks: resize_mode 3 stretches (0) the latent, so the mask too."""
+    return STRETCH if p.resize_mode == RESIZE_LATENT else p.resize_mode
 
 
 def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
@@ -163,6 +190,10 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
         image = images.flatten(source, settings.img2img_background_color)
         if plan.crop_region is None and p.resize_mode != RESIZE_LATENT:
             image = images.resize_image(p.resize_mode, image, p.width, p.height)
+        elif plan.crop_region is None:
+            image = with_enough_cells(image, p.sd_model.latent_format.downscale)
+        if plan.crop_region is not None and image.size != p.mask_for_overlay.size:  # not of the first image's size
+            image = images.resize_image(mask_resize_mode(p), image, *p.mask_for_overlay.size)
         if plan.image_mask is not None:
             prepared.overlays.append(cut_overlay(p, image))
         if plan.crop_region is not None:
@@ -176,6 +207,15 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
             prepared.color_corrections.append(image_ops.setup_color_correction(image))
         prepared.arrays.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
     return prepared
+
+
+def with_enough_cells(image: Image.Image, cell: int) -> Image.Image:
+    """Returns an image whose latent is to be stretched, enlarged where it has fewer cells a side than a VAE can take.
+
+    cell: pixels that a side of a latent cell stands for.
+    """
+    size = tuple(max(side, MIN_CELLS * cell) for side in image.size)
+    return image if image.size == size else image_ops.resize_lanczos(image, *size)
 
 
 def save_init_image(p: Img2ImgState, image: Image.Image, folder: str) -> None:
@@ -192,7 +232,12 @@ def save_init_image(p: Img2ImgState, image: Image.Image, folder: str) -> None:
 
 
 def cut_overlay(p: Img2ImgState, image: Image.Image) -> Image.Image:
-    """Returns the part of the image outside the mask (RGBA), laid over the result at the end."""
+    """Returns the part of the image outside the mask (RGBA), laid over the result at the end.
+
+    It is as large as the result, or as the image from which the result was cut out.
+    """
+    if p.resize_mode == RESIZE_LATENT and p.paste_to is None:
+        image = images.resize_image(STRETCH, image, p.width, p.height)
     if p.mask_for_overlay.size != image.size:
         p.mask_for_overlay = images.resize_image(mask_resize_mode(p), p.mask_for_overlay, *image.size)
     overlay = Image.new("RGBa", image.size)

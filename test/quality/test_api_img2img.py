@@ -70,6 +70,56 @@ def test_without_overlay_all_of_the_picture_went_through_the_vae(img2img):
     assert (made[:16, :16] != original[:16, :16]).any()
 
 
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+@pytest.mark.parametrize("full_res", [False, True])
+@pytest.mark.parametrize("mask_size", [(64, 64), (200, 300), (48, 96)], ids=str)
+def test_mask_of_another_size_is_stretched_over_the_image(img2img, full_res, mode, mask_size):
+    """Outside of it the image stays, and no part of it turns black."""
+    width, height = mask_size
+    mask = square_mask(mask_size, (width // 4, height // 4, width * 3 // 4 - 1, height * 3 // 4 - 1))
+    fields = MASKED | {"mask": encoded(mask), "inpaint_full_res": full_res, "resize_mode": mode}
+    made = pixels_of(img2img(**fields, width=128, height=128, denoising_strength=0.1).images[0])
+    original = pixels_of(decoded(FACE))
+    outside = np.ones((128, 128), dtype=bool)
+    outside[28:100, 28:100] = False
+    assert np.abs(made[outside] - original[outside]).mean() < 2, "no more than Lanczos rings beside an edge"
+    assert (made[40:88, 40:88] != original[40:88, 40:88]).any()
+    assert abs(made[36:92, 36:92].mean() - original[36:92, 36:92].mean()) < 60
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_mask_and_image_of_another_shape_than_the_result_stay_together(img2img, mode):
+    """The same as with a mask of the image's size, drawn in the same place."""
+    face = decoded(FACE).convert("RGB").resize((128, 96))
+    same, other = square_mask((128, 96), (32, 24, 95, 71)), square_mask((64, 64), (16, 16, 47, 47))
+    fields = MASKED | {"init_images": [encoded(face)], "resize_mode": mode, "width": 64, "height": 64}
+    results = [img2img(**fields | {"mask": encoded(mask)}).images[0] for mask in (same, other)]
+    assert distance(*results) < 3
+
+
+@pytest.mark.parametrize("side", [1, 7, 8, 9, 16])
+@pytest.mark.parametrize("mode", [0, 3])
+def test_very_small_images_work(img2img, side, mode):
+    image = encoded(Image.new("RGB", (side, side), "red"))
+    assert img2img(init_images=[image], resize_mode=mode, width=64, height=64).images[0].size == (64, 64)
+
+
+def test_latent_mask_of_another_size_follows_the_image(img2img):
+    face = decoded(FACE)
+    fields = MASKED | {"init_images": [encoded(face)], "inpaint_full_res": True, "width": 64, "height": 64}
+    small, large = (square_mask((n, n), (n // 4, n // 4, n // 2, n * 3 // 4)) for n in (64, 128))
+    results = [img2img(**fields, latent_mask=encoded(mask)).images[0] for mask in (small, large)]
+    assert distance(*results) < 3
+
+
+def test_images_of_one_batch_may_differ_in_size_under_a_mask(img2img):
+    faces = [encoded(decoded(FACE).resize(size)) for size in ((128, 128), (64, 64))]
+    fields = MASKED | {"init_images": faces, "inpaint_full_res": True, "batch_size": 2}
+    made = [pixels_of(image) for image in img2img(**fields, denoising_strength=0.1).images[-2:]]
+    assert [image.shape for image in made] == [(128, 128, 3)] * 2
+    assert abs(made[0].mean() - made[1].mean()) < 20
+
+
 def test_inverted_mask(img2img):
     mask = square_mask()
     fields = MASKED | {"width": 128, "height": 128, "mask": encoded(mask), "inpainting_mask_invert": 1}

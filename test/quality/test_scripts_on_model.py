@@ -287,3 +287,20 @@ def test_page_values_make_the_same_picture_as_the_request(client, request_pictur
     pictures, info = request_pictures("txt2img", TXT2IMG, scheduler="Karras")
     assert distance(processed.images[0], pictures[0]) == 0
     assert processed.infotexts == info["infotexts"]
+
+
+LEFT_OVER = {"inpainting_mask_invert": 1, "inpaint_full_res": True, "inpainting_fill": 3, "mask_blur": 20}
+"""Values of the Inpaint sub-tab that a script which makes its own mask must not heed."""
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("outpainting mk2", ["", 64, 8, ["right"], 1.0, 0.05]), ("poor man's outpainting", [64, 4, 0, ["right"]])],
+)
+def test_values_left_over_in_another_sub_tab_do_not_reach_outpainting(request_pictures, name, args):
+    fields = {"script_name": name, "script_args": args}
+    (plain,), info = request_pictures("img2img", IMG2IMG, **fields)
+    (same,), other_info = request_pictures("img2img", IMG2IMG, **fields, **LEFT_OVER)
+    assert distance(plain.crop((0, 0, 64, 128)), FACE.crop((0, 0, 64, 128))) < 3
+    assert plain.tobytes() == same.tobytes()
+    assert "Mask mode" not in other_info["infotexts"][0]

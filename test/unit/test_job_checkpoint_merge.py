@@ -113,8 +113,47 @@ def test_metadata_is_copied_added_and_tells_the_recipe(folder):
 def test_no_metadata_unless_wanted(folder):
     merge(save_metadata=False)
     assert metadata_of(folder / "merged.safetensors") is None
-    merge(add_merge_recipe=False, copy_metadata_fields=False, metadata_json="")
-    assert metadata_of(folder / "merged.safetensors") == {"format": "pt"}
+    merge(add_merge_recipe=False, copy_metadata_fields=False, metadata_json="", custom_name="second")
+    assert metadata_of(folder / "second.safetensors") == {"format": "pt"}
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"interp_method": "No interpolation", "custom_name": ""},
+        {"custom_name": "a"},
+        {"custom_name": "b"},
+        {"interp_method": "Add difference", "custom_name": "c"},
+        {"interp_method": "No interpolation", "custom_name": "", "as": "ckpt"},
+    ],
+    ids=str,
+)
+def test_no_file_is_replaced_by_a_merge(folder, changes):
+    """Neither an input nor another result, nor its architecture file, whatever the name."""
+    file_format = changes.pop("as", "safetensors")
+    for name in "ab":
+        (folder / f"{name}.yaml").write_text(f"of {name}", encoding="utf8")
+    before = contents(folder)
+    messages = [merge(**changes, checkpoint_format=file_format, save_as_half=half)[-1] for half in (False, True)]
+    assert all(message.startswith("Checkpoint saved to ") for message in messages)
+    assert len(set(messages)) == 2
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    made = {os.path.basename(message.removeprefix("Checkpoint saved to ")) for message in messages}
+    assert made <= after.keys() - before.keys()
+    assert all(after[f"{os.path.splitext(name)[0]}.yaml"] == b"of a" for name in made)
+
+
+def test_a_name_whose_architecture_file_is_anothers_is_numbered(folder):
+    for name in ("b", "merged"):
+        (folder / f"{name}.yaml").write_text(f"of {name}", encoding="utf8")
+    assert merge()[-1].endswith("merged-1.safetensors")
+    assert (folder / "merged.yaml").read_text(encoding="utf8") == "of merged"
+    assert (folder / "merged-1.yaml").read_text(encoding="utf8") == "of b"
 
 
 @pytest.mark.parametrize(("source", "expected"), [(0, "of b"), (1, "of b"), (2, "of c"), (3, None)])

@@ -179,7 +179,7 @@ def test_everything_is_prepared(sd_model, monkeypatch, resize_mode, size):
     assert encoded[0].shape == (2, 3, size[1], size[0])
     assert p.init_latent.shape == (2, 4, 8, 8) and p.nmask.shape == (4, 8, 8)
     assert len(p.overlay_images) == len(p.color_corrections) == 2
-    assert p.overlay_images[0].size == size
+    assert p.overlay_images[0].size == (64, 64)
     assert p.image_conditioning.shape == (2, 5, 1, 1)
     assert p.extra_generation_params["Denoising strength"] == 0.75
 
@@ -190,3 +190,43 @@ def test_the_init_picture_is_kept_by_its_hash(program, tmp_path):
     init_image.save_init_image(p, image, str(tmp_path))
     assert [file.stem for file in tmp_path.iterdir()] == [p.init_img_hash]
     assert len(p.init_img_hash) == 32
+
+
+def fitted(mask, image_size, **fields):
+    return init_image.fit_to_image(request(init_images=[Image.new("RGB", image_size)], **fields), mask)
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+def test_mask_is_stretched_over_the_image_where_a_part_is_cut_out(program, mode):
+    mask = mask_with((32, 0, 64, 32))
+    found = fitted(mask, (256, 128), inpaint_full_res=True, resize_mode=mode)
+    assert found.size == (256, 128) and found.getpixel((192, 32)) == 255 and found.getpixel((64, 96)) == 0
+
+
+@pytest.mark.parametrize(("mode", "size"), [(0, (64, 64)), (1, (256, 128)), (2, (256, 128)), (3, (64, 64))])
+def test_mask_of_another_shape_is_cut_and_filled_as_the_image_is(program, mode, size):
+    assert fitted(mask_with((0, 0, 9, 9)), (256, 128), resize_mode=mode).size == size
+    assert fitted(mask_with((0, 0, 9, 9)), (128, 128), resize_mode=mode).size == (64, 64)
+
+
+def test_only_masked_of_a_smaller_mask_cuts_the_image(program):
+    fields = {"init_images": [Image.new("RGB", (128, 128))], "inpaint_full_res": True, "inpaint_full_res_padding": 0}
+    plan = init_image.plan_mask(request(mask=mask_with((16, 16, 48, 48)), **fields))
+    x1, y1, x2, y2 = plan.crop_region
+    assert 28 <= x1 <= 32 and 28 <= y1 <= 32 and 96 <= x2 <= 100 and 96 <= y2 <= 100
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 16), (128, 128)])
+def test_latent_mask_is_cut_out_with_the_image(program, size):
+    p = request(init_images=[Image.new("RGB", (128, 128))], inpaint_full_res=True)
+    mask = mask_with((0, 0, size[0] // 2, size[1]), size)
+    found = init_image.fit_latent_mask(p, mask, (32, 32, 96, 96))
+    assert found.size == (64, 64)
+    assert found.convert("L").getpixel((10, 30)) > 240 and found.convert("L").getpixel((54, 30)) < 15
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((1, 1), (16, 16)), ((8, 100), (16, 100)), ((16, 16), (16, 16)), ((17, 90), (17, 90))]
+)
+def test_image_has_at_least_two_cells_a_side(size, expected):
+    assert init_image.with_enough_cells(Image.new("RGB", size), 8).size == expected

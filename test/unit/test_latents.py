@@ -246,3 +246,13 @@ def test_errors_that_are_not_of_memory_are_not_answered_with_tiles(model, monkey
 def test_encoding_falls_back_to_tiles(model, monkeypatch):
     monkeypatch.setattr(model.first_stage_model.encoder, "forward", Hungry(model.first_stage_model.encoder, cells=512))
     assert latents.images_tensor_to_samples(torch.rand(1, 3, 16, 576), 0, model).shape == (1, 4, 2, 72)
+
+
+def test_the_vae_gets_pixels_in_torchs_own_layout(model, monkeypatch):
+    """Torch's group norm loses digits of those that lie channels-last, as an image does."""
+    seen = []
+    encode = model.encode_first_stage
+    monkeypatch.setattr(model, "encode_first_stage", lambda x, **kwargs: seen.append(x) or encode(x, **kwargs))
+    permuted = torch.rand(64, 64, 3).permute(2, 0, 1)[None]
+    latents.images_tensor_to_samples(permuted, latents.FULL)
+    assert not permuted.is_contiguous() and [pixels.is_contiguous() for pixels in seen] == [True]

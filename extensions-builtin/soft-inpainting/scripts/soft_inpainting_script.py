@@ -158,8 +158,10 @@ def original_images(p: StableDiffusionProcessing) -> list[Image.Image]:
     originals = []
     for init_image in p.init_images:
         image = images.flatten(init_image, opts.img2img_background_color)
-        if p.paste_to is None and p.resize_mode != RESIZE_LATENT:
-            image = images.resize_image(p.resize_mode, image, p.width, p.height)
+        if p.paste_to is None:
+            image = images.resize_image(
+                0 if p.resize_mode == RESIZE_LATENT else p.resize_mode, image, p.width, p.height
+            )
         originals.append(image.convert("RGBA"))
     count = len(p.init_latent)
     return originals * count if len(originals) == 1 else originals[:count]
