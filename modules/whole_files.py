@@ -20,10 +20,10 @@ try:
 except ImportError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
-UNFINISHED = re.compile(r"tmp-[0-9a-f]{32}\.tmp|.+\.[0-9a-f]{8}\.tmp")
+UNFINISHED = re.compile(r"tmp-[0-9a-f]{32}\.tmp|.+\.(json|csv|txt)\.[0-9a-f]{8}\.tmp")
 """Names of files that are being written, of any size."""
 
-RESERVATION = re.compile(r"(.*-)?\d{4,}\.tmp|.+\.\w{1,11}\.tmp")
+RESERVATION = re.compile(r"(.*-)?\d{4,}\.tmp|.+\.(png|jpe?g|webp|avif|gif|bmp|tiff?|jxl|heif)\.tmp")
 """Names of empty files that keep a number, or a name, for one that is being written."""
 
 YOUNG_SECONDS = 2

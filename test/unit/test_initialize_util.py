@@ -3,13 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from modules import config_states, errors, initialize_util, shared
+from modules import config_states, errors, initialize_util, paths, shared
 from modules.paths_internal import script_path
 
 
@@ -142,3 +143,23 @@ def test_missing_state_of_extensions_is_reported(restored, tmp_path, caplog):
     shared.opts.restore_config_state_file = str(tmp_path / "gone.json")
     initialize_util.restore_config_state_file()
     assert restored == [] and "they stay as they are" in caplog.text
+
+
+def test_files_that_a_killed_program_was_writing_go_at_the_start(tmp_path, monkeypatch):
+    data, results = tmp_path / "data", tmp_path / "results"
+    left = [data / "config.json.0123abcd.tmp", results / "2024-01-01" / f"tmp-{'0' * 32}.tmp"]
+    kept = [data / "config.json", results / "2024-01-01" / "00000-1.png"]
+    for file in (*left, *kept):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("{")
+        os.utime(file, (0, 0))
+    monkeypatch.setattr(paths, "data_path", str(data))
+    monkeypatch.setattr(paths, "models_path", "")
+    monkeypatch.setattr(initialize_util.cmd_opts, "ckpt_dir", None)
+    for name in [name for name in shared.opts.data_labels if name.startswith("outdir_")]:
+        monkeypatch.setitem(shared.opts.data, name, str(results) if name == "outdir_txt2img_samples" else "")
+    initialize_util.remove_unfinished_files()
+    for thread in threading.enumerate():
+        if thread.name == "remove unfinished files":
+            thread.join()
+    assert [file for file in (*left, *kept) if file.exists()] == kept

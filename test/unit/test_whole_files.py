@@ -57,13 +57,20 @@ def test_what_is_being_written_stays_and_what_a_killed_program_left_goes(writer)
 
 
 def test_files_of_others_stay(tmp_path):
-    for name in ("tmp-1.tmp", "notes.tmp", "tmp-" + "0" * 32 + ".tmp.png", "a.png", "config.json.xyz.tmp"):
+    for name in (
+        "tmp-1.tmp",
+        "notes.tmp",
+        "tmp-" + "0" * 32 + ".tmp.png",
+        "a.png",
+        "config.json.xyz.tmp",
+        "b.0123abcd.tmp",
+    ):
         (tmp_path / name).write_text("x")
     (tmp_path / "00012.tmp").write_text("not a reservation, as it holds something")
     (tmp_path / ("tmp-" + "a" * 32 + ".tmp")).symlink_to(tmp_path / "a.png")
     age(tmp_path)
     assert whole_files.remove_abandoned(str(tmp_path)) == []
-    assert len(os.listdir(tmp_path)) == 7
+    assert len(os.listdir(tmp_path)) == 8
 
 
 def test_young_files_and_folders_below(tmp_path):
