@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from modules import bounds, errors, images, processing, shared
+from modules import bounds, errors, images, option_values, processing, shared
 from modules.job.records import first_record, hand_on
 from modules.job.run_state import copy_of_job
 from modules.options import OptionValues
@@ -133,7 +133,7 @@ def int_values(text: str) -> list[int]:
     if found := re_range_count.fullmatch(text):
         check_count(int(found[3]))
         return [int(x) for x in np.linspace(int(found[1]), int(found[2]), int(found[3])).tolist()]
-    return [int(text)]
+    return [option_values.read_int(text)]
 
 
 def float_values(text: str) -> list[float]:
@@ -145,7 +145,7 @@ def float_values(text: str) -> list[float]:
     if found := re_range_count_float.fullmatch(text):
         check_count(int(found[3]))
         return np.linspace(float(found[1]), float(found[2]), int(found[3])).tolist()
-    return [float(text)]
+    return [float(option_values.read_float(text))]
 
 
 def csv_string_to_list_strip(data_str: str) -> list[str]:
@@ -174,7 +174,10 @@ def values_of(option: AxisOption, texts: list[str]) -> list[Any]:
         check_count(len(texts))
         return [option.type(text) for text in texts]
     except (ValueError, ZeroDivisionError, OverflowError) as e:
-        raise errors.InvalidInput(f"{option.label}: {e}; give numbers, or ranges like 1-5", field="script_args") from e
+        given = ", ".join(texts)[:100]
+        raise errors.InvalidInput(
+            f"{option.label}: {given}: {e}; give numbers, or ranges like 1-5", field="script_args"
+        ) from e
 
 
 class AxisInfo(NamedTuple):

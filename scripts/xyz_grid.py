@@ -223,6 +223,13 @@ def confirm_samplers(p: StableDiffusionProcessing, xs: list[str]) -> None:
     checked(sd_samplers.read_name)(p, xs)
 
 
+def confirm_sizes(p: StableDiffusionProcessing, xs: list[str]) -> None:
+    """Raises InvalidInput for a text that is no size."""
+    for x in xs:
+        if size_of(x) is None:
+            raise errors.InvalidInput(f"Size: {x!r} is no size like 512x768", field="script_args")
+
+
 def confirm_styles(p: StableDiffusionProcessing, xs: list[str]) -> None:
     """Raises InvalidInput for a name that no style has; an empty one, or None, is a column without any."""
     names = [name.strip() for x in xs for name in x.split(",")]
@@ -415,7 +422,7 @@ axis_options: list[AxisOption] = [
         cost=0.9,
         choices=lambda: ["Disable", "Enable for SDXL", "Enable"],
     ),
-    AxisOption("Size", str, apply_size),
+    AxisOption("Size", str, apply_size, confirm=confirm_sizes),
 ]
 
 

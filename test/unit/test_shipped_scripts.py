@@ -574,6 +574,7 @@ class TestAxes:
             ("FP8 mode", "half"),
             ("SGM noise multiplier", "perhaps"),
             ("Checkpoint name", "no such"),
+            ("Size", "large"),
         ],
     )
     def test_names_that_there_are_not_are_refused(self, xyz, label, text):

@@ -35,6 +35,15 @@ def test_whole_numbers(row):
     assert xyz_plot.int_values(row["in"]) == expected
 
 
+def test_numbers_are_read_as_those_of_settings():
+    assert xyz_plot.int_values("20.0") == [20]
+    for text in ("1.5", "many", "inf"):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            xyz_plot.int_values(text)
+    with pytest.raises(ValueError, match="must be a number"):
+        xyz_plot.float_values("nan")
+
+
 @pytest.mark.parametrize(
     ("text", "values"),
     [("10-1 (-1)", list(range(10, 2, -1))), (" 1 - 3 ", [1, 2, 3]), ("-2-1", [-2, -1, 0, 1]), ("+5", [5])],
