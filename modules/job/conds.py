@@ -80,7 +80,8 @@ def encode_with_cache(
 
     encode: `prompt_parser.get_learned_conditioning` or `get_multicond_learned_conditioning`. steps: denoiser calls of
     the first pass. hires_steps: of the second, None in the first. What encoding tells the job, such as "TI hashes", is
-    told again where network tags were in the prompt: v1.10.1 remembers nothing there. It is not without tags, as there.
+    told again where network tags were in the prompt: v1.10.1 remembers nothing there. Without tags it is not, as there,
+    but to each copy of one job, whose images tell of themselves alone.
     """
     old_scheduling = CondSettings.from_opts(shared.opts).use_old_scheduling
     if old_scheduling:
@@ -94,13 +95,21 @@ def encode_with_cache(
     key = p.cached_params(prompts, steps, extra_network_data, hires_steps, old_scheduling)
     for cache in caches:
         if cache[0] is not None and cache[0] == key:
-            if extra_network_data and len(cache) > 2:
+            if len(cache) > 2 and (extra_network_data or is_news(p, cache[2])):
                 tell(sd_hijack.model_hijack, cache[2])
+                p.notes_told.append(cache[2])
             return cache[1]
     with devices.autocast(), noting(sd_hijack.model_hijack) as notes:
         conds = encode(shared.sd_model, prompts, steps, hires_steps, old_scheduling)
     caches[0][:] = [key, conds, notes]
+    p.notes_made.append(notes)
+    p.notes_told.append(notes)
     return conds
+
+
+def is_news(p: RunState, notes: EncodingNotes) -> bool:
+    """Tells whether a job does not know what encoding told another copy of it, such as the cell before."""
+    return any(made is notes for made in p.notes_made) and not any(told is notes for told in p.notes_told)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-COMMON = ("comments", "cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc")
-"""What copies of a job keep in common: the remarks shown below the result of all of them, and encoded prompts."""
+COMMON = ("comments", "cached_c", "cached_uc", "cached_hr_c", "cached_hr_uc", "notes_made")
+"""What copies of a job keep in common: the remarks shown below the result of all of them, and encoded prompts with what
+encoding told of them.
+"""
 
 
 def copy_of_job(p: RunState) -> RunState:
@@ -38,6 +40,7 @@ def copy_of_job(p: RunState) -> RunState:
     for name, value in vars(p).items():
         if type(value) in (dict, list) and name not in COMMON:
             vars(job)[name] = value.copy()
+    job.notes_told = []
     return job
 
 
@@ -47,7 +50,7 @@ class RunState(RequestFields):
 
     Hooks may change any of it, and put attributes of their own beside. `opts_snapshot` and `runtime_context` are None
     until a run has begun. `scripts` is the runner whose hooks the run calls, `sampler` the sampler of the pass that
-    runs.
+    runs. `notes_made`: what encoding prompts has told this job and those it is a copy of, `notes_told`: this job.
     """
 
     token_merging_ratio = 0
@@ -83,6 +86,9 @@ class RunState(RequestFields):
     seeds: list = field(default=None, init=False)
     subseeds: list = field(default=None, init=False)
     extra_network_data: dict = field(default=None, init=False)
+
+    notes_made: list = field(default_factory=list, init=False)
+    notes_told: list = field(default_factory=list, init=False)
 
     user: str = field(default=None, init=False)
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from modules import extra_networks, processing, prompt_parser, shared
 from modules.job import conds
+from modules.job.run_state import copy_of_job
 from modules.placement import Placement
 from modules.sd_hijack import model_hijack
 
@@ -163,6 +164,21 @@ def test_it_is_not_told_again_without_tags(job, monkeypatch):
     telling.new_job()
     conds.encode_first_pass(job)
     assert telling.told() == ({}, [])
+
+
+def test_each_copy_of_a_job_is_told_what_encoding_told_another(job, monkeypatch):
+    """Cells of a plot share a prompt, and each tells of itself alone."""
+    telling = Telling(monkeypatch)
+    first, second = copy_of_job(job), copy_of_job(job)
+    conds.encode_first_pass(first)
+    telling.new_job()
+    conds.encode_first_pass(second)
+    assert telling.told() == TOLD
+    conds.encode_first_pass(second)  # the next batch
+    assert telling.told() == TOLD
+    telling.new_job()
+    conds.encode_first_pass(copy_of_job(second))
+    assert telling.told() == TOLD
 
 
 def test_encoding_that_fails_has_told_what_it_found(job, monkeypatch):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from modules import shared
-from modules.job.run_state import Img2ImgState, RunState, Txt2ImgState
+from modules.job.run_state import Img2ImgState, RunState, Txt2ImgState, copy_of_job
 
 STATES = [RunState, Txt2ImgState, Img2ImgState]
 
@@ -28,6 +28,20 @@ def test_nothing_is_shared_between_two_runs(state):
     first.comment("d")
     assert second.styles == []
     assert second.override_settings == second.extra_generation_params == second.comments == {}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_copy_of_a_job_is_its_own(state):
+    job = state(prompt="apple", override_settings={"tiling": True}, styles=["a"])
+    job.cached_c, job.of_an_extension = [None, None], {"b": [1]}
+    copied = copy_of_job(job)
+    copied.prompt, copied.override_settings["tiling"], copied.of_an_extension["c"] = "pear", False, 2
+    copied.extra_generation_params["d"] = 1
+    copied.styles.append("e")
+    assert (job.prompt, job.override_settings, job.styles) == ("apple", {"tiling": True}, ["a"])
+    assert job.extra_generation_params == {} and job.of_an_extension == {"b": [1]}
+    copied.comment("shown below the result of all")
+    assert copied.comments is job.comments and copied.cached_c is job.cached_c
 
 
 def test_what_is_given_is_taken_not_copied():

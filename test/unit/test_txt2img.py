@@ -122,6 +122,16 @@ def test_upscale_replaces_the_selected_picture(values, tmp_path):
     assert "Hires upscale" in json.loads(new_info)["infotexts"][1]
 
 
+def test_upscale_knows_the_picture_whatever_lists_a_script_has_left(values):
+    (picture,), info, _, _ = txt2img.txt2img("task(5)", REQUEST, *values())
+    described = json.loads(info) | {"infotexts": [], "all_seeds": [], "index_of_first_image": 1}
+    described["records"] = [{"kind": "grid"}, *described["records"], described["records"][0] | {"seed": 7}]
+    gallery = [(picture.already_saved_as, None)] * 3
+    _, new_info, infotext, _ = txt2img.txt2img_upscale("task(6)", REQUEST, gallery, 2, json.dumps(described), *values())
+    assert "Seed: 7" in infotext
+    assert [record["seed"] for record in json.loads(new_info)["records"]] == [1, 1, 7]
+
+
 @pytest.mark.parametrize(("gallery", "index"), [([], 0), (None, -1), (["a"], -1), (["a"], 3)])
 def test_upscale_needs_a_picture(values, gallery, index):
     with pytest.raises(errors.InvalidInput):
