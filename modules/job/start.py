@@ -4,6 +4,7 @@ VAE it runs on is noted.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from modules import bounds, checkpoints, devices, images, sd_vae, shared
@@ -57,6 +58,10 @@ def check_bounds(p: RunState) -> None:
     limits.check("api_max_steps", p.steps, "steps", "steps")
     limits.check("api_max_batch_size", p.batch_size, "pictures in a batch", "batch_size", lowest=1)
     limits.check_images(p.batch_size * p.n_iter, "n_iter")
+    for field in ("cfg_scale", "denoising_strength", "subseed_strength"):
+        value = getattr(p, field)
+        if value is not None and not math.isfinite(value):
+            raise InvalidInput(f"{field} is {value}, but must be a number", field=field)
     for field in ("prompt", "negative_prompt"):
         texts = getattr(p, field)
         limits.check_images(len(texts) if isinstance(texts, list) else 0, field)

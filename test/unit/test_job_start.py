@@ -26,6 +26,33 @@ def test_what_no_model_could_make_is_refused(sd_model, fields, field, message):
     assert caught.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"width": 8200}, "width"),
+        ({"height": 10**9}, "height"),
+        ({"steps": 1001}, "steps"),
+        ({"batch_size": 65}, "batch_size"),
+        ({"batch_size": 64, "n_iter": 17}, "n_iter"),
+        ({"prompt": ["a"] * 1025}, "prompt"),
+        ({"denoising_strength": float("nan")}, "denoising_strength"),
+        ({"cfg_scale": float("inf")}, "cfg_scale"),
+    ],
+)
+def test_what_is_too_much_is_refused_whoever_asks(sd_model, fields, field):
+    with pytest.raises(InvalidInput, match=field) as caught:
+        start.resolve(job(**fields))
+    assert caught.value.field == field
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_the_work(sd_model, settings):
+    settings(samples_format="h5", samples_save=True)
+    with pytest.raises(InvalidInput, match="'h5'"):
+        start.resolve(job())
+    settings(samples_save=False)
+    start.resolve(job())
+
+
 def test_an_empty_prompt_is_one(sd_model):
     start.check_prompt_and_size(job(prompt="", width=8, height=8))
 
