@@ -18,7 +18,11 @@ def to_int(value: Any) -> Any:
 
 
 def to_str(value: Any) -> Any:
-    """Numbers become text; lists and maps don't."""
+    """Numbers become text; lists and maps don't. Half a pair of surrogates, which JSON can hold and no file, becomes a
+    question mark.
+    """
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("utf8", errors="replace").decode("utf8")
     return str(value) if isinstance(value, int | float) else value
 
 

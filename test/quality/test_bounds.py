@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import pytest
 from PIL import Image
@@ -239,3 +240,18 @@ def test_a_preview_whose_name_is_no_path(client):
     response = client.get("/sd_extra_networks/thumb?filename=a%00b.png")
     assert response.status_code == 422
     assert "filename" in response.json()["detail"]
+
+
+def test_a_text_that_no_file_can_hold(client):
+    body = api_jobs.SMALL | {"save_images": True}
+    text = json.dumps(body | {"prompt": "CAT"}).replace("CAT", "\\ud800 cat")
+    response = client.post("/sdapi/v1/txt2img", content=text, headers={"content-type": "application/json"})
+    assert response.status_code == 200
+    assert json.loads(response.json()["info"])["prompt"] == "? cat"
+
+
+def test_strengths_that_are_no_numbers(client):
+    body = api_jobs.SMALL | {"init_images": [picture()], "script_name": "loopback"}
+    text = json.dumps(body | {"script_args": [2, "N", "Linear", "None"]}).replace('"N"', "NaN")
+    response = client.post("/sdapi/v1/img2img", content=text, headers={"content-type": "application/json"})
+    assert_refused(response, "denoising_strength")

@@ -73,3 +73,7 @@ def test_schema_says_the_plain_types():
         "values": "object",
     }
     assert properties["values"]["additionalProperties"] is True
+
+
+def test_half_a_pair_of_surrogates_is_no_text():
+    assert Request(name="a\ud800b\u00e4").name == "a?b\u00e4"
