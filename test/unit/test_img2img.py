@@ -186,6 +186,16 @@ def test_batch_of_a_directory(values, folder, tmp_path, monkeypatch):
     assert {path.name for path in out.iterdir()} >= {"one-1.png", "one-2.png"}
 
 
+def test_batch_replaces_neither_its_images_nor_its_own_results(values, folder, monkeypatch):
+    monkeypatch.setitem(shared.opts.data, "save_images_add_number", False)
+    picture("blue").save(folder / "one.jpg")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    run(batch(values, folder, img2img_batch_output_dir=str(folder)))
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert {name: after[name] for name in before} == before
+    assert after.keys() - before.keys() == {"one-1.png", "one-2.png", "two-1.png"}
+
+
 def test_batch_of_uploads_may_be_scaled_and_limited(values, folder, monkeypatch):
     monkeypatch.setitem(shared.opts.data, "img2img_batch_show_results_limit", 1)
     files = [str(folder / "one.png"), str(folder / "two.png")]
