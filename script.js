@@ -22,6 +22,9 @@
 
     let lastTurn = Promise.resolve();
 
+    /** What waits for elements of these ids: {ids, callback}. */
+    let awaited = [];
+
     let app = null;
 
     /** The element that holds the page: the root of element lookups. */
@@ -69,9 +72,27 @@
         callbacks.optionsChangedCallbacks.push(callback);
     }
 
-    /** Runs callback() as soon as `opts` is filled. */
+    function answerAwaited() {
+        const elements = new Map();
+        const find = (id) => elements.get(id) ?? elements.set(id, document.getElementById(id)).get(id);
+        const isReady = ({ids}) => ids.every(find);
+        const ready = awaited.filter(isReady);
+        awaited = awaited.filter((waiting) => !ready.includes(waiting));
+        executeCallbacks(ready.map(({ids, callback}) => () => callback(...ids.map(find))));
+    }
+
+    /**
+     * Runs callback(...elements) once, as soon as the elements of these ids are in the page. On a slow machine that is
+     * long before onUiLoaded: the first tab can be used while the others are being made.
+     */
+    function onElements(ids, callback) {
+        awaited.push({ids, callback});
+        answerAwaited();
+    }
+
+    /** Runs callback() as soon as both `opts` and the tab of the settings are there. */
     function onOptionsAvailable(callback) {
-        if (Object.keys(window.opts).length !== 0) {
+        if (window.executedOnOptions) {
             callback();
             return;
         }
@@ -133,6 +154,7 @@
 
     function onMutations(records) {
         window.adaptDom();
+        answerAwaited();
         executeCallbacks(callbacks.uiUpdateCallbacks, records);
         scheduleAfterUiUpdateCallbacks();
         const tab = get_uiCurrentTab();
@@ -156,14 +178,15 @@
         return rect.bottom > 0 && rect.top < height;
     }
 
-    window.opts = {};
+    window.opts ??= {};
     window.uiCurrentTab = null;
     window.executedOnLoaded = false;
+    window.executedOnOptions = false;
     window.uiAfterUpdateTimeout = null;
     Object.assign(window, callbacks);
     Object.assign(window, {
         gradioApp, get_uiCurrentTab, get_uiCurrentTabContent,
-        onUiUpdate, onAfterUiUpdate, onUiLoaded, onUiTabChange, onOptionsChanged, onOptionsAvailable,
+        onUiUpdate, onAfterUiUpdate, onUiLoaded, onElements, onUiTabChange, onOptionsChanged, onOptionsAvailable,
         executeCallbacks, scheduleAfterUiUpdateCallbacks, revealBlocks, uiElementIsVisible, uiElementInSight
     });
 

@@ -70,13 +70,13 @@
         arFrameTimeout = setTimeout(hideFrame, SECONDS_SHOWN * 1000);
     }
 
-    onUiLoaded(() => {
-        for (const [id, isWidth] of [["img2img_width", true], ["img2img_height", false]]) {
-            for (const input of gradioApp().querySelectorAll(`#${id} input`)) {
+    for (const [id, isWidth] of [["img2img_width", true], ["img2img_height", false]]) {
+        onElements([id], (slider) => {
+            for (const input of slider.querySelectorAll("input")) {
                 input.addEventListener("input", (event) => dimensionChange(event, isWidth, !isWidth));
             }
-        }
-    });
+        });
+    }
 
     Object.assign(window, {dimensionChange});
 }

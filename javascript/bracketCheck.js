@@ -30,12 +30,12 @@
     function setupBracketChecking(id_prompt, id_counter) {
         const textarea = document.querySelector(`#${id_prompt} textarea`);
         const counter = document.getElementById(id_counter);
-        if (textarea && counter) textarea.addEventListener("input", () => checkBrackets(textarea, counter));
+        if (!textarea || !counter) return;
+        textarea.addEventListener("input", () => checkBrackets(textarea, counter));
+        checkBrackets(textarea, counter);
     }
 
-    onUiLoaded(() => {
-        for (const [prompt, counter] of counterIds) setupBracketChecking(prompt, counter);
-    });
+    for (const ids of counterIds) onElements(ids, () => setupBracketChecking(...ids));
 
     Object.assign(window, {checkBrackets, setupBracketChecking});
 }

@@ -229,14 +229,13 @@
         else apply();
     }
 
-    onUiLoaded(() => {
-        onOptionsAvailable(readSettings);
-        onOptionsChanged(readSettings);
-        for (const button of gradioApp().querySelectorAll("#mode_img2img > .tab-nav > button")) {
-            button.addEventListener("click", () => {
-                for (const id of canvasIds) document.getElementById(id)?.classList.remove("canvas-fullscreen");
-            });
-        }
+    onOptionsChanged(readSettings);
+    onElements(["mode_img2img"], (modes) => {
+        readSettings();
+        modes.addEventListener("click", (event) => {
+            if (!event.target.closest(".tab-nav > button")) return;
+            for (const id of canvasIds) document.getElementById(id)?.classList.remove("canvas-fullscreen");
+        });
     });
 
     document.addEventListener("keydown", onKeyDown);

@@ -88,7 +88,7 @@
             appendContextMenuOption(selector, "Cancel generate forever", cancelGenerateForever);
         }
     }
-    onUiLoaded(addContextMenuEventListener);
+    onElements(["tabs"], addContextMenuEventListener);
 
     window.generateOnRepeatInterval = null;
     Object.assign(window, {appendContextMenuOption, removeContextMenuOption, addContextMenuEventListener});

@@ -3,6 +3,8 @@
 {
     const PROMPTS = ":is([id*=_toprow] [id*=_prompt], .prompt) textarea";
     const PAIRS = [["<", ">"], ["(", ")"], ["[", "]"]];
+    const BRACKETS_OF_EDITING = "[]|:";
+    const NUMBER = /^\s*-?(\d+\.?\d*|\.\d+)\s*$/;
     const WHITESPACE = {"Tab": "\t", "Carriage Return": "\r", "Line Feed": "\n"};
 
     /** The text between the innermost pair of brackets around the caret, without a weight at its end, as [start, end]. */
@@ -15,6 +17,53 @@
         if (isClosedBefore || isOpenedAfter) return null;
         const inside = text.slice(open + 1, close);
         return [open + 1, /:-?[\d.]+/.test(inside) ? open + 1 + inside.lastIndexOf(":") : close];
+    }
+
+    /** The positions of the square brackets around a selection, as [open, close]; null outside of any. */
+    function bracketsAround(text, start, end) {
+        const find = (from, step, wanted, other) => {
+            let depth = 0;
+            for (let i = from; i >= 0 && i < text.length; i += step) {
+                if (text[i] === wanted && depth === 0) return i;
+                if (text[i] === wanted) depth--;
+                if (text[i] === other) depth++;
+            }
+            return -1;
+        };
+        const [open, close] = [find(start - 1, -1, "[", "]"), find(end, 1, "]", "[")];
+        return open < 0 || close < 0 ? null : [open, close];
+    }
+
+    /** The parts of the inside of brackets that `:` and `|` divide, those in brackets of their own left out. */
+    function partsBetween(text, open, close) {
+        const parts = [];
+        let [depth, start] = [0, open + 1];
+        for (let i = open + 1; i <= close; i++) {
+            if (i === close || (depth === 0 && ":|".includes(text[i]))) {
+                parts.push({start, end: i, text: text.slice(start, i), separator: text[i]});
+                start = i + 1;
+            } else if ("([<".includes(text[i])) {
+                depth++;
+            } else if (")]>".includes(text[i])) {
+                depth--;
+            }
+        }
+        return parts;
+    }
+
+    /**
+     * The prompt editing, [from:to:when], or alternation, [one|other], around a selection; null in other brackets.
+     * @returns {?{open: number, close: number, parts: {start: number, end: number}[]}} parts: those that are prompts
+     */
+    function editingAround(text, start, end) {
+        const brackets = bracketsAround(text, start, end);
+        if (!brackets) return null;
+        const [open, close] = brackets;
+        const parts = partsBetween(text, open, close);
+        const isTimed = parts.length > 1 && NUMBER.test(parts.at(-1).text);
+        const isAlternation = parts.some(({separator}) => separator === "|");
+        if (!isTimed && !isAlternation) return null;
+        return {open, close, parts: isTimed ? parts.slice(0, -1) : parts};
     }
 
     /** The word at the caret as [start, end]. */
@@ -62,8 +111,24 @@
         return {text, start: start + 1, end: end + 1};
     }
 
+    /** What a caret weighs: what stands in the brackets around it, in prompt editing and outside of brackets its word. */
+    function regionAtCaret(text, caret, delimiters) {
+        const region = PAIRS.map((pair) => insideOfPair(text, caret, pair)).find(Boolean);
+        const editing = editingAround(text, caret, caret);
+        if (!editing || region?.[0] > editing.open + 1) return region ?? wordAt(text, caret, delimiters);
+        const part = editing.parts.find(({start, end}) => start <= caret && caret <= end);
+        return part ? wordAt(text, caret, delimiters + BRACKETS_OF_EDITING) : [caret, caret];
+    }
+
+    /** What a selection weighs: itself; the whole of a prompt editing of which it is more than one part. */
+    function regionOfSelection(text, start, end) {
+        const editing = editingAround(text, start, end);
+        if (!editing || editing.parts.some((part) => part.start <= start && end <= part.end)) return [start, end];
+        return [editing.open, editing.close + 1];
+    }
+
     /**
-     * Raises or lowers the weight of a part of a prompt.
+     * Raises or lowers the weight of a part of a prompt. Prompt editing and alternation stay what they are.
      * @param {string} text the prompt
      * @param {number} start where the selection begins; with end equal to it, the caret
      * @param {number} end
@@ -72,10 +137,7 @@
      * @returns {?{text: string, start: number, end: number}} the new prompt and selection; null when there is nothing to weigh
      */
     function editWeight(text, start, end, direction, settings) {
-        if (start === end) {
-            const pairs = PAIRS.map((pair) => insideOfPair(text, start, pair));
-            [start, end] = pairs.find(Boolean) ?? wordAt(text, start, settings.delimiters);
-        }
+        [start, end] = start === end ? regionAtCaret(text, start, settings.delimiters) : regionOfSelection(text, start, end);
         const isNetwork = text[start - 1] === "<";
         const closer = isNetwork ? ">" : ")";
         const weighted = withExplicitWeight(text, start, end, settings.precision);

@@ -19,8 +19,9 @@
     window.img2img_gallery = undefined;
     Object.assign(window, {attachGalleryListeners});
 
-    onUiLoaded(() => {
-        window.txt2img_gallery = attachGalleryListeners("txt2img");
-        window.img2img_gallery = attachGalleryListeners("img2img");
-    });
+    for (const tab of ["txt2img", "img2img"]) {
+        onElements([`${tab}_gallery`], () => {
+            window[`${tab}_gallery`] = attachGalleryListeners(tab);
+        });
+    }
 }

@@ -46,11 +46,11 @@
     function updateTooltip(element) {
         if (element.title) return;
         const own = tooltipsById.get(element.id);
-        const text = element.textContent?.trim();
+        const text = originalText(element.textContent?.trim());
         const named = window.titles[text] ?? window.titles[element.value] ?? window.titles[element.dataset?.value];
         const tooltip = own ?? named ?? [...element.classList].map((name) => window.titles[name]).find(Boolean);
         if (!tooltip) return;
-        element.title = window.getTranslation?.(tooltip) || tooltip;
+        element.title = getTranslation(tooltip) || tooltip;
         if (own && element.tagName === "BUTTON") element.setAttribute("aria-label", element.title);
     }
 

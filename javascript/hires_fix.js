@@ -16,7 +16,9 @@
         return [enable, width, height, hr_scale, hr_resize_x, hr_resize_y];
     }
 
-    onOptionsAvailable(() => onUiLoaded(() => onCalcResolutionHires(false, 0, 0, 2, 0, 0)));
+    onElements(["txt2img_hr_scale", "txt2img_hr_resize_x", "txt2img_hr_resize_y", "txt2img_hires_fix_row2"], () => {
+        onCalcResolutionHires(false, 0, 0, 2, 0, 0);
+    });
 
     Object.assign(window, {onCalcResolutionHires});
 }

@@ -25,11 +25,9 @@
         return [];
     }
 
-    onUiLoaded(() => {
-        for (const button of gradioApp().querySelectorAll("#mode_img2img > .tab-nav > button")) {
-            button.addEventListener("click", updateImg2imgResizeToTextAfterChangingImage);
-        }
-    });
+    onElements(["mode_img2img"], (modes) => modes.addEventListener("click", (event) => {
+        if (event.target.closest(".tab-nav > button")) updateImg2imgResizeToTextAfterChangingImage();
+    }));
 
     Object.assign(window, {
         sourceSize, currentImg2imgSourceResolution, detectImageSize, updateImg2imgResizeToTextAfterChangingImage

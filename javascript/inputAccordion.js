@@ -39,6 +39,7 @@
         const isOpen = () => header.classList.contains("open");
 
         accordion.visibleCheckbox = checkbox;
+        accordion.classList.add("input-accordion-ready");
         accordion.onVisibleCheckboxChange = () => {
             if (isLinked && isOpen() !== checkbox.checked) header.click();
             setChecked(hidden, checkbox.checked);
@@ -64,7 +65,7 @@
         accordion.classList.toggle("input-accordion-open", isOpen());
     }
 
-    onUiLoaded(() => gradioApp().querySelectorAll(".input-accordion").forEach(setupAccordion));
+    onUiUpdate(() => gradioApp().querySelectorAll(".input-accordion:not(.input-accordion-ready)").forEach(setupAccordion));
 
     Object.assign(window, {inputAccordionChecked, setupAccordion});
 }

@@ -26,6 +26,9 @@
     const original_lines = {};
     const translated_lines = {};
 
+    /** Translation -> the text it stands for. */
+    const originals = new Map();
+
     function hasLocalization() {
         return Boolean(window.localization) && Object.keys(window.localization).length > 0;
     }
@@ -50,8 +53,16 @@
         if (!text) return undefined;
         if (translated_lines[text] === undefined) original_lines[text] = 1;
         const translation = window.localization?.[text];
-        if (translation !== undefined) translated_lines[translation] = 1;
+        if (translation !== undefined) {
+            translated_lines[translation] = 1;
+            originals.set(translation, text);
+        }
         return translation;
+    }
+
+    /** What a text of the page was before it was translated. */
+    function originalText(text) {
+        return originals.get(text) ?? text;
     }
 
     function processTextNode(node) {
@@ -121,7 +132,7 @@
     });
 
     Object.assign(window, {
-        original_lines, translated_lines, hasLocalization, textNodesUnder, canBeTranslated, getTranslation,
+        original_lines, translated_lines, hasLocalization, textNodesUnder, canBeTranslated, getTranslation, originalText,
         processTextNode, processNode, localizeWholePage, dumpTranslations, download_localization
     });
 }

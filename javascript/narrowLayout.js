@@ -12,10 +12,8 @@
         if (box.parentElement !== place) place.prepend(box);
     }
 
-    onUiLoaded(() => {
-        for (const tabname of ["txt2img", "img2img"]) {
-            if (!element(`${tabname}_actions_column`)) continue;
-            new ResizeObserver(() => placeGenerateBox(tabname)).observe(element(`${tabname}_results`));
-        }
-    });
+    for (const tabname of ["txt2img", "img2img"]) {
+        const ids = ["generate_box", "results", "settings", "actions_column"].map((name) => `${tabname}_${name}`);
+        onElements(ids, (_, results) => new ResizeObserver(() => placeGenerateBox(tabname)).observe(results));
+    }
 }

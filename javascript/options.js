@@ -1,5 +1,5 @@
 "use strict";
-// `opts`: the program's settings, read from the hidden field that the server writes them into.
+// `opts`: the program's settings. They are in the page when it is served; the server writes changed ones into a hidden field.
 {
     let lastText = "";
 
@@ -8,6 +8,7 @@
             lastText = text;
             window.opts = JSON.parse(text);
         }
+        window.executedOnOptions = true;
         executeCallbacks(window.optionsAvailableCallbacks.splice(0));
         executeCallbacks(window.optionsChangedCallbacks);
     }
@@ -34,14 +35,5 @@
         if (!textarea) return;
         isWatching = true;
         watchField(textarea);
-    });
-
-    onOptionsChanged(() => {
-        const link = document.getElementById("sd_checkpoint_hash");
-        const hash = opts.sd_checkpoint_hash ?? "";
-        if (!link) return;
-        link.textContent = hash.slice(0, 10) || "N/A";
-        link.title = hash;
-        link.href = hash ? `https://google.com/search?q=${hash}` : "";
     });
 }

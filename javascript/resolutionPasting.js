@@ -21,10 +21,7 @@
         }
     }
 
-    onUiLoaded(() => {
-        setupResolutionPasting("txt2img");
-        setupResolutionPasting("img2img");
-    });
+    for (const tab of ["txt2img", "img2img"]) onElements([`${tab}_width`, `${tab}_height`], () => setupResolutionPasting(tab));
 
     Object.assign(window, {setupResolutionPasting});
 }

@@ -37,16 +37,22 @@
         button?.style.setProperty("display", show ? "flex" : "none", "important");
     }
 
-    /** Follows a job of a tab; its id is kept in the browser, so that a reloaded page can find it again. */
-    function followJob(tabname, id) {
+    /**
+     * Follows a job of a tab; its id is kept in the browser, so that a reloaded page can find it again.
+     * @param {string} tabname
+     * @param {string} id
+     * @param {number} [inactivityTimeout] see requestProgress
+     */
+    function followJob(tabname, id, inactivityTimeout) {
         showSubmitButtons(tabname, false);
         localSet(`${tabname}_task_id`, id);
         const container = document.getElementById(`${tabname}_gallery_container`);
-        window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), () => {
+        const atEnd = () => {
             showSubmitButtons(tabname, true);
             localRemove(`${tabname}_task_id`);
             showRestoreProgressButton(tabname, false);
-        });
+        };
+        window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), atEnd, null, inactivityTimeout);
     }
 
     function submit(...args) {
@@ -88,10 +94,7 @@
         showRestoreProgressButton(tabname, false);
         const id = localGet(`${tabname}_task_id`);
         if (!id) return null;
-        showSubmitInterruptingPlaceholder(tabname);
-        const container = document.getElementById(`${tabname}_gallery_container`);
-        const atEnd = () => showSubmitButtons(tabname, true);
-        window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), atEnd, null, 0);
+        followJob(tabname, id, 0);
         return id;
     }
 
@@ -103,11 +106,27 @@
         return restoreProgress("img2img");
     }
 
-    onUiLoaded(() => {
-        for (const tabname of ["txt2img", "img2img"]) {
-            showRestoreProgressButton(tabname, Boolean(localGet(`${tabname}_task_id`)));
+    /** Finds the job again that ran when the page was left: by itself, or once the user asks for it. */
+    function findJobAgain(tabname) {
+        const id = localGet(`${tabname}_task_id`);
+        if (!id) return;
+        const offer = () => showRestoreProgressButton(tabname, true);
+        if (!opts.restore_progress_by_itself) {
+            offer();
+            return;
         }
-    });
+        const restore = ({active, queued, completed}) => {
+            if (localGet(`${tabname}_task_id`) !== id) return; // the user has started another one
+            if (active || queued || completed) runButton(tabname, "restore_progress").click();
+            else localRemove(`${tabname}_task_id`);
+        };
+        request("./internal/progress", {id_task: id, live_preview: false}, restore, offer);
+    }
+
+    for (const tabname of ["txt2img", "img2img"]) {
+        const ids = ["restore_progress", "gallery", "gallery_container", "interrupt"].map((name) => `${tabname}_${name}`);
+        onElements(ids, () => findJobAgain(tabname));
+    }
 
     window.args_to_array = args_to_array;
     Object.assign(window, {

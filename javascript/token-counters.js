@@ -43,7 +43,7 @@
         return args;
     }
 
-    /** Moves a counter to its prompt and has it count. */
+    /** Moves a counter to its prompt and has it count, also what is in the prompt already. */
     function setupTokenCounting(id, id_counter, id_button) {
         const prompt = document.getElementById(id);
         const counter = document.getElementById(id_counter);
@@ -56,6 +56,7 @@
         };
         const update = onEdit(id, textarea, WAIT_MS, count);
         promptTokenCountUpdateFunctions[id] = promptTokenCountUpdateFunctions[id_button] = update;
+        if (textarea.value) updateInput(textarea); // a text that the browser put back, Gradio has not heard of
     }
 
     function toggleTokenCountingVisibility(id, id_counter) {
@@ -68,7 +69,10 @@
         for (const {prompt, counter, button} of counters) fun(prompt, counter, button);
     }
 
-    onUiLoaded(() => runCodeForTokenCounters(setupTokenCounting));
+    runCodeForTokenCounters((...ids) => onElements(ids, () => {
+        toggleTokenCountingVisibility(...ids);
+        setupTokenCounting(...ids);
+    }));
     onOptionsChanged(() => runCodeForTokenCounters(toggleTokenCountingVisibility));
 
     Object.assign(window, {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from modules import errors, extensions, shared, shared_items
+from modules import errors, extensions, shared, shared_items, util
 
 localizations: dict[str, list[str]] = {}
 """Name of a language -> the files that make up its translation."""
+
+DIGESTS_FILE = os.path.join(os.path.dirname(__file__), "localization_digests.json")
 
 
 def list_localizations(dirname: str) -> None:
@@ -31,7 +36,43 @@ def localization_js(current_localization_name: str) -> str:
                 translation |= json.load(file)
         except (OSError, ValueError, TypeError):
             errors.report(f"Could not read localization {path}", exc_info=True)
-    return f"window.localization = {json.dumps(translation)}"
+    return f"window.localization = {util.json_in_script(json.dumps(translation | in_our_words(translation)))}"
+
+
+def digest(text: str) -> str:
+    """Returns what a text of v1.10.1 is known by here: the start of its SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def known_digests() -> dict[str, dict[str, str]]:
+    """Returns the digests of v1.10.1's texts: of labels by setting ("settings"), of others by our text ("texts")."""
+    with open(DIGESTS_FILE, encoding="utf8") as file:
+        return json.load(file)
+
+
+def digests_of_our_texts() -> Iterator[tuple[str, str]]:
+    """Yields (text of the page, digest of the text that v1.10.1 has in its place)."""
+    for key, known in known_digests()["settings"].items():
+        info = shared.opts.data_labels.get(key)
+        if info is not None:
+            yield info.label, known
+    yield from known_digests()["texts"].items()
+
+
+def in_our_words(translation: Mapping[str, Any]) -> dict[str, str]:
+    """Returns translations of texts that the page words anew, taken from the entries for v1.10.1's texts.
+
+    An entry for our own words goes before; one that repeats its key translates nothing.
+    """
+    translated = {
+        digest(text): value for text, value in translation.items() if isinstance(value, str) and value not in ("", text)
+    }
+    return {
+        text: translated[known]
+        for text, known in digests_of_our_texts()
+        if known in translated and translation.get(text, text) == text
+    }
 
 
 def refresh_localizations() -> None:

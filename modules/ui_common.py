@@ -405,7 +405,7 @@ def create_refresh_button(
         updates = [gr.update(**arguments) for _ in components]
         return updates if len(updates) > 1 else updates[0]
 
-    button = ToolButton(refresh_symbol, elem_id=elem_id, tooltip=f"{label}: look again" if label else "Look again")
+    button = ToolButton(refresh_symbol, elem_id=elem_id, tooltip=f"{label}: refresh" if label else "Refresh")
     button.click(fn=refresh, inputs=[], outputs=components, show_progress="hidden")
     return button
 

@@ -197,7 +197,7 @@ def controls(tabname: str, page_tabname: str, title: str, style: PaneStyle) -> s
             "extraNetworksControlTreeViewOnClick",
             pressed(style.is_view_enabled),
         ),
-        refresh_button=button("refresh", "refresh", "Look again", "extraNetworksControlRefreshOnClick"),
+        refresh_button=button("refresh", "refresh", "Refresh", "extraNetworksControlRefreshOnClick"),
     )
 
 

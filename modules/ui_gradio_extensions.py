@@ -13,7 +13,7 @@ from typing import Any
 
 from gradio import routes
 
-from modules import localization, scripts, shared, shared_gradio_themes, ui_files, ui_stylesheet
+from modules import localization, scripts, shared, shared_gradio_themes, ui_files, ui_stylesheet, util
 from modules.paths import data_path, script_path
 
 
@@ -32,12 +32,22 @@ def script_tag(path: str, *, module: bool = False) -> str:
     return f'<script type="{kind}" src="{html.escape(webpath(path))}"></script>'
 
 
-def javascript_html() -> str:
-    """Returns script tags in the order they run: translations, script.js, javascript/*.js and *.mjs of program and
-    extensions.
+def page_state_html() -> str:
+    """Returns what the page's scripts and its first paint start from, as it is now: settings, translation, the theme
+    that the page's address or --theme names.
     """
-    tags = [f"<script>{localization.localization_js(shared.opts.localization)}</script>"]
-    tags.append(script_tag(os.path.join(script_path, "script.js")))
+    theme = json.dumps(shared.cmd_opts.theme)
+    statements = [
+        f"window.opts = {util.json_in_script(shared.opts.dumpjson())}",
+        localization.localization_js(shared.opts.localization),
+        f'document.documentElement.dataset.askedTheme = new URLSearchParams(location.search).get("__theme") ?? {theme}',
+    ]
+    return "\n".join(["<script>", *statements, "</script>", f"<style>{background_css()}</style>", ""])
+
+
+def javascript_html() -> str:
+    """Returns script tags in the order they run: script.js, javascript/*.js and *.mjs of program and extensions."""
+    tags = [script_tag(os.path.join(script_path, "script.js"))]
     tags += [script_tag(script.path) for script in scripts.list_scripts("javascript", ".js")]
     tags += [script_tag(script.path, module=True) for script in scripts.list_scripts("javascript", ".mjs")]
     if shared.cmd_opts.theme:
@@ -46,22 +56,29 @@ def javascript_html() -> str:
 
 
 def css_html() -> str:
-    """Returns links to style.css of program and extensions and user.css, and the page's background, painted before
-    Gradio is there.
-    """
+    """Returns links to style.css of program and extensions and user.css, and the rules that settings make."""
     files = [*scripts.list_files_with_name("style.css"), os.path.join(data_path, "user.css")]
     addresses = [ui_stylesheet.webpath(), *(webpath(path) for path in files if os.path.isfile(path))]
     links = [f'<link rel="stylesheet" property="stylesheet" href="{html.escape(address)}">' for address in addresses]
-    return "\n".join([*links, f"<style>{background_css()}{gallery_height_css()}{viewer_css()}</style>", ""])
+    return "\n".join([*links, f"<style>{gallery_height_css()}{viewer_css()}</style>", ""])
 
 
 def background_css() -> str:
-    """Returns the rules of the page's background, in light and dark."""
-    light = shared_gradio_themes.resolve_var("background_fill_primary")
-    dark = shared_gradio_themes.resolve_var("background_fill_primary_dark")
+    """Returns the rules of the page's background in light and dark, which it has before Gradio is there, and where it
+    is scrolled beyond its end.
+    """
+    light = shared_gradio_themes.resolve_var("body_background_fill")
+    dark = shared_gradio_themes.resolve_var("body_background_fill_dark")
+
+    def rule(theme: str, color: str, scheme: str) -> str:
+        """Returns the rule for pages of a theme."""
+        pages = f":root{theme}:root"
+        return f"{pages}, {pages} body {{ background: {color}; color-scheme: {scheme}; }} "
+
+    asked_light, asked_dark = ('[data-asked-theme="light"]', '[data-asked-theme="dark"]')
     return (
-        f"html {{ background-color: {light}; }} "
-        f"@media (prefers-color-scheme: dark) {{ html {{ background-color: {dark}; }} }} "
+        f"{rule('', light, 'light')}@media (prefers-color-scheme: dark) {{ {rule('', dark, 'dark')}}} "
+        f"{rule(asked_light, light, 'light')}{rule(asked_dark, dark, 'dark')}"
     )
 
 
@@ -94,7 +111,7 @@ def reload_javascript() -> None:
         response = original_template_response(*args, **kwargs)
         if kwargs.get("name", "").startswith("frontend/"):
             response.body = response.body.replace(
-                b"</head>", f'{head}<meta name="referrer" content="no-referrer"/></head>'.encode()
+                b"</head>", f'{page_state_html()}{head}<meta name="referrer" content="no-referrer"/></head>'.encode()
             )
             response.body = response.body.replace(b"</body>", f"{body}</body>".encode())
             response.init_headers()

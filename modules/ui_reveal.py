@@ -48,7 +48,7 @@ def unseen_roots(block: Any) -> Iterator[Any]:
             yield from children_of(child)
         elif isinstance(block, gr.Accordion) and not block.open:
             yield child
-        elif isinstance(child, BlockContext) and child.visible is False:
+        elif isinstance(child, BlockContext) and children_of(child) and child.visible is False:
             child.page_visibility = "hidden"
             yield child
         else:

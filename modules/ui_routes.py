@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Res
 from pydantic import BaseModel, Field
 from starlette.routing import Mount
 
-from modules import progress, shared, sysinfo, timer, ui_files, ui_stylesheet
+from modules import progress, sd_models, shared, sysinfo, timer, ui_files, ui_stylesheet
 from modules.http_paths import PING_PATH
 from modules.http_routes import DescribedRoute
 
@@ -42,6 +42,10 @@ class ProgressResponse(BaseModel):
     textinfo: str | None = Field(default=None, title="Info text", description="Text shown in the progress bar")
 
 
+class LoadedCheckpointResponse(BaseModel):
+    hash: str = Field(title="sha256 of the loaded checkpoint", description="Empty while there is none")
+
+
 class QuicksettingsHint(BaseModel):
     name: str = Field(title="Name of the quicksettings field")
     label: str = Field(title="Label of the quicksettings field")
@@ -64,6 +68,12 @@ async def ping() -> dict[str, Any]:
 def internal_progress(req: ProgressRequest) -> progress.ProgressReport:
     """Returns the progress of a task of the page."""
     return progress.progressapi(req.id_task, req.id_live_preview, req.live_preview)
+
+
+@router.get("/internal/checkpoint", response_model=LoadedCheckpointResponse, summary="The checkpoint that is loaded")
+async def loaded_checkpoint() -> dict[str, str]:
+    """Returns the user's checkpoint, which the footer of the page names, once a model is loaded."""
+    return {"hash": shared.opts.sd_checkpoint_hash if sd_models.model_data.sd_model is not None else ""}
 
 
 @router.get("/internal/pending-tasks", response_model=PendingTasksResponse, summary="Tasks that wait")

@@ -42,6 +42,11 @@ def html(filename: str) -> str:
         return file.read()
 
 
+def json_in_script(text: str) -> str:
+    """Returns JSON in a form that can stand in a script element: no string in it can end the element."""
+    return text.replace("<", "\\u003c")
+
+
 def walk_files(
     path: str, allowed_extensions: Iterable[str] | None = None, *, include_hidden: bool = True
 ) -> Iterator[str]:

@@ -61,6 +61,15 @@ class ReadsContext(scripts.Script):
         p.extra_generation_params["Read context"] = "complete" if same else "wrong"
 '''
 
+TRANSLATION = {
+    "SD VAE": "xx-vae",
+    "Sampling method": "xx-method",
+    "Which algorithm to use to produce the image": "xx-algorithm",
+    "Prompt\n(Press Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt)": "xx-prompt",
+    "Apply all selected styles to prompts.": "xx-styles",
+}
+"""A translation "xx", keyed by texts of v1.10.1 that the page words anew, but for one."""
+
 
 def find_browser() -> str:
     """The Chromium of this machine; skips the test where there is none."""
@@ -264,11 +273,14 @@ class Site:
 
 @pytest.fixture(scope="session")
 def page_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PageServer]:
-    """The program, started once, with an extension that reads p.runtime_context."""
+    """The program, started once, with an extension that reads p.runtime_context and brings a translation."""
     data_dir = tmp_path_factory.mktemp("page")
     script = data_dir / "extensions" / "reads-context" / "scripts" / "reads_context.py"
     script.parent.mkdir(parents=True)
     script.write_text(EXTENSION, encoding="utf8")
+    translation = data_dir / "extensions" / "reads-context" / "localizations" / "xx.json"
+    translation.parent.mkdir()
+    translation.write_text(json.dumps(TRANSLATION), encoding="utf8")
     shutil.copy(ROOT / "test" / "golden" / "inputs" / "styles.csv", data_dir / "styles.csv")
     (data_dir / "notification.mp3").write_bytes(b"ID3")
     server = PageServer(data_dir)

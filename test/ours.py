@@ -21,6 +21,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "api_max_tokens",
         "api_max_prompt_parts",
         "api_max_upload",
+        "restore_progress_by_itself",
     ),
     "callbacks": (),
     "script_hooks": (),

@@ -18,7 +18,7 @@ sections = [
         {
             "sd_model_checkpoint": OptionInfo(
                 None,
-                "Checkpoint",
+                "Stable Diffusion checkpoint",
                 "Dropdown",
                 choices_from("checkpoint_choices"),
                 infotext="Model hash",
@@ -304,7 +304,7 @@ sections = [
             .info("pixels")
             .needs_reload_ui(),
             "extra_networks_add_text_separator": OptionInfo(" ", "Text before a tag that a card inserts"),
-            "ui_extra_networks_tab_reorder": OptionInfo("", "Order of the tabs")
+            "ui_extra_networks_tab_reorder": OptionInfo("", "Order of the tabs of extra networks")
             .info("separated by commas")
             .needs_reload_ui(),
             "textual_inversion_print_at_load": OptionInfo(False, "Print loaded and skipped embeddings to the console"),

@@ -111,6 +111,9 @@ sections = [
             .needs_reload_ui(),
             "gradio_themes_cache": OptionInfo(True, "Keep downloaded themes"),
             "show_progress_in_title": OptionInfo(True, "Show progress in the title of the page"),
+            "restore_progress_by_itself": OptionInfo(True, "Show a running job again when the page is reloaded").info(
+                "otherwise a button does"
+            ),
             "send_seed": OptionInfo(True, "Send-to buttons take the seed along"),
             "send_size": OptionInfo(True, "Send-to buttons take the size along"),
             "enable_reloading_ui_scripts": OptionInfo(False, "Reload UI loads the program's page code anew").info(

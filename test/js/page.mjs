@@ -7,7 +7,7 @@ const NOTHING = () => {};
 /** The names that scripts offer, after they have run in the order given. */
 export function loadScripts(...names) {
     const page = {opts: {}, console, URL, document: {addEventListener: NOTHING}, addEventListener: NOTHING};
-    for (const name of ["onUiLoaded", "onUiUpdate", "onAfterUiUpdate", "onOptionsChanged", "onOptionsAvailable"]) {
+    for (const name of ["onUiLoaded", "onUiUpdate", "onAfterUiUpdate", "onOptionsChanged", "onOptionsAvailable", "onElements"]) {
         page[name] = NOTHING;
     }
     page.window = page;

@@ -80,11 +80,8 @@ def test_interrupt_keeps_the_picture_so_far(site):
 def test_a_reloaded_page_finds_its_job_and_the_result(site):
     start_long_job(site, size=512)  # outlasts a slow reload; the interrupt ends it
     site.open()
-    restore = site.page.locator("#txt2img_restore_progress")
-    restore.wait_for(state="visible")
-    restore.click()
     site.page.wait_for_selector(".progressDiv .progress", state="attached")
-    site.page.click("#txt2img_interrupting")
+    site.page.click("#txt2img_interrupt")
     site.wait_for_result("txt2img", [])
     assert "blue star" in site.infotext()
     assert not site.page.locator(".progressDiv").count()

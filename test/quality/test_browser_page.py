@@ -205,7 +205,7 @@ WEIGHTS = [
     ("red (ap|ple:1.1), car", "Control+ArrowDown", "red <apple>, car"),
     ("((ap|ple)), car", "Control+ArrowUp", "(<apple>:1.3), car"),
     ("[ap|ple] car", "Control+ArrowDown", "(<apple>:0.8) car"),
-    ("[cat:d|og:0.5]", "Control+ArrowUp", "[(<cat:dog>:1.1):0.5]"),
+    ("[cat:d|og:0.5]", "Control+ArrowUp", "[cat:(<dog>:1.1):0.5]"),
     ("(x:-0.1|)", "Control+ArrowDown", "(<x>:-0.2)"),
     ("(a (b|:1.2) c:1.3)", "Control+ArrowUp", "(a (<b>:1.3) c:1.3)"),
     ("a, b|b, c", "Alt+ArrowLeft", "< bb>,a, c"),
@@ -250,6 +250,20 @@ def test_translations_are_shown(site):
     dumped = page.evaluate("dumpTranslations()")
     assert dumped["Sampling steps"] == "Schritte" and "Generate" in dumped
     page.evaluate("window.localization = {}")
+
+
+def test_a_file_for_v1_10_1_translates_texts_worded_anew(site, page_server):
+    """Labels of settings, placeholders and tooltips, of texts that are translated themselves too."""
+    page_server.set_options(localization="xx")
+    try:
+        page = site.open().page
+        page.wait_for_selector("#setting_sd_vae >> text=xx-vae", state="attached")
+        assert site.prompt().get_attribute("placeholder") == "xx-prompt"
+        page.wait_for_selector("#txt2img_style_apply[title='xx-styles']")
+        page.wait_for_selector("#txt2img_sampling [title='xx-algorithm'] >> text=xx-method")
+    finally:
+        page_server.set_options(localization="None")
+        site.open()
 
 
 @pytest.mark.parametrize("tab", ["txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings"])

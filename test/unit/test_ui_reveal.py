@@ -13,6 +13,7 @@ def build(fields_in_second_tab=3):
         with gr.Tabs() as tabs:
             with gr.Tab("one", id="one"):
                 gr.Textbox(elem_id="first")
+                gr.HTML("0/75", elem_id="shown_by_script", visible=False)
                 with gr.Accordion("closed", open=False), gr.Row():
                     gr.Textbox(elem_id="in_accordion")
                 with gr.Group(visible=False, elem_id="group"):
@@ -39,6 +40,7 @@ def revealed(page):
 def test_what_is_seen_at_the_start_is_left_alone():
     page, _ = build()
     assert by_id(page)["shown"]["visible"] is True and by_id(page)["first"]["visible"] is True
+    assert by_id(page)["shown_by_script"]["visible"] is True
 
 
 def test_what_is_not_seen_comes_with_few_updates():
