@@ -50,7 +50,7 @@ def test_extras_enlarges_a_picture_sent_from_the_results(site):
     site.number("extras_upscaling_resize", 2)
     site.choose("extras_upscaler_1", "Lanczos")
     page.click("#extras_generate")
-    page.wait_for_selector("#extras_gallery .thumbnail-item img")
+    page.wait_for_selector("#extras_gallery .thumbnail-item img", state="attached")
     address = page.locator("#extras_gallery .thumbnail-item img").first.evaluate("image => image.src")
     assert site.picture(address).size == (128, 128)
 
