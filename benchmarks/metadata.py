@@ -44,6 +44,8 @@ def long_texts() -> dict[str, str]:
         "one line of pairs": ", ".join(f"Key {i}: {i:060}" for i in range(MEGABYTES * 1_000_000 // 76)),
         "brackets that never close": "Steps: 1, Civitai resources: " + "[" * MEGABYTES * 1_000_000,
         "braces": "{" * MEGABYTES * 1_000_000,
+        "words without a mark": "apple " * (MEGABYTES * 1_000_000 // 6),
+        "JSON of nobody, cut": '{"a": [' * (MEGABYTES * 1_000_000 // 7),
         "SwarmUI": json.dumps({"sui_image_params": {"prompt": words, "steps": 1}}),
         "ComfyUI": json.dumps(graph),
     }

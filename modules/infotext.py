@@ -98,10 +98,17 @@ def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, A
     return f"{prompt}{negative}\n{build_parameters(parameters)}".strip()
 
 
+def has_pairs(line: str) -> bool:
+    """Whether a line holds enough pairs for one of parameters. Counting colons first spares long prompts the search."""
+    if line.count(":") < MIN_PARAMETERS:
+        return False
+    return sum(1 for _ in islice(re_pair.finditer(line), MIN_PARAMETERS)) == MIN_PARAMETERS
+
+
 def split_infotext(text: str) -> InfotextParts:
     """Cuts an infotext into its parts; each line of the prompts loses the blanks around it."""
     *lines, parameters = text.strip().split("\n")
-    if sum(1 for _ in islice(re_pair.finditer(parameters), MIN_PARAMETERS)) < MIN_PARAMETERS:
+    if not has_pairs(parameters):
         lines.append(parameters)
         parameters = ""
 

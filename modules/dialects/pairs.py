@@ -79,8 +79,11 @@ SDNEXT_NAMES = {
     "Hires size": "Hires resize",
     "Refiner start": "Refiner switch at",
     "Version": "SD.Next version",
+    "App": "Program",
 }
-"""SD.Next's keys -> ours. Its version is a hash, which may look like an old version of v1.10.1."""
+"""SD.Next's keys -> ours. Its version is a hash, which may look like an old version of v1.10.1. A translation does not
+name the program as the program does, so that it is not translated again.
+"""
 
 
 def is_sdnext(chunks: Chunks) -> bool:
@@ -202,7 +205,7 @@ def read_sdcpp(chunks: Chunks) -> Reading:
     base.put(parameters, "RNG", SDCPP_RNG.get(str(noise).lower()))
     if noise is not None and "RNG" not in parameters:
         parameters["Unknown RNG"] = noise
-    rename(parameters, {"Unet": "Model", "Eta": "stable-diffusion.cpp eta"})
+    rename(parameters, {"Unet": "Model", "Eta": "stable-diffusion.cpp eta", "Version": "Program"})
     retake_files(parameters, "Model", "VAE")
     return reading
 

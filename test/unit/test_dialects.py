@@ -37,6 +37,11 @@ def test_only_texts_of_others_are_translated(name):
     assert (dialects.detect(chunks.chunks_of(Image.open(SAMPLES / name))) is None) == (name in OWN)
 
 
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_translation_is_not_translated_again(name):
+    assert dialects.translated_text(text_of(name)) == text_of(name)
+
+
 @pytest.mark.parametrize("name", ["fooocus.png", "ruined_fooocus.png", "swarm.png"])
 def test_a_text_that_was_copied_reads_as_its_image(name):
     text = chunks.chunks_of(Image.open(SAMPLES / name)).get("parameters")

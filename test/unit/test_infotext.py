@@ -109,3 +109,16 @@ def test_legacy_hypernetwork_becomes_a_tag():
     parameters = {"Prompt": "p", "Hypernet": "hn"}
     infotext.convert_legacy_hypernetwork(parameters)
     assert parameters["Prompt"] == "p<hypernet:hn:1.0>"
+
+
+@given(st.text(alphabet='ab1 -/:,"\\\n\t[{ñ_.', max_size=40))
+def test_pairs_are_found_as_the_older_expression_finds_them(line):
+    def found(expression):
+        return [match.groups() for match in expression.finditer(line)]
+
+    assert found(infotext.re_pair) == found(infotext.re_param)
+
+
+@pytest.mark.parametrize("text", ["a" * 1_000_000, "a " * 500_000, "a/" * 500_000 + ":" * 3])
+def test_a_long_line_without_pairs_is_read_in_one_pass(text):
+    assert infotext.split_infotext(text).prompt == text.strip()
