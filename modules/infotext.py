@@ -99,7 +99,7 @@ def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, A
 
 
 def has_pairs(line: str) -> bool:
-    """Whether a line holds enough pairs for one of parameters. Counting colons first spares long prompts the search."""
+    """Tells whether a line has the pairs of an infotext: a fast search for what can be none, then a real one."""
     if line.count(":") < MIN_PARAMETERS:
         return False
     return sum(1 for _ in islice(re_pair.finditer(line), MIN_PARAMETERS)) == MIN_PARAMETERS

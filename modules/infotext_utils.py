@@ -312,7 +312,7 @@ re_bracket = re.compile(r"(?<!\\)(?:\\\\)*[(\[]")
 
 
 def _uses_emphasis(prompt: str) -> bool:
-    """Whether a prompt gives any word a weight, one that cannot be read among them."""
+    """Tells whether a prompt gives any word a weight, one that cannot be read among them."""
     if len(prompt) > MAX_PARSED_PROMPT or re_bracket.search(prompt) is None:
         return re_bracket.search(prompt) is not None
     try:

@@ -101,12 +101,12 @@ re_json_start = re.compile(r"""\s*(?:\{\s*(?:["'}]|$)|\[\s*(?:[{"']|\[\s*[\[{"']
 
 
 def is_like_json(text: str) -> bool:
-    """Whether a text begins as JSON does, which no prompt does: "{red|green}" and "[cat:dog:0.5]" are prompts."""
+    """Tells whether a text begins as JSON does, which no prompt does: "{red|green}" and "[cat:dog:0.5]" are prompts."""
     return re_json_start.match(text.removeprefix("\ufeff")) is not None
 
 
 def is_json_object(text: str, *keys: str) -> bool:
-    """Whether a text begins as a JSON object that names all of these keys, without reading it."""
+    """Tells whether a text begins as a JSON object that names all of these keys, without reading it."""
     return text.lstrip()[:1] == "{" and all(f'"{key}"' in text for key in keys)
 
 

@@ -56,7 +56,7 @@ def graph_text(chunks: Chunks) -> str:
 
 
 def is_comfy(chunks: Chunks) -> bool:
-    """Whether there is a graph of ComfyUI among the chunks, and no infotext, which some nodes write beside it."""
+    """Tells whether there is a graph of ComfyUI among the chunks, and no infotext, which some nodes write beside it."""
     if not base.is_json_object(graph_text(chunks), "class_type", "inputs"):
         return False
     text = chunks.get("parameters", "UserComment")
@@ -141,12 +141,17 @@ def put_latent(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, An
         width, height = (side_of(graph, node, keys) for keys in (WIDTHS, HEIGHTS))
         if width and height:
             base.put_size(parameters, round(width * factor), round(height * factor))
-            count = base.whole(graph.literal(node.get("batch_size"), "batch_size"))
-            base.put(parameters, "Batch size", count if count is not None and count > 1 else None)
+            put_batch(graph, parameters, node)
             return
         if width or height or "megapixels" in node:  # the other side follows from what came before
             return
         factor *= base.number(graph.literal(node.get("scale_by"), "scale_by")) or 1
+
+
+def put_batch(graph: Graph, parameters: dict[str, Any], node: Mapping[str, Any]) -> None:
+    """Sets the batch size that a node of latents tells, unless it is one."""
+    count = base.whole(graph.literal(node.get("batch_size"), "batch_size"))
+    base.put(parameters, "Batch size", count if count is not None and count > 1 else None)
 
 
 def side_of(graph: Graph, node: Mapping[str, Any], keys: tuple[str, ...]) -> float | int | None:
@@ -171,7 +176,7 @@ def put_models(graph: Graph, reading: Reading, inputs: Mapping[str, Any], condit
 
 
 def leads_to_model(key: str) -> bool:
-    """Whether an input of this name may lead to the model."""
+    """Tells whether an input of this name may lead to the model."""
     return not NOT_A_MODEL.search(key.lower())
 
 
@@ -222,7 +227,7 @@ def networks_of(graph: Graph, node: Mapping[str, Any]) -> list[tuple[str, float]
 
 
 def is_network(name: Any) -> bool:
-    """Whether a value names the file of a network."""
+    """Tells whether a value names the file of a network."""
     return isinstance(name, str) and name not in NO_FILE
 
 

@@ -95,7 +95,7 @@ class Graph:
 
     @staticmethod
     def is_pipe(key: str) -> bool:
-        """Whether an input hands several things on in one."""
+        """Tells whether an input hands several things on in one."""
         return "pipe" in key or key in ("base_ctx", "context", "ctx")
 
     def pipe(self, inputs: Mapping[str, Any]) -> Any:
@@ -103,7 +103,7 @@ class Graph:
         return next((value for key, value in inputs.items() if self.is_pipe(key) and self.target(value)), None)
 
     def is_sampler(self, name: str) -> bool:
-        """Whether a node makes a whole image: it has steps or sigmas, and prompts, a guider or all in one."""
+        """Tells whether a node makes a whole image: it has steps or sigmas, and prompts, a guider or all in one."""
         inputs = self.inputs(name)
         is_guided = any(key in inputs for key in ("positive", "guider")) or self.pipe(inputs) is not None
         return ("steps" in inputs or "sigmas" in inputs) and is_guided and "Detailer" not in self.class_of(name)
@@ -167,7 +167,7 @@ class Graph:
         return [name for name in found if name is not None and not self.is_text(name)]
 
     def is_text(self, name: str) -> bool:
-        """Whether a node gives a text, not a condition: it has one, and no encoder."""
+        """Tells whether a node gives a text, not a condition: it has one, and no encoder."""
         inputs = self.inputs(name)
         keys = {*TEXTS, *LITERALS} & inputs.keys()
         return bool(keys) and not any("clip" in key or "pipe" in key for key in inputs)

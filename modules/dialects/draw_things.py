@@ -13,7 +13,7 @@ USER_COMMENT = "{http://ns.adobe.com/exif/1.0/}UserComment"
 
 
 def is_draw_things(chunks: Chunks) -> bool:
-    """Whether Draw Things wrote it."""
+    """Tells whether Draw Things wrote it."""
     return "Draw Things" in chunks.get("xmp")
 
 

@@ -48,7 +48,7 @@ def put_refiner(parameters: dict[str, Any], source: dict[str, Any], model: str, 
 
 
 def is_fooocus(chunks: Chunks) -> bool:
-    """Whether Fooocus wrote it in its own scheme."""
+    """Tells whether Fooocus wrote it in its own scheme."""
     return chunks.get("fooocus_scheme", "MakerNote") == "fooocus" or base.is_json_object(
         chunks.get(*TEXT_CHUNKS), "base_model", "guidance_scale"
     )
@@ -90,7 +90,7 @@ def of_combined(value: Any) -> list[Any]:
 
 
 def is_ruined_fooocus(chunks: Chunks) -> bool:
-    """Whether RuinedFooocus wrote it."""
+    """Tells whether RuinedFooocus wrote it."""
     text = chunks.get(*TEXT_CHUNKS)
     return base.is_json_object(text, "software") and "RuinedFooocus" in text
 
@@ -125,7 +125,7 @@ SWARM_UPSCALERS = {
 
 
 def is_swarm(chunks: Chunks) -> bool:
-    """Whether SwarmUI wrote it."""
+    """Tells whether SwarmUI wrote it."""
     return base.is_json_object(chunks.get(*TEXT_CHUNKS), "sui_image_params")
 
 
@@ -185,7 +185,7 @@ def put_swarm_refiner(parameters: dict[str, Any], source: dict[str, Any]) -> Non
 
 
 def is_invoke(chunks: Chunks) -> bool:
-    """Whether InvokeAI wrote it."""
+    """Tells whether InvokeAI wrote it."""
     return (
         bool(chunks.get("invokeai_metadata"))
         or base.is_json_object(chunks.get(*TEXT_CHUNKS), "app_version", "generation_mode")

@@ -16,7 +16,7 @@ LATER_MODELS = ("XL", "NovelAI Diffusion V")
 
 
 def is_novelai(chunks: Chunks) -> bool:
-    """Whether NovelAI wrote it."""
+    """Tells whether NovelAI wrote it."""
     text = chunks.get("stealth", *TEXT_CHUNKS)
     return chunks.get("Software") == "NovelAI" or (
         base.is_json_object(text, "Software", "Comment") and "NovelAI" in text

@@ -87,7 +87,7 @@ name the program as the program does, so that it is not translated again.
 
 
 def is_sdnext(chunks: Chunks) -> bool:
-    """Whether SD.Next wrote it: it names itself, or spells a key as it alone does."""
+    """Tells whether SD.Next wrote it: it names itself, or spells a key as it alone does."""
     pairs = last_line(text_in(chunks))
     return "App: SD.Next" in pairs or "CLiP-skip:" in pairs
 
@@ -125,7 +125,7 @@ def read_sdnext(chunks: Chunks) -> Reading:
 
 
 def is_civitai(chunks: Chunks) -> bool:
-    """Whether it is an export of Civitai."""
+    """Tells whether it is an export of Civitai."""
     pairs = last_line(text_in(chunks))
     return "Civitai resources:" in pairs or "Civitai metadata:" in pairs
 
@@ -160,7 +160,7 @@ FOOOCUS_NAMES = {"Version": "Fooocus version", "Refiner Switch": "Refiner switch
 
 
 def is_fooocus_pairs(chunks: Chunks) -> bool:
-    """Whether Fooocus wrote it in its scheme "a1111"."""
+    """Tells whether Fooocus wrote it in its scheme "a1111"."""
     if base.is_like_json(text_in(chunks)):
         return False
     return chunks.get("fooocus_scheme", "MakerNote") == "a1111" or "Version: Fooocus" in last_line(text_in(chunks))
@@ -185,7 +185,7 @@ SDCPP_RNG = {"cuda": "NV", "cpu": "CPU"}
 
 
 def is_sdcpp(chunks: Chunks) -> bool:
-    """Whether stable-diffusion.cpp wrote it."""
+    """Tells whether stable-diffusion.cpp wrote it."""
     return "Version: stable-diffusion.cpp" in last_line(text_in(chunks))
 
 

@@ -182,18 +182,13 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
         overlays=[] if plan.image_mask is not None else None, color_corrections=[] if match_colors else None
     )
     check_count(len(p.init_images), p.batch_size)
-    for source in p.init_images:
-        if p.resize_mode == RESIZE_LATENT:
+    if p.resize_mode == RESIZE_LATENT:
+        for source in p.init_images:
             bounds.current().check_size(*source.size, "init_images")
+    for source in p.init_images:
         if settings.save_init_img:
             save_init_image(p, source, settings.outdir_init_images)
-        image = images.flatten(source, settings.img2img_background_color)
-        if plan.crop_region is None and p.resize_mode != RESIZE_LATENT:
-            image = images.resize_image(p.resize_mode, image, p.width, p.height)
-        elif plan.crop_region is None:
-            image = with_enough_cells(image, p.sd_model.latent_format.downscale)
-        if plan.crop_region is not None and image.size != p.mask_for_overlay.size:  # not of the first image's size
-            image = images.resize_image(mask_resize_mode(p), image, *p.mask_for_overlay.size)
+        image = fitted(p, plan, images.flatten(source, settings.img2img_background_color))
         if plan.image_mask is not None:
             prepared.overlays.append(cut_overlay(p, image))
         if plan.crop_region is not None:
@@ -207,6 +202,16 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
             prepared.color_corrections.append(image_ops.setup_color_correction(image))
         prepared.arrays.append(np.moveaxis(np.array(image).astype(np.float32) / 255.0, 2, 0))
     return prepared
+
+
+def fitted(p: Img2ImgState, plan: MaskPlan, image: Image.Image) -> Image.Image:
+    """Returns an init image at the size that its resize mode gives it; before a crop, at that of the mask."""
+    if plan.crop_region is not None:
+        is_of_the_mask = image.size == p.mask_for_overlay.size  # as the first image always is
+        return image if is_of_the_mask else images.resize_image(mask_resize_mode(p), image, *p.mask_for_overlay.size)
+    if p.resize_mode != RESIZE_LATENT:
+        return images.resize_image(p.resize_mode, image, p.width, p.height)
+    return with_enough_cells(image, p.sd_model.latent_format.downscale)
 
 
 def with_enough_cells(image: Image.Image, cell: int) -> Image.Image:

@@ -94,26 +94,34 @@ def completed(records: Sequence[ImageRecord], said: Mapping[str, Any]) -> list[I
 
 def complete(record: ImageRecord, place: int, count: int, said: Mapping[str, Any]) -> ImageRecord:
     """Returns the record of the image at one place of `count` with what it lacks."""
-    texts = said.get("infotexts") or []
-    common = said.get("info") or entry(texts, 0) or ""
-    stated = entry(texts, place) or ""
-    is_own = stated not in ("", common) and (len(texts) == count or not record.infotext)
-    text = stated if is_own else record.infotext or stated or common
-    lacking = {name: key for name, key in FROM_TEXT.items() if getattr(record, name) is None}
-    if not lacking:
-        return replace(record, infotext=text)
-    first = int(said.get("index_of_first_image") or 0)
-    parts = infotexts.parse_infotext(text) if text else {}
+    common = said.get("info") or entry(said.get("infotexts") or [], 0) or ""
+    text = own_text(record, place, count, said) or common
+    lacking = [name for name in FROM_TEXT if getattr(record, name) is None]
+    parts = infotexts.parse_infotext(text) if text and lacking else {}
     found = {}
-    for name, key in lacking.items():
-        listed = said.get(f"all_{name}s") or []
-        from_list = entry(listed, place - first) if len(listed) == count - first else None
-        from_text = parts.get(key)
+    for name in lacking:
+        from_text, from_list = parts.get(FROM_TEXT[name]), listed(said, name, place, count)
         # A text that all images have in common is that of the first.
         values = [from_list, from_text] if text == common else [from_text, from_list]
         value = next((value for value in [*values, said.get(name)] if value is not None), None)
         found[name] = number(value) if name in SEEDS else value
     return replace(record, infotext=text, **found)
+
+
+def own_text(record: ImageRecord, place: int, count: int, said: Mapping[str, Any]) -> str:
+    """Returns what is said of one image: the result's text for it alone, else its own; empty if there is none."""
+    texts = said.get("infotexts") or []
+    common = said.get("info") or entry(texts, 0) or ""
+    stated = entry(texts, place) or ""
+    is_own = stated not in ("", common) and (len(texts) == count or not record.infotext)
+    return stated if is_own else record.infotext or stated
+
+
+def listed(said: Mapping[str, Any], name: str, place: int, count: int) -> Any:
+    """Returns what a result's list of one kind holds for an image; None if it has not one entry for each."""
+    first = int(said.get("index_of_first_image") or 0)
+    values = said.get(f"all_{name}s") or []
+    return entry(values, place - first) if len(values) == count - first else None
 
 
 def records_in(described: Mapping[str, Any], count: int) -> list[ImageRecord]:
