@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -18,7 +19,7 @@ class Placement:
     dtype: of the U-Net, dtype_vae: of the VAE, dtype_text: of the text encoders, each what it computes in. fp8: U-Net
     and text encoders are stored in 8 bits, and each layer is widened while it computes. upcast_sampling: sampling runs
     in float32 around the U-Net. channels_last: the channels of a pixel lie together in memory, which some convolutions
-    like.
+    like. devices: modules that compute elsewhere than on device, by their names in the model.
     """
 
     device: torch.device
@@ -28,6 +29,7 @@ class Placement:
     fp8: bool = False
     upcast_sampling: bool = False
     channels_last: bool = False
+    devices: Mapping[str, torch.device] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_flags(cls, device: torch.device, fp8: bool = False) -> Placement:
@@ -46,7 +48,7 @@ class Placement:
 
     def device_of(self, name: str) -> torch.device:
         """Returns where a module of a model computes, by its name there."""
-        return self.device
+        return self.devices.get(name, self.device)
 
     def dtype_of(self, name: str) -> torch.dtype:
         """Returns what a module of a model computes in, by its name there."""

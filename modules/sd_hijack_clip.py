@@ -364,7 +364,8 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
                 f"{deepest - 1} layers: choose at most {deepest}",
                 field="CLIP_stop_at_last_layers",
             )
-        return self.wrapped.encode(tokens, clip_skip).plain()
+        encoded = self.wrapped.encode(tokens.to(next(self.wrapped.parameters()).device), clip_skip)
+        return encoded.to(tokens.device).plain()
 
     def encode_embedding_init_text(self, init_text: str, nvpt: int) -> torch.Tensor:
         """Returns at most nvpt vectors (tokens, width) of a text before the first layer: where an embedding starts."""

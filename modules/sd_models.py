@@ -389,7 +389,7 @@ def send_model_to_device(m: WebuiSdModel) -> None:
     """Moves a model to the device; one whose parts take turns there moves by itself."""
     lowvram.apply(m)
     if not m.lowvram and m.device.type != devices.device.type:
-        m.to(devices.device)
+        m.bring(devices.device)
 
 
 def send_model_to_trash(m: WebuiSdModel) -> None:

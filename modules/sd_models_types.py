@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import devices, model_families, model_patches, sd_unet
+from modules.model_families import DENOISER, VAE
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond, Conditioning, ConditioningError, with_size
 from modules.weight_patches import WeightPlace
@@ -233,6 +234,17 @@ class WebuiSdModel(torch.nn.Module):
         """
         return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
 
+    def network(self, name: str) -> torch.nn.Module:
+        """Returns one of its modules: the denoiser, the VAE or a text encoder."""
+        networks = {DENOISER: self.model.diffusion_model, VAE: self.first_stage_model}
+        return networks[name] if name in networks else self.cond_stage_model.encoders[name]
+
+    def bring(self, device: torch.device) -> None:
+        """Moves it to a device, apart from the modules that compute elsewhere, which go there."""
+        self.to(device)
+        for name, elsewhere in self.loaded_as.devices.items():
+            self.network(name).to(elsewhere)
+
     def get_learned_conditioning(self, texts: Sequence[str]) -> Cond:
         """Encodes texts: (B, 77 * chunks, width), or a dict of tensors."""
         return self.cond_stage_model(texts)
@@ -256,17 +268,21 @@ class WebuiSdModel(torch.nn.Module):
             return self.model(x.to(dtype), t.to(dtype), **given).to(x.dtype)
 
     def decode_first_stage(self, z: torch.Tensor) -> torch.Tensor:
-        """Returns pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w). Both are in the VAE's type."""
-        z = self.family.latent_format.to_vae(z.to(self.first_stage_model.dtype))
-        return self.first_stage_model.decode(z, return_dict=False)[0]
+        """Returns pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w), on their device. Both are in the VAE's
+        type.
+        """
+        latent = z.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
+        pixels = self.first_stage_model.decode(self.family.latent_format.to_vae(latent), return_dict=False)[0]
+        return pixels.to(z.device)
 
     def encode_first_stage(self, x: torch.Tensor, generator: torch.Generator | None = None) -> Posterior:
-        """Returns what the VAE makes of pixels (B, 3, H, W) in -1..1, in its own type.
+        """Returns what the VAE makes of pixels (B, 3, H, W) in -1..1, in its own type, on their device.
 
         generator: of the noise when the result is sampled.
         """
-        posterior = self.first_stage_model.encode(x.to(self.first_stage_model.dtype), return_dict=False)[0]
-        return Posterior(posterior.mean, posterior.std, generator)
+        pixels = x.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
+        posterior = self.first_stage_model.encode(pixels, return_dict=False)[0]
+        return Posterior(posterior.mean.to(x.device), posterior.std.to(x.device), generator)
 
     def get_first_stage_encoding(self, encoder_posterior: Posterior | torch.Tensor) -> torch.Tensor:
         """Returns a latent (B, C, h, w) in model space, drawn from what encode_first_stage returned."""

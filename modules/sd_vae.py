@@ -25,6 +25,7 @@ from modules import (
     weights,
 )
 from modules.errors import ModelLoadError
+from modules.model_families import VAE
 from modules.placement import Placement
 from modules.sd_models_types import LoadedVae, WebuiSdModel
 
@@ -238,7 +239,7 @@ def put_in(model: WebuiSdModel, vae: AutoencoderKL) -> AutoencoderKL:
 
 def device_of_vae(model: WebuiSdModel) -> torch.device:
     """Returns where the VAE of a model goes: main memory where it waits for its turn."""
-    return devices.cpu if model.lowvram else model.device
+    return devices.cpu if model.lowvram else model.loaded_as.devices.get(VAE, model.device)
 
 
 def reload_vae_weights(sd_model: WebuiSdModel | None = None, vae_file: Any = unspecified) -> WebuiSdModel:

@@ -26,6 +26,10 @@ class Encoded(NamedTuple):
         """Returns what `plain` made a tensor of, as it was."""
         return value if isinstance(value, Encoded) else cls(value)
 
+    def to(self, device: torch.device) -> Encoded:
+        """Returns the same on a device."""
+        return Encoded(self.tokens.to(device), None if self.pooled is None else self.pooled.to(device))
+
     def plain(self) -> torch.Tensor | Encoded:
         """Returns just the tokens' vectors where there is nothing beside them."""
         return self if self.pooled is not None else self.tokens

@@ -411,3 +411,23 @@ def test_no_network_is_asked_for(tmp_path):
     run = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "demo-emoji.safetensors [9576f7e89f]"
+
+
+def device_types(model):
+    return {name: next(model.network(name).parameters()).device.type for name in SD1.prefixes}
+
+
+def test_each_module_is_built_where_it_computes():
+    elsewhere = replace(CPU, devices={"vae": torch.device("meta"), "clip_l": torch.device("meta")})
+    assert device_types(load(checkpoints.embedded_checkpoint, placement=elsewhere)) == {
+        "denoiser": "cpu",
+        "vae": "meta",
+        "clip_l": "meta",
+    }
+
+
+def test_a_model_that_comes_back_brings_each_module_to_its_device():
+    model = load(checkpoints.embedded_checkpoint)
+    model.loaded_as = replace(model.loaded_as, devices={"clip_l": torch.device("meta")})
+    model.bring(torch.device("cpu"))
+    assert device_types(model) == {"denoiser": "cpu", "vae": "cpu", "clip_l": "meta"}

@@ -63,3 +63,8 @@ def test_it_is_replaced_not_changed():
     with pytest.raises(FrozenInstanceError):
         placement.dtype_vae = HALF
     assert replace(placement, dtype_vae=HALF) != placement
+
+
+def test_a_module_may_compute_elsewhere():
+    placement = replace(Placement.from_flags(CPU), devices={"vae": torch.device("meta")})
+    assert [placement.device_of(name).type for name in SD1.prefixes] == ["cpu", "meta", "cpu"]

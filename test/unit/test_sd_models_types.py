@@ -97,3 +97,39 @@ def test_image_survives_the_vae(model):
     with torch.no_grad():
         back = model.decode_first_stage(model.get_first_stage_encoding(model.encode_first_stage(pixels).mode()))
     assert (back - pixels).abs().mean() < 0.2
+
+
+META = torch.device("meta")
+
+
+class DistantVae(torch.nn.Module):
+    """A VAE that notes where its input is, as if it computed there."""
+
+    dtype = torch.float32
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def decode(self, z, return_dict):
+        self.seen.append(z.device)
+        return (torch.zeros(1, 3, 64, 64),)
+
+    def encode(self, x, return_dict):
+        self.seen.append(x.device)
+        return (Posterior(torch.zeros(1, 4, 8, 8), torch.ones(1, 4, 8, 8)),)
+
+
+def test_a_vae_elsewhere_gets_its_input_there_and_gives_its_result_here(model, monkeypatch):
+    vae = DistantVae()
+    monkeypatch.setitem(model._modules, "first_stage_model", vae)
+    monkeypatch.setattr(model, "loaded_as", replace(model.loaded_as, devices={"vae": META}))
+    assert model.decode_first_stage(torch.zeros(1, 4, 8, 8)).device.type == "cpu"
+    assert model.encode_first_stage(torch.zeros(1, 3, 64, 64)).mean.device.type == "cpu"
+    assert vae.seen == [META, META]
+
+
+def test_modules_are_found_by_name(model):
+    assert model.network("denoiser") is model.model.diffusion_model
+    assert model.network("vae") is model.first_stage_model
+    assert model.network("clip_l") is model.cond_stage_model
