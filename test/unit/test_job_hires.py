@@ -196,7 +196,7 @@ def test_a_checkpoint_of_its_own_is_found_and_told(sd_model):
     info = sd_model.sd_checkpoint_info
     p = processing.StableDiffusionProcessingTxt2Img(hr_checkpoint_name=info.title)
     hires.resolve_checkpoint(p)
-    assert p.hr_checkpoint_info is info
+    assert p.hr_checkpoint_info.filename == info.filename
     assert p.extra_generation_params == {"Hires checkpoint": info.short_title}
     with pytest.raises(NotFound, match="nowhere"):
         hires.resolve_checkpoint(processing.StableDiffusionProcessingTxt2Img(hr_checkpoint_name="nowhere"))

@@ -29,7 +29,12 @@ def test_every_field_is_a_setting_of_the_jobs_own_values(program, group):
 )
 def test_only_shown_previews_need_their_network(enabled, kind, needed):
     made = settings.StartSettings(
-        face_restoration=False, live_previews_enable=enabled, show_progress_type=kind, tiling=False
+        face_restoration=False,
+        live_previews_enable=enabled,
+        samples_format="png",
+        samples_save=True,
+        show_progress_type=kind,
+        tiling=False,
     )
     assert made.previews_need_network is needed
 
