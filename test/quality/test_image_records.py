@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from modules import images, processing, scripts, shared, txt2img, ui_common, ui_tempdir
+from modules import call_queue, images, processing, scripts, shared, txt2img, ui_common, ui_tempdir
 from modules.job.request import ImageBatch, JobRequest
 from modules.processing_runner import JobResult, ProcessingRunner
 
@@ -28,7 +28,8 @@ def run(kind="txt2img", script=None, script_args=(), batch=None, **fields):
     values = {script: list(script_args)} if script else {}
     attributes = {name: fields.pop(name, value) for name, value in OF_CONTROLS.items()}
     request = JobRequest(kind, SMALL | UNSAVED | fields, script, values, attributes, batch=batch)
-    return ProcessingRunner(request).run()
+    with call_queue.gpu_job("records"):
+        return ProcessingRunner(request).run()
 
 
 def picture(color):

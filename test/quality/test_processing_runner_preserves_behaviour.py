@@ -98,7 +98,7 @@ def by_a_pickled_request(client, kind, body):
         "txt2img": (models.StableDiffusionTxt2ImgProcessingAPI, generate.prepare_txt2img),
         "img2img": (models.StableDiffusionImg2ImgProcessingAPI, generate.prepare_img2img),
     }[kind]
-    request = pickle.loads(pickle.dumps(prepare(model(**body, save_images=True)).job))
+    request = pickle.loads(pickle.dumps(prepare(model(**body, save_images=True)).request))
     result = ProcessingRunner(request).run()
     return result.images, result.processed.infotexts
 
