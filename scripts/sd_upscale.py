@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from modules import bounds, devices, errors, images, processing, scripts, shared
+from modules import bounds, devices, errors, image_ops, images, processing, scripts, shared
 from modules.job.records import ImageRecord, first_record, hand_on, images_made
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
@@ -80,7 +80,7 @@ class Script(scripts.Script):
             image = upscaler.scaler.upscale(image, scale_factor, upscaler.data_path)
         devices.torch_gc()
         grid = images.split_grid(image, tile_w=p.width, tile_h=p.height, overlap=overlap)
-        return make_anew(p, grid)
+        return make_anew(p, grid, plan_runs(p, grid))
 
 
 def check_size(p: StableDiffusionProcessing, image: Image.Image, factor: float, overlap: int) -> None:
@@ -92,35 +92,72 @@ def check_size(p: StableDiffusionProcessing, image: Image.Image, factor: float, 
     limits.check_images(tiles * p.n_iter, bounds.SCRIPT_ARGS)
 
 
-def make_anew(p: StableDiffusionProcessing, grid: images.Grid) -> Processed:
-    """Runs img2img over all tiles, batch by batch, once for each of the job's batches, and joins the results."""
-    tiles = [tile for _, _, row in grid.tiles for tile in row]
+@dataclass
+class Run:
+    """Tiles that are made together, by their places in the grid, and the masks that lie over them."""
+
+    places: list[int]
+    batch_size: int
+    image_mask: Image.Image | None = None
+    latent_mask: Image.Image | None = None
+
+
+def tiles_of(grid: images.Grid) -> list[list[Any]]:
+    """Returns the tiles of a grid, each as [x, width, image], row by row."""
+    return [tile for _, _, row in grid.tiles for tile in row]
+
+
+def plan_runs(p: StableDiffusionProcessing, grid: images.Grid) -> list[Run]:
+    """Returns what is to be made: batches of tiles; with a mask each tile alone, with its part of the mask, and only
+    where that marks something. A mask that marks nothing at all means what it means without tiles.
+    """
+    places = range(len(tiles_of(grid)))
+    if p.image_mask is not None:
+        masks = parts(image_ops.create_binary_mask(p.image_mask, round=p.mask_round), grid)
+        latent_masks = parts(p.latent_mask.convert("RGB"), grid) if p.latent_mask else [None] * len(places)
+        unmarked = (255, 255) if p.inpainting_mask_invert else (0, 0)
+        marked = [place for place in places if masks[place].getextrema() != unmarked]
+        if marked:
+            return [Run([place], 1, masks[place], latent_masks[place]) for place in marked]
+    size = p.batch_size
+    batches = [list(places[start : start + size]) for start in range(0, len(places), size)]
+    return [Run(batch, size, p.image_mask, p.latent_mask) for batch in batches]
+
+
+def parts(mask: Image.Image, grid: images.Grid) -> list[Image.Image]:
+    """Returns the part of a mask that lies over each tile."""
+    whole = mask.resize((grid.image_w, grid.image_h), Image.Resampling.BILINEAR)
+    return [tile[2] for tile in tiles_of(images.split_grid(whole, grid.tile_w, grid.tile_h, grid.overlap))]
+
+
+def make_anew(p: StableDiffusionProcessing, grid: images.Grid, runs: list[Run]) -> Processed:
+    """Makes the tiles by img2img, run by run, once for each of the job's batches, and joins the results."""
+    tiles = tiles_of(grid)
     sources = [tile[2] for tile in tiles]
-    batch_size, repetitions, seed = p.batch_size, p.n_iter, p.seed
-    batches = math.ceil(len(sources) / batch_size)
+    repetitions, seed = p.n_iter, p.seed
     p.n_iter = 1
     p.do_not_save_grid = p.do_not_save_samples = True
-    state.job_count = batches * repetitions
+    state.job_count = len(runs) * repetitions
 
     results: list[Image.Image] = []
     records: list[ImageRecord] = []
     for repetition in range(repetitions):
         p.seed = seed + repetition
         record = None
-        made: list[Image.Image] = []
-        for batch in range(batches):
+        for place in (place for run in runs for place in run.places):
+            tiles[place][2] = Image.new("RGB", (p.width, p.height))  # stays where it is interrupted
+        for number, run in enumerate(runs, 1):
             if state.interrupted or state.stopping_generation:
                 break
-            p.batch_size = batch_size
-            p.init_images = sources[batch * batch_size : (batch + 1) * batch_size]
-            state.job = f"Batch {batch + 1 + repetition * batches} out of {state.job_count}"
+            p.batch_size = run.batch_size
+            p.init_images = [sources[place] for place in run.places]
+            p.image_mask, p.latent_mask = run.image_mask, run.latent_mask
+            state.job = f"Batch {number + repetition * len(runs)} out of {state.job_count}"
             processed = processing.process_images(p)
             record = record or first_record(processed)
             p.seed = processed.seed + 1
-            made += images_made(processed)
-        made += [Image.new("RGB", (p.width, p.height))] * (len(tiles) - len(made))  # where it was interrupted
-        for tile, image in zip(tiles, made, strict=False):
-            tile[2] = image
+            for place, image in zip(run.places, images_made(processed), strict=False):
+                tiles[place][2] = image
         combined = images.combine_grid(grid)
         records.append(record or ImageRecord(seed=seed + repetition))
         hand_on(records[-1], combined)

@@ -269,6 +269,44 @@ def test_missing_tiles_are_black(script, jobs, monkeypatch):
     assert result.images[0].getpixel((0, 0)) == (0, 0, 0)
 
 
+def marked(size, box, mode="L"):
+    mask = Image.new(mode, size)
+    mask.paste("white", box)
+    return mask
+
+
+@pytest.mark.parametrize("box", [(80, 0, 128, 40), (0, 0, 128, 128)])
+def test_sd_upscale_gives_each_tile_its_part_of_the_mask(script, jobs, box):
+    p = img2img(batch_size=2, mask=marked((128, 128), box), latent_mask=marked((64, 64), box, "RGB"))
+    (result,) = script("sd_upscale").Script().run(p, "", 0, "Nearest", 2.0).images
+    whole = marked((128, 128), box)
+    tiles = [(x, y) for y in (0, 64) for x in (0, 64)]
+    expected = [whole.crop((x, y, x + 64, y + 64)) for x, y in tiles]
+    expected = [mask for mask in expected if mask.getbbox()]
+    assert [job.image_mask.getbbox() for job in jobs] == [mask.getbbox() for mask in expected]
+    assert [job.latent_mask.size for job in jobs] == [(64, 64)] * len(expected)
+    assert [job.batch_size for job in jobs] == [1] * len(expected)
+    made = {place for place, (x, y) in enumerate(tiles) if whole.crop((x, y, x + 64, y + 64)).getbbox()}
+    white = [place for place, corner in enumerate(tiles) if result.getpixel(corner) == (255, 255, 255)]
+    assert set(white) == set(range(4)) - made, "where the mask marks nothing the enlarged image stays"
+
+
+def test_sd_upscale_knows_what_an_inverted_mask_marks(script, jobs):
+    p = img2img(mask=marked((128, 128), (0, 0, 128, 64)), inpainting_mask_invert=1)
+    result = script("sd_upscale").Script().run(p, "", 0, "Nearest", 2.0).images[0]
+    assert [job.image_mask.getextrema() for job in jobs] == [(0, 0)] * 2
+    assert result.getpixel((0, 0)) == (255, 255, 255) != result.getpixel((0, 64))
+
+
+@pytest.mark.parametrize("inverted", [0, 1])
+def test_sd_upscale_with_a_mask_that_marks_nothing_is_left_to_the_job(script, jobs, inverted):
+    mask = Image.new("L", (64, 64), 255 * inverted)
+    script("sd_upscale").Script().run(
+        img2img(batch_size=2, mask=mask, inpainting_mask_invert=inverted), "", 0, "Nearest", 2.0
+    )
+    assert [(job.batch_size, job.image_mask) for job in jobs] == [(2, mask)] * 2
+
+
 @pytest.mark.parametrize("flag", ["interrupted", "stopping_generation"])
 @pytest.mark.parametrize(
     ("name", "args"),
