@@ -25,6 +25,7 @@ from modules import (
     images,
     infotext,
     infotext_versions,
+    option_values,
     processing,
     prompt_parser,
     runtime_utils,
@@ -362,13 +363,19 @@ def get_override_settings(
         if setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap:
             continue
         try:
-            value = shared.opts.read_value(setting, value)
+            value = shared.opts.read_value(setting, said_of_setting(setting, value))
         except errors.InvalidInput as e:
             note(unreadable, f"{key}: {e.message}")
             continue
         if value != getattr(shared.opts, setting, None):
             found.append((key, setting, value))
     return found
+
+
+def said_of_setting(setting: str, value: Any) -> Any:
+    """Returns what a value of an infotext says of a setting: the name of a face restorer, that faces are restored."""
+    is_name = setting == "face_restoration" and str(value).lower() not in option_values.YES | option_values.NO
+    return True if is_name else value
 
 
 def usable_override_settings(
