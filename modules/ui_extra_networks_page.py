@@ -322,8 +322,7 @@ def subdirectories(root: str) -> Iterator[str]:
     """
     opts = shared.opts
     root = os.path.abspath(root)
-    walked = sorted(os.walk(root, followlinks=True), key=lambda entry: util.natural_sort_key(entry[0]))
-    for path, folders, files in walked:
+    for path, folders, files in util.walk_folders(root):
         relative = os.path.relpath(path, root)
         is_hidden = any(part.startswith(".") for part in relative.split(os.sep))
         if path == root or (is_hidden and not opts.extra_networks_show_hidden_directories):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from modules import whole_files
@@ -55,12 +56,8 @@ def walk_files(
     allowed_extensions: endings to keep, with their dot, in lower case.
     include_hidden: enter folders whose name starts with a dot.
     """
-    if not os.path.exists(path):
-        return
-
     endings = None if allowed_extensions is None else set(allowed_extensions)
-    found = sorted(os.walk(path, followlinks=True), key=lambda entry: natural_sort_key(entry[0]))
-    for root, _, names in found:
+    for root, _, names in walk_folders(path):
         if not include_hidden and any(
             part.startswith(".") for part in os.path.relpath(root, path).split(os.sep) if part != "."
         ):
@@ -68,6 +65,29 @@ def walk_files(
         for name in sorted(names, key=natural_sort_key):
             if endings is None or os.path.splitext(name)[1].lower() in endings:
                 yield os.path.join(root, name)
+
+
+def walk_folders(top: str) -> list[tuple[str, list[str], list[str]]]:
+    """Returns (path, names of folders, names of files) of a folder and those below it, in natural order of the paths.
+
+    Links are followed, except those that lead back to a folder on the way to them. Empty if there is no such folder.
+    """
+    found = []
+    for root, folders, names in os.walk(top, followlinks=True):
+        folders[:] = [name for name in folders if not leads_back(os.path.join(root, name), top)]
+        found.append((root, folders, names))
+    return sorted(found, key=lambda entry: natural_sort_key(entry[0]))
+
+
+def leads_back(path: str, top: str) -> bool:
+    """Tells whether a path is a link to one of the folders on the way to it from top."""
+    if not os.path.islink(path):
+        return False
+    target = os.path.realpath(path)
+    folder = os.path.dirname(path)
+    while len(folder) > len(top) and os.path.realpath(folder) != target:
+        folder = os.path.dirname(folder)
+    return os.path.realpath(folder) == target
 
 
 def truncate_path(target_path: str, base_path: str = cwd) -> str:
@@ -95,9 +115,9 @@ class MassFileListerCachedDir:
         self.dirname = dirname
         self.files_cased: dict[str, FileEntry] = {}
         self.files: dict[str, FileEntry] = {}
-        if os.path.isdir(dirname):
-            with os.scandir(dirname) as entries:
-                for entry in entries:
+        with suppress(OSError), os.scandir(dirname) as entries:
+            for entry in entries:
+                with suppress(OSError):  # a link to nothing, or a file that has gone meanwhile
                     self._add(entry.name, entry.stat())
 
     def update_entry(self, filename: str) -> None:

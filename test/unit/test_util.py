@@ -46,6 +46,18 @@ def test_walk_files_takes_a_start_below_a_hidden_folder(tmp_path):
     assert list(util.walk_files(start, include_hidden=False)) == [os.path.join(start, "a.pt")]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_walk_files_follows_links_but_not_in_circles(tmp_path):
+    top = tmp_path / "top"
+    make_files(tmp_path, "top/a.pt", "top/inner/b.pt", "elsewhere/c.pt")
+    for link, target in (("linked", "elsewhere"), ("inner/back", "top"), ("self", "top/self"), ("up", ".")):
+        (top / link).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "around").symlink_to(top)
+    found = [os.path.relpath(path, top) for path in util.walk_files(str(top), [".pt"])]
+    above = ["up/elsewhere/c.pt", "up/top/a.pt", "up/top/inner/b.pt", "up/top/linked/c.pt"]
+    assert found == ["a.pt", "inner/b.pt", "linked/c.pt", *above]
+
+
 def test_truncate_path_shortens_only_below_the_base(tmp_path):
     inside = tmp_path / "a" / "b.png"
     assert util.truncate_path(str(inside), str(tmp_path)) == os.path.join("a", "b.png")
@@ -84,6 +96,14 @@ def test_lister_after_reset_lists_again(tmp_path):
     lister.update_file_entry(str(tmp_path / "elsewhere" / "x"))
     lister.reset()
     assert lister.exists(path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_lister_passes_over_a_link_to_nothing(tmp_path):
+    (tmp_path / "broken").symlink_to(tmp_path / "nothing")
+    make_files(tmp_path, "whole")
+    lister = util.MassFileLister()
+    assert lister.exists(str(tmp_path / "whole")) and not lister.exists(str(tmp_path / "broken"))
 
 
 def test_lister_finds_a_name_in_other_case_only_where_the_disk_does(tmp_path):
