@@ -6,8 +6,9 @@ Reading maps the file into memory, so that a weight costs no memory until it is 
 from __future__ import annotations
 
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -27,8 +28,36 @@ def is_safetensors(filename: str) -> bool:
     return filename.lower().endswith(".safetensors")
 
 
+METADATA_FIRST = re.compile(r'\{\s*"__metadata__"\s*:\s*')
+"""How a header begins whose metadata come before the weights, as the safetensors library writes them."""
+
+
 def read_header(filename: str) -> dict[str, Any]:
     """Returns the header of a safetensors file: per weight its type, shape and place, and "__metadata__".
+
+    Raises ModelLoadError for a file that is none.
+    """
+    return decoded_header(filename, json.loads)
+
+
+def read_plain_metadata(filename: str) -> dict[str, str]:
+    """Returns the metadata of a safetensors file as they are, {} without any.
+
+    Where they come first in the header, what follows is not looked at: that is most of the header. Raises
+    ModelLoadError for a file that is none.
+    """
+
+    def metadata_of(text: str) -> Any:
+        """Returns the metadata in the text of a header."""
+        start = METADATA_FIRST.match(text)
+        return json.JSONDecoder().raw_decode(text, start.end())[0] if start else json.loads(text).get("__metadata__")
+
+    metadata = decoded_header(filename, metadata_of)
+    return {key: value for key, value in (metadata or {}).items() if isinstance(value, str)}
+
+
+def decoded_header(filename: str, decode: Callable[[str], Any]) -> Any:
+    """Returns what `decode` makes of the text of a safetensors file's header.
 
     Raises ModelLoadError for a file that is none.
     """
@@ -36,16 +65,18 @@ def read_header(filename: str) -> dict[str, Any]:
         size = int.from_bytes(file.read(8), "little")
         if size <= 2 or size > MAX_HEADER_SIZE or file.read(1) != b"{":
             raise ModelLoadError(f"{filename} is not a safetensors file")
-        try:
-            return json.loads(b"{" + file.read(size - 1))
-        except ValueError as e:
-            raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+        header = b"{" + file.read(size - 1)
+    try:
+        if len(header) < size:
+            raise ValueError(f"its header should have {size} bytes and has {len(header)}")
+        return decode(header.decode())
+    except (ValueError, RecursionError, AttributeError) as e:
+        raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
 
 
 def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
     """Returns the metadata of a safetensors file, {} without any. Values that are JSON objects are decoded."""
-    metadata = read_header(filename).get("__metadata__", {})
-    return {key: decoded(value) for key, value in metadata.items()}
+    return {key: decoded(value) for key, value in read_plain_metadata(filename).items()}
 
 
 def decoded(value: Any) -> Any:
@@ -53,7 +84,7 @@ def decoded(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("{"):
         try:
             return json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return value
     return value
 

@@ -165,3 +165,34 @@ def test_store_can_be_opened_by_any_sqlite(store):
     cache.cache("s")["k"] = [1]
     with contextlib.closing(sqlite3.connect(store().path)) as connection:
         assert connection.execute("SELECT * FROM entries").fetchall() == [("s", "k", "[1]")]
+
+
+def test_facts_of_many_files_are_computed_once_each(store, tmp_path):
+    paths = [str(tmp_path / name) for name in ("a", "b", "gone")]
+    asked = []
+
+    def size(path):
+        asked.append(path)
+        return os.path.getsize(path)
+
+    for path in paths[:2]:
+        Path(path).write_text("x")
+    for _ in range(2):
+        assert cache.facts_of_files("sizes", paths, size) == {paths[0]: 1, paths[1]: 1}
+    assert asked == paths[:2]
+
+    stat = os.stat(paths[1])
+    Path(paths[1]).write_text("longer")
+    os.utime(paths[1], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert cache.facts_of_files("sizes", paths[1:2], size) == {paths[1]: 6}
+
+
+def test_many_entries_that_cannot_be_written_are_a_warning(store, tmp_path, caplog):
+    section = cache.cache("s")
+    section["kept"] = 1
+    store().execute("PRAGMA query_only = ON")
+    section.set_all({"a": 1, "b": 2})
+    assert "readonly" in caplog.text
+    store().execute("PRAGMA query_only = OFF")
+    section.set_all({"a": 1, "b": 2})
+    assert dict(section) == {"a": 1, "b": 2, "kept": 1}

@@ -19,6 +19,31 @@ def test_safetensors_and_their_metadata(tmp_path):
     assert metadata == {"name": "a", "recipe": {"b": 1}, "odd": "{no json"}
 
 
+def write_header(path, header):
+    """Writes a file of this header alone."""
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    return str(path)
+
+
+def test_metadata_are_found_wherever_they_stand_in_the_header(tmp_path):
+    weight = '"x": {"dtype": "F16", "shape": [0], "data_offsets": [0, 0]}'
+    metadata = '"__metadata__": {"name": "ä", "odd": 1}'
+    for number, header in enumerate([f"{{ {metadata}, {weight}}}", f"{{{weight}, {metadata}}}"]):
+        path = write_header(tmp_path / f"{number}.safetensors", header.encode())
+        assert weights.read_plain_metadata(path) == {"name": "ä"}
+
+
+@pytest.mark.parametrize("metadata", [b"[1]", b"[" * 100_000, b'"text"', b"\xff"])
+def test_metadata_that_are_none(tmp_path, metadata):
+    path = write_header(tmp_path / "a.safetensors", b'{"__metadata__": ' + metadata + b"}")
+    with pytest.raises(ModelLoadError, match="damaged"):
+        weights.read_plain_metadata(path)
+
+
+def test_a_value_that_is_too_deep_stays_text():
+    assert weights.decoded('{"a": ' * 100_000) == '{"a": ' * 100_000
+
+
 def test_file_without_metadata(tmp_path):
     path = str(tmp_path / "a.safetensors")
     save_file({"x": torch.ones(2)}, path)
