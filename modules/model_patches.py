@@ -2,7 +2,9 @@
 
 A patch is a function of the model. It returns either a context, which changes the model while it is entered (hooks, the
 mode of a layer), or a WeightPatch. The patches that are on belong to the model (`model.patches`), one of a kind. What a
-job wants are its wishes, which go along when another model becomes current: refiner, hires checkpoint, override.
+job wants are its wishes, which go along when another model becomes current: refiner, hires checkpoint, override. At its
+end weights may stay changed, at rest: the next job that wants the same has them at once, any other use of the model
+begins with the originals.
 """
 
 from __future__ import annotations
@@ -30,11 +32,14 @@ class ModelPatches:
     Contexts are entered one inside the other: taking one out leaves those within it first and enters them again, so
     each finds the model as it left it and every order of put and take ends where it began. Weight patches are combined
     from the kept originals (`weights`). A put that raises changes nothing; a take that raises has taken all the same.
+
+    resting: weight patches that nobody wants any more, but which are still in the weights; see `use`.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = weakref.ref(model)
         self.on: dict[str, Patch] = {}
+        self.resting: dict[str, Patch] = {}
         self.weights = PatchedWeights(model)
         self._weight_patches: dict[str, WeightPatch] = {}
         self._entered: list[tuple[str, Patch, AbstractContextManager[Any]]] = []
@@ -48,24 +53,49 @@ class ModelPatches:
         """Takes the patch of a kind off, if there is one."""
         self.replace((kind,), {})
 
-    def replace(self, kinds: Collection[str], patches: Mapping[str, Patch]) -> None:
-        """Takes kinds off and puts patches on, as one step. A kind that is in both keeps its place in the order."""
+    def replace(self, kinds: Collection[str], patches: Mapping[str, Patch], rest: bool = False) -> None:
+        """Takes kinds off and puts patches on, as one step. A kind that is in both keeps its place in the order.
+
+        rest: the weights of what is taken off stay changed, until a patch of its kind is put or the model is used.
+        """
         with self._lock:
-            before = self.on
-            stay = {kind: patch for kind, patch in before.items() if kind in patches or kind not in kinds}
+            before, resting = self.on, self.resting
+            taken = {kind: patch for kind, patch in before.items() if kind in kinds and kind not in patches}
+            wanted = {**{kind: patch for kind, patch in before.items() if kind not in taken}, **patches}
+            left = {**resting, **taken} if rest else {kind: resting[kind] for kind in resting if kind not in kinds}
             try:
-                self._set({**stay, **patches})
+                self._set(wanted, {kind: patch for kind, patch in left.items() if kind not in patches})
             except BaseException:
-                self._set(before if patches else stay)
+                if patches:
+                    self._set(before, resting)
+                else:
+                    self._set(wanted, {})
                 raise
 
-    def _set(self, wanted: dict[str, Patch]) -> None:
-        """Makes exactly these patches be on, in this order."""
+    def use(self, part: nn.Module | None = None) -> None:
+        """Takes off what rests: called before the model is used, so that it does what its patches say and no more.
+
+        part: one of its networks, where no other is used; what rests in others stays.
+        """
+        if not self.resting:
+            return
+        with self._lock:
+            layers = set(part.modules()) if part is not None else None
+            stay = {}
+            for kind, patch in self.resting.items():
+                changed = {place.module for place in self._weight_patches[kind].changes}
+                if layers is not None and layers.isdisjoint(changed):
+                    stay[kind] = patch
+            self._set(self.on, stay)
+
+    def _set(self, wanted: dict[str, Patch], resting: Mapping[str, Patch]) -> None:
+        """Makes exactly these patches be on, in this order, and those that rest be in the weights."""
         model = self._model()
-        made = {kind: patch(model) for kind, patch in wanted.items() if self.on.get(kind) != patch}
+        known = {**self.resting, **self.on}
+        made = {kind: patch(model) for kind, patch in wanted.items() if known.get(kind) != patch}
         weight_patches = {
             kind: patch
-            for kind in wanted
+            for kind in (*resting, *wanted)
             if isinstance(patch := made.get(kind, self._weight_patches.get(kind)), WeightPatch)
         }
         contexts = [(kind, patch) for kind, patch in wanted.items() if kind not in weight_patches]
@@ -78,6 +108,7 @@ class ModelPatches:
             self._entered.append((kind, patch, context))
         self.weights.set(weight_patches)
         self._weight_patches, self.on = weight_patches, wanted
+        self.resting = {kind: patch for kind, patch in resting.items() if kind in weight_patches}
 
     def _leave(self, count: int) -> None:
         """Leaves the contexts entered last, all but `count`, even if one of them raises."""
@@ -109,22 +140,29 @@ class Wishes:
 
     def take(self, kind: str) -> None:
         """Wants no patch of a kind any more."""
-        self._change(self.on, {name: patch for name, patch in self.wanted.items() if name != kind})
+        self._change(self.on, self._without(kind))
+
+    def rest(self, kind: str) -> None:
+        """Wants no patch of a kind any more, and leaves its weights to whoever wants the same next."""
+        self.go_back(self._without(kind))
 
     def go_back(self, wanted: Mapping[str, Patch]) -> None:
-        """Wants exactly these patches, as before."""
-        self._change(self.on, dict(wanted))
+        """Wants exactly these patches, as before. The weights of others are left to whoever wants the same next."""
+        self._change(self.on, dict(wanted), rest=True)
 
     def move_to(self, model: Patchable | None) -> None:
         """Takes all that is wanted off the model it is on, and puts it on this one."""
         self._change(None if model is None else model.patches, self.wanted)
 
-    def _change(self, target: ModelPatches | None, wanted: dict[str, Patch]) -> None:
+    def _without(self, kind: str) -> dict[str, Patch]:
+        return {name: patch for name, patch in self.wanted.items() if name != kind}
+
+    def _change(self, target: ModelPatches | None, wanted: dict[str, Patch], rest: bool = False) -> None:
         if self.on is not None and self.on is not target:
             self.on.replace(self.wanted, {})
             self.on = None
         if target is not None:
-            target.replace(self.wanted if self.on is target else (), wanted)
+            target.replace(self.wanted if self.on is target else (), wanted, rest)
         self.on = target if wanted else None
         self.wanted = wanted
 

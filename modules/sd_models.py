@@ -122,6 +122,9 @@ class SdModelData:
         if v is not None:
             self.loaded_sd_models[:] = [v, *(model for model in self.loaded_sd_models if model is not v)]
         model_patches.move_wishes(v)
+        for model in self.loaded_sd_models:
+            if model is not v:
+                model.patches.use()  # what waits in main memory need not be there twice
 
     @contextlib.contextmanager
     def shown_to_loader(self, model: WebuiSdModel) -> Iterator[None]:

@@ -121,7 +121,8 @@ class WebuiSdModel(torch.nn.Module):
     alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
     the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
-    where it is in the modules that the checkpoint came with. patches: what is changed for the time of a job.
+    where it is in the modules that the checkpoint came with. patches: what is changed for the time of a job, and what
+    rests after one.
     """
 
     def __init__(
@@ -160,6 +161,11 @@ class WebuiSdModel(torch.nn.Module):
         """Takes the originals of patched weights along wherever the model is moved, to "meta" too."""
         self.patches.weights.move(fn)
         return super()._apply(fn, recurse)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns all weights, with what is patched now and without what only rests."""
+        self.patches.use()
+        return super().state_dict(*args, **kwargs)
 
     @property
     def is_sd1(self) -> bool:
@@ -247,6 +253,7 @@ class WebuiSdModel(torch.nn.Module):
 
     def get_learned_conditioning(self, texts: Sequence[str]) -> Cond:
         """Encodes texts: (B, 77 * chunks, width), or a dict of tensors."""
+        self.patches.use()
         return self.cond_stage_model(texts)
 
     def apply_model(self, x: torch.Tensor, t: torch.Tensor, cond: Condition) -> torch.Tensor:
@@ -255,6 +262,7 @@ class WebuiSdModel(torch.nn.Module):
         All is cast to the U-Net's type: in half precision fractional timesteps are rounded. Raises ConditioningError
         naming a part of cond that is not known, missing, or has no place in this model.
         """
+        self.patches.use()
         dtype = self.dtype
         parts = Conditioning.of(cond).to(dtype)
         arguments = {
@@ -271,6 +279,7 @@ class WebuiSdModel(torch.nn.Module):
         """Returns pixels (B, 3, H, W), about -1..1, of latents (B, C, h, w), on their device. Both are in the VAE's
         type.
         """
+        self.patches.use(self.first_stage_model)
         latent = z.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
         pixels = self.first_stage_model.decode(self.family.latent_format.to_vae(latent), return_dict=False)[0]
         return pixels.to(z.device)
@@ -280,6 +289,7 @@ class WebuiSdModel(torch.nn.Module):
 
         generator: of the noise when the result is sampled.
         """
+        self.patches.use(self.first_stage_model)
         pixels = x.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
         posterior = self.first_stage_model.encode(pixels, return_dict=False)[0]
         return Posterior(posterior.mean.to(x.device), posterior.std.to(x.device), generator)

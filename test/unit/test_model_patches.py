@@ -400,3 +400,148 @@ def test_wishes_without_a_model_are_kept_until_there_is_one(current):
     own.take("tiling")
     assert own.wanted == {}
     assert model_patches.running_wishes.get() is not own
+
+
+class Counted:
+    """A patch of two weights, equal to those of its strength, that notes how often a weight was computed."""
+
+    computed: list[float] = []
+
+    def __init__(self, strength, paths=(WEIGHT, "first_stage_model.post_quant_conv.weight")):
+        self.strength, self.paths = strength, paths
+
+    def __eq__(self, other):
+        return isinstance(other, Counted) and (self.strength, self.paths) == (other.strength, other.paths)
+
+    def __call__(self, model):
+        def change(weight):
+            self.computed.append(self.strength)
+            return weight + self.strength
+
+        return WeightPatch({WeightPlace.at(model, path): change for path in self.paths})
+
+
+@pytest.fixture
+def job_model(model, patches, monkeypatch):
+    """The model as the current one, and whose resting weights are gone at the end."""
+    monkeypatch.setattr(model_data, "loaded_sd_models", [model])
+    monkeypatch.setattr(model_data, "sd_model", model)
+    Counted.computed.clear()
+    yield model
+    patches.use()
+
+
+def test_weights_rest_between_jobs_that_want_the_same(job_model):
+    before = state_of(job_model)
+    for _ in range(3):
+        with job_wishes() as own:
+            own.put("weights", Counted(0.5))
+            patched = predict(job_model)
+    assert Counted.computed == [0.5, 0.5]
+    assert (job_model.patches.on, list(job_model.patches.resting)) == ({}, ["weights"])
+    assert not torch.equal(patched, predict(job_model))
+    assert job_model.patches.resting == {}
+    assert state_of(job_model) == before
+
+
+def test_job_that_wants_another_strength_starts_from_the_originals(job_model):
+    weight = job_model.get_parameter(WEIGHT)
+    original = weight.clone()
+    for strength in (0.5, 0.25, 0.5):
+        with job_wishes() as own:
+            own.put("weights", Counted(strength))
+            assert torch.equal(weight, original + strength)
+    job_model.patches.use()
+    assert torch.equal(weight, original)
+
+
+def use_denoiser(model):
+    predict(model)
+
+
+def use_encoder(model):
+    model.get_learned_conditioning(["a"])
+
+
+def use_state_dict(model):
+    model.state_dict()
+
+
+def switch_to_none(model):
+    model_data.set_sd_model(None)
+
+
+def take(model):
+    model.patches.take("weights")
+
+
+def put_another(model):
+    model.patches.put("weights", Counted(0.0))
+
+
+@pytest.mark.parametrize("use", [use_denoiser, use_encoder, use_state_dict, switch_to_none, take, put_another])
+def test_whoever_uses_the_model_between_jobs_finds_the_originals(job_model, use):
+    original = job_model.get_parameter(WEIGHT).clone()
+    with job_wishes() as own:
+        own.put("weights", Counted(0.5))
+    assert not torch.equal(job_model.get_parameter(WEIGHT), original)
+    use(job_model)
+    assert torch.equal(job_model.get_parameter(WEIGHT), original)
+    assert job_model.patches.resting == {}
+
+
+def test_network_that_rests_elsewhere_is_no_hindrance_to_the_vae(job_model):
+    """A job encodes its image before it says which networks it wants."""
+    for path, is_in_vae in ((WEIGHT, False), ("first_stage_model.post_quant_conv.weight", True)):
+        with job_wishes() as own:
+            own.put("weights", Counted(0.5, (path,)))
+        job_model.decode_first_stage(torch.zeros(1, 4, 2, 2))
+        assert ("weights" in job_model.patches.resting) is not is_in_vae
+        job_model.patches.use()
+
+
+def test_contexts_do_not_rest_and_weights_beside_them_do(job_model):
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        own.put("weights", Counted(0.5))
+        own.put("hypernetworks", PATCHES["hypernetworks"])
+    assert list(job_model.patches.resting) == ["weights"]
+    assert job_model.patches._entered == []
+
+
+@pytest.mark.parametrize("fails", ["wish", "job"])
+def test_error_while_weights_rest_or_change_leaves_the_originals(job_model, fails):
+    before = state_of(job_model)
+    with job_wishes() as own:
+        own.put("weights", Counted(0.5))
+    with pytest.raises(ZeroDivisionError), job_wishes() as own:
+        if fails == "job":
+            own.put("weights", Counted(0.25))
+            raise ZeroDivisionError
+        own.put("weights", on_weight(WEIGHT, lambda weight: weight / (1 // 0)))
+    assert (job_model.patches.on, wishes().wanted) == ({}, {})
+    job_model.patches.use()
+    assert state_of(job_model) == before
+
+
+def test_job_inside_a_job_leaves_its_weights_to_the_outer_one(job_model):
+    with job_wishes() as outer:
+        outer.put("weights", Counted(0.5))
+        with job_wishes() as inner:
+            inner.put("weights", Counted(0.25))
+        weight = job_model.get_parameter(WEIGHT).clone()
+    with job_wishes() as own:
+        own.put("weights", Counted(0.5))
+        assert torch.equal(weight, job_model.get_parameter(WEIGHT))
+    assert Counted.computed == [0.5, 0.5, 0.25, 0.25, 0.5, 0.5]
+
+
+def test_model_that_is_left_waits_with_its_originals(current):
+    first, second = current
+    before = state_of(first)
+    with job_wishes() as own:
+        own.put("weights", on_weight("model.0.weight", lambda weight: weight + 1))
+    assert list(first.patches.resting) == ["weights"]
+    model_data.set_sd_model(second)
+    assert first.patches.resting == {}
+    assert state_of(first) == before
