@@ -19,7 +19,17 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageCms, ImageFont, UnidentifiedImageError
 
-from modules import bounds, dialects, errors, image_annotations, image_ops, run_files, script_callbacks, shared
+from modules import (
+    bounds,
+    dialects,
+    errors,
+    image_annotations,
+    image_ops,
+    model_sidecars,
+    run_files,
+    script_callbacks,
+    shared,
+)
 from modules.dialects.chunks import chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
@@ -456,7 +466,7 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
     for key in IGNORED_INFO_KEYS:
         items.pop(key, None)
-    translated = dialects.translated(chunks)
+    translated = dialects.translated(chunks, model_sidecars.find)
     if translated is None:
         return geninfo or chunks.get("stealth") or None, items
     original = chunks.get("parameters", "stealth")

@@ -166,6 +166,32 @@ def convert_legacy_hypernetwork(parameters: MutableMapping[str, Any]) -> None:
         parameters["Prompt"] += f"<hypernet:{name}:{parameters.get('Hypernet strength', '1.0')}>"
 
 
+NETWORK_HASHES = {"lora:": "Lora hashes", "embed:": "TI hashes"}
+"""Beginnings of names in the pair "Hashes" -> the keys that hold the same."""
+
+MODEL_HASHES = {"model": "Model hash", "vae": "VAE hash"}
+
+
+def add_hashes(parameters: MutableMapping[str, Any]) -> None:
+    """Adds the hashes that the pair "Hashes" holds in JSON, {"model": ..., "lora:name": ...}, under the keys of their
+    own, where those are not there.
+    """
+    try:
+        hashes = json.loads(parameters.get("Hashes", "{}"))
+    except (TypeError, ValueError, RecursionError):
+        return
+    if not isinstance(hashes, dict):
+        return
+    hashes = {name: value for name, value in hashes.items() if isinstance(value, str)}
+    for name, key in MODEL_HASHES.items():
+        if hashes.get(name):
+            parameters.setdefault(key, hashes[name])
+    for beginning, key in NETWORK_HASHES.items():
+        own = [f"{name[len(beginning) :]}: {value}" for name, value in hashes.items() if name.startswith(beginning)]
+        if own:
+            parameters.setdefault(key, ", ".join(own))
+
+
 def add_missing_parameters(parameters: MutableMapping[str, Any]) -> None:
     """Adds the keys that have a meaning when an image does not carry them (`DEFAULT_PARAMETERS`)."""
     for key, value in DEFAULT_PARAMETERS.items():

@@ -25,6 +25,7 @@ from modules import (
     images,
     infotext,
     infotext_versions,
+    model_sidecars,
     option_values,
     processing,
     prompt_parser,
@@ -137,7 +138,7 @@ def image_data(data: bytes) -> tuple[Any, None]:
         text = data.decode("utf8")
     except UnicodeDecodeError:
         return gr.update(), None
-    text = dialects.translated_text(text)
+    text = dialects.translated_text(text, model_sidecars.find)
     return (text if len(text) < MAX_TEXT_FILE and (text or not data) else gr.update()), None
 
 
@@ -267,10 +268,12 @@ def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None
     x: may be the text of another program. skip_fields: keys to leave out, those of the setting infotext_skip_pasting if
     not given.
     """
-    res = infotext.parse_infotext(dialects.translated_text(x))
+    res = infotext.parse_infotext(dialects.translated_text(x, model_sidecars.find))
     if shared.opts.infotext_styles != "Ignore":
         extract_styles(res)
     infotext.convert_legacy_hypernetwork(res)
+    infotext.add_hashes(res)
+    add_vae_of_modules(res)
     infotext.add_missing_parameters(res)
     restore_old_hires_fix_params(res)
     if _uses_emphasis(res["Prompt"]) or _uses_emphasis(res["Negative prompt"]):
@@ -279,6 +282,18 @@ def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None
         infotext_versions.backcompat(res)
     infotext.drop_parameters(res, shared.opts.infotext_skip_pasting if skip_fields is None else skip_fields)
     return res
+
+
+re_module = re.compile(r"Module \d+")
+
+
+def add_vae_of_modules(res: dict[str, Any]) -> None:
+    """Adds the VAE among the modules that Forge names, files that take the place of parts of the checkpoint."""
+    modules = [str(value) for key, value in res.items() if re_module.fullmatch(key)]
+    found = filter(None, (model_sidecars.find(dialects.base.Wanted("vae", name)) for name in modules))
+    vae = next(found, None)
+    if vae is not None:
+        res.setdefault("VAE", vae.name)
 
 
 def extract_styles(res: dict[str, Any]) -> None:

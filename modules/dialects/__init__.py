@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from modules.dialects import base, comfy, draw_things, json_objects, novelai, pairs
-from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, Unreadable
+from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Finder, Reading, Unreadable, nowhere
 
 __all__ = ["DIALECTS", "Chunks", "Dialect", "Reading", "Unreadable", "detect", "translated", "translated_text"]
 
@@ -33,23 +33,24 @@ def detect(chunks: Chunks) -> Dialect | None:
     return next((dialect for dialect in DIALECTS if dialect.detect(chunks)), None)
 
 
-def translated(chunks: Chunks) -> str | None:
+def translated(chunks: Chunks, find: Finder = nowhere) -> str | None:
     """Returns the infotext that stands for what another program wrote; empty for what is damaged, which the log names.
 
-    None for what no other program wrote: an infotext of v1.10.1 is one already.
+    None for what no other program wrote: an infotext of v1.10.1 is one already. find: which files here the models are.
     """
     dialect = detect(chunks)
     if dialect is None:
         return "" if base.is_like_json(chunks.get(*TEXT_CHUNKS)) else None
     try:
-        return dialect.read(chunks).infotext()
+        return dialect.read(chunks).infotext(find)
     except Unreadable as e:
         logger.warning("%s wrote the metadata of this image, but they cannot be read: %s", dialect.name, e)
         return ""
 
 
-def translated_text(text: str) -> str:
+def translated_text(text: str, find: Finder = nowhere) -> str:
     """Returns the infotext for a text that was copied from any program; JSON that cannot be read gives an empty one."""
     text = text.removeprefix("\ufeff")
-    found = translated(Chunks(dict.fromkeys(TEXT_DOORS, text) if base.is_like_json(text) else {"parameters": text}))
+    doors = TEXT_DOORS if base.is_like_json(text) else ("parameters",)
+    found = translated(Chunks(dict.fromkeys(doors, text)), find)
     return text if found is None else found

@@ -15,7 +15,8 @@ logger = logging.getLogger(__name__)
 
 UNKNOWN_SAMPLER = "Unknown sampler"
 UNKNOWN_SCHEDULE = "Unknown schedule type"
-"""Keys under which names stay visible that no sampler or schedule here has."""
+UNKNOWN_NETWORK = "Unknown network"
+"""Keys under which names stay visible that no sampler, schedule or network here has."""
 
 
 TEXT_CHUNKS = ("parameters", "UserComment", "comment", "stealth")
@@ -43,31 +44,102 @@ class Chunks:
         return next((self.texts[name] for name in names if self.texts.get(name)), "")
 
 
+class Wanted(NamedTuple):
+    """What metadata say of a model file.
+
+    kind: "checkpoint", "vae" or "network". name: its stem; empty where the words that stand for it are none. version:
+    number of the model version at Civitai. hashes: of the file, their first digits.
+    """
+
+    kind: str
+    name: str = ""
+    version: int | None = None
+    hashes: tuple[str, ...] = ()
+
+
+class Local(NamedTuple):
+    """A model file that is here. name: as the prompt, or the setting of its kind, names it. hash: of a checkpoint."""
+
+    name: str
+    hash: str = ""
+
+
+Finder = Callable[[Wanted], Local | None]
+
+
+def nowhere(wanted: Wanted) -> Local | None:
+    """Finds no file."""
+    return None
+
+
 @dataclass
 class Reading:
     """What a reader understood.
 
     parameters: infotext keys in today's names. networks: (file stem, weight) of the networks that were used, which the
-    prompt does not name yet.
+    prompt does not name yet. wanted: what more is known of a file than its name, by its kind and this name.
     """
 
     prompt: str = ""
     negative_prompt: str = ""
     parameters: dict[str, Any] = field(default_factory=dict)
     networks: list[tuple[str, float]] = field(default_factory=list)
+    wanted: dict[tuple[str, str], Wanted] = field(default_factory=dict)
 
-    def infotext(self) -> str:
-        """Returns the infotext that stands for the same image."""
-        named = ((tag_name(name), weight) for name, weight in self.networks)
-        tags = "".join(f"<lora:{name}:{weight:g}>" for name, weight in named if f"<lora:{name}:" not in self.prompt)
+    def infotext(self, find: Finder = nowhere) -> str:
+        """Returns the infotext that stands for the same image. find: tells which files here are the ones it names."""
         parameters = dict(self.parameters)
+        self.put_files(parameters, find)
+        tags = self.tags(parameters, find)
         while parameters and len(parameters) < infotext.MIN_PARAMETERS:  # fewer are taken for a line of the prompt
             parameters[FILLERS[len(parameters)]] = "incomplete"
         return infotext.build_infotext(self.prompt + tags, self.negative_prompt, parameters)
 
+    def what_is(self, kind: str, name: str) -> Wanted:
+        """Returns what is known of a file."""
+        address = re_address.match(name)
+        if (kind, name) in self.wanted or address is None:
+            return self.wanted.get((kind, name)) or Wanted(kind, name)
+        return Wanted(kind, version=whole(address[1]))
+
+    def put_files(self, parameters: dict[str, Any], find: Finder) -> None:
+        """Names checkpoint and VAE as the files here are called, where they are here."""
+        model, vae = text_of(parameters.get("Model")), text_of(parameters.get("VAE"))
+        checkpoint = find(self.what_is("checkpoint", model)) if model else None
+        if checkpoint is not None:
+            parameters["Model"] = checkpoint.name
+            parameters.setdefault("Model hash", checkpoint.hash)
+        vaes = [wanted for wanted in self.wanted.values() if wanted.kind == "vae"]
+        for wanted in [self.what_is("vae", vae), *vaes] if vae else vaes:
+            found = find(wanted)
+            if found is not None:
+                parameters["VAE"] = found.name
+
+    def tags(self, parameters: dict[str, Any], find: Finder) -> str:
+        """Returns the tags of the networks. One that has no name stays visible as text, unless it is here."""
+        tags = ""
+        for name, weight in self.networks:
+            wanted = self.what_is("network", name)
+            local = find(wanted)
+            tag = tag_name(local.name if local else wanted.name)
+            if not tag:
+                add_text(parameters, UNKNOWN_NETWORK, f"{name} ({weight:g})")
+            elif f"<lora:{tag}:" not in self.prompt:
+                tags += f"<lora:{tag}:{weight:g}>"
+        return tags
+
 
 FILLERS = ("Metadata", "Metadata of the source", "Metadata of the image")
 """Keys that stand in for pairs where there are too few for an infotext."""
+
+
+re_address = re.compile(r"(?:urn:)?air:[^:]*:[^:]*:civitai:\d+@(\d+)", re.IGNORECASE)
+"""A model's address at Civitai, whose last number is that of the version."""
+
+
+def add_text(parameters: dict[str, Any], key: str, text: str) -> None:
+    """Puts a text under a key, behind what stands there already."""
+    parameters[key] = f"{parameters[key]}; {text}" if key in parameters else text
 
 
 def tag_name(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from modules import infotext
 from modules.dialects import base
-from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, model_name
+from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Reading, Wanted, model_name
 
 JSON_KEYS = ("Civitai resources", "Civitai metadata", "SDCPP", "Hashes")
 """Pairs whose value is bare JSON."""
@@ -136,6 +136,21 @@ def resource_kind(resource: dict[str, Any]) -> str:
     return base.text_of(resource.get("type") or (address[3] if len(address) > 3 else "")).lower()
 
 
+KINDS = dict.fromkeys(RESOURCE_TYPES, "network") | {"checkpoint": "checkpoint", "model": "checkpoint", "vae": "vae"}
+"""What Civitai calls a resource -> the kind of file."""
+
+
+def resource_file(resource: dict[str, Any], kind: str) -> tuple[str, Wanted]:
+    """Returns the words that stand for a resource: its name, else its address or number; and what is known of it."""
+    name, address = (base.text_of(resource.get(key)) for key in ("modelName", "air"))
+    number = base.whole(resource.get("modelVersionId"))
+    match = base.re_address.match(address)
+    if number is None and match is not None:
+        number = base.whole(match[1])
+    label = name or address or (f"modelVersionId {number}" if number is not None else "")
+    return label, Wanted(KINDS.get(kind, kind), name, number)
+
+
 def read_civitai(chunks: Chunks) -> Reading:
     """Reads an export of Civitai: the models are a list of resources in JSON."""
     reading, values = reading_of(text_in(chunks))
@@ -143,15 +158,18 @@ def read_civitai(chunks: Chunks) -> Reading:
     for resource in resources if isinstance(resources, list) else []:
         if not isinstance(resource, dict):
             continue
-        kind, name = resource_kind(resource), base.text_of(resource.get("modelName"))
-        weight = base.number(resource.get("weight", resource.get("strength")))
-        if kind in ("checkpoint", "model") and name:
-            reading.parameters.setdefault("Model", name)
-        elif kind in RESOURCE_TYPES and name:
-            reading.networks.append((name, 1 if weight is None else weight))
-        elif kind and name:
-            key = f"Civitai {kind}"
-            reading.parameters[key] = f"{reading.parameters[key]}; {name}" if key in reading.parameters else name
+        kind = resource_kind(resource)
+        label, wanted = resource_file(resource, kind)
+        if not kind or not label:
+            continue
+        reading.wanted.setdefault((wanted.kind, label), wanted)
+        if wanted.kind == "checkpoint":
+            reading.parameters.setdefault("Model", label)
+        elif wanted.kind == "network":
+            weight = base.number(resource.get("weight", resource.get("strength")))
+            reading.networks.append((label, 1 if weight is None else weight))
+        else:
+            base.add_text(reading.parameters, f"Civitai {kind}", label)
     retake_sampler(reading.parameters)
     return reading
 
