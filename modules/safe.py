@@ -7,6 +7,7 @@ import collections
 import os
 import pickle
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -42,6 +43,20 @@ SAFE_GLOBALS: list[Any] = [
 ]
 """What a file may mention besides what torch allows: harmless parts of checkpoints and embeddings that are around."""
 
+DAMAGE = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+)
+"""What torch raises for files it cannot read; found by changing bytes of good ones."""
+
 _extra_handler: ContextVar[ExtraHandler | None] = ContextVar("extra_handler", default=None)
 
 
@@ -62,7 +77,7 @@ def load_with_extra(
     try:
         with torch.serialization.safe_globals([*SAFE_GLOBALS, *_extra_globals(filename, extra_handler)]):
             return torch.load(filename, *args, **{**kwargs, "weights_only": True})
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as e:  # what torch raises
+    except DAMAGE as e:
         raise ModelLoadError(_explain(filename, str(e))) from e
 
 

@@ -299,8 +299,13 @@ class TextConditionalModel(torch.nn.Module):
 
     def _write_infotext(self, texts: list[str], used_embeddings: dict[str, Embedding]) -> None:
         params = self.hijack.extra_generation_params
-        if EmbeddingSettings.from_opts(opts).add_hashes_to_infotext:
-            hashes = [f"{infotext_name(name)}: {e.shorthash}" for name, e in used_embeddings.items() if e.shorthash]
+        settings = EmbeddingSettings.from_opts(opts)
+        if settings.add_hashes_to_infotext:
+            hashes = [
+                f"{infotext_name(name)}: {infotext_name(embedding.shorthash)}"
+                for name, embedding in used_embeddings.items()
+                if embedding.shorthash and (embedding.network is None or settings.add_networks_to_infotext)
+            ]
             if hashes:
                 earlier = params.get("TI hashes")
                 params["TI hashes"] = ", ".join([*hashes, earlier] if earlier else hashes)

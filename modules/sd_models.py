@@ -345,6 +345,7 @@ def switch_to(model: WebuiSdModel, info: CheckpointInfo) -> WebuiSdModel:
     sd_vae.reload_vae_weights(model)
     sd_hijack.model_hijack.hijack(model)
     model_data.set_sd_model(model)
+    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings()  # it may take others
     if not SkipWritingToConfig.skip:
         write_selection(info)
     return model

@@ -56,6 +56,7 @@ def cond_cache_key(
         settings.CLIP_stop_at_last_layers,
         shared.sd_model.sd_checkpoint_info,
         extra_networks.text_key(extra_network_data),
+        sd_hijack.model_hijack.embedding_db.revision,
         settings.sdxl_crop_left,
         settings.sdxl_crop_top,
         p.width,

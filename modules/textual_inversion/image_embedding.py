@@ -21,6 +21,10 @@ from PIL import Image
 
 TENSOR_KEY = "TORCHTENSOR"
 
+MAX_TEXT = 64 * 1024 * 1024
+"""Bytes of an embedding's JSON in pixels; the longest ones have a tenth. Deflated data may claim to be a thousand times
+their size."""
+
 
 class EmbeddingEncoder(json.JSONEncoder):
     """Writes a tensor as {"TORCHTENSOR": nested lists}."""
@@ -113,7 +117,7 @@ def extract_image_data_embed(image: Image.Image) -> dict | None:
         return None
     deflated = zlib.decompressobj()  # unlike zlib.decompress, it knows where the data end and the filling begins
     try:
-        text = deflated.decompress((xor_block(low) | xor_block(high) << 4).tobytes())
+        text = deflated.decompress((xor_block(low) | xor_block(high) << 4).tobytes(), MAX_TEXT)
     except zlib.error:
         return None
     return json.loads(text, cls=EmbeddingDecoder) if deflated.eof else None

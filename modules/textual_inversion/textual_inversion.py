@@ -4,40 +4,44 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import safetensors.torch
 import torch
-from PIL import Image
 
-from modules import devices, errors, hashes, safe, shared
+from modules import errors, hashes, shared
 from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
-from modules.textual_inversion.image_embedding import embedding_from_b64, extract_image_data_embed
+from modules.textual_inversion.embedding_files import Vectors, read_embedding_file, vectors_from_data
+from modules.textual_inversion.image_embedding import (  # noqa: F401  # names extensions import from here
+    embedding_from_b64,
+    embedding_to_b64,
+    extract_image_data_embed,
+    insert_image_data_embed,
+)
 
 logger = logging.getLogger(__name__)
-
-IMAGE_EXTENSIONS = {".png", ".webp", ".jxl", ".avif"}
-PICKLE_EXTENSIONS = {".bin", ".pt"}
-IMAGE_TEXT_KEY = "sd-ti-embedding"
 
 CLIP_TOKENIZER = CLIP_L.tokenizer
 """The tokenizer whose tokens `EmbeddingDatabase.ids_lookup` has."""
 
-Vectors = torch.Tensor | dict[str, torch.Tensor]
-"""(vectors, width), or for models with two encoders {"clip_l": (vectors, width), "clip_g": (vectors, width)}."""
+UNWRITABLE = "no prompt can name the embedding {!r}: give its file another name"
+
+FAMILY_OF_WIDTH = {768: "SD1", 1024: "SD2", 768 + 1280: "SDXL"}
+"""Width of an embedding's vectors, over both encoders -> the models it is for."""
 
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
-    """What the settings say of embeddings: whether infotexts have the hashes of those that are used, and whether the
-    log lists those that are loaded.
+    """What the settings say of embeddings: whether infotexts have the hashes of those that are used, whether also the
+    networks of those that are bundled with one, and whether the log lists those that are loaded.
     """
 
     add_hashes_to_infotext: bool
+    add_networks_to_infotext: bool
     print_at_load: bool
 
     @classmethod
@@ -45,6 +49,7 @@ class EmbeddingSettings:
         """Reads the settings as they are for the running job."""
         return cls(
             add_hashes_to_infotext=opts.textual_inversion_add_hashes_to_infotext,
+            add_networks_to_infotext=opts.lora_bundled_ti_to_infotext,
             print_at_load=opts.textual_inversion_print_at_load,
         )
 
@@ -72,7 +77,7 @@ class Embedding:
     """Vectors that take the place of a word's tokens.
 
     vectors: how many there are. shape: their width, over both encoders if there are two. step, sd_checkpoint (short
-    hash) and sd_checkpoint_name tell of the training, if the file does.
+    hash) and sd_checkpoint_name tell of the training, if the file does. network: the one whose file it is bundled with.
     """
 
     def __init__(self, vec: Vectors, name: str, step: int | None = None):
@@ -87,6 +92,12 @@ class Embedding:
         self.filename: str | None = None
         self.hash: str | None = None
         self.shorthash: str | None = None
+        self.network: str | None = None
+
+    @property
+    def family(self) -> str:
+        """The models it is for, by the width of its vectors."""
+        return FAMILY_OF_WIDTH.get(self.shape, f"models of width {self.shape}")
 
     def _tensors(self) -> list[torch.Tensor]:
         return list(self.vec.values()) if isinstance(self.vec, dict) else [self.vec]
@@ -116,6 +127,8 @@ def create_embedding_from_data(
     SDXL, or {word: tensor}. filename: for the message of the ModelLoadError that is raised for anything else.
     filepath: the file, if there is one; it gets hashed.
     """
+    if name != name.encode(errors="ignore").decode():  # half a pair of surrogates
+        raise errors.ModelLoadError(UNWRITABLE.format(name))
     embedding = Embedding(vectors_from_data(data, filename), name)
     embedding.step = data.get("step")
     embedding.sd_checkpoint = data.get("sd_checkpoint")
@@ -124,53 +137,6 @@ def create_embedding_from_data(
         embedding.filename = filepath
         embedding.set_hash(hashes.sha256(filepath, f"textual_inversion/{name}") or "")
     return embedding
-
-
-def vectors_from_data(data: Any, filename: str) -> Vectors:
-    """Returns the tensors in the contents of an embedding file, as float32 on the device."""
-    if not isinstance(data, dict):
-        raise errors.ModelLoadError(f"{filename} holds no embedding but a {type(data).__name__}")
-    if "string_to_param" in data:
-        return only_tensor(data["string_to_param"], filename)
-    if "clip_g" in data and "clip_l" in data:
-        return {key: on_device(data[key]) for key in ("clip_l", "clip_g")}
-    return only_tensor(data, filename)
-
-
-def only_tensor(terms: Any, filename: str) -> torch.Tensor:
-    """Returns the tensor of a mapping that has one, as (vectors, width). Raises ModelLoadError for any other."""
-    tensors = list(getattr(terms, "_parameters", terms).values())  # ParameterDict of torch before 1.12
-    if not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
-        raise errors.ModelLoadError(f"{filename} is neither a textual inversion embedding nor a diffusers concept")
-    if len(tensors) != 1:
-        raise errors.ModelLoadError(f"{filename} holds {len(tensors)} terms; only embeddings of one term can be used")
-    return on_device(torch.atleast_2d(tensors[0]))
-
-
-def on_device(tensor: torch.Tensor) -> torch.Tensor:
-    """Returns a tensor as float32 on the device, without its history."""
-    return tensor.detach().to(devices.device, dtype=torch.float32)
-
-
-def read_embedding_file(path: str) -> tuple[Any, str] | None:
-    """Reads (contents, name) of an embedding file; None if it is none: of another type, or an image without one."""
-    stem, extension = os.path.splitext(os.path.basename(path))
-    extension = extension.lower()
-    if extension in IMAGE_EXTENSIONS:
-        data = None if stem.lower().endswith(".preview") else data_of_image(path)
-        return None if data is None else (data, data.get("name", stem))
-    if extension in PICKLE_EXTENSIONS:
-        return safe.load(path, map_location="cpu"), stem
-    if extension == ".safetensors":
-        return safetensors.torch.load_file(path, device="cpu"), stem
-    return None
-
-
-def data_of_image(path: str) -> dict | None:
-    """Returns the embedding that an image carries in its text or its pixels."""
-    with Image.open(path) as image:
-        text = getattr(image, "text", {}).get(IMAGE_TEXT_KEY)
-        return extract_image_data_embed(image) if text is None else embedding_from_b64(text)
 
 
 class DirWithTextualInversionEmbeddings:
@@ -194,12 +160,21 @@ Lookup = dict[int, list[tuple[list[int], Embedding]]]
 """First token id of a name -> [(token ids, embedding), ...], longest first."""
 
 
+class KnownFile(NamedTuple):
+    """A file as it was read: when it was changed (ns), its size in bytes, and the embedding in it, if there was one."""
+
+    mtime: int
+    size: int
+    embedding: Embedding | None
+
+
 class EmbeddingDatabase:
     """The embeddings prompts may name.
 
-    word_embeddings: name -> embedding; skipped_embeddings: those that do not fit the loaded model. lookups: names as
-    each tokenizer of the loaded model cuts them; ids_lookup: as CLIP's does. expected_shape: width of the vectors the
-    loaded model takes, over all its encoders, -1 before any was asked; expected_widths: by embedding key.
+    word_embeddings: name -> embedding; skipped_embeddings: those that do not fit the loaded model. bundled: those that
+    active networks bring along. lookups: names as each tokenizer of the loaded model cuts them; ids_lookup: as CLIP's
+    does. expected_shape: width of the vectors the loaded model takes, over all its encoders, -1 before any was asked;
+    expected_widths: by embedding key. revision: another number after each time the files were read.
     """
 
     def __init__(self) -> None:
@@ -207,10 +182,15 @@ class EmbeddingDatabase:
         self.lookups: dict[str, Lookup] = {CLIP_TOKENIZER: self.ids_lookup}
         self.word_embeddings: dict[str, Embedding] = {}
         self.skipped_embeddings: dict[str, Embedding] = {}
+        self.bundled: tuple[Embedding, ...] = ()
         self.expected_shape = -1
         self.expected_widths: dict[str, int] = {}
         self.embedding_dirs: dict[str, DirWithTextualInversionEmbeddings] = {}
         self.previously_displayed_embeddings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self.revision = 0
+        self._lock = threading.RLock()
+        self._files: dict[str, KnownFile] = {}
+        self._earlier_files: dict[str, KnownFile] = {}
 
     def add_embedding_dir(self, path: str) -> None:
         """Adds a directory to those that are loaded."""
@@ -225,19 +205,52 @@ class EmbeddingDatabase:
         return self.register_embedding_by_name(embedding, model, embedding.name)
 
     def register_embedding_by_name(self, embedding: Embedding | None, model: Any, name: str) -> Embedding | None:
-        """Makes an embedding known under a name, in place of one that has it; None takes the name out."""
-        self.word_embeddings.pop(name, None)
-        if embedding is not None:
-            self.word_embeddings[name] = embedding
-        for tokenizer, encoder in encoders_by_tokenizer(model).items():
+        """Makes an embedding known under a name, in place of one that has it; None takes the name out.
+
+        Raises ModelLoadError for a name that is no text to one of the model's tokenizers.
+        """
+        if embedding is None:
+            self.word_embeddings.pop(name, None)
+            for lookup in self.lookups.values():
+                forget_name(lookup, name)
+            return None
+        for tokenizer, ids in tokens_of_name(name, model).items():
             lookup = self.lookups.setdefault(tokenizer, {})
-            (ids,) = encoder.tokenize([name])
-            known = [entry for entry in lookup.pop(ids[0], []) if entry[1].name != name]
-            if embedding is not None:
-                known.append((ids, embedding))
-            if known:
-                lookup[ids[0]] = sorted(known, key=lambda entry: len(entry[0]), reverse=True)
+            others = [entry for entry in lookup.get(ids[0], []) if entry[1].name != name]
+            lookup[ids[0]] = sorted([*others, (ids, embedding)], key=lambda entry: len(entry[0]), reverse=True)
+        self.word_embeddings[name] = embedding
         return embedding
+
+    def set_bundled(self, embeddings: Iterable[Embedding], model: Any) -> None:
+        """Makes these the embeddings that active networks bring along. model: the one that is to know them.
+
+        A word that has an embedding of its own keeps it.
+        """
+        with self._lock:
+            for embedding in self.bundled:
+                if self.word_embeddings.get(embedding.name) is embedding:
+                    self.register_embedding_by_name(None, model, embedding.name)
+                elif self.skipped_embeddings.get(embedding.name) is embedding:
+                    del self.skipped_embeddings[embedding.name]
+            self.bundled = tuple(embeddings)
+            self._add_bundled(model)
+
+    def _add_bundled(self, model: Any) -> None:
+        widths = widths_of(model)
+        for embedding in self.bundled:
+            if embedding.name in self.word_embeddings:
+                logger.warning(
+                    'the embedding "%s" in %s is not used: there is another of that name',
+                    embedding.name,
+                    embedding.network,
+                )
+            elif fits(embedding, widths):
+                try:
+                    self.register_embedding(embedding, model)
+                except errors.ModelLoadError as e:
+                    errors.report(f"Error loading embedding of {embedding.network}: {e}")
+            else:
+                self.skipped_embeddings.setdefault(embedding.name, embedding)
 
     def get_expected_shape(self) -> int:
         """Returns the width of the vectors that the loaded model takes, over all its encoders."""
@@ -245,55 +258,70 @@ class EmbeddingDatabase:
 
     def get_expected_widths(self) -> dict[str, int]:
         """Returns, for each encoder of the loaded model that takes embeddings, its key and the width of its vectors."""
-        return {
-            encoder.embedding_key: encoder.encode_embedding_init_text(",", 1).shape[1]
-            for encoder in shared.sd_model.cond_stage_model.encoders.values()
-            if encoder.embedding_key is not None
-        }
-
-    def fits(self, embedding: Embedding) -> bool:
-        """Says whether an embedding has vectors of the right width for each encoder of the model asked last."""
-        if self.expected_shape == -1:
-            return True
-        if isinstance(embedding.vec, dict):
-            return {key: tensor.shape[-1] for key, tensor in embedding.vec.items()} == self.expected_widths
-        return [embedding.shape] == list(self.expected_widths.values())
+        return widths_of(shared.sd_model)
 
     def load_from_file(self, path: str, filename: str) -> None:
         """Registers the embedding of a file, or puts it among the skipped ones. filename: name for messages."""
-        contents = read_embedding_file(path)
-        if contents is None:
+        embedding = self._read(path, filename)
+        if embedding is None:
             return
-        data, name = contents
-        embedding = create_embedding_from_data(data, name, filename=filename, filepath=path)
-        if self.fits(embedding):
+        if self.expected_shape == -1 or fits(embedding, self.expected_widths):
             self.register_embedding(embedding, shared.sd_model)
         else:
-            self.skipped_embeddings[name] = embedding
+            self.skipped_embeddings[embedding.name] = embedding
+
+    def _read(self, path: str, filename: str) -> Embedding | None:
+        """Returns the embedding of a file, None if it has none; reads only what has changed since the last time."""
+        stat = os.stat(path)
+        if stat.st_size == 0:  # broken downloads leave such files behind
+            return None
+        known = self._earlier_files.get(path)
+        if known is None or (known.mtime, known.size) != (stat.st_mtime_ns, stat.st_size):
+            contents = read_embedding_file(path)
+            embedding = contents and create_embedding_from_data(*contents, filename=filename, filepath=path)
+            known = KnownFile(stat.st_mtime_ns, stat.st_size, embedding)
+        self._files[path] = known
+        return known.embedding
 
     def load_from_dir(self, embdir: DirWithTextualInversionEmbeddings) -> None:
         """Loads every embedding under a directory; a file that cannot be read is reported and left out."""
         for path in embedding_files(embdir.path):
             try:
                 self.load_from_file(str(path), path.name)
+            except FileNotFoundError:
+                logger.debug("embedding %s is not there any more", path)
             except Exception as e:  # whatever is wrong with one file of a user's, the others are to be loaded
                 is_explained = isinstance(e, errors.WebuiError)
                 errors.report(f"Error loading embedding {path.name}: {e}", exc_info=not is_explained)
 
     def load_textual_inversion_embeddings(self, force_reload: bool = False) -> None:
-        """Loads all directories anew if one or the width of the loaded model's vectors has changed, or if asked to."""
+        """Loads all directories anew if one or the width of the loaded model's vectors has changed, or if asked to.
+
+        Texts that are encoded meanwhile find what was there before.
+        """
         if not (force_reload or self._has_changed()):
             return
-        for container in (*self.lookups.values(), self.word_embeddings, self.skipped_embeddings):
-            container.clear()
-        self.expected_widths = self.get_expected_widths()
-        self.expected_shape = sum(self.expected_widths.values())
+        loading = EmbeddingDatabase()
+        loading._earlier_files = self._files
+        loading.expected_widths = self.get_expected_widths()
+        loading.expected_shape = sum(loading.expected_widths.values())
         for directory in self.embedding_dirs.values():
             directory.update()
-            self.load_from_dir(directory)
-        self._sort_by_name()
+            loading.load_from_dir(directory)
+        with self._lock:
+            loading.bundled = self.bundled
+            loading._add_bundled(shared.sd_model)
+            loading._sort_by_name()
+            self._take_over(loading)
         if EmbeddingSettings.from_opts(shared.opts).print_at_load:
             self._log_changes()
+
+    def _take_over(self, loaded: EmbeddingDatabase) -> None:
+        self.ids_lookup, self.lookups = loaded.ids_lookup, loaded.lookups
+        self.word_embeddings, self.skipped_embeddings = loaded.word_embeddings, loaded.skipped_embeddings
+        self.expected_shape, self.expected_widths = loaded.expected_shape, loaded.expected_widths
+        self._files = loaded._files
+        self.revision += 1
 
     def _has_changed(self) -> bool:
         if any(directory.has_changed() for directory in self.embedding_dirs.values()):
@@ -307,11 +335,16 @@ class EmbeddingDatabase:
 
     def _log_changes(self) -> None:
         displayed = (tuple(self.word_embeddings), tuple(self.skipped_embeddings))
-        if displayed != self.previously_displayed_embeddings:
-            self.previously_displayed_embeddings = displayed
-            for label, names in zip(("loaded", "skipped, because they do not fit the model"), displayed, strict=True):
-                if names:
-                    logger.info("textual inversion embeddings %s (%d): %s", label, len(names), ", ".join(names))
+        if displayed == self.previously_displayed_embeddings:
+            return
+        self.previously_displayed_embeddings = displayed
+        skipped = [f"{name} ({embedding.family})" for name, embedding in self.skipped_embeddings.items()]
+        for label, names in (
+            ("loaded", self.word_embeddings),
+            ("skipped, because they are for other models", skipped),
+        ):
+            if names:
+                logger.info("textual inversion embeddings %s (%d): %s", label, len(names), ", ".join(names))
 
     def find_embedding_at_position(
         self, tokens: list[int], offset: int, tokenizer: str = CLIP_TOKENIZER
@@ -323,15 +356,43 @@ class EmbeddingDatabase:
         return None, None
 
 
-def encoders_by_tokenizer(model: Any) -> dict[str, Any]:
-    """Returns, for each tokenizer of a model, one encoder that has it."""
-    return {encoder.tokenizer_name: encoder for encoder in model.cond_stage_model.encoders.values()}
+def widths_of(model: Any) -> dict[str, int]:
+    """Returns, for each encoder of a model that takes embeddings, its key and the width of its vectors."""
+    return {
+        encoder.embedding_key: encoder.encode_embedding_init_text(",", 1).shape[1]
+        for encoder in model.cond_stage_model.encoders.values()
+        if encoder.embedding_key is not None
+    }
+
+
+def fits(embedding: Embedding, widths: dict[str, int]) -> bool:
+    """Says whether an embedding has vectors for each encoder of a model; widths: by embedding key."""
+    if isinstance(embedding.vec, dict):
+        return {key: tensor.shape[-1] for key, tensor in embedding.vec.items()} == widths
+    return [embedding.shape] == list(widths.values())
+
+
+def tokens_of_name(name: str, model: Any) -> dict[str, list[int]]:
+    """Returns, for each tokenizer of a model, the tokens of an embedding's name. Raises ModelLoadError for none."""
+    encoders = {encoder.tokenizer_name: encoder for encoder in model.cond_stage_model.encoders.values()}
+    tokens = {tokenizer: encoder.tokenize([name])[0] for tokenizer, encoder in encoders.items()}
+    if not all(tokens.values()):
+        raise errors.ModelLoadError(UNWRITABLE.format(name))
+    return tokens
+
+
+def forget_name(lookup: Lookup, name: str) -> None:
+    """Takes the entries of a name out of a lookup."""
+    for first, entries in list(lookup.items()):
+        others = [entry for entry in entries if entry[1].name != name]
+        if others:
+            lookup[first] = others
+        else:
+            del lookup[first]
 
 
 def embedding_files(directory: str) -> Iterator[Path]:
-    """Yields the files under a directory in a fixed order, without empty ones, which broken downloads leave behind."""
+    """Yields the files under a directory in a fixed order."""
     for folder, subfolders, names in os.walk(directory, followlinks=True):
         subfolders.sort()
-        for path in (Path(folder, name) for name in sorted(names)):
-            if path.is_file() and path.stat().st_size > 0:
-                yield path
+        yield from (Path(folder, name) for name in sorted(names))

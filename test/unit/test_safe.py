@@ -66,7 +66,7 @@ def test_code_is_not_run_and_named(tmp_path, monkeypatch, zipped):
     assert not os.path.exists("made_by_a_pickle")
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04garbage"])
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04garbage", b"text", b"\x80\x02X\x01"])
 def test_a_damaged_file_is_called_so(tmp_path, content):
     path = tmp_path / "file.pt"
     path.write_bytes(content)

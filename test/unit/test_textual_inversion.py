@@ -7,7 +7,6 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from modules import shared
-from modules.errors import ModelLoadError
 from modules.shared import opts
 from modules.textual_inversion import textual_inversion
 from modules.textual_inversion.image_embedding import embedding_to_b64, insert_image_data_embed
@@ -102,20 +101,6 @@ def test_broken_empty_and_foreign_files_do_not_stop_the_others(database, tmp_pat
     assert "broken.pt" in record.message
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ([1], "no embedding but a list"),
-        ({"a": vectors(), "b": vectors()}, "holds 2 terms"),
-        ({"string_to_param": {}}, "holds 0 terms"),
-        ({"a": "text"}, "neither"),
-    ],
-)
-def test_contents_that_are_no_embedding(data, message):
-    with pytest.raises(ModelLoadError, match=f"f.pt .*{message}"):
-        create_embedding_from_data(data, "name", filename="f.pt")
-
-
 def test_embedding_without_file_has_no_hash():
     embedding = create_embedding_from_data({"a": vectors()}, "name")
     assert embedding.hash is None and embedding.filename is None
@@ -133,19 +118,50 @@ def test_checksum_folds_all_values():
     )
 
 
-def test_directories_are_loaded_again_when_they_change(database, tmp_path):
+def touch(directory):
+    os.utime(directory, (0, os.path.getmtime(directory) + 10))
+
+
+def test_directories_are_looked_through_again_when_they_change(database, tmp_path):
     torch.save({"w": vectors()}, tmp_path / "word.pt")
     database.load_textual_inversion_embeddings()
-    first = database.word_embeddings["word"]
+    first, revision = database.word_embeddings["word"], database.revision
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "seen.pt").write_bytes((tmp_path / "word.pt").read_bytes())
+    touch(tmp_path)
     database.load_textual_inversion_embeddings()
-    assert database.word_embeddings["word"] is first
+    assert sorted(database.word_embeddings) == ["seen", "word"] and database.revision == revision + 1
 
-    os.utime(tmp_path, (0, os.path.getmtime(tmp_path) + 10))
+    (tmp_path / "sub" / "late.pt").write_bytes((tmp_path / "word.pt").read_bytes())
     database.load_textual_inversion_embeddings()
-    second = database.word_embeddings["word"]
-    assert second is not first
+    assert "late" not in database.word_embeddings
     database.load_textual_inversion_embeddings(force_reload=True)
-    assert database.word_embeddings["word"] is not second
+    assert "late" in database.word_embeddings
+    assert database.word_embeddings["word"] is first  # its file was not read again
+
+    torch.save({"w": vectors(3)}, tmp_path / "word.pt")
+    (tmp_path / "sub" / "late.pt").unlink()
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert database.word_embeddings["word"].vectors == 3
+    assert "late" not in database.word_embeddings
+
+
+def test_what_was_loaded_stays_known_until_all_files_are_read(database, tmp_path, model, monkeypatch):
+    torch.save({"w": vectors()}, tmp_path / "red.pt")
+    database.load_textual_inversion_embeddings()
+    (tokens,) = model.cond_stage_model.tokenize(["red"])
+    seen = []
+    read = textual_inversion.read_embedding_file
+
+    def reading(path):
+        seen.append(database.find_embedding_at_position(tokens, 0)[1])
+        return read(path)
+
+    monkeypatch.setattr(textual_inversion, "read_embedding_file", reading)
+    torch.save({"w": vectors(5)}, tmp_path / "red.pt")
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert seen == [1]
+    assert database.word_embeddings["red"].vectors == 5
 
 
 def test_model_of_another_width_gets_its_own_embeddings(database, tmp_path, model, monkeypatch):
@@ -225,7 +241,36 @@ def test_changes_are_logged_once_if_wished(database, tmp_path, caplog):
         database.load_textual_inversion_embeddings()
         database.load_textual_inversion_embeddings(force_reload=True)
     assert caplog.text.count("embeddings loaded (1): word") == 1
-    assert caplog.text.count("(1): other") == 1
+    assert caplog.text.count("(1): other (models of width 3)") == 1
+
+
+@pytest.mark.parametrize(
+    ("vec", "family"),
+    [
+        (torch.zeros(1, 768), "SD1"),
+        (torch.zeros(1, 1024), "SD2"),
+        ({"clip_l": torch.zeros(2, 768), "clip_g": torch.zeros(2, 1280)}, "SDXL"),
+    ],
+)
+def test_family_is_told_by_the_width(vec, family):
+    assert Embedding(vec, "x").family == family
+
+
+def test_name_that_no_prompt_can_write_is_reported(database, tmp_path, caplog):
+    torch.save({"w": vectors()}, tmp_path / " .pt")
+    torch.save({"w": vectors()}, os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff.pt"))
+    torch.save({"w": vectors()}, tmp_path / "word.pt")
+    database.load_textual_inversion_embeddings()
+    assert list(database.word_embeddings) == ["word"]
+    assert caplog.text.count("give its file another name") == 2
+
+
+def test_last_file_of_a_name_counts(database, tmp_path):
+    for folder, count in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        torch.save({"w": vectors(count)}, tmp_path / folder / "word.pt")
+    database.load_textual_inversion_embeddings()
+    assert database.word_embeddings["word"].vectors == 2
 
 
 def test_templates_are_listed_by_name(tmp_path, monkeypatch):
