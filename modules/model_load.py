@@ -26,6 +26,7 @@ from modules import (
     torchvision_ops,
     weights,
 )
+from modules.adapter_files import LayerNames
 from modules.errors import ModelLoadError
 from modules.model_families import DENOISER, VAE, Family, NoiseSchedule, Shapes, shapes
 from modules.placement import Placement
@@ -341,6 +342,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         placement=placement,
     )
     model.weight_places = weight_places(prepared.networks)
+    model.layer_names = LayerNames(prepared.family, modules, model.weight_places)
     return model.eval()
 
 

@@ -20,6 +20,7 @@ from modules.weight_patches import WeightPlace
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
+    from modules.adapter_files import LayerNames
     from modules.checkpoints import CheckpointInfo
     from modules.sd_hijack_clip import TextConditionalModel
 
@@ -121,8 +122,9 @@ class WebuiSdModel(torch.nn.Module):
     alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
     the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
-    where it is in the modules that the checkpoint came with. patches: what is changed for the time of a job, and what
-    rests after one.
+    where it is in the modules that the checkpoint came with. layer_names: these layers by all names that files of
+    networks have for them, None while it is being made. patches: what is changed for the time of a job, and what rests
+    after one.
     """
 
     def __init__(
@@ -155,6 +157,7 @@ class WebuiSdModel(torch.nn.Module):
         self.cond_stage_model_empty_prompt: Cond | None = None
         self.loaded_vae = LoadedVae()
         self.weight_places: dict[str, tuple[WeightPlace, ...]] = {}
+        self.layer_names: LayerNames | None = None
         self.patches = model_patches.ModelPatches(self)
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> WebuiSdModel:

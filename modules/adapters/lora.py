@@ -1,0 +1,53 @@
+"""pure: LoRA (Hu et al. 2021, arXiv:2106.09685), and LoCon, the same for convolutions: a product of two small matrices.
+
+Convolutions may have a third factor between the two (Tucker decomposition, FedPara's proposition 3).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from modules.adapters.base import Adapter, Operation
+
+
+class Lora(Adapter):
+    """up (outputs, r) times down (r, inputs), or mid (r, r, h, w) between them."""
+
+    kind = "lora"
+    needs = (frozenset({"lora_up.weight", "lora_down.weight"}),)
+    names = frozenset({"lora_up.weight", "lora_down.weight", "lora_mid.weight", "lora_up.bias"})
+
+    @property
+    def dim(self) -> int:
+        """The rank."""
+        return self.tensors["lora_down.weight"].shape[0]
+
+    @property
+    def changes_bias(self) -> bool:
+        """Whether it changes the layer's bias."""
+        return super().changes_bias or "lora_up.bias" in self.tensors
+
+    def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
+        """Returns the change of the bias: that of the factor `up` is scaled as the product is."""
+        own = self.tensor("lora_up.bias", weight) * self.scale if "lora_up.bias" in self.tensors else 0.0
+        return own + (super().bias_change(weight) if "diff_b" in self.tensors else 0.0)
+
+    def change(self, weight: torch.Tensor, dyn: int | None = None) -> torch.Tensor:
+        """Returns the product of the factors; of the first `dyn` ranks, if there are two."""
+        up, down = self.matrix("lora_up.weight", weight), self.matrix("lora_down.weight", weight)
+        if "lora_mid.weight" in self.tensors:
+            mid = self.tensor("lora_mid.weight", weight)
+            return torch.einsum("nmkl,in,mj->ijkl", mid, up, down)
+        return up[:, :dyn] @ down[:dyn]
+
+    def output(self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float) -> torch.Tensor:
+        """Returns what it adds to the output of the layer: two small layers one after the other, if there are two."""
+        if self.tensors.keys() - {"lora_up.weight", "lora_down.weight", "alpha", "scale"}:
+            return super().output(operation, x, weight, multiplier)
+        up, down = self.tensors["lora_up.weight"].to(x), self.tensors["lora_down.weight"].to(x)
+        if weight.ndim == 2:
+            return F.linear(operation(x, down.flatten(1), None), up.flatten(1)) * (multiplier * self.scale)
+        down = down.reshape(down.shape[0], -1, *weight.shape[2:])
+        hidden = operation(x[:, : down.shape[1]], down, None)
+        return F.conv2d(hidden, up.reshape(*up.shape[:2], 1, 1)) * (multiplier * self.scale)
