@@ -30,7 +30,7 @@ from modules import (
     script_callbacks,
     shared,
 )
-from modules.dialects.chunks import chunks_of
+from modules.dialects.chunks import GRAPH_CHUNKS, chunks_of
 from modules.image_annotations import AnnotationStyle, Font, GridAnnotation
 from modules.image_files import (
     ImageEncoding,
@@ -90,6 +90,9 @@ DAMAGED_IMAGE = (
 
 ORIGINAL = "original parameters"
 """Under this name what another program wrote stays beside its translation."""
+
+UNREADABLE = "unreadable metadata"
+"""Under this name stands whose metadata they are, and why they cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -466,11 +469,12 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
     for key in IGNORED_INFO_KEYS:
         items.pop(key, None)
-    translated = dialects.translated(chunks, model_sidecars.find)
-    if translated is None:
+    found = dialects.translate(chunks, model_sidecars.find)
+    if found.text is None:
         return geninfo or chunks.get("stealth") or None, items
-    original = chunks.get("parameters", "stealth")
-    return translated or None, items | ({ORIGINAL: original} if original else {})
+    beside = {name: chunks.get(name) for name in GRAPH_CHUNKS if name not in items}
+    beside |= {ORIGINAL: chunks.get("parameters", "stealth"), UNREADABLE: found.problem}
+    return found.text or None, items | {key: text for key, text in beside.items() if text}
 
 
 def flatten(img: Image.Image, bgcolor: str) -> Image.Image:

@@ -76,6 +76,39 @@ def comfy_graph() -> dict[str, Any]:
     }
 
 
+def comfy_workflow() -> dict[str, Any]:
+    """Returns a graph as ComfyUI's page draws it: values without names, links in a list, a node that is bypassed."""
+    rows = [
+        (1, "CheckpointLoaderSimple", [], ["MODEL", "CLIP", "VAE"], ["sd/fruit.safetensors"]),
+        (2, "LoraLoader", [("model", 1), ("clip", 2)], ["MODEL", "CLIP"], ["shine.safetensors", 0.8, 0.8]),
+        (3, "LoraLoaderModelOnly", [("model", 3)], ["MODEL"], ["wood.safetensors", 1]),
+        (4, "CLIPTextEncode", [("clip", 4)], ["CONDITIONING"], [PROMPT]),
+        (5, "CLIPTextEncode", [("clip", 13)], ["CONDITIONING"], [NEGATIVE]),
+        (6, "EmptyLatentImage", [], ["LATENT"], [64, 48, 1]),
+        (7, "LoraLoaderModelOnly", [("model", 5)], ["MODEL"], ["unused.safetensors", 1]),
+        (8, "KSampler", [("model", 6), ("positive", 7), ("negative", 8), ("latent_image", 9)], ["LATENT"],
+         [77, "randomize", 12, 6.5, "dpmpp_2m", "karras", 1]),
+        (9, "VAEDecode", [("samples", 10), ("vae", 11)], ["IMAGE"], []),
+        (10, "SaveImage", [("images", 12)], [], ["image"]),
+    ]  # fmt: skip
+    ends = [(1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (7, 0), (4, 0), (5, 0), (6, 0), (8, 0), (1, 2), (9, 0), (2, 1)]
+    types = {"model": "MODEL", "clip": "CLIP", "vae": "VAE"}
+    nodes = [
+        {
+            "id": number,
+            "type": kind,
+            "mode": 4 if number == 7 else 0,
+            "inputs": [{"name": name, "type": types.get(name, "CONDITIONING"), "link": link} for name, link in inputs],
+            "outputs": [{"name": name, "type": name} for name in outputs],
+            "widgets_values": values,
+        }
+        for number, kind, inputs, outputs, values in rows
+    ]
+    targets = {link: (number, slot) for number, _, inputs, *_ in rows for slot, (_, link) in enumerate(inputs)}
+    links = [[number, *end, *targets[number], "*"] for number, end in enumerate(ends, 1)]
+    return {"last_node_id": 10, "last_link_id": 13, "nodes": nodes, "links": links, "groups": [], "version": 0.4}
+
+
 def png(path: Path, texts: dict[str, str], image: Image.Image | None = None) -> None:
     """Writes a PNG with text chunks."""
     info = PngImagePlugin.PngInfo()
@@ -295,8 +328,9 @@ def write_graphs(folder: Path) -> dict[str, dict[str, Any]]:
     graph = json.dumps(comfy_graph())
     png(folder / "comfy.png", {"prompt": graph, "workflow": json.dumps({"nodes": []})})
     with_exif(folder / "comfy.webp", tags={MODEL: f"prompt:{graph}", MAKE: "workflow:{}"})
+    png(folder / "comfy_workflow.png", {"workflow": json.dumps(comfy_workflow())})
     fields = expected(Denoising_strength="0.5", **WITH_LORAS)
-    return {"comfy.png": fields, "comfy.webp": fields}
+    return {"comfy.png": fields, "comfy.webp": fields, "comfy_workflow.png": expected(**WITH_LORAS)}
 
 
 def main() -> None:

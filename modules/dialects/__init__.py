@@ -7,11 +7,23 @@ v1.10.1 itself fits none.
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 from modules.dialects import base, comfy, draw_things, json_objects, novelai, pairs
 from modules.dialects.base import TEXT_CHUNKS, Chunks, Dialect, Finder, Reading, Unreadable, nowhere
 
-__all__ = ["DIALECTS", "Chunks", "Dialect", "Reading", "Unreadable", "detect", "translated", "translated_text"]
+__all__ = [
+    "DIALECTS",
+    "Chunks",
+    "Dialect",
+    "Reading",
+    "Translation",
+    "Unreadable",
+    "detect",
+    "translate",
+    "translated",
+    "translated_text",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +36,7 @@ DIALECTS: tuple[Dialect, ...] = (
 )
 
 
-TEXT_DOORS = ("parameters", "prompt", "sd-metadata")
+TEXT_DOORS = ("parameters", "prompt", "workflow", "sd-metadata")
 """Chunks whose JSON people copy as a text."""
 
 
@@ -33,19 +45,33 @@ def detect(chunks: Chunks) -> Dialect | None:
     return next((dialect for dialect in DIALECTS if dialect.detect(chunks)), None)
 
 
-def translated(chunks: Chunks, find: Finder = nowhere) -> str | None:
-    """Returns the infotext that stands for what another program wrote; empty for what is damaged, which the log names.
+class Translation(NamedTuple):
+    """What became of another program's metadata.
 
-    None for what no other program wrote: an infotext of v1.10.1 is one already. find: which files here the models are.
+    text: the infotext that stands for the same image; empty for what cannot be read, None for what no other program
+    wrote: an infotext of v1.10.1 is one already. problem: why it cannot be read.
     """
+
+    text: str | None
+    problem: str = ""
+
+
+def translate(chunks: Chunks, find: Finder = nowhere) -> Translation:
+    """Reads what another program wrote. find: which files here the models are."""
     dialect = detect(chunks)
     if dialect is None:
-        return "" if base.is_like_json(chunks.get(*TEXT_CHUNKS)) else None
+        is_json = base.is_like_json(chunks.get(*TEXT_CHUNKS))
+        return Translation("", "JSON of a program that is not known here") if is_json else Translation(None)
     try:
-        return dialect.read(chunks).infotext(find)
+        return Translation(dialect.read(chunks).infotext(find))
     except Unreadable as e:
         logger.warning("%s wrote the metadata of this image, but they cannot be read: %s", dialect.name, e)
-        return ""
+        return Translation("", f"{dialect.name}: {e}")
+
+
+def translated(chunks: Chunks, find: Finder = nowhere) -> str | None:
+    """Returns the same text alone."""
+    return translate(chunks, find).text
 
 
 def translated_text(text: str, find: Finder = nowhere) -> str:

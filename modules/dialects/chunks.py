@@ -12,6 +12,9 @@ from modules.dialects.base import Chunks
 
 TAGS = {"ImageDescription": image_files.IMAGE_DESCRIPTION, "Make": 0x010F, "Model": 0x0110}
 MAKER_NOTE = 0x927C
+GRAPH_CHUNKS = ("prompt", "workflow")
+"""Texts that ComfyUI writes into PNG under these names, into WebP as "name:text" in EXIF tags of cameras."""
+
 XMP_KEYS = ("xmp", "XML:com.adobe.xmp")
 MAX_HIDDEN_PIXELS = 64_000_000
 """Images larger than this are not searched for hidden text."""
@@ -24,7 +27,8 @@ def chunks_of(image: Image.Image) -> Chunks:
     if isinstance(block, bytes):
         texts |= exif_texts(block)
     texts["xmp"] = next((texts[key] for key in XMP_KEYS if texts.get(key)), "")
-    found = ("parameters", "UserComment", "comment", "Comment", "prompt", "invokeai_metadata", "sd-metadata", "xmp")
+    found = ("parameters", "UserComment", "comment", "Comment", "prompt", "workflow")
+    found += ("invokeai_metadata", "sd-metadata", "xmp")
     if not any(texts.get(key) for key in found) and image.width * image.height <= MAX_HIDDEN_PIXELS:
         texts["stealth"] = stealth.read(image)
     return Chunks({key: value for key, value in texts.items() if value}, image.size)
@@ -43,6 +47,10 @@ def exif_texts(block: bytes) -> dict[str, str]:
     values = {name: exif.get(tag) for name, tag in TAGS.items()}
     values["MakerNote"] = exif.get_ifd(image_files.EXIF_IFD).get(MAKER_NOTE) or exif.get(MAKER_NOTE)
     texts = {key: utf8_text(value) for key, value in values.items() if isinstance(value, str | bytes)}
+    for text in [texts[tag] for tag in TAGS if tag in texts]:
+        name, _, graph = text.partition(":")
+        if name in GRAPH_CHUNKS:
+            texts.setdefault(name, graph)
     return texts | {"UserComment": image_files.comment_of(exif)}
 
 

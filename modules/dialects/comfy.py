@@ -6,17 +6,15 @@ are not known are passed through along inputs of the same name, so that most of 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from modules import infotext
-from modules.dialects import base
+from modules.dialects import base, comfy_workflow
 from modules.dialects.base import Chunks, Dialect, Reading
 from modules.dialects.comfy_graph import SEEDS, Graph
-
-WEBP_PROMPT = "prompt:"
-"""What stands before the graph in the EXIF tag Model of WebP files."""
 
 MODEL_FILES = ("ckpt_name", "unet_name", "base_ckpt_name", "model_name", "gguf_name")
 NO_FILE = ("", "None", "Baked VAE")
@@ -46,30 +44,55 @@ SAMPLER_NODES = {
 """Nodes that are a sampler -> its name."""
 
 
-def graph_text(chunks: Chunks) -> str:
-    """Returns the graph as text, from a PNG or a WebP file."""
-    text = chunks.get("prompt")
-    if text:
+def chunk(chunks: Chunks, name: str) -> str:
+    """Returns a graph as text, "prompt" or "workflow": from a chunk of its own, or an object of both."""
+    text = chunks.get(name)
+    if text and not is_pair(text):
         return text
-    tags = (chunks.get(tag) for tag in ("Model", "Make"))
-    return next((tag.removeprefix(WEBP_PROMPT) for tag in tags if tag.startswith(WEBP_PROMPT)), "")
+    both = next((each for each in (text, *map(chunks.get, base.TEXT_CHUNKS)) if is_pair(each)), "")
+    graph = base.read_json(both, "the graphs of ComfyUI").get(name) if both else ""
+    return json.dumps(graph) if isinstance(graph, dict) else base.text_of(graph)
+
+
+def is_pair(text: str) -> bool:
+    """Tells whether a text is an object of both graphs, as some nodes write it."""
+    return re.match(r"""\s*\{\s*"(?:prompt|workflow)"\s*:\s*["{]""", text) is not None and "class_type" in text
+
+
+def has_infotext(chunks: Chunks) -> bool:
+    """Tells whether there is an infotext too, which some nodes write."""
+    text = chunks.get("parameters", "UserComment")
+    return text.lstrip()[:1] != "{" and bool(infotext.split_infotext(text).parameters)
 
 
 def is_comfy(chunks: Chunks) -> bool:
-    """Tells whether there is a graph of ComfyUI among the chunks, and no infotext, which some nodes write beside it."""
-    if not base.is_json_object(graph_text(chunks), "class_type", "inputs"):
-        return False
-    text = chunks.get("parameters", "UserComment")
-    return text.lstrip()[:1] == "{" or not infotext.split_infotext(text).parameters
+    """Tells whether there is a graph of ComfyUI among the chunks, and no infotext."""
+    return base.is_json_object(chunk(chunks, "prompt"), "class_type", "inputs") and not has_infotext(chunks)
 
 
 def read_comfy(chunks: Chunks) -> Reading:
     """Reads the graph. Raises Unreadable for one that is damaged, or without a sampler."""
-    graph = Graph(base.read_json(graph_text(chunks), "the graph of ComfyUI"))
+    nodes = base.read_json(chunk(chunks, "prompt"), "the graph of ComfyUI")
+    return read_graph(Graph(nodes), chunks.size)
+
+
+def is_drawn(chunks: Chunks) -> bool:
+    """Tells whether there is the graph that ComfyUI's page draws, and nothing that says more."""
+    return comfy_workflow.is_workflow(chunk(chunks, "workflow")) and not has_infotext(chunks)
+
+
+def read_drawn(chunks: Chunks) -> Reading:
+    """Reads the graph that the page draws."""
+    workflow = base.read_json(chunk(chunks, "workflow"), "the workflow of ComfyUI")
+    return read_graph(Graph(comfy_workflow.graph_of(workflow)), chunks.size)
+
+
+def read_graph(graph: Graph, image_size: tuple[int, int]) -> Reading:
+    """Reads a graph. Of several saved images the one of this size counts."""
     readings = [read_sampler(graph, sampler, saver) for saver, sampler in graph.last_samplers()]
     if not readings:
         raise base.Unreadable("the graph of ComfyUI holds no sampler before an image that is saved")
-    size = f"{chunks.size[0]}x{chunks.size[1]}"
+    size = f"{image_size[0]}x{image_size[1]}"
     return next((reading for reading in readings if reading.parameters.get("Size") == size), readings[0])
 
 
@@ -241,4 +264,4 @@ def numbered_weight(graph: Graph, node: Mapping[str, Any], number: str) -> Any:
     return next((graph.literal(node[key], key) for key in keys if key in node), None)
 
 
-DIALECTS = (Dialect("ComfyUI", is_comfy, read_comfy),)
+DIALECTS = (Dialect("ComfyUI", is_comfy, read_comfy), Dialect("ComfyUI's page", is_drawn, read_drawn))

@@ -182,7 +182,9 @@ def test_damaged_json_stays_visible_and_is_no_prompt(program):
 
     image = Image.new("RGB", (8, 8))
     image.info["parameters"] = '{"sui_image_params": {"prompt": "red'
-    assert images.read_info_from_image(image) == (None, {images.ORIGINAL: image.info["parameters"]})
+    text, items = images.read_info_from_image(image)
+    assert (text, items[images.ORIGINAL]) == (None, image.info["parameters"])
+    assert items[images.UNREADABLE].startswith("SwarmUI: the metadata of SwarmUI is damaged")
     assert infotext_utils.parse_generation_parameters(image.info["parameters"])["Prompt"] == ""
 
 
