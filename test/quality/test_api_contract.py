@@ -15,13 +15,10 @@ SAMPLERS = json.loads((DATA / "samplers.json").read_text(encoding="utf-8"))["sam
 SCHEDULERS = json.loads((DATA / "schedulers.json").read_text(encoding="utf-8"))["schedulers"]
 FLAGS = json.loads((DATA / "cli.json").read_text(encoding="utf-8"))["flags"]
 
-NOT_YET = {"/sdapi/v1/loras", "/sdapi/v1/refresh-loras"}
-"""Routes that come with the Lora extension."""
-
 ROUTES = [
     (row["method"], row["path"])
     for row in API["endpoints"]
-    if row["path"].startswith("/sdapi") and "server-" not in row["path"] and row["path"] not in NOT_YET
+    if row["path"].startswith("/sdapi") and "server-" not in row["path"]
 ]
 REQUEST_MODELS = {
     row["path"]: row["body"] for row in API["endpoints"] if row.get("body", {}).get("fields") and "model" in row["body"]
@@ -96,7 +93,6 @@ RESPONSES = [
     row
     for row in API["endpoints"]
     if row["path"].startswith("/sdapi")
-    and row["path"] not in NOT_YET
     and isinstance(row["response"], dict)
     and isinstance(row["response"].get("fields"), list)
 ]
