@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,14 +34,27 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
 
     def activate(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         """Loads the named hypernetworks and wants them on the model of the job, whichever that becomes."""
-        params_list = [*params_list, *self._from_setting(p, params_list)]
-        names = [params.items[0] for params in params_list]
-        multipliers = [float(params.items[1]) if len(params.items) > 1 else 1.0 for params in params_list]
-        hypernetwork.load_hypernetworks(names, multipliers)
+        tags = self._tags(p, [*params_list, *self._from_setting(p, params_list)])
+        hypernetwork.load_hypernetworks([name for name, _ in tags], [multiplier for _, multiplier in tags])
+        loaded = [network.name for network in shared.loaded_hypernetworks]
+        missing = dict.fromkeys(name for name, _ in tags if name not in loaded)
+        if missing:
+            p.comment(f"Hypernetworks that are not there or cannot be read, and are left out: {', '.join(missing)}")
         if shared.loaded_hypernetworks:
             model_patches.wishes().put(KIND, partial(on_unet, tuple(shared.loaded_hypernetworks)))
         else:
             self.deactivate(p)
+
+    def _tags(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> list[tuple[str, float]]:
+        """Returns name and strength of each tag; one without a number for its strength is told and left out."""
+        tags = []
+        for params in params_list:
+            name, multiplier = params.items[0], float_of(params.items[1]) if len(params.items) > 1 else 1.0
+            if math.isfinite(multiplier):
+                tags.append((name, multiplier))
+            else:
+                p.comment(f"<hypernet:{name}:...>: {params.items[1]!r} is no number: this tag is left out")
+        return tags
 
     def _from_setting(
         self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]
@@ -58,6 +72,14 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
     def deactivate(self, p: Any) -> None:
         """Wants no hypernetworks any more."""
         model_patches.wishes().take(KIND)
+
+
+def float_of(text: Any) -> float:
+    """Returns the number in a text, NaN if there is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def on_unet(hypernetworks: tuple[hypernetwork.Hypernetwork, ...], model: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modules import errors, hashes, shared
+from modules import errors, hashes, shared, whole_files
 from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
 from modules.textual_inversion.embedding_files import Vectors, read_embedding_file, vectors_from_data
@@ -93,6 +93,7 @@ class Embedding:
         self.hash: str | None = None
         self.shorthash: str | None = None
         self.network: str | None = None
+        self.optimizer_state_dict: dict[str, Any] | None = None
 
     @property
     def family(self) -> str:
@@ -101,6 +102,19 @@ class Embedding:
 
     def _tensors(self) -> list[torch.Tensor]:
         return list(self.vec.values()) if isinstance(self.vec, dict) else [self.vec]
+
+    def save(self, filename: str) -> None:
+        """Writes a file as the Train tab does; for models with two encoders with a matrix for each."""
+        one_matrix = {"string_to_token": {"*": 265}, "string_to_param": {"*": self.vec}}
+        content = {
+            **(self.vec if isinstance(self.vec, dict) else one_matrix),
+            "name": self.name,
+            "step": self.step,
+            "sd_checkpoint": self.sd_checkpoint,
+            "sd_checkpoint_name": self.sd_checkpoint_name,
+        }
+        with whole_files.replacing(filename, whole_files.unfinished_name(filename)) as file:
+            torch.save(content, file)
 
     def checksum(self) -> str:
         """Returns four hexadecimal digits that depend on every value; part of comments and of old infotexts."""

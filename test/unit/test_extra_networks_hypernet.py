@@ -80,3 +80,19 @@ def test_setting_adds_nothing_that_is_named_or_not_there(p, setting, prompt):
         ExtraNetworkHypernet().activate(p, params_of(prompt))
     assert p.all_prompts == ["a", "b"]
     assert len(shared.loaded_hypernetworks) == (1 if prompt else 0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "remark"),
+    [
+        ("<hypernet:b:abc><hypernet:a:0.5><hypernet:b:>", "<hypernet:b:...>: 'abc' is no number"),
+        ("<hypernet:b:nan><hypernet:a:0.5><hypernet:b:inf>", "'nan' is no number"),
+        ("<hypernet:gone><hypernet:a:0.5><hypernet:broken><hypernet:gone>", "left out: gone, broken"),
+    ],
+)
+def test_tags_that_cannot_be_heeded_are_told_and_the_others_hold(p, tmp_path, prompt, remark):
+    (tmp_path / "broken.pt").write_text("text")
+    shared.reload_hypernetworks()
+    ExtraNetworkHypernet().activate(p, params_of(prompt))
+    assert [h.name for h in shared.loaded_hypernetworks] == ["a"]
+    assert remark in p.comments[0]

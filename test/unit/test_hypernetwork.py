@@ -1,5 +1,6 @@
 import hashlib
 import logging
+import os
 
 import pytest
 import torch
@@ -49,9 +50,8 @@ def test_module_adds_its_output_times_the_multiplier():
         ({"activation_func": "tanh", "dropout_structure": [0, 0.3, 0]}, ["Linear", "Tanh", "Dropout", "Linear"]),
     ],
 )
-def test_layers_of_a_module(options, layers, monkeypatch):
-    monkeypatch.setattr(HypernetworkModule, "load_state_dict", lambda self, state: None)
-    module = HypernetworkModule(4, {}, **options)
+def test_layers_of_a_module(options, layers):
+    module = HypernetworkModule(4, **options)
     assert [type(layer).__name__ for layer in module.linear] == layers
 
 
@@ -60,10 +60,41 @@ def test_unknown_activation_is_named():
         HypernetworkModule(4, hypernetwork_state(4), activation_func="warp")
 
 
+NO_FUNCTION_OF_ONE_WIDTH = {"glu", "multiheadattention", "threshold"}
+
+
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
+@pytest.mark.parametrize("name", sorted(set(HypernetworkModule.activation_dict) - NO_FUNCTION_OF_ONE_WIDTH))
+@pytest.mark.parametrize("options", [{}, {"activate_output": True, "add_layer_norm": True}])
+def test_files_with_every_activation_are_read_as_they_were_written(networks, name, options):
+    written = Hypernetwork("x", [6], [1, 2, 0.5, 1], name, dropout_structure=[0, 0.3, 0, 0], **options)
+    for parameter in written.weights():
+        parameter.normal_()
+    written.save(str(networks / "x.pt"))
+    read = Hypernetwork()
+    read.load(str(networks / "x.pt"))
+    assert (read.activation_func, read.use_dropout, read.step) == (name, True, 0)
+    x = torch.randn(1, 3, 6)
+    for before, after in zip(written.modules(), read.modules(), strict=True):
+        assert torch.equal(after(x), before(x))
+        dropouts = [i for i, layer in enumerate(after.linear) if isinstance(layer, nn.Dropout)]
+        assert len(dropouts) == 1 and f"linear.{dropouts[0] + 1}.weight" in after.state_dict()
+
+
+@pytest.mark.parametrize("weight_init", ["Normal", "XavierUniform", "XavierNormal", "KaimingUniform", "KaimingNormal"])
+def test_new_modules_begin_with_small_weights_and_no_biases(weight_init):
+    new = Hypernetwork("x", [8], [1, 2, 1], "relu", weight_init, add_layer_norm=True)
+    (keys, values) = new.layers[8]
+    assert all(not layer.bias.any() and layer.weight.any() for layer in (keys.linear[0], keys.linear[2]))
+    assert not torch.equal(keys.linear[0].weight, values.linear[0].weight)
+    assert len(new.weights()) == 2 * 2 * 4
+    assert not any(weight.requires_grad for weight in new.weights())
+
+
 def test_old_parameter_names_are_taken():
     state = hypernetwork_state(4)
     old = {key.replace("linear.0", "linear1").replace("linear.1", "linear2"): value for key, value in state.items()}
-    assert hypernetwork.fix_old_state_dict(old).keys() == state.keys()
+    assert HypernetworkModule.fix_old_state_dict(old).keys() == state.keys()
     x = torch.randn(1, 4)
     assert torch.equal(HypernetworkModule(4, old)(x), HypernetworkModule(4, state)(x))
 
@@ -74,6 +105,7 @@ def test_old_parameter_names_are_taken():
         (((1, 2, 1), False, True), [0, 0, 0]),
         (((1, 2, 2, 1), True, False), [0, 0.3, 0, 0]),
         (((1, 2, 2, 1), True, True), [0, 0.3, 0.3, 0]),
+        ((None, True, True), [0, 0.3, 0]),
     ],
 )
 def test_dropout_of_files_that_do_not_tell(arguments, dropout):
@@ -106,6 +138,63 @@ def test_file_of_something_else_is_refused(networks):
     torch.save({"x": torch.zeros(1)}, networks / "a.pt")
     with pytest.raises(ModelLoadError, match=r"a\.pt is not a hypernetwork"):
         Hypernetwork().load(str(networks / "a.pt"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {4: hypernetwork_state(4)},
+        {4: (hypernetwork_state(4),)},
+        {4: (hypernetwork_state(4), hypernetwork_state(6))},
+        {4: ([1], [2])},
+        {4: "text"},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "layer_structure": ["a", 1]},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "layer_structure": 5},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "layer_structure": [1, 1e12, 1]},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "is_layer_norm": True},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "dropout_structure": [0.5]},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "activation_func": "multiheadattention"},
+        {4: (hypernetwork_state(4), hypernetwork_state(4)), "activation_func": "warp"},
+    ],
+)
+def test_damaged_file_is_named_in_one_line(networks, content, caplog):
+    torch.save(content, networks / "a.pt")
+    shared.reload_hypernetworks()
+    hypernetwork.load_hypernetworks(["a"])
+    (record,) = [record for record in caplog.records if record.name == "modules.errors"]
+    assert "a.pt" in record.message and "\n" not in record.message and not record.exc_info
+    assert shared.loaded_hypernetworks == []
+
+
+def test_half_precision_files_without_a_structure_compute_in_float32(networks):
+    states = [{key: value.half() for key, value in hypernetwork_state(4).items()} for _ in "kv"]
+    torch.save({4: states, "layer_structure": None, "name": None}, networks / "a.pt")
+    loaded = Hypernetwork()
+    loaded.load(str(networks / "a.pt"))
+    assert {weight.dtype for weight in loaded.weights()} == {torch.float32}
+
+
+def test_linked_folders_are_listed(networks, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    save_hypernetwork(elsewhere / "a.pt")
+    (networks / "link").symlink_to(elsewhere)
+    (networks / "folder.pt").mkdir()
+    (networks / os.fsdecode(b"odd\xff.pt")).touch()
+    shared.reload_hypernetworks()
+    assert shared.hypernetworks == {"a": str(networks / "link" / "a.pt")}
+
+
+def test_file_that_has_changed_is_read_again(networks):
+    save_hypernetwork(networks / "a.pt")
+    shared.reload_hypernetworks()
+    hypernetwork.load_hypernetworks(["a"])
+    save_hypernetwork(networks / "a.pt", step=9)
+    hypernetwork.load_hypernetworks(["a"])
+    (second,) = shared.loaded_hypernetworks
+    assert second.step == 9
+    (networks / "a.pt").unlink()
+    hypernetwork.load_hypernetworks(["a"])
+    assert shared.loaded_hypernetworks == [second]
 
 
 def test_directory_is_listed_by_stem(networks):
@@ -168,3 +257,21 @@ def test_half_precision_context_keeps_its_type():
     (changed,) = hypernetwork.transformed_input([module], nn.Linear(4, 4), (context,))
     assert changed.dtype == torch.float16
     torch.testing.assert_close(changed, module(context.float()).half())
+
+
+def test_attention_of_an_extension_gets_what_ours_does(networks):
+    for name, options in (("a", {"size": 4}), ("b", {"size": 4, "step": 1}), ("c", {"size": 7})):
+        save_hypernetwork(networks / f"{name}.pt", **options)
+    shared.reload_hypernetworks()
+    hypernetwork.load_hypernetworks(["a", "b", "c"], [0.5, 0.3, 1.0])
+    attention = TinyAttention(6, 4)
+    x, context = torch.randn(1, 2, 6), torch.randn(1, 3, 4)
+    layer = nn.Module()
+    with hypernetwork.applied(shared.loaded_hypernetworks, attention):
+        _, k, v = attention(x, context)
+        context_k, context_v = hypernetwork.apply_hypernetworks(shared.loaded_hypernetworks, context, layer)
+        assert torch.equal(attention.to_k(context_k), k) and torch.equal(attention.to_v(context_v), v)
+    assert torch.equal(attention.to_k(context_k), k)
+    assert (layer.hyper_k, layer.hyper_v) == shared.loaded_hypernetworks[1].layers[4]
+    other = torch.randn(1, 3, 5)
+    assert hypernetwork.apply_single_hypernetwork(shared.loaded_hypernetworks[0], other, other) == (other, other)

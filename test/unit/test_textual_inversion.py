@@ -50,6 +50,17 @@ def test_file_of_the_train_tab(database, tmp_path):
     assert len(embedding.hash) == 64 and embedding.shorthash == embedding.hash[:12]
 
 
+@pytest.mark.parametrize("vec", [vectors(), {"clip_l": vectors(2, 6), "clip_g": vectors(2, 10)}])
+def test_saved_file_is_read_as_it_was(database, tmp_path, vec):
+    written = Embedding(vec, "inner name", step=7)
+    written.sd_checkpoint, written.sd_checkpoint_name = "abc", "model"
+    written.save(str(tmp_path / "word.pt"))
+    database.load_textual_inversion_embeddings()
+    (read,) = [*database.word_embeddings.values(), *database.skipped_embeddings.values()]
+    assert read.checksum() == written.checksum()
+    assert (read.step, read.sd_checkpoint, read.sd_checkpoint_name) == (7, "abc", "model")
+
+
 def test_parameter_dict_of_the_first_training_program(database, tmp_path):
     tensor = vectors()
     torch.save({"string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(tensor)})}, tmp_path / "word.pt")

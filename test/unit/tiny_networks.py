@@ -100,7 +100,8 @@ def job(**attributes) -> SimpleNamespace:
         "subseeds": [2],
         "all_prompts": ["a", "b"],
     }
-    return SimpleNamespace(**{**defaults, **attributes})
+    comments: list[str] = []
+    return SimpleNamespace(comments=comments, comment=comments.append, **{**defaults, **attributes})
 
 
 class TinyAttention(nn.Module):
