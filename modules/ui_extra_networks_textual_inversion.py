@@ -22,9 +22,9 @@ class ExtraNetworksPageTextualInversion(ui_extra_networks_page.ExtraNetworksPage
         sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
 
     def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> dict[str, Any] | None:
-        """Returns the item of an embedding; None if there is none of the name."""
+        """Returns the item of an embedding; None if there is none of the name with a file of its own."""
         embedding = sd_hijack.model_hijack.embedding_db.word_embeddings.get(name)
-        if embedding is None:
+        if embedding is None or embedding.filename is None:
             return None
         path = os.path.splitext(embedding.filename)[0]
         search_terms = [self.search_terms_from_path(embedding.filename)]

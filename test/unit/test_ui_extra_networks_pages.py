@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from modules import checkpoints, sd_hijack, sd_models, sd_vae, shared, ui_extra_networks
+from modules.textual_inversion.textual_inversion import Embedding
 from modules.ui_extra_networks_checkpoints import ExtraNetworksPageCheckpoints
 from modules.ui_extra_networks_hypernets import ExtraNetworksPageHypernetworks
 from modules.ui_extra_networks_page import path_is_parent
@@ -140,6 +141,15 @@ class TestTextualInversion:
         assert item["local_preview"] == embedding.replace(".pt", ".preview.png")
         assert page.allow_negative_prompt
         assert page.create_item("nothing") is None
+
+    def test_words_bundled_with_a_network_have_no_card(self, embedding):
+        database = sd_hijack.model_hijack.embedding_db
+        database.set_bundled([Embedding(torch.zeros(1, database.get_expected_shape()), "brought")], shared.sd_model)
+        page = ExtraNetworksPageTextualInversion()
+        page.refresh()
+        assert "brought" in database.word_embeddings
+        assert [item["name"] for item in page.list_items()] == ["carded"]
+        database.set_bundled((), shared.sd_model)
 
 
 class TestHypernetworks:
