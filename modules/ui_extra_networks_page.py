@@ -125,7 +125,7 @@ class ExtraNetworksPage:
         """Adds to an item what the user has written about it; use_cache: trust what was listed of the folders."""
         lister = self.lister if use_cache else None
         metadata = extra_networks.get_user_metadata(self.companion_of(item), lister=lister)
-        if metadata.get("description") is not None:
+        if isinstance(metadata.get("description"), str):
             item["description"] = metadata["description"]
         item["user_metadata"] = metadata
 
@@ -205,7 +205,7 @@ class ExtraNetworksPage:
 
         style = pane_style()
         create_folders = self.create_tree_view_html if style.view == "tree" else self.create_dirs_view_html
-        return html_parts.pane(
+        pane = html_parts.pane(
             tabname,
             self.extra_networks_tabname,
             self.title,
@@ -213,6 +213,7 @@ class ExtraNetworksPage:
             folders="" if empty else create_folders(tabname),
             cards=self.create_card_view_html(tabname, none_message=html_parts.LOADING if empty else None),
         )
+        return util.sendable(pane)
 
     def create_card_view_html(self, tabname: str, *, none_message: str | None = None) -> str:
         """Returns all cards; without any none_message, by default one that names the folders."""

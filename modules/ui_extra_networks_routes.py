@@ -9,7 +9,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from modules import errors
+from modules import errors, util
 from modules.ui_extra_networks_page import COVER_IMAGES_KEY, allowed_preview_extensions, path_is_parent
 from modules.ui_extra_networks_registry import allowed_dirs, find_page
 
@@ -52,19 +52,22 @@ def get_metadata(page: str = "", item: str = "") -> JSONResponse:
     if metadata is None:
         return JSONResponse({})
     shown = {key: value for key, value in metadata.items() if key != COVER_IMAGES_KEY}
-    return JSONResponse({"metadata": json.dumps(shown, indent=4, ensure_ascii=False)})
+    return JSONResponse({"metadata": util.sendable(json.dumps(shown, indent=4, ensure_ascii=False))})
 
 
 @router.get("/get-single-card", summary="Card of an extra network, read anew")
 def get_single_card(page: str = "", tabname: str = "", name: str = "") -> JSONResponse:
     """Sends the HTML of one card, made of its files as they are now."""
     found = find_page(page)
-    item = found.create_item(name, enable_filter=False) if found and name in found.items else None
+    if found is None or name not in found.items:
+        raise HTTPException(status_code=404, detail="Item not found")
+    found.lister.reset()
+    item = found.create_item(name, enable_filter=False)
     if item is None:
         raise HTTPException(status_code=404, detail="Item not found")
     found.items[name] = item
-    found.read_user_metadata(item, use_cache=False)
-    return JSONResponse({"html": found.create_item_html(tabname, item, found.card_tpl)})
+    found.read_user_metadata(item)
+    return JSONResponse({"html": util.sendable(found.create_item_html(tabname, item, found.card_tpl))})
 
 
 def add_pages_to_demo(app: FastAPI) -> None:

@@ -29,6 +29,11 @@ def listfiles(dirname: str) -> list[str]:
     return [path for path in paths if os.path.isfile(path)]
 
 
+def sendable(text: str) -> str:
+    """Returns a text with question marks for halves of surrogate pairs, which JSON can hold and no encoding can."""
+    return text.encode("utf8", errors="replace").decode("utf8")
+
+
 def html_path(filename: str) -> str:
     """Returns the path of a file of the folder html."""
     return os.path.join(script_path, "html", filename)

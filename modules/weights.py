@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from modules import safe
+from modules import safe, util
 from modules.errors import ModelLoadError
 from modules.model_families import Shapes
 
@@ -47,13 +47,14 @@ def read_plain_metadata(filename: str) -> dict[str, str]:
     ModelLoadError for a file that is none.
     """
 
-    def metadata_of(text: str) -> Any:
+    def metadata_of(text: str) -> dict[str, str]:
         """Returns the metadata in the text of a header."""
         start = METADATA_FIRST.match(text)
-        return json.JSONDecoder().raw_decode(text, start.end())[0] if start else json.loads(text).get("__metadata__")
+        found = json.JSONDecoder().raw_decode(text, start.end())[0] if start else json.loads(text).get("__metadata__")
+        texts = {key: value for key, value in (found or {}).items() if isinstance(value, str)}
+        return {util.sendable(key): util.sendable(value) for key, value in texts.items()}
 
-    metadata = decoded_header(filename, metadata_of)
-    return {key: value for key, value in (metadata or {}).items() if isinstance(value, str)}
+    return decoded_header(filename, metadata_of)
 
 
 def decoded_header(filename: str, decode: Callable[[str], Any]) -> Any:

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from modules import util
+
 
 def to_int(value: Any) -> Any:
     """Numbers lose their fraction; everything else is left to the strict check that follows."""
@@ -22,7 +24,7 @@ def to_str(value: Any) -> Any:
     question mark.
     """
     if isinstance(value, str) and not value.isascii():
-        return value.encode("utf8", errors="replace").decode("utf8")
+        return util.sendable(value)
     return str(value) if isinstance(value, int | float) else value
 
 
