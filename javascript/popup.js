@@ -55,6 +55,7 @@
         }
         globalPopupInner.replaceChildren(contents);
         globalPopup.style.display = "flex";
+        globalPopupInner.scrollTop = 0;
         globalPopupInner.focus({preventScroll: true});
     }
 

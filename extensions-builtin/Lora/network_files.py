@@ -5,6 +5,7 @@ What a header says is kept in the program's cache, so that a folder of thousands
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -55,6 +56,30 @@ class HeaderFacts:
     has_cover: bool = False
 
 
+class Metadata(Mapping[str, Any]):
+    """The metadata of a file, read when they are first looked at; whether there are any is known without."""
+
+    def __init__(self, filename: str, facts: HeaderFacts):
+        self._filename = filename
+        self._facts = facts
+
+    @functools.cached_property
+    def _content(self) -> dict[str, Any]:
+        return read_metadata(self._filename)
+
+    def __bool__(self) -> bool:
+        return self._facts.has_metadata
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+
 class FoundNetwork(NamedTuple):
     """A file with a name that no other has."""
 
@@ -103,8 +128,8 @@ def possible_names(filename: str, folder: str) -> Iterator[str]:
 
 
 def tag_name(name: str) -> str:
-    """Returns a name as it can stand in a tag: without the characters that part a tag."""
-    return re.sub(r"[:<>]", "_", name)
+    """Returns a name as it can stand in a tag: without the characters that part a tag, or begin a comment."""
+    return re.sub(r"[:<>=#]", "_", name)
 
 
 def facts_of(filename: str) -> HeaderFacts:

@@ -161,4 +161,4 @@ class TestFacts:
         assert network_files.read_metadata(str(folder / "b.pt")) == {}
 
     def test_names_that_can_stand_in_a_tag(self):
-        assert network_files.tag_name("a:b <c>, d") == "a_b _c_, d"
+        assert network_files.tag_name("a:b <c>, d=#1") == "a_b _c_, d__1"

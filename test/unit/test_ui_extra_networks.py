@@ -399,12 +399,12 @@ class TestUserMetadata:
 class TestRegistry:
     def test_default_pages(self, app):
         names = [page.name for page in ui_extra_networks.extra_pages]
-        assert names == ["textual inversion", "hypernetworks", "checkpoints"]
+        assert names == ["textual inversion", "hypernetworks", "checkpoints", "lora"]
 
     def test_order_of_the_setting(self, app, option):
         option(ui_extra_networks_tab_reorder="Check, hyper")
         pages = ui_extra_networks.pages_in_preferred_order(ui_extra_networks.extra_pages)
-        assert [page.title for page in pages] == ["Checkpoints", "Hypernetworks", "Textual Inversion"]
+        assert [page.title for page in pages] == ["Checkpoints", "Hypernetworks", "Textual Inversion", "Lora"]
 
     def test_registering_allows_the_pages_folders(self, page):
         assert page.folder in ui_extra_networks.allowed_dirs

@@ -176,7 +176,7 @@ class TestTabs:
         return {block.elem_id: block for block in shared.demo.blocks.values() if block.elem_id}
 
     @pytest.mark.parametrize("tab", ["txt2img", "img2img"])
-    @pytest.mark.parametrize("page", ["textual_inversion", "hypernetworks", "checkpoints"])
+    @pytest.mark.parametrize("page", ["textual_inversion", "hypernetworks", "checkpoints", "lora"])
     def test_elements(self, by_id, tab, page):
         assert isinstance(by_id[f"{tab}_{page}"], gr.Tab)
         assert {
@@ -194,7 +194,7 @@ class TestTabs:
 
     def test_generation_comes_first(self, by_id):
         tabs = [tab.label for tab in by_id["txt2img_extra_tabs"].children]
-        assert tabs == ["Generation", "Textual Inversion", "Hypernetworks", "Checkpoints"]
+        assert tabs == ["Generation", "Textual Inversion", "Hypernetworks", "Checkpoints", "Lora"]
 
     def test_lists_are_kept_until_a_refresh(self, app):
         ui = ui_extra_networks.ExtraNetworksUi("txt2img")

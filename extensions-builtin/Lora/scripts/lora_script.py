@@ -8,10 +8,11 @@ from typing import Any
 import extra_networks_lora
 import lora  # noqa: F401  # extensions find it among the loaded modules
 import networks
+import ui_extra_networks_lora
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from modules import extra_networks, script_callbacks, shared, shared_items
+from modules import extra_networks, script_callbacks, shared, shared_items, ui_extra_networks
 from modules.api.auth import auth_dependencies
 from modules.http_routes import DescribedRoute
 
@@ -20,11 +21,12 @@ re_name_with_hash = re.compile(r"(.*)\s*\([0-9a-fA-F]+\)")
 
 
 def before_ui() -> None:
-    """Registers the tag, and finds the files."""
+    """Registers the tag and the tab, and finds the files."""
     networks.list_available_networks()
     networks.extra_network_lora = extra_networks_lora.ExtraNetworkLora()
     extra_networks.register_extra_network(networks.extra_network_lora)
     extra_networks.register_extra_network_alias(networks.extra_network_lora, "lyco")
+    ui_extra_networks.register_page(ui_extra_networks_lora.ExtraNetworksPageLora())
     shared.opts.onchange("lora_in_memory_limit", networks.purge_networks_from_memory)
 
 
