@@ -61,9 +61,10 @@ class ExtraNetwork:
     def text_key(self, params_list: list[ExtraNetworkParams]) -> Any:
         """Returns what the encoded text depends on: while it is equal, the same prompt need not be encoded again.
 
-        By default it never is, because the networks of extensions may depend on more than the arguments of their tags.
+        params_list: of the tags that name this network, which may be none. By default it is never equal where there are
+        any, because the networks of extensions may depend on more than the arguments of their tags.
         """
-        return object()
+        return object() if params_list else None
 
 
 ExtraNetworkData = dict[str, list[ExtraNetworkParams]]
@@ -103,9 +104,13 @@ def find_extra_network(name: str) -> ExtraNetwork | None:
 
 
 def text_key(extra_network_data: ExtraNetworkData | None) -> list[Any]:
-    """Returns what the encoded text depends on of the networks that tags name; see `ExtraNetwork.text_key`."""
-    named = [(find_extra_network(name), params_list) for name, params_list in (extra_network_data or {}).items()]
-    return [(network.name, network.text_key(params_list)) for network, params_list in named if network is not None]
+    """Returns what the encoded text depends on of all networks, which tags may name; see `ExtraNetwork.text_key`."""
+    tags: dict[ExtraNetwork, list[ExtraNetworkParams]] = {network: [] for network in extra_network_registry.values()}
+    for name, params_list in (extra_network_data or {}).items():
+        network = find_extra_network(name)
+        if network is not None:
+            tags.setdefault(network, []).extend(params_list)
+    return [(network.name, network.text_key(params_list)) for network, params_list in tags.items()]
 
 
 def lookup_extra_networks(extra_network_data: ExtraNetworkData) -> dict[ExtraNetwork, list[ExtraNetworkParams]]:

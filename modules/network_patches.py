@@ -134,9 +134,7 @@ class WeightSum:
             weight.clone() if len(self.parts) > 1 and any(p.adapter.depends_on_weight for p in self.parts) else weight
         )
         for part in self.parts:
-            delta = part.compute(part.adapter.delta, original, part.strength, part.rank)
-            if delta is not None and delta.weight is not None:
-                weight += delta.weight
+            part.compute(part.adapter.add_to, weight, original, part.strength, part.rank)
         return weight
 
 

@@ -25,7 +25,10 @@ import torch
 from torch import nn
 
 Change = Callable[[torch.Tensor], torch.Tensor]
-"""A weight in float32, the original or what an earlier patch made of it -> the changed one, of the same shape."""
+"""A weight in float32, the original or what an earlier patch made of it -> the changed one, of the same shape.
+
+It may be computed in the memory of the one that is given.
+"""
 
 
 class WeightPlace(NamedTuple):
@@ -153,16 +156,18 @@ def write(place: WeightPlace, original: torch.Tensor, changes: Iterable[Change])
     stored = place.stored
     if stored.is_meta:
         return
-    value = original.to(stored.device, torch.float32, copy=True)
+    resting = place.resting_type
+    is_plain = stored.dtype == resting == torch.float32
+    value = stored.copy_(original) if is_plain else original.to(stored.device, torch.float32, copy=True)
     for change in changes:
         value = change(value)
     if value.shape != stored.shape:
         raise ValueError(f"a weight has shape {tuple(stored.shape)}, what it was changed to {tuple(value.shape)}")
-    resting = place.resting_type
     if resting.itemsize == 1:
         limit = torch.finfo(resting).max  # what is larger would become NaN
         value = value.clamp(-limit, limit)
-    stored.copy_(value.to(resting))
+    if value is not stored:
+        stored.copy_(value.to(resting))
 
 
 def put_back(place: WeightPlace, original: torch.Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import os
 from typing import Any, ClassVar, NamedTuple
 
 import network_files
@@ -90,6 +91,11 @@ class Network:
         self.mtime: float | None = None
         self.mentioned_name: str | None = None
         self.file: NetworkFile | None = None
+
+    def is_outdated(self, network_on_disk: NetworkOnDisk) -> bool:
+        """Tells whether the file to be used is another one, or newer."""
+        is_another = network_on_disk.filename != self.network_on_disk.filename
+        return is_another or os.path.getmtime(network_on_disk.filename) != self.mtime
 
     def active(self) -> ActiveNetwork:
         """Returns it as it acts on a model."""

@@ -1,7 +1,8 @@
 """Networks of the LoRA family: which there are, which are active, and the names under which extensions know all that.
 
-`loaded_networks` holds those that are active. What they change is a patch of the model (`modules.network_patches`), which
-`follow` puts on: when networks are loaded, and before each use of the model, as extensions change strengths in between.
+`loaded_networks` holds those that are active. What they change is a patch of the model (`modules.network_patches`),
+which `follow` puts on: when networks are loaded, and before each use of the model, as extensions change strengths in
+between.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ import network_oft
 import torch
 from torch import nn
 
-from modules import adapter_files, errors, model_patches, scripts, sd_hijack, shared
+from modules import adapter_files, errors, model_patches, sd_hijack, shared
 from modules.adapter_files import Target
-from modules.network_patches import KIND, Networks, match_of
+from modules.network_patches import KIND, Networks
 from modules.textual_inversion import bundled
 
 logger = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ def load_networks(
 def read_network(name: str, on_disk: network.NetworkOnDisk, net: network.Network | None) -> network.Network:
     """Returns a network, from memory unless its file is newer. net: it, if it was active until now."""
     net = net or networks_in_memory.get(name)
-    if net is None or os.path.getmtime(on_disk.filename) > net.mtime or net.network_on_disk.filename != on_disk.filename:
+    if net is None or net.is_outdated(on_disk):
         net = load_network(name, on_disk)
         networks_in_memory.pop(name, None)
         networks_in_memory[name] = net
@@ -274,7 +275,7 @@ def create_module(net: network.Network, target: Target) -> network.NetworkModule
 
 
 def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
-    """Names the layers of a model as v1.10.1 does: `network_layer_mapping` of the model, `network_layer_name` of each."""
+    """Names the layers of a model as v1.10.1 does, in its `network_layer_mapping` and their `network_layer_name`."""
     sd_model.network_layer_mapping = {name: layer.module for name, layer in sd_model.layer_names.by_sd_key.items()}
     for name, module in sd_model.network_layer_mapping.items():
         module.network_layer_name = name

@@ -105,6 +105,12 @@ class Adapter:
             raise self.misfit(weight) from e
         return Delta(change, bias)
 
+    def add_to(self, out: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None) -> None:
+        """Adds to `out`, a tensor like the weight, what `delta` says is to be added to the weight."""
+        change, _ = self.delta(weight, multiplier, dyn)
+        if change is not None:
+            out += change
+
     def output(self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float) -> torch.Tensor:
         """Returns what it adds to the output of the layer for input x, the layer's weights left alone."""
         added, bias = self.delta(weight.to(torch.float32), multiplier)

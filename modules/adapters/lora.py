@@ -41,9 +41,24 @@ class Lora(Adapter):
             return torch.einsum("nmkl,in,mj->ijkl", mid, up, down)
         return up[:, :dyn] @ down[:dyn]
 
+    def add_to(self, out: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None) -> None:
+        """Adds the product to `out`: where there is nothing but the two factors, without a tensor in between."""
+        up, down = self.tensors["lora_up.weight"], self.tensors["lora_down.weight"]
+        fits = (up.shape[0], up.shape[1], down[0].numel()) == (out.shape[0], down.shape[0], out[0].numel())
+        if not (fits and out.is_contiguous() and self.is_plain):
+            super().add_to(out, weight, multiplier, dyn)
+            return
+        factors = self.matrix("lora_up.weight", out)[:, :dyn], self.matrix("lora_down.weight", out)[:dyn]
+        out.view(out.shape[0], -1).addmm_(*factors, alpha=multiplier * self.scale)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing but the two factors and their strength."""
+        return not self.tensors.keys() - {"lora_up.weight", "lora_down.weight", "alpha", "scale"}
+
     def output(self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float) -> torch.Tensor:
         """Returns what it adds to the output of the layer: two small layers one after the other, if there are two."""
-        if self.tensors.keys() - {"lora_up.weight", "lora_down.weight", "alpha", "scale"}:
+        if not self.is_plain:
             return super().output(operation, x, weight, multiplier)
         up, down = self.tensors["lora_up.weight"].to(x), self.tensors["lora_down.weight"].to(x)
         if weight.ndim == 2:
