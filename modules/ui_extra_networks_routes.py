@@ -62,7 +62,8 @@ def get_single_card(page: str = "", tabname: str = "", name: str = "") -> JSONRe
     if found is None or name not in found.items:
         raise HTTPException(status_code=404, detail="Item not found")
     found.lister.reset()
-    item = found.create_item(name, enable_filter=False)
+    place = (found.items[name].get("sort_keys") or {}).get("default")
+    item = found.create_item(name, place, enable_filter=False)
     if item is None:
         raise HTTPException(status_code=404, detail="Item not found")
     found.items[name] = item

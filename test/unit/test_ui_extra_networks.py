@@ -329,7 +329,8 @@ class TestSingleCard:
         page.create_html("txt2img")
         (folder / "one.json").write_text(json.dumps({"description": "noted meanwhile"}))
         asked = {"page": "test networks", "tabname": "txt2img", "name": "one"}
-        assert "noted meanwhile" in client.get("/sd_extra_networks/get-single-card", params=asked).json()["html"]
+        text = client.get("/sd_extra_networks/get-single-card", params=asked).json()["html"]
+        assert "noted meanwhile" in text and cards(text)["one"]["data-sort-default"] == "0"
 
     def test_tab_name_is_escaped(self, page, client):
         page.create_html("txt2img")
