@@ -64,7 +64,7 @@ def translate(chunks: Chunks, find: Finder = nowhere) -> Translation:
         return Translation("", "JSON of a program that is not known here") if is_json else Translation(None)
     try:
         return Translation(dialect.read(chunks).infotext(find))
-    except Unreadable as e:
+    except (Unreadable, RecursionError) as e:
         logger.warning("%s wrote the metadata of this image, but they cannot be read: %s", dialect.name, e)
         return Translation("", f"{dialect.name}: {e}")
 

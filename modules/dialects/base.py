@@ -199,18 +199,24 @@ def model_name(value: Any) -> str | None:
 
 
 def number(value: Any) -> float | int | None:
-    """Returns a number, of a text as an int where it is whole; None for what is none, infinities among it."""
+    """Returns a number, of a text as an int where it is whole; None for what is none, infinities among it.
+
+    Whole numbers keep all their digits: seeds have more than a float holds.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
         result = float(value)
+        if result != result or result in (float("inf"), float("-inf")):
+            return None
+        if not isinstance(value, str):
+            return value
+        return int(value) if re_whole.match(value) else int(result) if result.is_integer() else result
     except (ValueError, OverflowError):
         return None
-    if result != result or result in (float("inf"), float("-inf")):
-        return None
-    if not isinstance(value, str):
-        return value
-    return int(result) if result.is_integer() else result
+
+
+re_whole = re.compile(r"\s*[-+]?\d+\s*$")
 
 
 def text_of(value: Any) -> str:
@@ -244,10 +250,13 @@ def put_numbers(parameters: dict[str, Any], source: Mapping[str, Any], names: Ma
         put(parameters, key, (whole if key in WHOLE else number)(source.get(name)))
 
 
+MAX_SIDE = 1_000_000
+
+
 def put_size(parameters: dict[str, Any], width: Any, height: Any) -> None:
-    """Sets the size, if both sides are positive whole numbers."""
+    """Sets the size, if both sides are numbers of pixels."""
     sides = [whole(width), whole(height)]
-    if all(side is not None and side > 0 for side in sides):
+    if all(side is not None and 0 < side <= MAX_SIDE for side in sides):
         parameters["Size"] = f"{sides[0]}x{sides[1]}"
 
 
@@ -322,6 +331,12 @@ SCHEDULES = {
 }
 """What other programs call a schedule, in small letters -> its name here."""
 
+OTHER_SCHEDULES = {"beta57", "bong_tangent", "gits", "lcm", "linear_quadratic", "smoothstep", "trailing"}
+"""What other programs call a schedule that none of ours is."""
+
+NO_NAME = ("", "undefined", "none")
+"""Words that stand for no sampler or schedule, in small letters."""
+
 
 def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) -> None:
     """Sets sampler and schedule in our names. A name that is not known stays visible and chooses nothing.
@@ -332,10 +347,13 @@ def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) 
     known = SAMPLERS.get(name.lower())
     if known is None:
         head, _, tail = name.rpartition(" ")
-        if tail.lower() in SCHEDULES and head.lower() in SAMPLERS:
+        if tail.lower() in SCHEDULES.keys() | OTHER_SCHEDULES and head.lower() in SAMPLERS:
             known, schedule = SAMPLERS[head.lower()], schedule or tail
-    put(parameters, "Sampler" if known else UNKNOWN_SAMPLER, known or name)
+    if name.lower() not in NO_NAME:
+        put(parameters, "Sampler" if known else UNKNOWN_SAMPLER, known or name)
     wanted = text_of(schedule)
+    if wanted.lower() in NO_NAME:
+        return
     known = SCHEDULES.get(wanted.lower())
     put(parameters, "Schedule type" if known else UNKNOWN_SCHEDULE, known or wanted)
 
@@ -354,8 +372,10 @@ MAX_DEPTH = 200
 re_json_marks = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 
 
-def closing(text: str, start: int) -> int:
-    """Returns the place after the JSON list or object that begins at `start`; the text's end if it never closes."""
+def closing(text: str, start: int) -> int | None:
+    """Returns the place after the JSON list or object that begins at `start`; None if it never closes, or is too deep
+    to be meant.
+    """
     depth = 0
     for match in re_json_marks.finditer(text, start):
         if match[0] in ("[", "{"):
@@ -366,7 +386,7 @@ def closing(text: str, start: int) -> int:
             return match.end()
         if depth > MAX_DEPTH:
             break
-    return len(text)
+    return None
 
 
 def cut_json_values(line: str, keys: Iterable[str]) -> tuple[str, dict[str, Any]]:
@@ -379,12 +399,14 @@ def cut_json_values(line: str, keys: Iterable[str]) -> tuple[str, dict[str, Any]
         match = re.search(rf"(?:^|,)\s*{re.escape(key)}:\s*(?=[\[{{])", line)
         if match is None:
             continue
-        end = closing(line, match.end())
+        closed = closing(line, match.end())
+        end = len(line) if closed is None else closed
         raw = line[match.end() : end]
         try:
-            values[key] = json.loads(raw)
+            values[key] = raw if closed is None else json.loads(raw)
         except (ValueError, RecursionError):
-            logger.warning("Infotext: the value of %r is no valid JSON", key)
             values[key] = raw
+        if values[key] is raw:
+            logger.warning("Infotext: the value of %r is no valid JSON", key)
         line = (line[: match.start()] + "," + line[end:].lstrip(" ,")).strip(" ,")
     return line, values

@@ -6,9 +6,8 @@ are not known are passed through along inputs of the same name, so that most of 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modules import infotext
@@ -44,19 +43,25 @@ SAMPLER_NODES = {
 """Nodes that are a sampler -> its name."""
 
 
-def chunk(chunks: Chunks, name: str) -> str:
-    """Returns a graph as text, "prompt" or "workflow": from a chunk of its own, or an object of both."""
-    text = chunks.get(name)
-    if text and not is_pair(text):
-        return text
-    both = next((each for each in (text, *map(chunks.get, base.TEXT_CHUNKS)) if is_pair(each)), "")
-    graph = base.read_json(both, "the graphs of ComfyUI").get(name) if both else ""
-    return json.dumps(graph) if isinstance(graph, dict) else base.text_of(graph)
+def graph_text(chunks: Chunks, name: str, is_graph: Callable[[str], bool]) -> str:
+    """Returns the text that holds a graph, "prompt" or "workflow": the chunk of this name, or one of any program."""
+    texts = (chunks.get(name), *(chunks.get(each) for each in base.TEXT_CHUNKS))
+    return next((text for text in texts if is_graph(text)), "")
 
 
-def is_pair(text: str) -> bool:
-    """Tells whether a text is an object of both graphs, as some nodes write it."""
-    return re.match(r"""\s*\{\s*"(?:prompt|workflow)"\s*:\s*["{]""", text) is not None and "class_type" in text
+def is_graph(text: str) -> bool:
+    """Tells whether a text is a graph as it is carried out, or an object with one in it."""
+    return text.lstrip()[:1] == "{" and "class_type" in text and "inputs" in text
+
+
+def unwrapped(source: dict[str, Any], name: str) -> dict[str, Any]:
+    """Returns the graph of an object that has it under a name, as such or as text, or in a list; else the object."""
+    inner = source.get(name)
+    if isinstance(inner, list):
+        inner = next((each for each in inner if isinstance(each, dict) and each), None)
+    if isinstance(inner, str) and inner.lstrip()[:1] == "{":
+        inner = base.read_json(inner, "the graph of ComfyUI")
+    return inner if isinstance(inner, dict) and "class_type" not in inner else source
 
 
 def has_infotext(chunks: Chunks) -> bool:
@@ -67,23 +72,24 @@ def has_infotext(chunks: Chunks) -> bool:
 
 def is_comfy(chunks: Chunks) -> bool:
     """Tells whether there is a graph of ComfyUI among the chunks, and no infotext."""
-    return base.is_json_object(chunk(chunks, "prompt"), "class_type", "inputs") and not has_infotext(chunks)
+    return bool(graph_text(chunks, "prompt", is_graph)) and not has_infotext(chunks)
 
 
 def read_comfy(chunks: Chunks) -> Reading:
     """Reads the graph. Raises Unreadable for one that is damaged, or without a sampler."""
-    nodes = base.read_json(chunk(chunks, "prompt"), "the graph of ComfyUI")
-    return read_graph(Graph(nodes), chunks.size)
+    nodes = base.read_json(graph_text(chunks, "prompt", is_graph), "the graph of ComfyUI")
+    return read_graph(Graph(unwrapped(nodes, "prompt")), chunks.size)
 
 
 def is_drawn(chunks: Chunks) -> bool:
     """Tells whether there is the graph that ComfyUI's page draws, and nothing that says more."""
-    return comfy_workflow.is_workflow(chunk(chunks, "workflow")) and not has_infotext(chunks)
+    return bool(graph_text(chunks, "workflow", comfy_workflow.is_workflow)) and not has_infotext(chunks)
 
 
 def read_drawn(chunks: Chunks) -> Reading:
     """Reads the graph that the page draws."""
-    workflow = base.read_json(chunk(chunks, "workflow"), "the workflow of ComfyUI")
+    text = graph_text(chunks, "workflow", comfy_workflow.is_workflow)
+    workflow = unwrapped(base.read_json(text, "the workflow of ComfyUI"), "workflow")
     return read_graph(Graph(comfy_workflow.graph_of(workflow)), chunks.size)
 
 

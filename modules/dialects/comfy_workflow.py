@@ -97,8 +97,8 @@ SAMPLES = ("LATENT", "IMAGE")
 
 
 def is_workflow(text: str) -> bool:
-    """Tells whether a text is a graph as ComfyUI's page draws it."""
-    return base.is_json_object(text, "nodes", "links", "type")
+    """Tells whether a text is a graph as ComfyUI's page draws it, or an object with one in it."""
+    return text.lstrip()[:1] == "{" and all(word in text for word in ("nodes", "links", "type"))
 
 
 def graph_of(workflow: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -131,7 +132,8 @@ def is_swarm(chunks: Chunks) -> bool:
 
 def read_swarm(chunks: Chunks) -> Reading:
     """Reads SwarmUI's object. Its hashes are of the weights alone, none that names a file here."""
-    source = base.read_json(chunks.get(*TEXT_CHUNKS), "the metadata of SwarmUI").get("sui_image_params")
+    whole = base.read_json(chunks.get(*TEXT_CHUNKS), "the metadata of SwarmUI")
+    source, more = whole.get("sui_image_params"), whole.get("sui_extra_data")
     if not isinstance(source, dict):
         raise base.Unreadable("the metadata of SwarmUI hold no sui_image_params")
     parameters: dict[str, Any] = {}
@@ -142,7 +144,8 @@ def read_swarm(chunks: Chunks) -> Reading:
     base.put_size(parameters, source.get("width"), source.get("height"))
     base.put(parameters, "Model", model_name(source.get("model")))
     base.put(parameters, "VAE", model_name(source.get("vae")))
-    base.put_numbers(parameters, source, {"Denoising strength": "initimagecreativity"})
+    if "initimage" in source or (isinstance(more, dict) and "initimage_filename" in more):
+        base.put_numbers(parameters, source, {"Denoising strength": "initimagecreativity"})
     names = {"Variation seed": "variationseed", "Variation seed strength": "variationseedstrength"}
     base.put_numbers(parameters, source, names)
     layer = base.whole(source.get("clipstopatlayer"))
@@ -190,6 +193,7 @@ def is_invoke(chunks: Chunks) -> bool:
         bool(chunks.get("invokeai_metadata"))
         or base.is_json_object(chunks.get(*TEXT_CHUNKS), "app_version", "generation_mode")
         or base.is_json_object(chunks.get("sd-metadata"), "app_version", "image")
+        or chunks.get("Dream").startswith('"')
     )
 
 
@@ -200,6 +204,8 @@ def read_invoke(chunks: Chunks) -> Reading:
     text = chunks.get("invokeai_metadata")
     if not text and chunks.get("sd-metadata"):
         return read_old_invoke(base.read_json(chunks.get("sd-metadata"), "the metadata of InvokeAI"))
+    if not text and chunks.get("Dream"):
+        return read_dream(chunks.get("Dream"))
     source = base.read_json(text or chunks.get(*TEXT_CHUNKS), "the metadata of InvokeAI")
     parameters: dict[str, Any] = {}
     base.put_numbers(parameters, source, {"Steps": "steps"})
@@ -235,8 +241,6 @@ def read_old_invoke(source: dict[str, Any]) -> Reading:
     prompt = image.get("prompt")
     if isinstance(prompt, list):
         prompt = ", ".join(base.text_of(part.get("prompt")) for part in prompt if isinstance(part, dict))
-    prompt = base.text_of(prompt)
-    negative = re.findall(r"(?<!\\)\[([^\[\]]*)\]", prompt)
     parameters: dict[str, Any] = {}
     base.put_numbers(parameters, image, {"Steps": "steps"})
     base.put_sampler(parameters, image.get("sampler"))
@@ -245,7 +249,33 @@ def read_old_invoke(source: dict[str, Any]) -> Reading:
     base.put(parameters, "Model", model_name(source.get("model_weights")))
     if image.get("type") == "img2img":
         base.put_numbers(parameters, image, {"Denoising strength": "strength"})
-    return Reading(re.sub(r"\s*(?<!\\)\[[^\[\]]*\]", "", prompt).strip(), ", ".join(negative), parameters)
+    return Reading(*split_brackets(base.text_of(prompt)), parameters)
+
+
+re_brackets = re.compile(r"\s*(?<!\\)\[([^\[\]]*)\]")
+
+
+def split_brackets(prompt: str) -> tuple[str, str]:
+    """Returns the prompt and the negative prompt, which InvokeAI's first versions put in brackets into it."""
+    return re_brackets.sub("", prompt).strip(), ", ".join(re_brackets.findall(prompt))
+
+
+DREAM_OPTIONS = {"-s": "Steps", "-C": "CFG scale", "-S": "Seed", "-W": "width", "-H": "height", "-A": "sampler"}
+
+
+def read_dream(text: str) -> Reading:
+    """Reads the command of InvokeAI's first version: a prompt in quotes, then options."""
+    prompt, _, rest = text[1:].rpartition('" ')
+    words = rest.split()
+    said = {DREAM_OPTIONS[word]: value for word, value in itertools.pairwise(words) if word in DREAM_OPTIONS}
+    parameters: dict[str, Any] = {}
+    base.put_numbers(parameters, said, {"Steps": "Steps"})
+    base.put_sampler(parameters, said.get("sampler"))
+    base.put_numbers(parameters, said, {"CFG scale": "CFG scale", "Seed": "Seed"})
+    base.put_size(parameters, said.get("width"), said.get("height"))
+    if not parameters:
+        raise base.Unreadable("the command of InvokeAI has no options")
+    return Reading(*split_brackets(prompt), parameters)
 
 
 DIALECTS = (

@@ -26,7 +26,7 @@ def text_in(chunks: Chunks) -> str:
 
 def reading_of(text: str) -> tuple[Reading, dict[str, Any]]:
     """Returns an infotext as it is, and the values of its pairs of bare JSON, which are taken out."""
-    lines = text.strip().split("\n")
+    lines = lines_of(text)
     lines[-1], values = base.cut_json_values(lines[-1], JSON_KEYS)
     parts = infotext.split_infotext("\n".join(lines))
     parameters: dict[str, Any] = infotext.parse_parameters(parts.parameters)
@@ -36,6 +36,20 @@ def reading_of(text: str) -> tuple[Reading, dict[str, Any]]:
     if isinstance(values.get("Hashes"), dict):
         parameters["Hashes"] = values["Hashes"]
     return Reading(parts.prompt, parts.negative_prompt, parameters), values
+
+
+re_pairs_start = re.compile(r"\s(?=Steps: \d+, \w)")
+re_negative_start = re.compile(rf"\s(?={infotext.NEGATIVE_PROMPT_MARK})")
+
+
+def lines_of(text: str) -> list[str]:
+    """Returns the lines of an infotext, also of one that has lost its line breaks: the pairs begin with "Steps"."""
+    lines = text.strip().split("\n")
+    start = None if lines[-1].startswith("Steps: ") else re_pairs_start.search(lines[-1])
+    if start is not None:
+        lines[-1:] = [lines[-1][: start.start()], lines[-1][start.end() :]]
+        lines[-2:-1] = re_negative_start.split(lines[-2], maxsplit=1)
+    return lines
 
 
 def retake_sampler(parameters: dict[str, Any], schedule_key: str | None = None) -> None:
@@ -78,7 +92,7 @@ SDNEXT_NAMES = {
     "HiRes size": "Hires resize",
     "Hires size": "Hires resize",
     "Refiner start": "Refiner switch at",
-    "Version": "SD.Next version",
+    "Version": "SD-Next version",
     "App": "Program",
 }
 """SD.Next's keys -> ours. Its version is a hash, which may look like an old version of v1.10.1. A translation does not
@@ -223,12 +237,34 @@ def read_sdcpp(chunks: Chunks) -> Reading:
     base.put(parameters, "RNG", SDCPP_RNG.get(str(noise).lower()))
     if noise is not None and "RNG" not in parameters:
         parameters["Unknown RNG"] = noise
-    rename(parameters, {"Unet": "Model", "Eta": "stable-diffusion.cpp eta", "Version": "Program"})
+    rename(parameters, {"Unet": "Model", "Eta": "sd-cpp eta", "Version": "Program"})
     retake_files(parameters, "Model", "VAE")
     return reading
 
 
+re_late_templates = re.compile(r"^(?P<text>.*\nSteps: [^\n]+)\n(?P<templates>(?:Negative )?Template: .*)$", re.DOTALL)
+
+
+def is_dynamic_prompts(chunks: Chunks) -> bool:
+    """Tells whether templates stand behind the pairs, where the extension Dynamic Prompts wrote them."""
+    text = text_in(chunks)
+    return "Template: " in text and re_late_templates.match(text.strip()) is not None
+
+
+def read_dynamic_prompts(chunks: Chunks) -> Reading:
+    """Reads an infotext with templates behind it."""
+    match = re_late_templates.match(text_in(chunks).strip())
+    assert match is not None
+    reading, _ = reading_of(match["text"])
+    for line in match["templates"].split("\n"):
+        name, _, template = line.partition(": ")
+        if name in ("Template", "Negative Template"):
+            base.put(reading.parameters, name, template.strip())
+    return reading
+
+
 DIALECTS = (
+    Dialect("Dynamic Prompts", is_dynamic_prompts, read_dynamic_prompts),
     Dialect("Civitai", is_civitai, read_civitai),
     Dialect("stable-diffusion.cpp", is_sdcpp, read_sdcpp),
     Dialect("Fooocus", is_fooocus_pairs, read_fooocus_pairs),
