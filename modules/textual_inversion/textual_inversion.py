@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
 import os
 import threading
@@ -80,11 +81,11 @@ class Embedding:
     hash) and sd_checkpoint_name tell of the training, if the file does. network: the one whose file it is bundled with.
     """
 
-    def __init__(self, vec: Vectors, name: str, step: int | None = None):
+    def __init__(self, vec: Vectors | None, name: str, step: int | None = None):
         self.vec = vec
         self.name = name
         self.step = step
-        self.vectors = self._tensors()[0].shape[0]
+        self.vectors = max((tensor.shape[0] for tensor in self._tensors()), default=0)
         self.shape = sum(tensor.shape[-1] for tensor in self._tensors())
         self.cached_checksum: str | None = None
         self.sd_checkpoint: str | None = None
@@ -101,7 +102,8 @@ class Embedding:
         return FAMILY_OF_WIDTH.get(self.shape, f"models of width {self.shape}")
 
     def _tensors(self) -> list[torch.Tensor]:
-        return list(self.vec.values()) if isinstance(self.vec, dict) else [self.vec]
+        tensors = list(self.vec.values()) if isinstance(self.vec, dict) else [self.vec]
+        return [tensor for tensor in tensors if tensor is not None]  # an extension may list words it has no vectors of
 
     def save(self, filename: str) -> None:
         """Writes a file as the Train tab does; for models with two encoders with a matrix for each."""
@@ -231,7 +233,8 @@ class EmbeddingDatabase:
         for tokenizer, ids in tokens_of_name(name, model).items():
             lookup = self.lookups.setdefault(tokenizer, {})
             others = [entry for entry in lookup.get(ids[0], []) if entry[1].name != name]
-            lookup[ids[0]] = sorted([*others, (ids, embedding)], key=lambda entry: len(entry[0]), reverse=True)
+            bisect.insort(others, (ids, embedding), key=lambda entry: -len(entry[0]))
+            lookup[ids[0]] = others
         self.word_embeddings[name] = embedding
         return embedding
 

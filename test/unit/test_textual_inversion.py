@@ -289,3 +289,11 @@ def test_templates_are_listed_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "textual_inversion_templates_dir", str(tmp_path))
     templates = textual_inversion.list_textual_inversion_templates()
     assert templates == {"style.txt": ("style.txt", str(tmp_path / "style.txt"))}
+
+
+def test_extension_may_list_a_word_without_vectors(database, model):
+    listed = Embedding(None, "remote")
+    assert (listed.vec, listed.vectors, listed.shape) == (None, 0, 0)
+    database.word_embeddings["remote"] = listed
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert not database.word_embeddings
