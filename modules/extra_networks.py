@@ -178,7 +178,8 @@ def parse_prompt(prompt: str) -> tuple[str, ExtraNetworkData]:
         data[match[1]].append(ExtraNetworkParams(match[2].split(":")))
         return ""
 
-    return re_extra_net.sub(take, prompt), data
+    last = prompt.rfind(">") + 1  # beyond it each "<" would be followed to the end in vain
+    return re_extra_net.sub(take, prompt[:last]) + prompt[last:], data
 
 
 def parse_prompts(prompts: list[str]) -> tuple[list[str], ExtraNetworkData | None]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from modules import scripts
 from modules.job import postprocess
+from modules.job.postprocess import Wanted
 from modules.ui_common import plaintext_to_html
 
 
@@ -28,17 +29,8 @@ def run_postprocessing(
     output_dir: where mode 2 saves. show_extras_results: whether mode 2 returns images. args: values of the scripts'
     controls. Raises InvalidInput if there is nothing to work on.
     """
-    done = postprocess.run(
-        lambda pp: scripts.scripts_postproc.run(pp, args),
-        extras_mode,
-        image,
-        image_folder,
-        input_dir,
-        output_dir,
-        show_extras_results,
-        save_output,
-    )
-    return as_outputs(done)
+    wanted = Wanted(extras_mode, image, image_folder, input_dir, output_dir, show_extras_results, save_output)
+    return as_outputs(postprocess.run(lambda pp: scripts.scripts_postproc.run(pp, args), wanted))
 
 
 def as_outputs(done: postprocess.Postprocessed) -> tuple[list[Image.Image], str, str]:
@@ -100,14 +92,5 @@ def run_extras(
             "codeformer_weight": codeformer_weight,
         },
     }
-    done = postprocess.run(
-        lambda pp: scripts.scripts_postproc.run_with_names(pp, scripts_args),
-        extras_mode,
-        image,
-        image_folder,
-        input_dir,
-        output_dir,
-        show_extras_results,
-        save_output,
-    )
-    return as_outputs(done)
+    wanted = Wanted(extras_mode, image, image_folder, input_dir, output_dir, show_extras_results, save_output)
+    return as_outputs(postprocess.run(lambda pp: scripts.scripts_postproc.run_with_names(pp, scripts_args), wanted))

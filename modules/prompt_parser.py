@@ -13,19 +13,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from modules.errors import InvalidInput
 from modules.sampling.conditioning import Cond, Conditioning, DictWithShape
 
 re_edit_token = re.compile(r"(?:[^\\\[\]():|]|\\.)+|[\[\]():|]")
-re_switch_step = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
+re_switch_step = re.compile(r"\s*([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*")
 re_AND = re.compile(r"\bAND\b")
-re_weight = re.compile(r"\s*:\s*([+-]?(?:\d+\.?|\d*\.\d+))\Z")
+re_weight = re.compile(r":\s*([+-]?(?:\d+\.?|\d*\.\d+))\Z")
 re_attention = re.compile(r"\\[\\()\[\]]?|[()\[\]]|:\s*([+-]?[.\d]+)\s*\)|[^\\()\[\]:]+|:")
-re_break = re.compile(r"\s*\bBREAK\b\s*")
+re_break = re.compile(r"\bBREAK\b")
 
 CLOSING_BRACKETS = {"(": ")", "[": "]"}
 BRACKET_WEIGHT = 1.1
@@ -92,7 +95,18 @@ class Alternation:
         return self.options[(step - 1) % len(self.options)]
 
 
-Node = str | Edit | Alternation
+@dataclass(frozen=True)
+class Literal:
+    """Brackets that mean nothing to edits, such as those of weights, and what is in them."""
+
+    nodes: list[Node]
+
+    def at(self, step: int) -> list[Node]:
+        """Returns the text that stands at a step."""
+        return self.nodes
+
+
+Node = str | Edit | Alternation | Literal
 
 
 def text_at_step(nodes: list[Node], step: int) -> str:
@@ -199,7 +213,7 @@ class EditParser:
         if "|" in bracket.separators:
             return self._alternation(bracket)
         if len(bracket.parts) == 1 or (len(bracket.parts) == 2 and bracket.opening == "("):
-            return [*bracket.literal(), closing]
+            return [Literal([*bracket.literal(), closing])]
         if len(bracket.parts) <= 3 and bracket.opening == "[":
             return self._edit(*bracket.parts)
         return None
@@ -323,7 +337,7 @@ def split_weight(part: str) -> tuple[str, float]:
     """Splits `text : 0.5` into ("text", 0.5); the weight is 1 where none is given."""
     part = part.rstrip()
     match = re_weight.search(part)
-    return (part[: match.start()], float(match[1])) if match else (part, 1.0)
+    return (part[: match.start()].rstrip(), float(match[1])) if match else (part, 1.0)
 
 
 @dataclass
@@ -402,36 +416,42 @@ def parse_prompt_attention(text: str) -> list[list]:
     ["BREAK", -1]. Raises InvalidInput for a weight like 1.2.3.
     """
     pieces: list[list] = []
-    round_starts: list[int] = []
-    square_starts: list[int] = []
+    changes: list[tuple[int, int, float]] = []
+    starts: dict[str, list[int]] = {"(": [], "[": []}
 
     def multiply_since(start: int, factor: float) -> None:
-        """Multiplies the weights of all pieces from a place on."""
-        for piece in pieces[start:]:
-            piece[1] *= factor
+        """Notes that the weights of all pieces from a place on are multiplied."""
+        changes.append((start, len(pieces), factor))
 
     for match in re_attention.finditer(text):
         token, weight = match[0], match[1]
         if token.startswith("\\"):
             pieces.append([token[1:], 1.0])
-        elif token == "(":
-            round_starts.append(len(pieces))
-        elif token == "[":
-            square_starts.append(len(pieces))
-        elif weight is not None and round_starts:
-            multiply_since(round_starts.pop(), attention_weight(weight))
-        elif token == ")" and round_starts:
-            multiply_since(round_starts.pop(), BRACKET_WEIGHT)
-        elif token == "]" and square_starts:
-            multiply_since(square_starts.pop(), 1 / BRACKET_WEIGHT)
+        elif token in starts:
+            starts[token].append(len(pieces))
+        elif weight is not None and starts["("]:
+            multiply_since(starts["("].pop(), attention_weight(weight))
+        elif token == ")" and starts["("]:
+            multiply_since(starts["("].pop(), BRACKET_WEIGHT)
+        elif token == "]" and starts["["]:
+            multiply_since(starts["["].pop(), 1 / BRACKET_WEIGHT)
         else:
             pieces.extend(split_at_break(token))
 
-    for start in round_starts:
+    for start in starts["("]:
         multiply_since(start, BRACKET_WEIGHT)
-    for start in square_starts:
+    for start in starts["["]:
         multiply_since(start, 1 / BRACKET_WEIGHT)
-    return merge_equal_weights(pieces)
+    return merge_equal_weights(weighted(pieces, changes))
+
+
+def weighted(pieces: list[list], changes: Iterable[tuple[int, int, float]]) -> list[list]:
+    """Returns pieces with their weights multiplied: by a factor each from a place up to another, change by change."""
+    weights = np.array([weight for _, weight in pieces], dtype=np.float64)
+    with np.errstate(all="ignore"):
+        for start, end, factor in changes:
+            weights[start:end] *= factor
+    return [[text, weight] for (text, _), weight in zip(pieces, weights.tolist(), strict=True)]
 
 
 def attention_weight(number: str) -> float:
@@ -445,19 +465,16 @@ def attention_weight(number: str) -> float:
 
 
 def split_at_break(text: str) -> Iterator[list]:
-    """Yields pieces of weight 1, with ["BREAK", -1] between them where that word stood."""
-    for i, part in enumerate(re_break.split(text)):
-        if i > 0:
-            yield ["BREAK", -1]
-        yield [part, 1.0]
+    """Yields pieces of weight 1, with ["BREAK", -1] between them, and no blanks beside it, where that word stood."""
+    first, *others = re_break.split(text)
+    yield [first.rstrip() if others else first, 1.0]
+    for i, part in enumerate(others, 1):
+        yield ["BREAK", -1]
+        part = part.lstrip()
+        yield [part.rstrip() if i < len(others) else part, 1.0]
 
 
 def merge_equal_weights(pieces: list[list]) -> list[list]:
     """Joins neighbours of equal weight; no pieces become one empty piece."""
-    merged: list[list] = []
-    for text, weight in pieces or [["", 1.0]]:
-        if merged and merged[-1][1] == weight:
-            merged[-1][0] += text
-        else:
-            merged.append([text, weight])
-    return merged
+    merged = [["".join(text for text, _ in same), weight] for weight, same in groupby(pieces, key=itemgetter(1))]
+    return merged or [["", 1.0]]

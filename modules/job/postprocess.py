@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from modules import devices, errors, image_ops, images, infotext, run_files, shared, util
+from modules import bounds, devices, errors, image_ops, images, infotext, run_files, shared, util
 from modules.options import OptionValues
 from modules.scripts_postprocessing import PostprocessedImage
 
@@ -31,10 +31,32 @@ class Source(NamedTuple):
     name: str | None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be worked on, and what becomes of the results.
+
+    extras_mode: 0 works on image, 1 on image_folder (images or uploaded files), 2 on the files in input_dir.
+    output_dir: where mode 2 saves. show_results: whether mode 2 returns images.
+    """
+
+    extras_mode: int
+    image: Image.Image | None
+    image_folder: Sequence[Any]
+    input_dir: str
+    output_dir: str
+    show_results: bool
+    save_output: bool = True
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the results are returned, and so all held in memory."""
+        return self.extras_mode != BATCH_FROM_DIRECTORY or self.show_results
+
+
 class Postprocessed(NamedTuple):
     """What a run gives: the images to show, what was done to the last one, as infotext, and what could not be done.
 
-    left_out: a line for each source of a batch without result: its name and the reason.
+    left_out: a line for each source of a batch without result, or whose results are not shown: its name and the reason.
     """
 
     images: list[Image.Image]
@@ -54,27 +76,17 @@ class PostprocessingSettings(OptionValues):
     use_original_name_batch: bool
 
 
-def run(
-    run_scripts: RunScripts,
-    extras_mode: int,
-    image: Image.Image | None,
-    image_folder: Sequence[Any],
-    input_dir: str,
-    output_dir: str,
-    show_results: bool,
-    save_output: bool,
-) -> Postprocessed:
+def run(run_scripts: RunScripts, wanted: Wanted) -> Postprocessed:
     """Returns what scripts make of images, after saving it unless save_output is false.
 
-    extras_mode: 0 works on image, 1 on image_folder (images or uploaded files), 2 on the files in input_dir.
-    output_dir: where mode 2 saves. show_results: whether mode 2 returns images. Raises InvalidInput if there is nothing
-    to work on.
+    Raises InvalidInput if there is nothing to work on, or more to show than the settings allow.
     """
     settings = PostprocessingSettings.from_opts(shared.opts)
-    sources = find_images(extras_mode, image, image_folder, input_dir)
-    folder = output_folder(extras_mode, output_dir, settings) if save_output else None
-    is_shown = extras_mode != BATCH_FROM_DIRECTORY or show_results
-    return process_images(sources, run_scripts, folder, is_shown, settings)
+    sources = find_images(wanted.extras_mode, wanted.image, wanted.image_folder, wanted.input_dir)
+    if wanted.is_shown:
+        bounds.current().check_images(len(sources), "image_folder")
+    folder = output_folder(wanted.extras_mode, wanted.output_dir, settings) if wanted.save_output else None
+    return process_images(sources, run_scripts, folder, wanted.is_shown, settings)
 
 
 def find_images(
@@ -121,13 +133,16 @@ def process_images(
 ) -> Postprocessed:
     """Runs scripts over images, saves the results in folder (not if None), and returns those to show.
 
-    One that fails does not end a batch. Raises what the first one failed with where all of them do.
+    One that fails does not end a batch. Raises what the first one failed with where all of them do. Results that are
+    more than may be held in memory are saved, but not returned.
     """
     devices.torch_gc()
     run_files.keep(source for source, _ in sources if isinstance(source, str))
     outputs: list[Image.Image] = []
     failures: list[tuple[str, Exception]] = []
     text = ""
+    pixels = 0
+    limits = bounds.current()
     shared.state.job_count = len(sources)
     for number, (source, name) in enumerate(sources, 1):
         shared.state.nextjob()
@@ -138,13 +153,14 @@ def process_images(
         try:
             results = process_source(source, run_scripts)
             text = finish(results, folder, name, settings) if results else text
+            if is_shown and results:
+                pixels += sum(pp.image.width * pp.image.height for pp in results)
+                limits.check_pixels(pixels, "image_folder")
+                outputs += [pp.image for pp in results]
         except FAILURES as e:
             failures.append((os.path.basename(name) if name else f"picture {number}", e))
             logger.warning("%s is left out: %s", *failures[-1])
             devices.torch_gc()
-            continue
-        if is_shown:
-            outputs += [pp.image for pp in results]
     devices.torch_gc()
     if failures and len(failures) == len(sources):
         raise failures[0][1]

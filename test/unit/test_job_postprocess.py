@@ -6,10 +6,10 @@ from contextlib import ExitStack
 import pytest
 from PIL import Image
 
-from modules import image_files, images, shared
+from modules import bounds, image_files, images, shared
 from modules.errors import InvalidInput
 from modules.job import postprocess
-from modules.job.postprocess import PostprocessingSettings, Source
+from modules.job.postprocess import PostprocessingSettings, Source, Wanted
 
 pytestmark = pytest.mark.usefixtures("fresh_state")
 
@@ -25,13 +25,18 @@ def settings():
         yield overlaid
 
 
+def run(run_scripts, *wanted):
+    """What scripts make of the images that are wanted."""
+    return postprocess.run(run_scripts, Wanted(*wanted))
+
+
 def halve(pp):
     pp.info["halved"] = "yes"
     pp.image = pp.image.reduce(2)
 
 
 def test_images_come_back_with_what_was_done():
-    done = postprocess.run(halve, 1, None, [Image.new("RGB", (8, 6)), Image.new("RGBA", (4, 4))], "", "", True, False)
+    done = run(halve, 1, None, [Image.new("RGB", (8, 6)), Image.new("RGBA", (4, 4))], "", "", True, False)
     assert [image.size for image in done.images] == [(4, 3), (2, 2)]
     assert done.infotext == "halved: yes"
     assert done.images[0].info["postprocessing"] == "halved: yes"
@@ -39,7 +44,7 @@ def test_images_come_back_with_what_was_done():
 
 def test_other_modes_become_rgb_before_scripts():
     seen = []
-    postprocess.run(lambda pp: seen.append(pp.image.mode), 0, Image.new("L", (2, 2)), [], "", "", True, False)
+    run(lambda pp: seen.append(pp.image.mode), 0, Image.new("L", (2, 2)), [], "", "", True, False)
     assert seen == ["RGB"]
 
 
@@ -49,7 +54,7 @@ def test_settings_hold_from_the_start_of_a_run(settings, tmp_path):
     def change(pp):
         settings(samples_format="jpg", outdir_samples="/nowhere", use_original_name_batch=False)
 
-    postprocess.run(change, 1, None, [str(saved(tmp_path / "in" / "a.png"))], "", "", True, True)
+    run(change, 1, None, [str(saved(tmp_path / "in" / "a.png"))], "", "", True, True)
     assert sorted(os.listdir(tmp_path)) == ["a.png", "in"]
 
 
@@ -102,7 +107,7 @@ def test_caption_is_written_as_the_setting_says(settings, tmp_path):
     def describe(pp):
         pp.caption = "new"
 
-    postprocess.run(describe, 1, None, [str(saved(tmp_path / "in" / "a.png"))], "", "", True, True)
+    run(describe, 1, None, [str(saved(tmp_path / "in" / "a.png"))], "", "", True, True)
     assert (tmp_path / "a.txt").read_text(encoding="utf8") == "new old"
 
 
@@ -136,7 +141,7 @@ def with_text(path, text):
 def test_parameters_are_kept_from_every_format_to_every_format(settings, tmp_path, mode, source, result):
     settings(samples_format=result, outdir_samples=str(tmp_path / "out"))
     path = with_text(tmp_path / "in" / f"a.{source}", TEXT)
-    postprocess.run(halve, mode, Image.open(path), [str(path)], str(path.parent), "", True, True)
+    run(halve, mode, Image.open(path), [str(path)], str(path.parent), "", True, True)
     (name,) = os.listdir(tmp_path / "out")
     found, items = images.read_info_from_image(Image.open(tmp_path / "out" / name))
     assert name.endswith(result)
@@ -150,7 +155,7 @@ def test_parameters_are_kept_from_every_format_to_every_format(settings, tmp_pat
 def test_words_of_other_programs_are_kept_as_they_wrote_them(settings, tmp_path, source, result):
     settings(samples_format=result, outdir_samples=str(tmp_path / "out"))
     path = with_text(tmp_path / "in" / f"a.{source}", SWARM)
-    postprocess.run(halve, 1, None, [str(path)], "", "", True, True)
+    run(halve, 1, None, [str(path)], "", "", True, True)
     (name,) = os.listdir(tmp_path / "out")
     found, items = images.read_info_from_image(Image.open(tmp_path / "out" / name))
     assert found.startswith("red apple\nSteps: 20")
@@ -176,9 +181,9 @@ def two_of_one_name(folder):
 def test_files_of_one_name_have_a_result_each(settings, tmp_path, mode):
     settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
     files = two_of_one_name(tmp_path / "in")
-    postprocess.run(halve, mode, None, files, str(tmp_path / "in"), "", True, True)
+    run(halve, mode, None, files, str(tmp_path / "in"), "", True, True)
     assert colours(tmp_path / "out") == {"b.png": RED, "b-1.png": BLUE}
-    postprocess.run(halve, mode, None, files[:1], str(tmp_path / "in"), "", True, True)
+    run(halve, mode, None, files[:1], str(tmp_path / "in"), "", True, True)
     assert set(colours(tmp_path / "out")) == {"b.png", "b-1.png"}  # an earlier run's is replaced, as the settings say
 
 
@@ -186,7 +191,7 @@ def test_files_of_one_name_have_a_result_each(settings, tmp_path, mode):
 def test_results_never_replace_what_is_worked_on(settings, tmp_path, action):
     settings(samples_format="png", save_images_replace_action=action)
     two_of_one_name(tmp_path)
-    postprocess.run(halve, 2, None, [], str(tmp_path), str(tmp_path), True, True)
+    run(halve, 2, None, [], str(tmp_path), str(tmp_path), True, True)
     assert colours(tmp_path) == {"b.bmp": RED, "b.png": BLUE, "b-1.png": RED, "b-2.png": BLUE}
 
 
@@ -196,7 +201,7 @@ def test_texts_of_files_of_one_name_stay_apart(settings, tmp_path):
     def describe(pp):
         pp.caption = "red" if pp.image.getpixel((0, 0)) == RED else "blue"
 
-    postprocess.run(describe, 1, None, two_of_one_name(tmp_path / "in"), "", "", True, True)
+    run(describe, 1, None, two_of_one_name(tmp_path / "in"), "", "", True, True)
     assert (tmp_path / "out" / "b.txt").read_text(encoding="utf8") == "red"
     assert (tmp_path / "out" / "b-1.txt").read_text(encoding="utf8") == "blue"
 
@@ -204,7 +209,7 @@ def test_texts_of_files_of_one_name_stay_apart(settings, tmp_path):
 def test_names_with_dots_stay_whole(settings, tmp_path):
     settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
     files = [str(saved(tmp_path / "in" / name)) for name in ("my.cat.png", "my.dog.png")]
-    postprocess.run(halve, 1, None, files, "", "", True, True)
+    run(halve, 1, None, files, "", "", True, True)
     assert sorted(os.listdir(tmp_path / "out")) == ["my.cat.png", "my.dog.png"]
 
 
@@ -222,7 +227,7 @@ def test_palette_with_a_transparent_colour(settings, tmp_path, mode, result):
     (tmp_path / "in").mkdir()
     path = tmp_path / "in" / "a.png"
     palette_with_a_transparent_colour().save(path)
-    done = postprocess.run(halve, mode, Image.open(path), [str(path)], str(tmp_path / "in"), "", True, True)
+    done = run(halve, mode, Image.open(path), [str(path)], str(tmp_path / "in"), "", True, True)
     assert [(image.mode, image.getpixel((0, 0))[3]) for image in done.images] == [("RGBA", 0)]
     assert len(os.listdir(tmp_path / "out")) == 1
 
@@ -254,7 +259,7 @@ def test_bad_files_are_named_and_all_others_made(settings, tmp_path, mode, caplo
     settings(samples_format="png", outdir_samples=str(tmp_path / "out"))
     names = damaged(tmp_path / "in")
     paths = [str(tmp_path / "in" / name) for name in names]
-    done = postprocess.run(halve, mode, None, paths, str(tmp_path / "in"), "", True, True)
+    done = run(halve, mode, None, paths, str(tmp_path / "in"), "", True, True)
     assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "z.png"]
     assert [image.size for image in done.images] == [(2, 2), (32, 32)]
     assert [line.split(":")[0] for line in done.left_out] == [
@@ -272,7 +277,7 @@ def test_bad_files_are_named_and_all_others_made(settings, tmp_path, mode, caplo
 def test_a_batch_of_nothing_but_bad_files_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(InvalidInput, match="not a picture that can be read"):
-        postprocess.run(halve, 1, None, [str(tmp_path / "a.png")], "", "", True, False)
+        run(halve, 1, None, [str(tmp_path / "a.png")], "", "", True, False)
 
 
 def test_image_on_which_a_script_fails_does_not_end_a_batch():
@@ -281,10 +286,31 @@ def test_image_on_which_a_script_fails_does_not_end_a_batch():
             raise RuntimeError("too small")
 
     sizes = [8, 4, 16]
-    done = postprocess.run(fail, 1, None, [Image.new("RGB", (n, n)) for n in sizes], "", "", True, False)
+    done = run(fail, 1, None, [Image.new("RGB", (n, n)) for n in sizes], "", "", True, False)
     assert [image.width for image in done.images] == [8, 16]
     assert done.left_out == ["picture 2: too small"]
     with pytest.raises(RuntimeError, match="too small"):
-        postprocess.run(fail, 1, None, [Image.new("RGB", (4, 4))] * 2, "", "", True, False)
+        run(fail, 1, None, [Image.new("RGB", (4, 4))] * 2, "", "", True, False)
     with pytest.raises(RuntimeError, match="too small"):
-        postprocess.run(fail, 0, Image.new("RGB", (4, 4)), [], "", "", True, False)
+        run(fail, 0, Image.new("RGB", (4, 4)), [], "", "", True, False)
+
+
+def test_a_batch_shows_no_more_than_may_be_held(tmp_path, settings, monkeypatch):
+    monkeypatch.setattr(bounds, "SQUARES_IN_ALL", 2)
+    settings(api_max_size=4, outdir_samples=str(tmp_path / "out"), use_original_name_batch=True)
+    files = [str(saved(tmp_path / "in" / f"{name}.png")) for name in "abc"]
+    done = run(lambda pp: None, 1, None, files, "", "", True, True)
+    assert len(done.images) == 2
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.png", "b.png", "c.png"], "what is not shown is saved"
+    assert [line.split(":")[0] for line in done.left_out] == ["c.png"] and "api_max_size" in done.left_out[0]
+    assert run(lambda pp: None, 2, None, [], str(tmp_path / "in"), "", False, True).left_out == []
+
+
+def test_a_batch_shows_no_more_images_than_a_job_may_make(tmp_path, settings):
+    settings(api_max_images=2, outdir_samples=str(tmp_path / "out"))
+    files = [str(saved(tmp_path / "in" / f"{name}.png")) for name in "abc"]
+    with pytest.raises(InvalidInput, match="api_max_images"):
+        run(halve, 1, None, files, "", "", True, True)
+    assert not (tmp_path / "out").exists()
+    run(halve, 2, None, [], str(tmp_path / "in"), "", False, True)
+    assert len(os.listdir(tmp_path / "out")) == 3, "what is not shown takes no memory"
