@@ -89,7 +89,9 @@ class Bounds(OptionValues):
             )
 
     def check_length(self, text: str, field: str) -> None:
-        """Checks a text as far as that is possible without the model: its length and its AND parts."""
+        """Checks a text as far as that is possible without the model: its length, its AND parts, and its brackets, as
+        all of them may be in one another, and each then changes the weight of all that follows.
+        """
         if len(text) > CHARACTERS_PER_TOKEN * self.api_max_tokens:
             raise InvalidInput(
                 f"{field} has {len(text)} characters, which are more than {self.api_max_tokens} tokens "
@@ -97,6 +99,7 @@ class Bounds(OptionValues):
                 field=field,
             )
         self.check("api_max_prompt_parts", len(re_AND.findall(text)) + 1, "AND parts", field)
+        self.check("api_max_tokens", text.count("(") + text.count("["), "brackets", field)
 
     def check_texts(self, texts: Iterable[str], field: str, count_tokens: Callable[[str], int]) -> None:
         """Checks texts that are going to be encoded, each for itself. count_tokens: asked where it may be close."""

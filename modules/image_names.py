@@ -237,9 +237,11 @@ class FilenameGenerator:
     def _replace(self, token: str) -> Any:
         """Returns what stands for a token; the bare token itself if it is unknown, failed or says None."""
         name, args = token, []
-        while match := re_pattern_arg.match(name):
-            name, arg = match.groups()
-            args.insert(0, arg)
+        while name.endswith(">"):
+            head, opening, arg = name[:-1].rpartition("<")
+            if not opening or ">" in arg:
+                break
+            name, args = head, [arg, *args]
 
         function = self.replacements.get(name.lower())
         replacement = None

@@ -50,7 +50,8 @@ from modules.image_names import (
 )
 from modules.image_ops import LANCZOS, fix_image
 from modules.options import OptionValues
-from modules.paths_internal import roboto_ttf_file
+from modules.paths_internal import default_output_dir, roboto_ttf_file
+from modules.shared_options import OUTPUT_FOLDERS
 from modules.upscaler import UpscalerData, UpscalerSettings
 
 logger = logging.getLogger(__name__)
@@ -307,6 +308,9 @@ def save_image(
     """
     options = options_of(p)
     settings = SaveSettings.from_opts(options)
+    for field in ("outpath_samples", "outpath_grids"):
+        if path == getattr(p, field, None):
+            check_output_folder(path, field)
     names = FilenameGenerator(p, seed, prompt, image, basename=basename)
     extension = fitting_extension(image, extension)
     pillow_format(f".{extension}")
@@ -409,6 +413,21 @@ def _plain_name(path: str, names: FilenameGenerator, extension: str, reservation
     if hasattr(names.p, "comment"):
         names.p.comment(message)
     return fullfn
+
+
+def check_output_folder(folder: str, field: str) -> None:
+    """Raises InvalidInput under --hide-ui-dir-config for a folder of results that is in none of those of the settings;
+    a job may have got it from an argument of any script.
+    """
+    if not shared.cmd_opts.hide_ui_dir_config or not folder:
+        return
+    allowed = [default_output_dir, *filter(None, (getattr(shared.opts, name) for name in OUTPUT_FOLDERS))]
+    if not any(Path(os.path.abspath(folder)).is_relative_to(os.path.abspath(root)) for root in allowed):
+        raise errors.InvalidInput(
+            f"{field}: {folder!r} is in no output folder of the settings, and others cannot be chosen here "
+            "(--hide-ui-dir-config)",
+            field=field,
+        )
 
 
 def _inside(folder: str, name: str, setting: str) -> str:

@@ -307,6 +307,10 @@ def batch_request(values: Img2ImgValues) -> ImageBatch:
         raise errors.InvalidInput(
             "Batch from a directory is switched off here (--hide-ui-dir-config)", field="img2img_batch_input_dir"
         )
+    if values.img2img_batch_use_png_info and values.img2img_batch_png_info_dir and shared.cmd_opts.hide_ui_dir_config:
+        raise errors.InvalidInput(
+            "A directory with PNG info cannot be chosen here (--hide-ui-dir-config)", field="img2img_batch_png_info_dir"
+        )
     source = values.img2img_batch_input_dir
     if not is_upload and not os.path.isdir(source):
         raise errors.InvalidInput(f"The input directory {source!r} does not exist", field="img2img_batch_input_dir")

@@ -20,6 +20,7 @@ from modules import (
     devices,
     errors,
     extra_networks,
+    images,
     lowvram,
     model_patches,
     paths,
@@ -493,6 +494,8 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
     if p.scripts is not None:
         p.scripts.before_process(p)
 
+    images.check_output_folder(p.outpath_samples, "outpath_samples")
+    images.check_output_folder(p.outpath_grids, "outpath_grids")
     overrides, ineffective = read_overrides(p.override_settings)
     for name in ineffective:
         p.comment(f"override_settings: {name} has no effect on a job")

@@ -8,6 +8,7 @@ from typing import Any
 
 from modules import checkpoints, option_values, shared
 from modules.errors import InvalidInput, NotFound
+from modules.shared_options import OUTPUT_FOLDERS
 
 
 @contextmanager
@@ -36,18 +37,7 @@ def temporary_opts(overrides: Mapping[str, Any] | None, restore_afterwards: bool
             shared.state.overlay = outer_overlay
 
 
-READ_BEFORE_THE_JOB = frozenset(
-    {
-        "outdir_samples",
-        "outdir_txt2img_samples",
-        "outdir_img2img_samples",
-        "outdir_extras_samples",
-        "outdir_grids",
-        "outdir_txt2img_grids",
-        "outdir_img2img_grids",
-        "outdir_save",
-    }
-)
+READ_BEFORE_THE_JOB = frozenset(OUTPUT_FOLDERS) - {"outdir_init_images"}
 """Settings that are laid over too late to have an effect on a job."""
 
 NOT_FOR_REQUESTS = frozenset({"temp_dir", "clean_temp_dir_at_start"})

@@ -171,7 +171,16 @@ def upcast(kernel: attention.Kernel) -> attention.Kernel:
 
 
 class AttentionProcessor:
-    """Runs a diffusers Attention layer with the kernel in use; in float32 under the setting upcast_attn."""
+    """Runs diffusers Attention layers of a network with the kernel in use; in float32 under the setting upcast_attn,
+    which is read once for all layers.
+    """
+
+    def __init__(self) -> None:
+        self.is_upcast = False
+
+    def begin_pass(self, *_: Any) -> None:
+        """Reads the settings for a call of the network."""
+        self.is_upcast = AttentionSettings.from_opts(shared.opts).upcast
 
     def __call__(
         self,
@@ -199,8 +208,7 @@ class AttentionProcessor:
             x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)  # (B, heads, T or S, width)
             for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
-        is_upcast = AttentionSettings.from_opts(shared.opts).upcast
-        kernel = upcast(selection.kernel) if is_upcast else selection.kernel
+        kernel = upcast(selection.kernel) if self.is_upcast else selection.kernel
         out = kernel(q, k, v).transpose(1, 2).reshape(batch, hidden_states.shape[1], -1)
 
         out = attn.to_out[0](out)
@@ -215,3 +223,6 @@ def use_selected_attention(network: torch.nn.Module) -> None:
     for module in network.modules():
         if hasattr(module, "set_processor"):
             module.set_processor(processor)
+    for entry in (network, getattr(network, "encoder", None), getattr(network, "decoder", None)):
+        if entry is not None:  # of a VAE the parts are called, one without the other
+            entry.register_forward_pre_hook(processor.begin_pass)

@@ -1,4 +1,4 @@
-"""state: gathers the definitions of all settings, and the keys that --hide-ui-dir-config locks."""
+"""state: gathers the definitions of all settings; which name output folders, which --hide-ui-dir-config locks."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ for category_id, label in settings_categories.items():
 
 options_templates: dict[str, OptionInfo] = all_options()
 
-restricted_opts = {
-    "samples_filename_pattern",
-    "directories_filename_pattern",
+OUTPUT_FOLDERS = (
     "outdir_samples",
     "outdir_txt2img_samples",
     "outdir_img2img_samples",
     "outdir_extras_samples",
     "outdir_grids",
     "outdir_txt2img_grids",
+    "outdir_img2img_grids",
     "outdir_save",
     "outdir_init_images",
+)
+"""Settings that say where images are saved."""
+
+restricted_opts = {
+    "samples_filename_pattern",
+    "directories_filename_pattern",
+    *OUTPUT_FOLDERS,
     "temp_dir",
     "clean_temp_dir_at_start",
 }

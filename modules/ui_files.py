@@ -22,6 +22,7 @@ from PIL import Image
 from modules import errors, extensions, images, shared
 from modules.paths import data_path, models_path, script_path
 from modules.paths_internal import config_states_dir, default_output_dir, extensions_builtin_dir, extensions_dir
+from modules.shared_options import OUTPUT_FOLDERS
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".jxl"})
 VIDEOS = frozenset({".mp4", ".webm"})
@@ -52,17 +53,6 @@ HARMLESS_TYPES = re.compile(r"(image|audio|video|font)/(?!svg)[\w.+-]+|text/plai
 
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src 'self'"
 
-OUTPUT_SETTINGS = (
-    "outdir_samples",
-    "outdir_txt2img_samples",
-    "outdir_img2img_samples",
-    "outdir_extras_samples",
-    "outdir_grids",
-    "outdir_txt2img_grids",
-    "outdir_img2img_grids",
-    "outdir_save",
-    "outdir_init_images",
-)
 MODEL_FLAGS = ("ckpt_dir", "vae_dir", "embeddings_dir", "hypernetwork_dir", "lora_dir", "lyco_dir_backcompat")
 
 
@@ -114,9 +104,9 @@ def places() -> Iterator[Place]:
     for folder in dict.fromkeys((script_path, data_path)):
         yield Place(os.path.join(folder, "notification.mp3"))
         yield Place(os.path.join(folder, "tmp"), TEXTS)  # where extensions leave lists for their scripts
-    for folder in (default_output_dir, *(shared.opts.get_default(name) for name in OUTPUT_SETTINGS)):
+    for folder in (default_output_dir, *(shared.opts.get_default(name) for name in OUTPUT_FOLDERS)):
         yield Place(folder, RESULTS)
-    for name in OUTPUT_SETTINGS:
+    for name in OUTPUT_FOLDERS:
         yield Place(getattr(shared.opts, name), IMAGES, is_chosen=True)
     for folder in (models_path, *(getattr(shared.cmd_opts, name, None) or "" for name in MODEL_FLAGS)):
         yield Place(folder, IMAGES | VIDEOS)  # previews

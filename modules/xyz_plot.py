@@ -103,9 +103,9 @@ class AxisOptionTxt2Img(AxisOption):
 
 
 INTEGER = r"\s*([+-]?\d+)\s*"
-DECIMAL = r"\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*"
+DECIMAL = r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*"
 re_range = re.compile(rf"{INTEGER}-{INTEGER}(?:\(([+-]\d+)\s*\))?\s*")
-re_range_float = re.compile(rf"{DECIMAL}-{DECIMAL}(?:\(([+-](?:\d+\.?\d*|\.\d+))\s*\))?\s*")
+re_range_float = re.compile(rf"{DECIMAL}-{DECIMAL}(?:\(([+-](?:\d+(?:\.\d*)?|\.\d+))\s*\))?\s*")
 re_range_count = re.compile(rf"{INTEGER}-{INTEGER}\[(\d+)\s*\]\s*")
 re_range_count_float = re.compile(rf"{DECIMAL}-{DECIMAL}\[(\d+)\s*\]\s*")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import bounds, checkpoints, errors, option_values, processing, scripts, sd_samplers, shared
+from modules import bounds, checkpoints, errors, images, option_values, processing, scripts, sd_samplers
 from modules.job.run_state import copy_of_job
 from modules.processing import Processed, StableDiffusionProcessing
 from modules.shared import state
@@ -37,9 +37,8 @@ def read_sampler(text: str) -> str:
 
 
 def read_folder(text: str) -> str:
-    """Returns a folder for results. Raises InvalidInput where the command line keeps folders from users."""
-    if shared.cmd_opts.hide_ui_dir_config:
-        raise errors.InvalidInput(f"{text}: folders cannot be chosen here (--hide-ui-dir-config)", field="script_args")
+    """Returns a folder for results. Raises InvalidInput where the command line keeps it from users."""
+    images.check_output_folder(text, bounds.SCRIPT_ARGS)
     return text
 
 

@@ -95,6 +95,11 @@ def test_parts_joined_by_and():
     assert refused(LIMITS.check_length, "AND AND AND", "negative_prompt") == "negative_prompt"
 
 
+def test_brackets():
+    LIMITS.check_length("(a) [b]" * 15 + "))", "prompt")
+    assert refused(LIMITS.check_length, "([" * 15 + "(", "prompt") == "prompt"
+
+
 def test_edits_that_make_many_long_texts():
     LIMITS.check_edits("[a|b] " * 10, 100, "prompt")
     LIMITS.check_edits("long " * 500, 1000, "prompt")

@@ -303,6 +303,8 @@ def test_batch_directories_are_refused(values, folder, monkeypatch):
     monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True)
     with pytest.raises(errors.InvalidInput, match="switched off"):
         run(batch(values, folder))
+    with pytest.raises(errors.InvalidInput, match="PNG info"):
+        run(replace(values, mode=5, img2img_batch_use_png_info=True, img2img_batch_png_info_dir=str(folder)))
 
 
 def test_extensions_may_replace_the_batch(values, folder, monkeypatch):

@@ -48,6 +48,32 @@ def test_hooks_are_called_in_their_order(sd_model):
     ]
 
 
+@pytest.mark.parametrize("name", ["outpath_samples", "outpath_grids"])
+def test_results_stay_in_the_folders_of_the_settings_where_others_are_hidden(sd_model, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True)
+    monkeypatch.setitem(shared.opts.data, "outdir_txt2img_samples", str(tmp_path / "mine"))
+    p = small_job(steps=1)
+    setattr(p, name, str(tmp_path / "mine" / ".." / "elsewhere"))
+    with pytest.raises(errors.InvalidInput, match="--hide-ui-dir-config") as caught:
+        processing.process_images(p)
+    assert caught.value.field == name
+    setattr(p, name, str(tmp_path / "mine" / "cats"))
+    p.outpath_samples = p.outpath_samples or str(tmp_path / "mine")
+    p.do_not_save_samples = False
+
+    class Wanderer(Recorder):
+        """A script that sends the files elsewhere once the job runs."""
+
+        def postprocess_batch(self, p, *args, **kwargs):
+            p.outpath_samples = str(tmp_path / "elsewhere")
+
+    processing.process_images(p)
+    p.scripts = Wanderer()
+    with pytest.raises(errors.InvalidInput, match="outpath_samples"):
+        processing.process_images(p)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_scripts_are_set_up_once_runner_and_arguments_are_there(program):
     p = small_job()
     p.scripts = recorder = Recorder()

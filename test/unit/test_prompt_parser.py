@@ -1,10 +1,12 @@
 import json
+import random
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from modules import prompt_parser
+from modules import extra_networks, prompt_parser
 from modules.errors import InvalidInput
 from modules.prompt_parser import ScheduledPromptConditioning, SdConditioning
 
@@ -185,3 +187,74 @@ def test_conditioning_of_several_tensors_passes_through():
     batch = prompt_parser.reconstruct_cond_batch(negative, 2)
     assert batch.shape == (1, 3, 2)
     assert batch["crossattn"][0, 0, 0] == 2.0
+
+
+def multiplied_one_by_one(text):
+    """What parse_prompt_attention returns, as directly as it can be said: each bracket goes over all its pieces."""
+    pieces, starts = [], {"(": [], "[": []}
+
+    def multiply(opening, factor):
+        for piece in pieces[starts[opening].pop() :]:
+            piece[1] *= factor
+
+    for match in prompt_parser.re_attention.finditer(text):
+        token, weight = match[0], match[1]
+        if token in starts:
+            starts[token].append(len(pieces))
+        elif starts["("] and (weight is not None or token == ")"):
+            multiply("(", 1.1 if weight is None else float(weight))
+        elif starts["["] and token == "]":
+            multiply("[", 1 / 1.1)
+        elif token.startswith("\\"):
+            pieces.append([token[1:], 1.0])
+        else:
+            for i, part in enumerate(re.split(r"\s*\bBREAK\b\s*", token)):
+                pieces += [["BREAK", -1]] * (i > 0) + [[part, 1.0]]
+    for opening, factor in (("(", 1.1), ("[", 1 / 1.1)):
+        for start in starts[opening]:
+            for piece in pieces[start:]:
+                piece[1] *= factor
+    merged = []
+    for text, weight in pieces or [["", 1.0]]:
+        if merged and merged[-1][1] == weight:
+            merged[-1][0] += text
+        else:
+            merged.append([text, weight])
+    return merged
+
+
+def test_weights_are_multiplied_in_the_order_in_which_brackets_close():
+    tokens = ["(", ")", "[", "]", ":1.3)", ": 0.7 )", ":", "\\", " ", "\u3000", "a", "b c", "BREAK", " BREAK ", "1"]
+    draw = random.Random(1)
+    for _ in range(2000):
+        text = "".join(draw.choices(tokens, k=draw.randrange(16)))
+        assert prompt_parser.parse_prompt_attention(text) == multiplied_one_by_one(text), text
+
+
+LONG = 10_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * LONG,
+        "(a" * LONG,
+        "[(" * LONG + "a" + ")]" * LONG,
+        "(" * LONG + ")" * LONG,
+        "[" * LONG + "]" * LONG,
+        "\\(" * LONG,
+        " " * LONG + "a",
+        "[a:b:" + "1" * LONG + "x]",
+        "a:" + "1" * LONG + "x",
+        "a, " * LONG + " " * LONG + "x",
+        "<a:" * LONG,
+        "(a:" * LONG,
+    ],
+    ids=lambda text: text[:6],
+)
+def test_long_texts_are_read_in_time_that_grows_with_their_length(text):
+    pieces = prompt_parser.parse_prompt_attention(text)
+    assert "".join(piece for piece, _ in pieces) == re.sub(r"\\(?=\()|(?<!\\)[(\[\])]", "", text)
+    assert schedule(text, 20) == [[20, text]]
+    assert prompt_parser.get_multicond_prompt_list([text])[1] == [text]
+    assert extra_networks.parse_prompt(text) == (text, {})

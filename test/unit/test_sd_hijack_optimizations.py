@@ -92,6 +92,19 @@ def test_upcast_setting_computes_in_float32(layers, kernel):
     assert seen == [torch.bfloat16, torch.float32]
 
 
+def test_settings_are_read_once_for_all_layers_of_a_network(layers, kernel, monkeypatch):
+    network = torch.nn.ModuleDict({"encoder": torch.nn.Sequential(layers["self"], layers["self"])})
+    sd_hijack_optimizations.use_selected_attention(network)
+    reads = []
+    read = sd_hijack_optimizations.AttentionSettings.from_opts
+    monkeypatch.setattr(
+        sd_hijack_optimizations.AttentionSettings, "from_opts", lambda opts: reads.append(1) or read(opts)
+    )
+    with torch.no_grad():
+        network["encoder"](INPUTS["self"][0])
+    assert reads == [1]
+
+
 def test_sub_quadratic_follows_its_flags(kernel, monkeypatch):
     seen = {}
     monkeypatch.setattr(attention, "sub_quadratic", lambda q, k, v, **arguments: seen.update(arguments))

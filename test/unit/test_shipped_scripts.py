@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -117,6 +118,8 @@ def test_line_may_not_choose_folders_where_they_are_hidden(script, monkeypatch):
     for name in ("outpath_samples", "outpath_grids"):
         with pytest.raises(InvalidInput, match="--hide-ui-dir-config"):
             read_line(f"--prompt a --{name} /x")
+        inside = os.path.join(shared.opts.outdir_txt2img_samples, "cats")
+        assert read_line(f"--prompt a --{name} {inside}")[name] == inside
 
 
 def test_line_may_choose_the_checkpoint(script):

@@ -7,6 +7,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from modules import extensions, shared, ui_files
 from modules.paths_internal import default_output_dir, extensions_dir, models_path, script_path
+from modules.shared_options import OUTPUT_FOLDERS
 
 
 def write(path, content=b"x"):
@@ -177,7 +178,7 @@ def test_an_output_folder_may_be_a_link(program, settings, tmp_path):
     assert ui_files.find(str(tmp_path / "link" / "1.png")).path == os.path.realpath(picture)
 
 
-@pytest.mark.parametrize("setting", ui_files.OUTPUT_SETTINGS)
+@pytest.mark.parametrize("setting", OUTPUT_FOLDERS)
 def test_a_folder_that_a_setting_names_gives_results_of_jobs_only(program, settings, tmp_path, setting):
     settings[setting] = str(tmp_path)
     assert ui_files.find(result(tmp_path / "made.png"))
