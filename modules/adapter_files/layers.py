@@ -102,7 +102,9 @@ class LayerNames:
             self.layers.extend(layers)
             for layer in layers:
                 self.by_sd_key.setdefault(layer.sd_key, layer)
-                self._name((layer.sd_key, *spellings(family, name, layer.key[len(prefix) :], layer.path)), (layer,))
+                self._name(
+                    (layer.sd_key, layer.key, *spellings(family, name, layer.key[len(prefix) :], layer.path)), (layer,)
+                )
             if len(layers) > 1:
                 self._name(spellings(family, name, whole[len(prefix) :], None), layers)
 
@@ -174,7 +176,6 @@ UNET_PREFIXES = (
     "lycoris_",  # LyCORIS by itself, SimpleTuner
     "unet.",  # diffusers, OneTrainer
     "diffusion_model.",  # OneTrainer, ComfyUI
-    "model.diffusion_model.",  # differences of checkpoints
     "base_model.model.",  # folders of peft
     "",  # diffusers' U-Net by itself, OneTrainer
 )

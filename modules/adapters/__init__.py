@@ -23,13 +23,19 @@ KINDS: tuple[type[Adapter], ...] = (Lora, Loha, Ia3, Lokr, Full, Norm, Glora, Of
 NAMES = frozenset(COMMON_NAMES).union(*(kind.names for kind in KINDS))
 """All short names that some kind reads."""
 
+NUMBERS = frozenset({"on_input"})
+"""Those that are a number for the whole layer."""
+
 
 def read(tensors: Tensors) -> Adapter:
     """Returns what a file holds for a layer, as a network of the first kind that it fits.
 
-    Raises AdapterError if it is of no kind, or holds tensors that its kind knows nothing of.
+    Raises AdapterError if it is of no kind, or holds a number where it needs a tensor.
     """
     kind = next((kind for kind in KINDS if kind.is_kind(tensors)), None)
     if kind is None:
         raise AdapterError(f"{', '.join(sorted(tensors))} are the tensors of no known kind of network")
+    numbers = [name for name in kind.names - NUMBERS if name in tensors and tensors[name].ndim == 0]
+    if numbers:
+        raise AdapterError(f"{', '.join(sorted(numbers))} of the {kind.kind} holds a single number")
     return kind(dict(tensors))

@@ -6,7 +6,8 @@ mapped from their file and of any type; they are read when a change is computed,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, NamedTuple
@@ -98,11 +99,9 @@ class Adapter:
         weight: the layer's, float32 (outputs, inputs, ...), or (channels,) for a norm. multiplier: the strength asked
         for. dyn: how many ranks to use, None for all. Raises AdapterError if it does not fit the layer.
         """
-        try:
+        with self.fitting(weight):
             change = self.finished(self.change(weight, dyn), weight) * multiplier if self.changes_weight else None
             bias = self.bias_change(weight) * multiplier if self.changes_bias else None
-        except RuntimeError as e:  # torch's complaint about shapes
-            raise self.misfit(weight) from e
         return Delta(change, bias)
 
     def add_to(self, out: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None) -> None:
@@ -123,8 +122,17 @@ class Adapter:
         raise NotImplementedError
 
     def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
-        """Returns the change (outputs,) of the bias before the strength."""
-        return self.tensor("diff_b", weight)
+        """Returns the change (outputs,) of the bias before the strength, where weight (outputs, ...) is.
+
+        Raises AdapterError if it does not fit the layer.
+        """
+        return self.bias_tensor("diff_b", weight)
+
+    def bias_tensor(self, name: str, weight: torch.Tensor) -> torch.Tensor:
+        """Returns a tensor with a number for each output of the layer."""
+        if self.tensors[name].shape != weight.shape[:1]:
+            raise self.misfit(weight)
+        return self.tensor(name, weight)
 
     def finished(self, change: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """Scales a change, decomposes it if the file says so, and gives it the shape of the weight."""
@@ -155,11 +163,23 @@ class Adapter:
         if "bias" in self.tensors:
             return self.tensor("bias", change).reshape(change.shape)
         if {"bias_indices", "bias_values", "bias_size"} <= self.tensors.keys():
+            size = torch.Size(self.tensors["bias_size"].tolist())
+            if size.numel() != change.numel():
+                raise self.misfit(change)
             indices = self.tensors["bias_indices"].to(change.device, torch.int64)
             values = self.tensor("bias_values", change)
-            size = self.tensors["bias_size"].tolist()
-            return torch.sparse_coo_tensor(indices, values, size).to_dense().reshape(change.shape)
+            return change.new_zeros(size).index_put_(tuple(indices), values, accumulate=True).reshape(change.shape)
         return None
+
+    @contextmanager
+    def fitting(self, weight: torch.Tensor) -> Iterator[None]:
+        """Turns torch's complaints about shapes inside the block into the error that names them."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, IndexError) as e:
+            raise self.misfit(weight) from e
 
     def misfit(self, weight: torch.Tensor, change: torch.Tensor | None = None) -> AdapterError:
         """Returns the error that names the shapes of layer and tensors."""

@@ -29,8 +29,8 @@ class Lora(Adapter):
         return super().changes_bias or "lora_up.bias" in self.tensors
 
     def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
-        """Returns the change of the bias: that of the factor `up` is scaled as the product is."""
-        own = self.tensor("lora_up.bias", weight) * self.scale if "lora_up.bias" in self.tensors else 0.0
+        """Returns the change of the bias: that of the factor `up` is scaled as the product."""
+        own = self.bias_tensor("lora_up.bias", weight) * self.scale if "lora_up.bias" in self.tensors else 0.0
         return own + (super().bias_change(weight) if "diff_b" in self.tensors else 0.0)
 
     def change(self, weight: torch.Tensor, dyn: int | None = None) -> torch.Tensor:
@@ -43,13 +43,17 @@ class Lora(Adapter):
 
     def add_to(self, out: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None) -> None:
         """Adds the product to `out`: where there is nothing but the two factors, without a tensor in between."""
-        up, down = self.tensors["lora_up.weight"], self.tensors["lora_down.weight"]
-        fits = (up.shape[0], up.shape[1], down[0].numel()) == (out.shape[0], down.shape[0], out[0].numel())
-        if not (fits and out.is_contiguous() and self.is_plain):
+        if not (self.is_plain and out.is_contiguous() and self.size == (out.shape[0], out[0].numel())):
             super().add_to(out, weight, multiplier, dyn)
             return
-        factors = self.matrix("lora_up.weight", out)[:, :dyn], self.matrix("lora_down.weight", out)[:dyn]
-        out.view(out.shape[0], -1).addmm_(*factors, alpha=multiplier * self.scale)
+        with self.fitting(weight):
+            up, down = self.matrix("lora_up.weight", out)[:, :dyn], self.matrix("lora_down.weight", out)[:dyn]
+            out.view(self.size).addmm_(up, down, alpha=multiplier * self.scale)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The rows and columns of the product."""
+        return self.tensors["lora_up.weight"].shape[0], self.tensors["lora_down.weight"][0].numel()
 
     @property
     def is_plain(self) -> bool:
@@ -60,9 +64,10 @@ class Lora(Adapter):
         """Returns what it adds to the output of the layer: two small layers one after the other, if there are two."""
         if not self.is_plain:
             return super().output(operation, x, weight, multiplier)
-        up, down = self.tensors["lora_up.weight"].to(x), self.tensors["lora_down.weight"].to(x)
-        if weight.ndim == 2:
-            return F.linear(operation(x, down.flatten(1), None), up.flatten(1)) * (multiplier * self.scale)
-        down = down.reshape(down.shape[0], -1, *weight.shape[2:])
-        hidden = operation(x[:, : down.shape[1]], down, None)
-        return F.conv2d(hidden, up.reshape(*up.shape[:2], 1, 1)) * (multiplier * self.scale)
+        with self.fitting(weight):
+            up, down = self.tensors["lora_up.weight"].to(x), self.tensors["lora_down.weight"].to(x)
+            down = down.reshape(down.shape[0], -1, *weight.shape[2:])
+            hidden = operation(x[:, : down.shape[1]] if weight.ndim > 2 else x, down, None)
+            up = up.reshape(*up.shape[:2], *[1] * (weight.ndim - 2))
+            added = F.linear(hidden, up) if weight.ndim == 2 else F.conv2d(hidden, up)
+        return added * (multiplier * self.scale)

@@ -30,4 +30,4 @@ class Norm(Adapter):
 
     def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
         """Returns the difference of the shift."""
-        return self.tensor("b_norm", weight)
+        return self.bias_tensor("b_norm", weight)

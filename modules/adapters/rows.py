@@ -68,6 +68,10 @@ class Rows(Adapter):
         change, bias = self.whole.delta(embedded, multiplier, dyn)
         return Delta(None if change is None else change[own], None if bias is None else bias[own])
 
+    def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
+        """Returns the change of this layer's bias before the strength."""
+        return self.whole.bias_change(weight.new_empty(self.total))[self.start : self.stop]
+
 
 def mixes_rows(adapter: Adapter, start: int) -> bool:
     """Says whether rows of the changed weight depend on rows of the weight on the other side of row `start`."""
