@@ -32,6 +32,10 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 def start_program() -> tuple[subprocess.Popen, str]:
     """Starts a program that serves the page, and returns it with its address."""
     port = str(free_port())
@@ -71,10 +75,9 @@ def main() -> None:
     parser.add_argument("--url")
     arguments = parser.parse_args()
     program, url = (None, arguments.url) if arguments.url else start_program()
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_ARGS)
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=BROWSER_ARGS)
             loads = [load(browser, url) for _ in range(arguments.loads)]
             browser.close()
     finally:

@@ -35,7 +35,7 @@
         close.addEventListener("click", closePopup);
         const globalPopupInner = document.createElement("div");
         globalPopupInner.className = "global-popup-inner";
-        globalPopupInner.tabIndex = -1;
+        globalPopupInner.tabIndex = 0;
         globalPopupInner.setAttribute("role", "dialog");
         globalPopupInner.setAttribute("aria-modal", "true");
         globalPopup.append(close, globalPopupInner);

@@ -12,8 +12,11 @@ import network_files
 import networks
 from ui_edit_user_metadata import LoraUserMetadataEditor, noted_text, noted_weight
 
-from modules import errors, sd_models, shared, ui_extra_networks
+from modules import errors, model_families, sd_models, shared, ui_extra_networks, weights
 from modules.ui_extra_networks import quote_js
+
+VERSIONS = {"sd1": network.SdVersion.SD1, "sd2": network.SdVersion.SD2, "sdxl": network.SdVersion.SDXL}
+"""Architecture of a checkpoint -> version of networks for it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Filter:
 
     @classmethod
     def from_opts(cls, opts: Any) -> Filter:
-        """Returns what the settings say of the checkpoint that is loaded, or being loaded."""
+        """Returns what the settings say of the checkpoint in use."""
         model = None if opts.lora_show_all else version_of_model()
         return cls(model=model, unknown=model is None or model.name not in opts.lora_hide_unknown_for_versions)
 
@@ -41,15 +44,22 @@ class Filter:
 def version_of_model() -> network.SdVersion | None:
     """Returns the version of the loaded checkpoint, None for one that the versions of networks do not tell apart.
 
-    Waits for the one that is being loaded; loads none that the user wants to be loaded by the first job.
+    While none is loaded, that of the one that will be, if its header says it: the list waits for no loading.
     """
-    is_on_demand = shared.cmd_opts.skip_load_model_at_start
+    model = sd_models.model_data.sd_model
     try:
-        model = sd_models.model_data.sd_model if is_on_demand else shared.sd_model
-    except errors.ModelLoadError:
+        family = model.family if model else family_of(sd_models.select_checkpoint().filename)
+    except (OSError, errors.ModelLoadError):
+        family = None
+    return VERSIONS.get(family.architecture) if family else None
+
+
+def family_of(filename: str) -> model_families.Family | None:
+    """Returns the family of a checkpoint that is a safetensors file, None for others."""
+    if not weights.is_safetensors(filename):
         return None
-    kinds = {"SDXL": "is_sdxl", "SD2": "is_sd2", "SD1": "is_sd1"}
-    return next((network.SdVersion[name] for name, kind in kinds.items() if getattr(model, kind, False)), None)
+    header = weights.read_header(filename)
+    return model_families.detect({key: tuple(value["shape"]) for key, value in header.items() if "shape" in value})
 
 
 def name_in_tags(found: network.NetworkOnDisk) -> str:

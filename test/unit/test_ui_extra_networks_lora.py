@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 from PIL import Image
 
-from modules import shared, ui_extra_networks
+from modules import sd_models, shared, ui_extra_networks
 from test.unit.test_ui_extra_networks import Elements, cards
 
 TAGS = {"10_a": {"cat (animal)": 20, " sofa ": 5}, "2_b": {"cat (animal)": 10, "rug": 1}}
@@ -79,9 +79,9 @@ def model(monkeypatch, lora):
     """model(version): has the page think that a checkpoint of this version is loaded."""
 
     def set_version(version):
-        kinds = {"is_sd1": "SD1", "is_sd2": "SD2", "is_sdxl": "SDXL"}
-        loaded = SimpleNamespace(**{kind: name == version for kind, name in kinds.items()})
-        monkeypatch.setattr(lora.page.sd_models.model_data, "sd_model", loaded)
+        architecture = version.lower() if version else "other"
+        loaded = SimpleNamespace(family=SimpleNamespace(architecture=architecture))
+        monkeypatch.setattr(sd_models.model_data, "sd_model", loaded)
 
     return set_version
 
@@ -205,11 +205,16 @@ class TestVersions:
     def test_the_model_that_is_loaded_counts(self, names, sd_model):
         assert names() == {"one", "unknown", "noted unknown"}
 
-    def test_a_model_for_the_first_job_is_not_loaded_for_the_list(self, lora, monkeypatch):
-        monkeypatch.setattr(shared.cmd_opts, "skip_load_model_at_start", True)
-        monkeypatch.setattr(lora.page.sd_models.model_data, "sd_model", None)
-        assert lora.page.version_of_model() is None
-        assert lora.page.sd_models.model_data.sd_model is None
+    def test_a_model_that_is_still_to_be_loaded_counts_without_being_loaded(self, names, lora, monkeypatch, tmp_path):
+        monkeypatch.setattr(sd_models.model_data, "sd_model", None)
+        assert names() == {"one", "unknown", "noted unknown"}
+        for name, content in (("old.ckpt", b""), ("damaged.safetensors", b"<html>"), ("gone.safetensors", None)):
+            if content is not None:
+                (tmp_path / name).write_bytes(content)
+            checkpoint = SimpleNamespace(filename=str(tmp_path / name))
+            monkeypatch.setattr(sd_models, "select_checkpoint", lambda info=checkpoint: info)
+            assert lora.page.version_of_model() is None
+        assert sd_models.model_data.sd_model is None
 
     def test_a_card_that_is_asked_for_comes_in_any_case(self, names, client, model):
         model(None)
