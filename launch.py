@@ -40,6 +40,7 @@ def main() -> None:
     """
     logging_config.setup_logging(args.loglevel)
     restart.note_restart()
+    launch_utils.let_threads_sleep()
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
 

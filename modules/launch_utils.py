@@ -31,6 +31,8 @@ default_command_live = os.environ.get("WEBUI_LAUNCH_LIVE_OUTPUT") == "1"
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 REQUIREMENTS_FILE = "requirements_lock.txt"
 TEST_REQUIREMENTS_FILE = "requirements_test_lock.txt"
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What OpenMP reads of how its threads wait."""
 TORCH_PACKAGES = ("torch", "torchvision")
 TORCH_REQUIREMENTS = ("mpmath", "networkx", "setuptools", "sympy")
 """What nothing but torch requires: other builds of it want other versions."""
@@ -247,10 +249,11 @@ def requirements_met(requirements_file: str, ignored: Collection[str] = ()) -> b
     return True
 
 
-def torch_command(requirements: Mapping[str, str | None]) -> str:
+def torch_command(requirements: Mapping[str, str | None], constraints: str | None = None) -> str:
     """Returns the arguments of `python -m` that install torch: TORCH_COMMAND, or pip with the pins of the requirements.
 
-    TORCH_INDEX_URL, if set, is searched for these beside the usual index.
+    TORCH_INDEX_URL, if set, is searched for these beside the usual index. constraints: file of the versions of what
+    torch brings along, so that nothing is fetched twice.
     """
     if custom := os.environ.get("TORCH_COMMAND"):
         return custom
@@ -258,7 +261,8 @@ def torch_command(requirements: Mapping[str, str | None]) -> str:
     torch_index_url = os.environ.get("TORCH_INDEX_URL")
     extra = [f"--extra-index-url {torch_index_url}"] if torch_index_url else []
     base = [f"--index-url {index_url}"] if index_url else []
-    return " ".join(["pip install", *pins, *base, *extra])
+    pinned = [f'-c "{constraints}"'] if constraints else []
+    return " ".join(["pip install", *pins, *pinned, *base, *extra])
 
 
 def install_requirements(requirements_file: str, desc: str, ignored: Collection[str] = ()) -> None:
@@ -280,7 +284,9 @@ def install_requirements(requirements_file: str, desc: str, ignored: Collection[
 def install_packages() -> None:
     """Installs torch, the packages the flags ask for, and the requirements; what is there already costs nothing."""
     requirements_file = _in_script_path(os.environ.get("REQS_FILE", REQUIREMENTS_FILE))
-    command = torch_command(read_requirements(requirements_file))
+    # A file of the user's may have lines that are no constraints.
+    constraints = None if "REQS_FILE" in os.environ else requirements_file
+    command = torch_command(read_requirements(requirements_file), constraints)
 
     if args.reinstall_torch or not all(map(is_installed, TORCH_PACKAGES)):
         run(f'"{python}" -m {command}', "Installing torch and torchvision", "Couldn't install torch", live=True)
@@ -331,6 +337,15 @@ def run_extensions_installers(settings_path: str) -> None:
         for name in list_extensions(settings_path):
             run_extension_installer(os.path.join(extensions_dir, name))
             startup_timer.record(name)
+
+
+def let_threads_sleep() -> None:
+    """Has threads of OpenMP that wait for each other give their core away, unless the environment says how they wait.
+
+    It is read when torch is loaded.
+    """
+    if not any(name in os.environ for name in WAIT_VARIABLES):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def prepare_environment() -> None:

@@ -41,6 +41,10 @@ MENUS = frozenset({"Radio", "Dropdown", "CheckboxGroup", "DropdownMulti"})
 """Widgets whose values are among their choices."""
 
 
+LONGEST_NAME = 200
+"""Signs of a text that are compared with names; comparing takes as long as both are long."""
+
+
 def widget_name(info: Definition) -> str:
     """Returns the name of a setting's widget; empty if it names none."""
     return getattr(info.component, "__name__", info.component) or ""
@@ -234,5 +238,5 @@ def listed(known: list[Any]) -> str:
 def nearest(text: str, known: Iterable[str]) -> str:
     """Returns the end of a message that names what is most like a text; empty if there is nothing at all."""
     names = {name.lower(): name for name in known}
-    found = difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.0)
+    found = difflib.get_close_matches(text[:LONGEST_NAME].lower(), names, n=1, cutoff=0.0)
     return f"; the nearest is {names[found[0]]!r}" if found else ""

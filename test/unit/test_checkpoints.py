@@ -1,6 +1,7 @@
 """The registry of checkpoint files."""
 
 import os
+import random
 
 import pytest
 
@@ -157,6 +158,15 @@ def test_closest_match(folder):
     assert checkpoints.find("no-such-model") is None
     assert checkpoints.find("[abc]") is None
     assert checkpoints.find(None) is None
+
+
+def test_the_hash_at_the_end_of_a_title_is_no_part_of_its_name():
+    draw = random.Random(1)
+    for _ in range(2000):
+        title = "".join(draw.choices("[] ]a\n[", k=draw.randrange(10)))
+        assert checkpoints.without_checksum(title) == checkpoints.re_strip_checksum.sub("", title), title
+    for text in ("[" * 100_000, " " * 100_000 + "x"):
+        assert checkpoints.without_checksum(text) == text
 
 
 def test_a_path_on_another_drive_is_not_inside(monkeypatch, tmp_path):

@@ -116,6 +116,7 @@ def test_no_setting_takes_a_value_of_another_kind():
 def test_the_nearest_name_is_told():
     assert option_values.nearest("eulr", ["DDIM", "Euler"]) == "; the nearest is 'Euler'"
     assert option_values.nearest("x", []) == ""
+    assert option_values.nearest("a" * 100_000, ["DDIM", "aaa" * 20]) == f"; the nearest is {'aaa' * 20!r}"
     assert option_values.listed(list(range(14))) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ..."
 
 
