@@ -369,7 +369,12 @@ def is_current(hypernetwork: Hypernetwork) -> bool:
 
 
 def load_hypernetworks(names: Sequence[str], multipliers: Sequence[float] | None = None) -> None:
-    """Makes `shared.loaded_hypernetworks` the named ones, with their strengths; loaded ones are not read again."""
+    """Makes `shared.loaded_hypernetworks` the named ones, with their strengths; loaded ones are not read again.
+
+    The directory is listed anew when a name is not known.
+    """
+    if any(name not in shared.hypernetworks for name in names):
+        reload_hypernetworks()
     available = [loaded for loaded in shared.loaded_hypernetworks if is_current(loaded)]
     shared.loaded_hypernetworks.clear()
     for name, multiplier in zip(names, multipliers or [1.0] * len(names), strict=True):

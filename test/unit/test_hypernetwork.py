@@ -197,6 +197,13 @@ def test_file_that_has_changed_is_read_again(networks):
     assert shared.loaded_hypernetworks == [second]
 
 
+def test_new_file_is_found_without_a_refresh(networks):
+    shared.reload_hypernetworks()
+    save_hypernetwork(networks / "new.pt")
+    hypernetwork.load_hypernetworks(["new"])
+    assert [loaded.name for loaded in shared.loaded_hypernetworks] == ["new"]
+
+
 def test_directory_is_listed_by_stem(networks):
     (networks / "sub").mkdir()
     for name in ("B.pt", "sub/a.pt", "None.pt", "c.safetensors"):
