@@ -1,8 +1,8 @@
 "use strict";
 // What a click on a card does to a prompt: its text goes in, or out again if it is there.
 {
-    const re_extranet = /<([^:^>]+:[^:]+):[\d.]+>(.*)/s;
-    const re_extranet_g = /<([^:^>]+:[^:]+):[\d.]+>/g;
+    const re_extranet = /<([^:^>]+:[^:]+):-?[\d.]+>(.*)/s;
+    const re_extranet_g = /<([^:^>]+:[^:>]+):[^<>]+>/g;
     const re_extranet_neg = /\(([^:^>]+:[\d.]+)\)/;
     const re_extranet_g_neg = /\(([^:^>]+:[\d.]+)\)/g;
 
@@ -35,10 +35,10 @@
         return result;
     }
 
-    /** A prompt without a card's text. A tag counts as the same whatever its number is; in the negative prompt not. */
+    /** A prompt without a card's text. A tag counts as the same whatever its numbers are; in the negative prompt not. */
     function withoutCardText(prompt, text, isNeg) {
         const tag = text.match(isNeg ? re_extranet_neg : re_extranet);
-        if (!tag) return removeText(prompt, text);
+        if (!tag || (isNeg && tag[0] !== text)) return removeText(prompt, text);
         const pattern = isNeg ? re_extranet_g_neg : re_extranet_g;
         return removeTags(prompt, pattern, (match) => match[1] === tag[1], isNeg ? "" : tag[2]);
     }
