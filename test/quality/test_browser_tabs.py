@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 TABS = ("txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings")
@@ -41,6 +42,63 @@ def test_a_saved_picture_brings_its_settings_back_through_png_info(site, page_se
     assert again.tobytes() == made.tobytes() and site.infotext() == made_infotext
 
 
+SAMPLES = Path(__file__).resolve().parents[1] / "data" / "dialects"
+FOREIGN = {"steps": 12, "cfg_scale": 6.5, "seed": 77}
+"""What the samples of other programs say, by the names of sliders."""
+
+FOREIGN_PROMPT = "red apple on a table, (soft light:1.2)<lora:shine:0.8><lora:wood:1>"
+
+
+def clear(site, tab):
+    """Other values than those of the samples."""
+    site.numbers(**{f"{tab}_steps": 20, f"{tab}_cfg_scale": 7, f"{tab}_seed": 1})
+    for negative in (False, True):
+        site.prompt(tab, negative).fill("")
+
+
+def check_foreign(site, tab):
+    """Waits for what the samples say, and says that it is all there."""
+    site.page.wait_for_function(
+        "([tab, seed]) => document.querySelector(`#${tab}_seed input`).value === seed", arg=[tab, str(FOREIGN["seed"])]
+    )
+    site.page.wait_for_function(f"document.querySelector('#{tab}_prompt textarea').value !== ''")
+    assert site.prompt(tab).input_value() == FOREIGN_PROMPT
+    assert site.prompt(tab, negative=True).input_value() == "blurry, text"
+    assert {name: float(site.value(f"{tab}_{name}")) for name in FOREIGN} == FOREIGN
+    assert site.value(f"{tab}_sampling") == "DPM++ 2M"
+
+
+@pytest.mark.parametrize(
+    ("target", "tab"), [("txt2img", "txt2img"), ("img2img", "img2img"), ("inpaint", "img2img"), ("extras", "extras")]
+)
+def test_another_programs_picture_goes_from_png_info_to_every_tab(site, target, tab):
+    page = site.page
+    if tab != "extras":
+        site.show(tab)
+        clear(site, tab)
+        site.choose(f"{tab}_sampling", "Euler a")
+    site.show("pnginfo")
+    if page.locator("#pnginfo_image button[aria-label=Clear]").count():
+        page.locator("#pnginfo_image button[aria-label=Clear]").click()
+    site.upload("pnginfo_image", SAMPLES / "swarm.png")
+    page.wait_for_function("document.getElementById('tab_pnginfo').innerText.includes('sui_image_params')")
+    page.locator(f"#tab_pnginfo #{target}_tab").click()
+    page.wait_for_selector(f"#tab_{tab}-button[aria-selected=true]")
+    if tab == "extras":
+        page.wait_for_selector("#extras_image img", state="attached")
+    else:
+        check_foreign(site, tab)
+
+
+@pytest.mark.parametrize("name", ["comfy_workflow.png", "invoke.png"])
+def test_another_programs_picture_dropped_on_the_prompt_is_pasted(site, name):
+    clear(site, "txt2img")
+    site.transfer_file("#txt2img_prompt textarea", SAMPLES / name, "drop")
+    site.page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('Steps: 12')")
+    site.page.click("#txt2img_tools #paste")
+    check_foreign(site, "txt2img")
+
+
 def test_extras_enlarges_a_picture_sent_from_the_results(site):
     page = site.page
     site.small()
@@ -53,6 +111,26 @@ def test_extras_enlarges_a_picture_sent_from_the_results(site):
     page.wait_for_selector("#extras_gallery .thumbnail-item img", state="attached")
     address = page.locator("#extras_gallery .thumbnail-item img").first.evaluate("image => image.src")
     assert site.picture(address).size == (128, 128)
+
+
+def test_extras_keeps_what_another_program_said(site, page_server):
+    page = site.page
+    site.show("extras")
+    if page.locator("#extras_image button[aria-label=Clear]").count():
+        page.locator("#extras_image button[aria-label=Clear]").click()
+    site.upload("extras_image", SAMPLES / "swarm.png")
+    page.wait_for_selector("#extras_image img", state="attached")
+    site.number("extras_upscaling_resize", 2)
+    site.choose("extras_upscaler_1", "Lanczos")
+    before = len(page_server.saved("extras-images"))
+    shown = page.evaluate("document.querySelector('#extras_gallery .thumbnail-item img')?.src ?? ''")
+    page.click("#extras_generate")
+    page.wait_for_function(
+        "old => (document.querySelector('#extras_gallery .thumbnail-item img')?.src ?? old) !== old", arg=shown
+    )
+    (saved,) = page_server.saved("extras-images")[before:]
+    with Image.open(saved) as image, Image.open(SAMPLES / "swarm.png") as source:
+        assert image.info["parameters"] == source.info["parameters"]
 
 
 def test_a_merged_checkpoint_generates(site):

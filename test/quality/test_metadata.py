@@ -13,7 +13,7 @@ import pytest
 import sd_parsers
 from PIL import Image
 
-from modules import images, infotext, infotext_utils, shared, ui_common, ui_tempdir
+from modules import images, infotext, infotext_utils, postprocessing, scripts, shared, ui_common, ui_tempdir
 from test.quality import golden
 from test.quality.api_jobs import SMALL, result_of
 
@@ -84,6 +84,56 @@ def test_every_way_out_keeps_the_parameters_in_every_format(client, settings, tm
     enlarged.write_bytes(base64.b64decode(single.json()["image"]))
     assert said_by(enlarged) == first
     assert Image.open(enlarged).size == (128, 96)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("name", TRUE_FIELDS)
+def test_extras_keeps_what_any_program_wrote(client, settings, name, extension):
+    """The enlarged image says the same of how it was made, whoever reads it, but for the size of its own."""
+    settings({"samples_format": extension})
+    data = (SAMPLES / name).read_bytes()
+    body = {"image": base64.b64encode(data).decode(), "upscaling_resize": 2, "upscaler_1": "Lanczos"}
+    response = client.post("/sdapi/v1/extra-single-image", json=body)
+    assert response.status_code == 200, response.text
+    said = sample_fields(client, base64.b64decode(response.json()["image"]))["parameters"]
+    before = sample_fields(client, data)["parameters"]
+    sizes = ("Size-1", "Size-2") if name.startswith("novelai") else ()  # which it reads off the image
+    assert {key: said.get(key) for key in before if key not in sizes} == {
+        key: value for key, value in before.items() if key not in sizes
+    }
+
+
+@pytest.mark.parametrize("extension", ["png", "webp", "avif"])
+def test_the_smaller_copy_keeps_the_parameters(client, settings, tmp_path, extension):
+    settings({"samples_format": extension, "export_for_4chan": True, "target_side_length": 32})
+    result = result_of(client.post("/sdapi/v1/txt2img", json=SMALL | {"save_images": True}))
+    files = sorted((tmp_path / "samples").iterdir(), key=lambda path: path.suffix == ".jpg")
+    assert [path.suffix for path in files] == [f".{extension}", ".jpg"]
+    assert [said_by(path) for path in files] == result.infotexts * 2
+    assert max(Image.open(files[1]).size) == 32
+
+
+@pytest.mark.parametrize("mode", ["single", "batch", "folder"])
+@pytest.mark.parametrize("extension", FORMATS)
+def test_the_extras_tab_keeps_the_parameters_of_each_image(app, settings, tmp_path, mode, extension):
+    settings({"samples_format": extension, "outdir_samples": str(tmp_path / "out")})
+    folder = tmp_path / "in"
+    folder.mkdir()
+    texts = {name: f"{name} apple\nSteps: 3, Sampler: Euler, Seed: 1, Size: 8x8" for name in ("a", "b")}
+    for name, text in texts.items():
+        (folder / f"{name}.png").write_bytes(file_with(text))
+    files = sorted(str(path) for path in folder.iterdir())
+    image = images.read(files[0]) if mode == "single" else None
+    number = ["single", "batch", "folder"].index(mode)
+    upscale = {"upscale_enabled": True, "upscale_mode": 0, "upscale_by": 2, "max_side_length": 0}
+    upscale |= {"upscaler_1_name": "Nearest", "upscaler_2_name": "None", "upscaler_2_visibility": 0}
+    controls = scripts.scripts_postproc.create_args_for_run({"Upscale": upscale})
+    out = tmp_path / "out"
+    postprocessing.run_postprocessing_webui(
+        "task(1)", number, image, files, str(folder), str(out), True, *controls, save_output=True
+    )
+    found = sorted(path for path in out.rglob("*") if path.suffix == f".{extension}")
+    assert [said_by(path) for path in found] == list(texts.values())[: 1 if mode == "single" else 2]
 
 
 def sample_fields(client, data):

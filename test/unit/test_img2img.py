@@ -1,6 +1,7 @@
 import inspect
 import json
 from dataclasses import fields, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from modules import errors, img2img, processing, scripts, shared
+from modules import errors, img2img, infotext, processing, scripts, shared
 from modules.img2img import Img2ImgValues, image_and_mask
 from modules.script_ui import default_args
 
@@ -65,6 +66,9 @@ def values(app):
         img2img_batch_upload=None,
         script_args=tuple(script_args),
     )
+
+
+SAMPLES = Path(__file__).parents[1] / "data" / "dialects"
 
 
 def run(values):
@@ -215,6 +219,30 @@ def test_batch_takes_parameters_from_pictures(values, folder):
     assert first.startswith("apple green pear\nNegative prompt:  worm\nSteps: 3, ") and "Seed: 99" in first
     assert "CFG scale: 5.5" in first
     assert second.startswith("apple\nSteps: 2, ") and "Seed: 1," in second
+
+
+def test_batch_takes_parameters_from_images_of_any_program(values, tmp_path):
+    """Each image is made with what its own program says; the rest is the form's."""
+    names = [path.name for path in sorted(SAMPLES.iterdir()) if path.suffix != ".json"]
+    expected = json.loads((SAMPLES / "expected.json").read_text(encoding="utf8"))
+    files = [str(SAMPLES / name) for name in names]
+    properties = ["Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler"]
+    given = replace(values, mode=5, img2img_batch_upload=files, width=16, height=16, denoising_strength=0.5)
+    given = replace(given, img2img_batch_use_png_info=True, img2img_batch_png_info_props=properties)
+    _, info, *_ = run(given)
+    made = [infotext.parse_infotext(text) for text in json.loads(info)["infotexts"]]
+    assert len(made) == len(names) > 15
+    for name, said in zip(names, made, strict=True):
+        true = expected[name]
+        found = {key: said[key] for key in ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sampler", "Steps")}
+        assert found == {
+            "Prompt": f"apple {true['Prompt']}",
+            "Negative prompt": f" {true['Negative prompt']}".strip(),
+            "Seed": "77",
+            "CFG scale": "6.5",
+            "Sampler": true["Sampler"],
+            "Steps": "2",
+        }, name
 
 
 def test_batch_takes_parameters_from_a_directory(values, folder, tmp_path):

@@ -110,6 +110,20 @@ def test_metadata_is_copied_added_and_tells_the_recipe(folder):
     }
 
 
+def test_a_merge_of_merges_tells_their_recipes_and_a_ckpt_none(folder):
+    """What the table of docs/metadata.md says of the merger: a later merge still names what went into its parts."""
+    merge()
+    first = checkpoints.find("merged.safetensors")
+    merge(primary_model_name=title("merged.safetensors"), custom_name="again")
+    models = json.loads(metadata_of(folder / "again.safetensors")["sd_merge_models"])
+    inputs = [checkpoints.find(name).sha256 for name in ("a.safetensors", "b.safetensors")]
+    assert set(models) == {first.sha256, *inputs}
+    assert models[first.sha256]["sd_merge_recipe"]["primary_model_hash"] == inputs[0]
+    merge(checkpoint_format="ckpt", custom_name="third")
+    merged = torch.load(folder / "third.ckpt", weights_only=True)
+    assert all(isinstance(value, torch.Tensor) for value in merged.values())
+
+
 def test_no_metadata_unless_wanted(folder):
     merge(save_metadata=False)
     assert metadata_of(folder / "merged.safetensors") is None
