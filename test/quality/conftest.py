@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modules import checkpoints, sd_models, shared
-from test.quality import api_jobs
+from test.quality import api_jobs, golden
 
 
 @pytest.fixture
@@ -23,6 +24,28 @@ def img2img(client):
     """The same for img2img, on the face."""
     base = api_jobs.SMALL | {"init_images": [api_jobs.FACE], "denoising_strength": 0.6}
     return lambda **fields: api_jobs.result_of(client.post("/sdapi/v1/img2img", json=base | fields))
+
+
+@pytest.fixture(scope="module")
+def network_files(client):
+    """The files that golden cases with networks name, where the program looks for them."""
+    flags = shared.cmd_opts
+    places = {"Lora": flags.lora_dir, "embeddings": flags.embeddings_dir, "hypernetworks": flags.hypernetwork_dir}
+    copies = []
+    for name, folder in places.items():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        copies += [shutil.copy(file, folder) for file in (golden.NETWORKS.folder / name).iterdir()]
+
+    def look_again():
+        client.post("/sdapi/v1/refresh-loras")
+        client.post("/sdapi/v1/refresh-embeddings")
+        shared.reload_hypernetworks()
+
+    look_again()
+    yield Path(flags.lora_dir)
+    for copy in copies:
+        Path(copy).unlink()
+    look_again()
 
 
 @pytest.fixture(scope="module")

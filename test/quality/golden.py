@@ -145,5 +145,6 @@ class GoldenSet:
 
 
 MAIN = GoldenSet(GOLDEN)
+NETWORKS = GoldenSet(TEST / "golden_networks")
 CASES, EXPECTED = MAIN.cases, MAIN.expected
 request_of, run, problems = MAIN.request_of, MAIN.run, MAIN.problems
