@@ -226,7 +226,7 @@ def adding(layer: ModelLayer, parts: tuple[Part, ...]) -> Callable[..., torch.Te
     def add(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
         """Returns the output with what is added."""
         for part in parts:
-            added = part.compute(part.adapter.output, operation, args[0], layer.weight.stored, part.strength)
+            added = part.compute(part.adapter.output, operation, args[0], layer.weight.stored, part.strength, part.rank)
             if added is not None:
                 output = output + added
         return output

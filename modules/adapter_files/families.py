@@ -61,8 +61,10 @@ FAMILIES: tuple[NetworkFamily, ...] = (
 )
 """In the order in which they are tried."""
 
-CROSS_ATTENTION = re.compile(r"attn2[._]to_[kv]\.(lora_down|lora_A|hada_w1_b|diff)")
-TEXT_ENCODER = re.compile(r"^(lora_te_|text_encoder\.|clip_l\.).*(q_proj|fc1)\.(lora_down|lora_A|hada_w1_b|diff)")
+CROSS_ATTENTION = re.compile(r"attn2[._]to_[kv]\.(lora[_.](linear_layer\.)?(down|A)|hada_w1_b|diff)")
+TEXT_ENCODER = re.compile(
+    r"^(lora_te_|text_encoder\.|clip_l\.).*(q_proj|fc1)\.(lora[_.](linear_layer\.)?(down|A)|hada_w1_b|diff)"
+)
 """Tensors whose last axis is as wide as a text's vectors."""
 
 

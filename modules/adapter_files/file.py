@@ -19,6 +19,9 @@ from modules.model_families import shapes
 BUNDLED = "bundle_emb."
 """First part of the keys of word vectors that come with a network."""
 
+OF_NO_NETWORK = frozenset({"weight", *adapters.COMMON_NAMES}) - {"diff_b"}
+"""Names of tensors that, without others, belong to an ordinary layer."""
+
 
 @dataclass(frozen=True, eq=False)
 class NetworkFile:
@@ -67,8 +70,8 @@ def grouped(tensors: weights.StateDict) -> tuple[dict[str, weights.StateDict], l
             unread.append(key)
         else:
             groups.setdefault(found[0], {})[found[1]] = (key, tensor)
-    for name in [name for name, group in groups.items() if group.keys() <= {"weight", "bias"}]:
-        unread.extend(key for key, _ in groups.pop(name).values())  # an ordinary weight, of no network
+    for name in [name for name, group in groups.items() if group.keys() <= OF_NO_NETWORK]:
+        unread.extend(key for key, _ in groups.pop(name).values())
     return {name: {n: tensor for n, (_, tensor) in group.items()} for name, group in groups.items()}, unread
 
 

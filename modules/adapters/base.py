@@ -110,9 +110,11 @@ class Adapter:
         if change is not None:
             out += change
 
-    def output(self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float) -> torch.Tensor:
-        """Returns what it adds to the output of the layer for input x, the layer's weights left alone."""
-        added, bias = self.delta(weight.to(torch.float32), multiplier)
+    def output(
+        self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None
+    ) -> torch.Tensor:
+        """Returns what it adds to the output of the layer for input x, the layer's weights left alone; see `delta`."""
+        added, bias = self.delta(weight.to(torch.float32), multiplier, dyn)
         if added is None:
             added = torch.zeros_like(weight)
         return operation(x, added.to(x), None if bias is None else bias.to(x))

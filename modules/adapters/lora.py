@@ -60,12 +60,14 @@ class Lora(Adapter):
         """Whether there is nothing but the two factors and their strength."""
         return not self.tensors.keys() - {"lora_up.weight", "lora_down.weight", "alpha", "scale"}
 
-    def output(self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float) -> torch.Tensor:
+    def output(
+        self, operation: Operation, x: torch.Tensor, weight: torch.Tensor, multiplier: float, dyn: int | None = None
+    ) -> torch.Tensor:
         """Returns what it adds to the output of the layer: two small layers one after the other, if there are two."""
         if not self.is_plain:
-            return super().output(operation, x, weight, multiplier)
+            return super().output(operation, x, weight, multiplier, dyn)
         with self.fitting(weight):
-            up, down = self.tensors["lora_up.weight"].to(x), self.tensors["lora_down.weight"].to(x)
+            up, down = self.tensors["lora_up.weight"][:, :dyn].to(x), self.tensors["lora_down.weight"][:dyn].to(x)
             down = down.reshape(down.shape[0], -1, *weight.shape[2:])
             hidden = operation(x[:, : down.shape[1]] if weight.ndim > 2 else x, down, None)
             up = up.reshape(*up.shape[:2], *[1] * (weight.ndim - 2))

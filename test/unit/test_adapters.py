@@ -51,6 +51,16 @@ def test_changes_are_added_where_the_sum_lies(row):
     assert total.data_ptr() == place
 
 
+@pytest.mark.parametrize("kernel", [(), (3, 3)])
+def test_output_with_the_first_ranks_only(kernel):
+    down = torch.randn(3, 6, *kernel)
+    adapter = adapters.read({"lora_up.weight": torch.randn(8, 3, *[1] * len(kernel)), "lora_down.weight": down})
+    weight = torch.zeros(8, 6, *kernel)
+    operation, x = (F.conv2d, torch.randn(1, 6, 5, 5)) if kernel else (F.linear, torch.randn(1, 6))
+    expected = operation(x, adapter.delta(weight, 0.5, 2).weight)
+    torch.testing.assert_close(adapter.output(operation, x, weight, 0.5, 2), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_sum_that_is_not_contiguous():
     adapter = lora(16, 8 * 9)
     weight = torch.randn(16, 8, 3, 3)
