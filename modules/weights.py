@@ -40,6 +40,18 @@ def read_header(filename: str) -> dict[str, Any]:
     return decoded_header(filename, json.loads)
 
 
+def read_shapes(filename: str) -> Shapes:
+    """Returns the shape of each weight of a safetensors file. Raises ModelLoadError for a file that is none."""
+
+    def shapes_in(text: str) -> Shapes:
+        """Returns the shapes in the text of a header."""
+        header = json.loads(text)
+        header.pop("__metadata__", None)
+        return {key: tuple(weight["shape"]) for key, weight in header.items()}
+
+    return decoded_header(filename, shapes_in)
+
+
 def read_plain_metadata(filename: str) -> dict[str, str]:
     """Returns the metadata of a safetensors file as they are, {} without any.
 
@@ -71,7 +83,7 @@ def decoded_header(filename: str, decode: Callable[[str], Any]) -> Any:
         if len(header) < size:
             raise ValueError(f"its header should have {size} bytes and has {len(header)}")
         return decode(header.decode())
-    except (ValueError, RecursionError, AttributeError) as e:
+    except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as e:
         raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
 
 

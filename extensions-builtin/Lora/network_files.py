@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from modules import cache, errors, shared, util, weights
+from modules.adapter_files import families
 
 logger = logging.getLogger(__name__)
 
@@ -29,15 +30,8 @@ SHOWN_FIRST = ("ss_sd_model_name", "ss_resolution", "ss_clip_skip", "ss_num_trai
 SHOWN_LAST = ("ss_tag_frequency",)
 """Keys of the metadata that a reader looks for, and those that are too long to come before others."""
 
-ARCHITECTURES = {
-    "stable-diffusion-xl": "SDXL",
-    "stable-diffusion-v2": "SD2",
-    "stable-diffusion-v1": "SD1",
-    "sdxl": "SDXL",
-    "sd_v2": "SD2",
-    "sd_v1": "SD1",
-}
-"""How names of what a network was trained on begin, in ss_base_model_version and modelspec.architecture -> version."""
+VERSIONS = {"sd1": "SD1", "sd2": "SD2", "sdxl": "SDXL"}
+"""Name of a family -> version; files for other families are of version "Unknown"."""
 
 
 @dataclass(frozen=True)
@@ -139,45 +133,50 @@ def facts_of(filename: str) -> HeaderFacts:
 
 
 def read_facts(filename: str) -> dict[str, Any]:
-    """Returns the fields of a file's HeaderFacts."""
-    metadata = plain_metadata(filename)
-    return asdict(
-        HeaderFacts(
-            alias=metadata.get("ss_output_name") or None,
-            model_hash=metadata.get("sshs_model_hash") or None,
-            version=version_of(metadata),
-            has_metadata=bool(metadata),
-            has_cover=COVER_IMAGES_KEY in metadata,
-        )
+    """Returns the fields of a file's HeaderFacts; those of an empty one, and a line in the log, for a damaged file."""
+    try:
+        facts = header_facts(filename) if weights.is_safetensors(filename) else HeaderFacts()
+    except errors.ModelLoadError as e:
+        logger.warning("%s", e)
+        facts = HeaderFacts()
+    return asdict(facts)
+
+
+def header_facts(filename: str) -> HeaderFacts:
+    """Returns what the header of a safetensors file says. Raises ModelLoadError for a file that is none."""
+    metadata = weights.read_plain_metadata(filename)
+    return HeaderFacts(
+        alias=metadata.get("ss_output_name") or None,
+        model_hash=metadata.get("sshs_model_hash") or None,
+        version=version_of(filename, metadata),
+        has_metadata=bool(metadata),
+        has_cover=COVER_IMAGES_KEY in metadata,
     )
 
 
-def plain_metadata(filename: str) -> dict[str, str]:
-    """Returns the metadata of a file as they are; nothing, and a line in the log, for a damaged one."""
+def read_metadata(filename: str) -> dict[str, Any]:
+    """Returns the metadata of a file, JSON objects in it decoded, in the order in which they are shown.
+
+    Nothing, and a line in the log, for a file that cannot be read.
+    """
     if not weights.is_safetensors(filename):
         return {}
     try:
-        return weights.read_plain_metadata(filename)
-    except errors.ModelLoadError as e:
-        logger.warning("%s", e)
+        metadata = weights.read_plain_metadata(filename)
+    except (OSError, errors.ModelLoadError) as e:
+        logger.warning("cannot read the metadata of %s: %s", filename, e)
         return {}
-
-
-def read_metadata(filename: str) -> dict[str, Any]:
-    """Returns the metadata of a file, JSON objects in it decoded, in the order in which they are shown."""
-    metadata = plain_metadata(filename)
     others = [key for key in metadata if key not in (*SHOWN_FIRST, *SHOWN_LAST)]
     order = [key for key in (*SHOWN_FIRST, *others, *SHOWN_LAST) if key in metadata]
     return {key: weights.decoded(metadata[key]) for key in order}
 
 
-def version_of(metadata: Mapping[str, Any]) -> str:
-    """Returns the version of checkpoints that metadata name: "SD1" if they name none, "Unknown" without any."""
+def version_of(filename: str, metadata: Mapping[str, Any]) -> str:
+    """Returns the version of checkpoints a file is for: as its metadata say, else as its layers tell.
+
+    "Unknown" without any metadata; "SD1" for a file with some that do not tell.
+    """
     if not metadata:
         return "Unknown"
-    if str(metadata.get("ss_v2")) == "True":
-        return "SD2"
-    named = metadata.get("ss_base_model_version") or metadata.get("modelspec.architecture")
-    if not named:
-        return "SD1"
-    return next((version for name, version in ARCHITECTURES.items() if str(named).startswith(name)), "Unknown")
+    family = families.by_header(metadata) or families.family_of(weights.read_shapes(filename), metadata)
+    return "SD1" if family is None else VERSIONS.get(family.name, "Unknown")

@@ -48,18 +48,16 @@ def version_of_model() -> network.SdVersion | None:
     """
     model = sd_models.model_data.sd_model
     try:
-        family = model.family if model else family_of(sd_models.select_checkpoint().filename)
+        family = model.family if model else chosen_family()
     except (OSError, errors.ModelLoadError):
         family = None
     return VERSIONS.get(family.architecture) if family else None
 
 
-def family_of(filename: str) -> model_families.Family | None:
-    """Returns the family of a checkpoint that is a safetensors file, None for others."""
-    if not weights.is_safetensors(filename):
-        return None
-    header = weights.read_header(filename)
-    return model_families.detect({key: tuple(value["shape"]) for key, value in header.items() if "shape" in value})
+def chosen_family() -> model_families.Family | None:
+    """Returns the family of the chosen checkpoint, None if its file has no header that tells."""
+    filename = sd_models.select_checkpoint().filename
+    return model_families.detect(weights.read_shapes(filename)) if weights.is_safetensors(filename) else None
 
 
 def name_in_tags(found: network.NetworkOnDisk) -> str:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from modules import cache, shared, weights
 
@@ -146,9 +148,30 @@ class TestFacts:
         ({"modelspec.architecture": "stable-diffusion-v2-768-v/lora"}, "SD2"),
         ({"modelspec.architecture": "stable-diffusion-v1/lora"}, "SD1"),
         ({"ss_base_model_version": "flux1"}, "Unknown"),
+        ({"ss_base_model_version": "something new"}, "SD1"),
     ])  # fmt: skip
-    def test_version(self, metadata, version):
-        assert network_files.version_of(metadata) == version
+    def test_version(self, folder, metadata, version):
+        assert network_files.facts_of(write(folder / "a.safetensors", **metadata)).version == version
+
+    @pytest.mark.parametrize(("key", "shape", "version"), [
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", (4, 2048), "SDXL"),
+        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", (4, 1024), "SD2"),
+        ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", (4, 1280), "SDXL"),
+        ("transformer.single_transformer_blocks.0.attn.to_k.lora_A.weight", (4, 3072), "Unknown"),
+        ("lora_unet_conv_in.alpha", (), "SD1"),
+    ])  # fmt: skip
+    def test_layers_tell_the_version_that_metadata_do_not(self, folder, key, shape, version):
+        folder.mkdir()
+        path = str(folder / "a.safetensors")
+        save_file({key: torch.zeros(shape)}, path, {"format": "pt"})
+        assert network_files.facts_of(path).version == version
+
+    def test_damaged_layers(self, folder):
+        header = b'{"__metadata__": {"format": "pt"}, "x": 5}'
+        folder.mkdir()
+        path = folder / "a.safetensors"
+        path.write_bytes(struct.pack("<Q", len(header)) + header)
+        assert network_files.facts_of(str(path)) == network_files.HeaderFacts()
 
     def test_metadata_in_the_order_they_are_shown(self, folder):
         path = write(
@@ -158,7 +181,8 @@ class TestFacts:
             ("ss_sd_model_name", "base"), ("other", "1"), ("odd", "{"), ("ss_tag_frequency", {"d": {"cat": 2}})
         ]  # fmt: skip
         (folder / "b.pt").write_bytes(b"weights")
-        assert network_files.read_metadata(str(folder / "b.pt")) == {}
+        for name in ("b.pt", "gone.safetensors"):
+            assert network_files.read_metadata(str(folder / name)) == {}
 
     def test_names_that_can_stand_in_a_tag(self):
         assert network_files.tag_name("a:b <c>, d=#1") == "a_b _c_, d__1"
