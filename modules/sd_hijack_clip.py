@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modules import devices, prompt_parser, sd_emphasis, sd_hijack_clip_old
+from modules import devices, prompt_parser, sd_emphasis, sd_hijack_clip_old, shared_items
 from modules.errors import InvalidInput
 from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
@@ -25,6 +25,8 @@ from modules.textual_inversion.textual_inversion import (
     EmbeddingDatabase,
     EmbeddingSettings,
 )
+
+shared_items.register("emphasis_modes", lambda: [option.name for option in sd_emphasis.options])
 
 CHUNK_LENGTH = 75
 """Tokens of text the encoders take at once; with start and end token 77."""

@@ -40,6 +40,14 @@ def settings():
         yield lambda **values: stack.enter_context(shared.opts.overlay(values))
 
 
+@pytest.fixture(autouse=True)
+def no_job_left_over():
+    """A test that makes images without a job leaves the name and the number of its batches to no other test."""
+    yield
+    if shared := sys.modules.get("modules.shared"):
+        shared.state.job, shared.state.job_count = "", 0
+
+
 @pytest.fixture
 def fresh_state():
     """The state of a job that has just begun, in `shared.state`."""

@@ -47,7 +47,7 @@ sections = [
                 "Original",
                 "Emphasis",
                 "Radio",
-                choices("None", "Ignore", "Original", "No norm"),
+                choices_from("emphasis_modes"),
                 infotext="Emphasis",
             ).html(
                 "<ul><li>None: brackets are ordinary text</li><li>Ignore: brackets are read, weights are not</li>"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from modules import sd_emphasis
 from modules.errors import InvalidInput
 from modules.sd_hijack_clip import EncoderSettings, PromptChunk, TextConditionalModel
 from modules.shared import opts
@@ -117,6 +118,16 @@ def test_embedding_hashes_go_to_the_infotext(toy):
 def test_embedding_without_hash_is_not_mentioned(toy):
     toy(["emb1"])
     assert toy.hijack.extra_generation_params == {}
+
+
+def test_modes_of_extensions_are_values_of_the_setting(toy, monkeypatch):
+    class Doubled(sd_emphasis.Emphasis):
+        name = "Doubled"
+
+    with pytest.raises(InvalidInput, match="emphasis is 'doubled'"):
+        opts.read_choice("emphasis", "doubled")
+    monkeypatch.setattr(sd_emphasis, "options", [*sd_emphasis.options, Doubled])
+    assert opts.read_choice("emphasis", "doubled") == "Doubled"
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def test_default_and_place(option):
     assert info.label
 
 
+@pytest.mark.usefixtures("program")  # lists of choices have owners
 @pytest.mark.parametrize("option", [pytest.param(option, id=option["key"]) for option in FACTS["options"]])
 def test_widget(option):
     info = ROWS[option["key"]]
