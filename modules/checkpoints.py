@@ -149,7 +149,7 @@ def model_hash(filename: str) -> str:
 
 def replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
     """Gives an entry of a dictionary a new key and value in place, where it stands in the order."""
-    entries = [(new_key, value) if k == key else (k, v) for k, v in d.items()]
+    entries = [(new_key, value) if k == key else (k, v) for k, v in list(d.items())]
     d.clear()
     d.update(entries)
 
@@ -233,7 +233,7 @@ def companion_of(filename: str) -> str:
 
 def checkpoint_tiles(use_short: bool = False) -> list[str]:
     """Returns the titles of all checkpoints, or their short ones."""
-    return [info.short_title if use_short else info.title for info in checkpoints_list.values()]
+    return [info.short_title if use_short else info.title for info in list(checkpoints_list.values())]
 
 
 def find(search_string: str | None) -> CheckpointInfo | None:
@@ -247,7 +247,7 @@ def find(search_string: str | None) -> CheckpointInfo | None:
     if search_string in checkpoint_aliases:
         return checkpoint_aliases[search_string]
     for text in (search_string, without_checksum(search_string)):
-        found = [info for info in checkpoints_list.values() if text in info.title]
+        found = [info for info in list(checkpoints_list.values()) if text in info.title]
         if text and found:
             return min(found, key=lambda info: len(info.title))
     return None
@@ -263,7 +263,7 @@ def named(name: str) -> CheckpointInfo | None:
 
 def nearest(name: str) -> str:
     """Returns the end of a message that names the checkpoint most like a name that none has."""
-    names = [name for info in checkpoints_list.values() for name in (info.name_for_extra, info.title)]
+    names = [name for info in list(checkpoints_list.values()) for name in (info.name_for_extra, info.title)]
     return option_values.nearest(name, names)
 
 
@@ -271,6 +271,6 @@ def first() -> CheckpointInfo | None:
     """Returns the checkpoint to take when none is chosen: the user's first that is not known to be unloadable, else the
     embedded one.
     """
-    infos = [info for info in checkpoints_list.values() if info.filename not in unloadable or info.is_embedded]
+    infos = [info for info in list(checkpoints_list.values()) if info.filename not in unloadable or info.is_embedded]
     users = [info for info in infos if not info.is_embedded]
     return next(iter(users or infos), None)

@@ -339,7 +339,7 @@ def _uses_emphasis(prompt: str) -> bool:
 
 def settings_in_infotext() -> list[tuple[str, str]]:
     """Returns the pairs (infotext key, setting) in the order of the settings, then those of extensions."""
-    own = [(info.infotext, key) for key, info in shared.opts.data_labels.items() if info.infotext]
+    own = [(info.infotext, key) for key, info in list(shared.opts.data_labels.items()) if info.infotext]
     return own + infotext_to_setting_name_mapping
 
 

@@ -143,7 +143,7 @@ def remove_unfinished_files() -> None:
     from modules import paths, shared, whole_files
 
     whole_files.remove_abandoned(paths.data_path, recursive=False)
-    labels = shared.opts.data_labels.items()
+    labels = list(shared.opts.data_labels.items())
     settings = [shared.opts.data.get(name, info.default) for name, info in labels if name.startswith("outdir_")]
     folders = [*settings, paths.models_path, cmd_opts.ckpt_dir]
 

@@ -125,7 +125,7 @@ def network_files() -> Iterator[str]:
 
 def checkpoint_files() -> list[str]:
     """Returns the files of checkpoints."""
-    return [info.filename for info in checkpoints.checkpoints_list.values()]
+    return [info.filename for info in list(checkpoints.checkpoints_list.values())]
 
 
 def checkpoint_called(name: str) -> str | None:
@@ -136,7 +136,7 @@ def checkpoint_called(name: str) -> str | None:
 
 def local_checkpoint(path: str) -> Local | None:
     """Returns a checkpoint with the hash by which infotexts choose it: the one that is known without reading it all."""
-    info = next((info for info in checkpoints.checkpoints_list.values() if info.filename == path), None)
+    info = next((info for info in list(checkpoints.checkpoints_list.values()) if info.filename == path), None)
     if info is None:
         return None
     names = [name for name in (info.shorthash, info.hash) if checkpoints.checkpoint_aliases.get(name) is info]

@@ -345,11 +345,12 @@ class Options:
 
         Values, comments, and the first section title of each category.
         """
-        dump: dict[str, Any] = {key: self.data.get(key, info.default) for key, info in self.data_labels.items()}
-        dump["_comments_before"] = {k: v.comment_before for k, v in self.data_labels.items() if v.comment_before}
-        dump["_comments_after"] = {k: v.comment_after for k, v in self.data_labels.items() if v.comment_after}
+        labels = dict(self.data_labels)
+        dump: dict[str, Any] = {key: self.data.get(key, info.default) for key, info in labels.items()}
+        dump["_comments_before"] = {k: v.comment_before for k, v in labels.items() if v.comment_before}
+        dump["_comments_after"] = {k: v.comment_after for k, v in labels.items() if v.comment_after}
         first_sections: dict[str, str] = {}
-        for info in self.data_labels.values():
+        for info in labels.values():
             if info.section and info.section[0] is not None:
                 category = categories.mapping.get(info.category_id or "")
                 first_sections.setdefault(category.label if category else "Uncategorized", info.section[1])

@@ -57,7 +57,8 @@ def create_opts_snapshot(opts: Options) -> OptsSnapshot:
 
     It also keeps stored values of settings that nobody defines, as `opts` does.
     """
-    defaults = {key: info.default for key, info in opts.data_labels.items()}
+    # Copied at one go: other threads add to both, extensions definitions, and the model that is being loaded its hash.
+    defaults = {key: info.default for key, info in dict(opts.data_labels).items()}
     return OptsSnapshot({**defaults, **opts.data, **opts.job_overlay.get()})
 
 

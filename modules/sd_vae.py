@@ -136,7 +136,7 @@ def find_vae_near_checkpoint(checkpoint_file: str) -> str | None:
     Without one it is the first whose name starts so, "model-v2.vae.pt".
     """
     stem = os.path.basename(checkpoint_file).rsplit(".", 1)[0]
-    near = [path for path in vae_dict.values() if os.path.basename(path).startswith(stem)]
+    near = [path for path in list(vae_dict.values()) if os.path.basename(path).startswith(stem)]
     return next(
         (path for path in near if stem in (_stem(path), _stem(path).removesuffix(".vae"))), next(iter(near), None)
     )

@@ -87,7 +87,7 @@ async def pending_tasks() -> dict[str, Any]:
 )
 def quicksettings_hint() -> list[dict[str, str]]:
     """Lists the keys and labels of the settings."""
-    return [{"name": key, "label": info.label} for key, info in shared.opts.data_labels.items()]
+    return [{"name": key, "label": info.label} for key, info in list(shared.opts.data_labels.items())]
 
 
 @router.get("/internal/profile-startup", summary="Where the time of the start went")

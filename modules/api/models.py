@@ -315,7 +315,7 @@ def options_model() -> type[BaseModel]:
             _response_type(info.default),
             Field(default=info.default, alias=key),
         )
-        for key, info in opts.data_labels.items()
+        for key, info in list(opts.data_labels.items())
     }
     return create_model("Options", __config__=ConfigDict(protected_namespaces=()), **fields)
 

@@ -33,20 +33,20 @@ def get_sd_models() -> list[dict]:
             "filename": info.filename,
             "config": sd_models_config.find_checkpoint_config_near_filename(info),
         }
-        for info in sd_models.checkpoints_list.values()
+        for info in list(sd_models.checkpoints_list.values())
     ]
 
 
 @router.get("/sdapi/v1/sd-vae", response_model=list[models.SDVaeItem], summary="VAE files")
 def get_sd_vaes() -> list[dict]:
     """Lists the VAE files."""
-    return [{"model_name": name, "filename": filename} for name, filename in sd_vae.vae_dict.items()]
+    return [{"model_name": name, "filename": filename} for name, filename in list(sd_vae.vae_dict.items())]
 
 
 @router.get("/sdapi/v1/hypernetworks", response_model=list[models.HypernetworkItem], summary="Hypernetworks")
 def get_hypernetworks() -> list[dict]:
     """Lists the hypernetworks."""
-    return [{"name": name, "path": path} for name, path in shared.hypernetworks.items()]
+    return [{"name": name, "path": path} for name, path in list(shared.hypernetworks.items())]
 
 
 @router.get("/sdapi/v1/upscalers", response_model=list[models.UpscalerItem], summary="Image upscalers")

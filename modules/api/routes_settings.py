@@ -38,7 +38,7 @@ def settings_router() -> APIRouter:
 
 def get_config() -> dict[str, Any]:
     """Returns the user's settings; what a running job overrides for itself does not show here."""
-    return {key: shared.opts.data.get(key, info.default) for key, info in shared.opts.data_labels.items()}
+    return {key: shared.opts.data.get(key, info.default) for key, info in list(shared.opts.data_labels.items())}
 
 
 @router.post(

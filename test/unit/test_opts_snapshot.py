@@ -1,6 +1,7 @@
 """The frozen settings of a job."""
 
 import copy
+import json
 import pickle
 
 import pytest
@@ -35,6 +36,22 @@ def test_later_changes_are_not_seen(opts):
     assert snapshot.names == ("x", ("y",))
     assert snapshot.table["k"] == ("v",)
     assert snapshot.extra == frozenset({1, 2})
+
+
+def test_settings_may_be_defined_while_it_is_taken(opts):
+    class Defining(OptionInfo):
+        """A definition that is read at the moment another thread adds one."""
+
+        def __getattribute__(self, name):
+            if name in ("default", "comment_before"):
+                opts.data_labels.setdefault("meanwhile", OptionInfo(1))
+            return super().__getattribute__(name)
+
+    opts.data_labels["slow"] = Defining(2)
+    assert create_opts_snapshot(opts).slow == 2
+    opts.data_labels.pop("meanwhile")
+    opts.data.pop("extra")  # JSON knows no sets
+    assert json.loads(opts.dumpjson())["slow"] == 2
 
 
 def test_an_unknown_setting_is_an_attribute_error(opts):
