@@ -335,7 +335,12 @@ class EmbeddingDatabase:
 
     def _take_over(self, loaded: EmbeddingDatabase) -> None:
         self.ids_lookup, self.lookups = loaded.ids_lookup, loaded.lookups
-        self.word_embeddings, self.skipped_embeddings = loaded.word_embeddings, loaded.skipped_embeddings
+        for known, new in (
+            (self.word_embeddings, loaded.word_embeddings),  # extensions hold on to these dictionaries
+            (self.skipped_embeddings, loaded.skipped_embeddings),
+        ):
+            known.clear()
+            known.update(new)
         self.expected_shape, self.expected_widths = loaded.expected_shape, loaded.expected_widths
         self._files = loaded._files
         self.revision += 1
