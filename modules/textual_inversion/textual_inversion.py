@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,9 +147,10 @@ def create_embedding_from_data(
     if name != name.encode(errors="ignore").decode():  # half a pair of surrogates
         raise errors.ModelLoadError(UNWRITABLE.format(name))
     embedding = Embedding(vectors_from_data(data, filename), name)
-    embedding.step = data.get("step")
-    embedding.sd_checkpoint = data.get("sd_checkpoint")
-    embedding.sd_checkpoint_name = data.get("sd_checkpoint_name")
+    step, checkpoint, checkpoint_name = (data.get(key) for key in ("step", "sd_checkpoint", "sd_checkpoint_name"))
+    embedding.step = int(step) if isinstance(step, Integral) else None
+    embedding.sd_checkpoint = checkpoint if isinstance(checkpoint, str) else None
+    embedding.sd_checkpoint_name = checkpoint_name if isinstance(checkpoint_name, str) else None
     if filepath is not None:
         embedding.filename = filepath
         embedding.set_hash(hashes.sha256(filepath, f"textual_inversion/{name}") or "")
@@ -205,6 +207,8 @@ class EmbeddingDatabase:
         self.previously_displayed_embeddings: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self.revision = 0
         self._lock = threading.RLock()
+        self._model: Any = None  # that files are read for, where it is not the loaded one
+        self._begun = self._done = 0  # loads
         self._files: dict[str, KnownFile] = {}
         self._earlier_files: dict[str, KnownFile] = {}
 
@@ -283,7 +287,7 @@ class EmbeddingDatabase:
         if embedding is None:
             return
         if self.expected_shape == -1 or fits(embedding, self.expected_widths):
-            self.register_embedding(embedding, shared.sd_model)
+            self.register_embedding(embedding, self._model or shared.sd_model)
         else:
             self.skipped_embeddings[embedding.name] = embedding
 
@@ -318,16 +322,23 @@ class EmbeddingDatabase:
         """
         if not (force_reload or self._has_changed()):
             return
+        model = shared.sd_model  # now: whoever waits for a model must not hold the lock
+        with self._lock:
+            self._begun += 1
+            begun = self._begun
         loading = EmbeddingDatabase()
-        loading._earlier_files = self._files
-        loading.expected_widths = self.get_expected_widths()
+        loading._model, loading._earlier_files = model, self._files
+        loading.expected_widths = widths_of(model)
         loading.expected_shape = sum(loading.expected_widths.values())
         for directory in self.embedding_dirs.values():
             directory.update()
             loading.load_from_dir(directory)
         with self._lock:
+            if begun < self._done:  # one that began later, maybe for another model, was faster
+                return
+            self._done = begun
             loading.bundled = self.bundled
-            loading._add_bundled(shared.sd_model)
+            loading._add_bundled(model)
             loading._sort_by_name()
             self._take_over(loading)
         if EmbeddingSettings.from_opts(shared.opts).print_at_load:

@@ -61,6 +61,12 @@ def test_saved_file_is_read_as_it_was(database, tmp_path, vec):
     assert (read.step, read.sd_checkpoint, read.sd_checkpoint_name) == (7, "abc", "model")
 
 
+@pytest.mark.parametrize("told", [{"step": "many", "sd_checkpoint": 5, "sd_checkpoint_name": [1]}, {"step": vectors()}])
+def test_what_a_file_tells_wrongly_is_not_told_on(told):
+    embedding = create_embedding_from_data({"string_to_param": {"*": vectors()}, **told}, "name")
+    assert (embedding.step, embedding.sd_checkpoint, embedding.sd_checkpoint_name) == (None, None, None)
+
+
 def test_parameter_dict_of_the_first_training_program(database, tmp_path):
     tensor = vectors()
     torch.save({"string_to_param": torch.nn.ParameterDict({"*": torch.nn.Parameter(tensor)})}, tmp_path / "word.pt")
@@ -173,6 +179,32 @@ def test_what_was_loaded_stays_known_until_all_files_are_read(database, tmp_path
     database.load_textual_inversion_embeddings(force_reload=True)
     assert seen == [1]
     assert database.word_embeddings is held and held["red"].vectors == 5
+
+
+def test_load_for_the_model_before_does_not_replace_a_later_one(database, tmp_path, model, monkeypatch):
+    torch.save({"w": vectors()}, tmp_path / "narrow.pt")
+    torch.save({"w": vectors(width=32)}, tmp_path / "wide.pt")
+    wide_model = model_with(tiny_clip(width=32))
+    read = textual_inversion.read_embedding_file
+
+    def reading(path):
+        monkeypatch.setattr(textual_inversion, "read_embedding_file", read)
+        monkeypatch.setattr(shared.model_access, "get", lambda: wide_model)
+        database.load_textual_inversion_embeddings(force_reload=True)
+        return read(path)
+
+    monkeypatch.setattr(textual_inversion, "read_embedding_file", reading)
+    database.load_textual_inversion_embeddings()
+    assert list(database.word_embeddings) == ["wide"]
+
+
+def test_refresh_while_a_model_is_loaded_waits_for_nobody(database, tmp_path, model, monkeypatch):
+    """A thread that loads a model holds the lock of models, and reads the embeddings for it."""
+    torch.save({"w": vectors()}, tmp_path / "word.pt")
+    calls = []
+    monkeypatch.setattr(shared.model_access, "get", lambda: calls.append(database._lock._is_owned()) or model)
+    database.load_textual_inversion_embeddings()
+    assert calls and not any(calls)
 
 
 def test_model_of_another_width_gets_its_own_embeddings(database, tmp_path, model, monkeypatch):
