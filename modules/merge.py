@@ -23,7 +23,10 @@ Progress = Callable[[int, int], object]
 TRAITS = {9: "is_inpainting_model", 8: "is_instruct_pix2pix_model"}
 """Input channels of a U-Net that takes an image beside the latent -> field of MergeResult that says so."""
 
-SKIPPED_KEYS = ("cond_stage_model.transformer.text_model.embeddings.position_ids",)
+SKIPPED_KEYS = (
+    "cond_stage_model.transformer.text_model.embeddings.position_ids",
+    "conditioner.embedders.0.transformer.text_model.embeddings.position_ids",
+)
 """Tables of positions, no weights: they stay as they are in A."""
 
 

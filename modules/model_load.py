@@ -22,14 +22,16 @@ from modules import (
     sd_hijack_optimizations,
     sd_hijack_unet,
     sd_models_config,
+    sd_models_xl,
     text_encoders,
     torchvision_ops,
     weights,
 )
 from modules.adapter_files import LayerNames
 from modules.errors import ModelLoadError
-from modules.model_families import DENOISER, VAE, Family, NoiseSchedule, Shapes, shapes
+from modules.model_families import DENOISER, SIZE_NUMBERS, VAE, Family, Shapes, shapes
 from modules.placement import Placement
+from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_models_types import WebuiSdModel, WeightPlace
 
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ def prepare(
     tensors = weights.read_state_dict(filename) if state_dict is None else state_dict
     others = {name: Part(path, weights.read_state_dict(path)) for name, path in (modules or {}).items()}
     family, parts, strangers = identify(Part(filename, tensors), others)
-    overrides = sd_models_config.read_overrides(config, metadata)
+    overrides = sd_models_config.read_overrides(config, metadata, tensors)
     networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
     check_fit(filename, family, networks)
     report_unused(filename, strangers, family, parts, networks)
@@ -121,7 +123,7 @@ def prepare(
         filename=filename,
         family=family,
         networks=networks,
-        alphas_cumprod=alphas_cumprod_of(tensors, overrides.schedule or family.schedule),
+        alphas_cumprod=alphas_cumprod_of(tensors, family, overrides),
         parameterization=overrides.parameterization or family.parameterization,
         config=config or os.path.join(sd_models_config.sd_configs_path, family.config),
     )
@@ -274,7 +276,22 @@ def check_fit(filename: str, family: Family, networks: Mapping[str, Network]) ->
         raise ModelLoadError(
             f"{filename} reads text of {reads} channels, its text encoder gives {gives}: they are of different models"
         )
+    check_vector(filename, family, networks)
     check_latents(networks[VAE], family)
+
+
+def check_vector(filename: str, family: Family, networks: Mapping[str, Network]) -> None:
+    """Raises ModelLoadError unless the vector beside the text is as wide as the U-Net wants it."""
+    reads = networks[DENOISER].module.config.get("projection_class_embeddings_input_dim")
+    if reads is None:
+        return
+    pooled = sum(networks[encoder.name].module.pooled_width for encoder in family.text_encoders)
+    gives = pooled + SIZE_WIDTH * sum(SIZE_NUMBERS[key] for key in family.size_keys)
+    if reads != gives:
+        raise ModelLoadError(
+            f"{filename} looks like {family.title}, but reads a vector of {reads} numbers beside the text instead of "
+            f"{gives}: it is no such model, or its text encoder is of another one"
+        )
 
 
 def check_latents(vae: Network, family: Family) -> None:
@@ -314,10 +331,14 @@ def named(keys: list[str], what: str) -> str:
     return f"{len(keys)} {what} ({', '.join(keys[:MAX_KEYS_NAMED])}{more})"
 
 
-def alphas_cumprod_of(tensors: StateDict, schedule: NoiseSchedule) -> torch.Tensor:
-    """Returns the table in the file if it has one, else the schedule's: (timesteps,) float32."""
-    stored = tensors.get("alphas_cumprod")
-    return schedule.alphas_cumprod() if stored is None else stored.detach().to("cpu", torch.float32, copy=True)
+def alphas_cumprod_of(tensors: StateDict, family: Family, overrides: sd_models_config.ConfigOverrides) -> torch.Tensor:
+    """Returns, (timesteps,) float32, the table in the file if it has one that counts, else the schedule's."""
+    stored = tensors.get("alphas_cumprod") if family.has_own_schedule else None
+    if stored is None:
+        table = (overrides.schedule or family.schedule).alphas_cumprod()
+    else:
+        table = stored.detach().to("cpu", torch.float32, copy=True)
+    return model_families.zero_terminal(table) if overrides.zero_terminal_snr else table
 
 
 def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
@@ -336,7 +357,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         family=prepared.family,
         unet=modules[DENOISER],
         vae=modules[VAE],
-        cond_stage_model=prompt_encoder([modules[name] for name in prepared.encoders]),
+        cond_stage_model=prompt_encoder(prepared.family, [modules[name] for name in prepared.encoders]),
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device_of(DENOISER)),
         parameterization=prepared.parameterization,
         placement=placement,
@@ -346,10 +367,13 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
     return model.eval()
 
 
-def prompt_encoder(networks: list[text_encoders.TextNetwork]) -> sd_hijack_clip.TextConditionalModel:
-    """Returns what reads prompts for these text encoders: families with one of them read its vectors as they are."""
-    (network,) = networks
-    return sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network)
+def prompt_encoder(family: Family, networks: list[text_encoders.TextNetwork]) -> sd_hijack_clip.TextConditionalModel:
+    """Returns what reads prompts for these text encoders: one alone, or what joins the vectors of several."""
+    encoders = [sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network) for network in networks]
+    if family.architecture == "sdxl":
+        return sd_models_xl.GeneralConditioner(encoders, family.size_keys)
+    (encoder,) = encoders
+    return encoder
 
 
 def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlace, ...]]:
@@ -370,7 +394,7 @@ def materialize(network: Network, device: torch.device, dtype: torch.dtype) -> t
     while network.weights:
         name, tensor = network.weights.popitem()
         owner_name, _, leaf = name.rpartition(".")
-        value = tensor.to(device, dtype, copy=True)
+        value = tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
         setattr(module.get_submodule(owner_name), leaf, torch.nn.Parameter(value, requires_grad=False))
     return module.to(device).eval()
 

@@ -74,7 +74,7 @@ class StableDiffusionProcessing(RunState):
         self, x: torch.Tensor, width: int | None = None, height: int | None = None
     ) -> torch.Tensor:
         """Returns the image conditioning for the loaded model when there is no image. x: latent (B, C, h, w)."""
-        self.is_using_inpainting_conditioning = conds.takes_masked_image(self.sd_model)
+        self.is_using_inpainting_conditioning = self.sd_model.model.conditioning_key in conds.IMAGE_CONDITIONED
         seed = self.seeds[-1] if self.seeds else 0
         return conds.text_only_conditioning(self.sd_model, x, width or self.width, height or self.height, seed)
 

@@ -37,13 +37,15 @@ class EncoderSettings:
     """What the settings say of reading and encoding prompts.
 
     emphasis: how weights work, a name of sd_emphasis. comma_backtrack: of ChunkBuilder. clip_skip: the layer that is
-    read, 1 for the last. is_old: prompts are read as the first versions did.
+    read, 1 for the last, also in SDXL's smaller encoder if skips_in_sdxl. is_old: prompts are read as the first
+    versions did.
     """
 
     emphasis: str
     comma_backtrack: int
     clip_skip: int
     is_old: bool
+    skips_in_sdxl: bool = False
 
     @classmethod
     def from_opts(cls, opts: Options) -> EncoderSettings:
@@ -53,6 +55,7 @@ class EncoderSettings:
             comma_backtrack=opts.comma_padding_backtrack,
             clip_skip=opts.CLIP_stop_at_last_layers,
             is_old=opts.use_old_emphasis_implementation,
+            skips_in_sdxl=opts.sdxl_clip_l_skip,
         )
 
 
@@ -337,7 +340,7 @@ class FrozenCLIPEmbedderWithCustomWordsBase(TextConditionalModel):
 
 
 class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
-    """An encoder around CLIP: its last hidden state, or with clip skip an earlier one."""
+    """An encoder around CLIP: the hidden state its row names, or that of the setting clip skip where it is heeded."""
 
     wrapped: TextNetwork
 
@@ -363,9 +366,9 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
 
     def encode_with_transformers(self, tokens: torch.Tensor) -> torch.Tensor | Encoded:
         """Encodes token ids (B, 77). Raises InvalidInput if clip skip is more than there are layers."""
-        clip_skip = self.settings.clip_skip
+        clip_skip = self._clip_skip()
         deepest = self.wrapped.layers + 1
-        if clip_skip > deepest:
+        if clip_skip is not None and clip_skip > deepest:
             raise InvalidInput(
                 f"CLIP_stop_at_last_layers (clip skip) is {clip_skip}, but the text encoder of this model has "
                 f"{deepest - 1} layers: choose at most {deepest}",
@@ -373,6 +376,11 @@ class FrozenCLIPEmbedderWithCustomWords(FrozenCLIPEmbedderWithCustomWordsBase):
             )
         encoded = self.wrapped.encode(tokens.to(next(self.wrapped.parameters()).device), clip_skip)
         return encoded.to(tokens.device).plain()
+
+    def _clip_skip(self) -> int | None:
+        """Returns the layer the settings want read, None if that of the row is."""
+        settings, kind = self.settings, self.wrapped.facts.clip_skip
+        return settings.clip_skip if kind == "always" or (kind == "optional" and settings.skips_in_sdxl) else None
 
     def encode_embedding_init_text(self, init_text: str, nvpt: int) -> torch.Tensor:
         """Returns at most nvpt vectors (tokens, width) of a text before the first layer: where an embedding starts."""

@@ -22,6 +22,7 @@ from modules import (
     checkpoints,
     devices,
     lowvram,
+    model_families,
     model_load,
     model_patches,
     script_callbacks,
@@ -50,9 +51,6 @@ checkpoints_loaded: collections.OrderedDict[CheckpointInfo, weights.StateDict] =
 
 AUTOMATIC = "sd_model_checkpoint_automatic"
 """Key among the stored settings, not one of them: sd_model_checkpoint was filled in because there was no other."""
-
-ZERO_TERMINAL_ALPHA = 4.8973451890853435e-08
-"""Share of the image left at the last timestep under "Zero Terminal SNR"; zero would have no noise level."""
 
 
 @dataclass(frozen=True)
@@ -409,20 +407,6 @@ def get_empty_cond(sd_model: WebuiSdModel) -> Cond:
         return sd_model.get_learned_conditioning([""])
 
 
-def rescale_zero_terminal_snr_abar(alphas_cumprod: torch.Tensor) -> torch.Tensor:
-    """Returns alphas_cumprod with nearly nothing of the image left at the last timestep.
-
-    Lin et al. 2023 (arXiv:2305.08891).
-
-    The square roots are shifted to end at zero and scaled to begin as before.
-    """
-    roots = alphas_cumprod.sqrt()
-    first, last = roots[0].clone(), roots[-1].clone()
-    rescaled = ((roots - last) * (first / (first - last))) ** 2
-    rescaled[-1] = ZERO_TERMINAL_ALPHA
-    return rescaled
-
-
 def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: Any = None) -> None:
     """Sets the model's noise schedule as the settings use_downcasted_alpha_bar and sd_noise_schedule say.
 
@@ -436,7 +420,7 @@ def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: Any = None) -> None
         alphas_cumprod = alphas_cumprod.half()
     if settings.sd_noise_schedule == "Zero Terminal SNR":
         params["Noise Schedule"] = settings.sd_noise_schedule
-        alphas_cumprod = rescale_zero_terminal_snr_abar(alphas_cumprod)
+        alphas_cumprod = model_families.zero_terminal(alphas_cumprod)
     sd_model.alphas_cumprod = alphas_cumprod
 
 
@@ -450,6 +434,7 @@ from modules.checkpoints import (  # noqa: E402, F401  # A1111 names
     replace_key,
 )
 from modules.checkpoints import find as get_closet_checkpoint_match  # noqa: E402, F401
+from modules.model_families import zero_terminal as rescale_zero_terminal_snr_abar  # noqa: E402, F401
 from modules.weights import get_state_dict_from_checkpoint, read_metadata_from_safetensors  # noqa: E402, F401
 
 checkpoint_alisases = checkpoint_aliases

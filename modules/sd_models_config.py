@@ -7,7 +7,7 @@ decides what the network was trained to predict and on which noise.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +23,19 @@ config_default: str = shared.cmd_opts.config
 
 @dataclass(frozen=True)
 class ConfigOverrides:
-    """What an architecture file or the metadata of a checkpoint says about it; None where they say nothing."""
+    """What an architecture file, the metadata or the markers of a checkpoint say about it.
+
+    None where they say nothing. zero_terminal_snr: it was trained on a schedule that ends in pure noise.
+    """
 
     parameterization: str | None = None
     schedule: model_families.NoiseSchedule | None = None
+    zero_terminal_snr: bool = False
 
+
+V_PREDICTION = "v_pred"
+ZERO_TERMINAL_SNR = "ztsnr"
+"""Empty weights that checkpoints are marked with: what the network predicts, and that its schedule ends in noise."""
 
 PREDICTION_TYPES = {"eps": "eps", "epsilon": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 """What files call a prediction type -> what we call it."""
@@ -55,14 +63,20 @@ def find_checkpoint_config(state_dict: weights.StateDict, info: CheckpointInfo |
     return beside or guess_model_config_from_state_dict(state_dict, info.filename if info else "")
 
 
-def read_overrides(config: str | None, metadata: Mapping[str, Any]) -> ConfigOverrides:
-    """Returns what the architecture file (if any) says, else what the metadata says.
+def read_overrides(config: str | None, metadata: Mapping[str, Any], keys: Container[str] = ()) -> ConfigOverrides:
+    """Returns what the architecture file (if any) says, else what the metadata says, else what the keys of weights say.
 
     Raises ModelLoadError for a file that is no YAML, or that has values of the wrong kind.
     """
     params = read_model_params(config) if config else {}
-    prediction = params.get("parameterization", metadata.get("modelspec.prediction_type"))
-    return ConfigOverrides(PREDICTION_TYPES.get(prediction), noise_schedule(params, config))
+    marked = "v" if V_PREDICTION in keys else None
+    prediction = params.get("parameterization", metadata.get("modelspec.prediction_type", marked))
+    zero_terminal_snr = params.get("zero_terminal_snr", str(metadata.get("ss_zero_terminal_snr")) == "True")
+    return ConfigOverrides(
+        PREDICTION_TYPES.get(prediction),
+        noise_schedule(params, config),
+        bool(zero_terminal_snr) or ZERO_TERMINAL_SNR in keys,
+    )
 
 
 def read_model_params(config: str) -> Mapping[str, Any]:

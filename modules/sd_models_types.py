@@ -50,12 +50,16 @@ class Posterior:
 
 
 class DiffusionWrapper(torch.nn.Module):
-    """The U-Net (`diffusion_model`) and how conditions reach it (`conditioning_key`)."""
+    """The U-Net (`diffusion_model`) and how conditions reach it.
 
-    def __init__(self, diffusion_model: UNet2DConditionModel, conditioning_key: str):
+    conditioning_key: as v1.10.1 calls it. takes_image: an image is further channels of the U-Net's input.
+    """
+
+    def __init__(self, diffusion_model: UNet2DConditionModel, conditioning_key: str, takes_image: bool = False):
         super().__init__()
         self.diffusion_model = diffusion_model
         self.conditioning_key = conditioning_key
+        self.takes_image = takes_image or conditioning_key in ("concat", "hybrid")
 
     def forward(
         self,
@@ -72,7 +76,7 @@ class DiffusionWrapper(torch.nn.Module):
         given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`. A U-Net that an extension
         put in place gets the vector as `y`, with the size in it.
         """
-        if self.conditioning_key in ("concat", "hybrid"):
+        if self.takes_image:
             x = torch.cat([x, *(c_concat or ())], dim=1)
         context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
         substitute = sd_unet.selection.unet
@@ -139,7 +143,7 @@ class WebuiSdModel(torch.nn.Module):
     ):
         super().__init__()
         self.family = family
-        self.model = DiffusionWrapper(unet, family.conditioning_key)
+        self.model = DiffusionWrapper(unet, family.conditioning_key, family.unet.takes_image)
         self.first_stage_model = vae
         self.cond_stage_model = cond_stage_model
         self.cond_stage_key = family.cond_stage_key
@@ -198,7 +202,14 @@ class WebuiSdModel(torch.nn.Module):
     @property
     def is_sdxl_inpaint(self) -> bool:
         """Whether it is an XL model that sees mask and masked image beside the latent."""
-        return self.is_sdxl and self.model.diffusion_model.config.in_channels == 9
+        return self.family.name == "sdxl-inpainting"
+
+    @property
+    def conditioner(self) -> TextConditionalModel:
+        """What reads prompts, for XL models only: extensions tell them by this name."""
+        if not self.is_sdxl:
+            raise AttributeError("only XL models have a conditioner")
+        return self.cond_stage_model
 
     @property
     def latent_format(self) -> model_families.LatentFormat:

@@ -15,7 +15,18 @@ import psutil
 import safetensors.torch
 import torch
 
-from modules import errors, image_names, merge, sd_models, sd_models_config, sd_vae, shared, whole_files
+from modules import (
+    errors,
+    image_names,
+    merge,
+    model_families,
+    sd_models,
+    sd_models_config,
+    sd_vae,
+    shared,
+    weights,
+    whole_files,
+)
 from modules.checkpoints import CheckpointInfo
 from modules.merge import MergeResult, Method
 
@@ -120,6 +131,7 @@ def merge_models(request: MergeRequest) -> MergeResult:
     if model_c is not None:
         shared.state.textinfo = "Loading C"
         c = sd_models.read_state_dict(model_c.filename, map_location="cpu")
+        check_same_kind("tertiary_model_name", b, c)
         shared.state.textinfo = "Merging B and C"
         b = merge.differences(b, c)
         del c
@@ -129,8 +141,23 @@ def merge_models(request: MergeRequest) -> MergeResult:
     a = sd_models.read_state_dict(model_a.filename, map_location="cpu")
     if b is None:
         return MergeResult(a)
+    check_same_kind("secondary_model_name", a, b)
     shared.state.textinfo = "Merging A and B"
     return merge.merge(a, b, request.method.interpolate, request.multiplier, request.as_half, show_progress)
+
+
+def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> None:
+    """Raises InvalidInput for models whose networks differ in kind; unknown ones are left to their shapes.
+
+    field: of the request that names the other one.
+    """
+    kinds = [model_families.detect(weights.shapes_of(tensors)) for tensors in (one, other)]
+    if None not in kinds and len({(kind.architecture, kind.text_encoders) for kind in kinds}) > 1:
+        raise errors.InvalidInput(
+            f"these are models of different families, {kinds[0].title} and {kinds[1].title}: their weights mean "
+            "different things, so choose checkpoints of one family",
+            field=field,
+        )
 
 
 def show_progress(done: int, total: int) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from modules.sd_models_types import WebuiSdModel
 
 IMAGE_CONDITIONED = ("hybrid", "concat")
-"""`model.conditioning_key` values of U-Nets that take a masked image beside the latent (9 input channels)."""
+"""`model.conditioning_key` values of SD1's U-Nets that take a masked image beside the latent (9 input channels)."""
 
 
 def cond_cache_key(
@@ -64,6 +64,13 @@ def cond_cache_key(
         settings.fp8_storage,
         settings.cache_fp16_weight,
         settings.emphasis,
+        settings.comma_padding_backtrack,
+        settings.use_old_emphasis_implementation,
+        settings.sdxl_clip_l_skip,
+        settings.sdxl_refiner_low_aesthetic_score,
+        settings.sdxl_refiner_high_aesthetic_score,
+        getattr(prompts, "width", None),
+        getattr(prompts, "height", None),
     )
 
 

@@ -55,13 +55,18 @@ class CondSettings(OptionValues):
 
     CLIP_stop_at_last_layers: int
     cache_fp16_weight: bool
+    comma_padding_backtrack: int
     emphasis: str
     fp8_storage: str
     hires_fix_use_firstpass_conds: bool
     inpainting_mask_weight: float
     persistent_cond_cache: bool
+    sdxl_clip_l_skip: bool
     sdxl_crop_left: int
     sdxl_crop_top: int
+    sdxl_refiner_high_aesthetic_score: float
+    sdxl_refiner_low_aesthetic_score: float
+    use_old_emphasis_implementation: bool
     use_old_scheduling: bool
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from modules.model_families.base import (
     DENOISER,
+    SIZE_NUMBERS,
     VAE,
     Family,
     LatentFormat,
@@ -16,13 +17,17 @@ from modules.model_families.base import (
     Shapes,
     TextEncoder,
     Unet,
+    zero_terminal,
 )
 from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING, SD1_TINY
+from modules.model_families.sdxl import SDXL, SDXL_INPAINTING, SDXL_PIX2PIX, SDXL_REFINER, SSD
 
 __all__ = [
     "DENOISER",
     "FAMILIES",
     "SD1",
+    "SDXL",
+    "SIZE_NUMBERS",
     "VAE",
     "Family",
     "LatentFormat",
@@ -32,9 +37,20 @@ __all__ = [
     "TextEncoder",
     "Unet",
     "detect",
+    "zero_terminal",
 ]
 
-FAMILIES: tuple[Family, ...] = (SD1_INPAINTING, INSTRUCT_PIX2PIX, SD1_TINY, SD1)
+FAMILIES: tuple[Family, ...] = (
+    SDXL_REFINER,
+    SDXL_INPAINTING,
+    SDXL_PIX2PIX,
+    SDXL,
+    SSD,
+    SD1_INPAINTING,
+    INSTRUCT_PIX2PIX,
+    SD1_TINY,
+    SD1,
+)
 
 
 def detect(shapes: Shapes) -> Family | None:

@@ -39,6 +39,11 @@ class LatentFormat:
         """Returns the shape (channels, h, w) of the latent of an image; pixels beyond the last whole cell are cut."""
         return self.channels, height // self.downscale, width // self.downscale
 
+    def reads(self, other: LatentFormat) -> bool:
+        """Says whether latents of another format mean the same in this one, whatever previews make of them."""
+        ours, theirs = ((f.channels, f.scale, f.shift, f.downscale) for f in (self, other))
+        return ours == theirs
+
     def to_vae(self, latent: torch.Tensor) -> torch.Tensor:
         """Takes latents from model space to the VAE's space."""
         return latent / self.scale + self.shift
@@ -63,8 +68,10 @@ class TextEncoder:
     tokenizer cut texts alike. head_width: of an attention head. activation: as transformers names it.
 
     layer: which hidden state is read, counted from the last as clip skip counts: 1 is the last, 2 the one before.
-    final_norm: whether what is read goes through the norm after the last layer. pooled: whether the text is also summed
-    up in one vector. projection: whether that vector goes through a projection of the file.
+    clip_skip: whether the setting of that name decides instead: "always", "optional" if the setting sdxl_clip_l_skip
+    is on too, "never". final_norm: whether what is read goes through the norm after the last layer. pooled: whether the
+    text is also summed up in one vector. projection: whether that vector goes through a projection of the file.
+    pad_token: what fills up a text behind its end; None for more of the token that ends it.
 
     embedding_key: under which name files of word vectors keep those of this encoder, None if it takes none. ignored:
     first parts of keys below prefix that no network needs. renamed: first parts that files of older programs have
@@ -78,9 +85,11 @@ class TextEncoder:
     head_width: int = 64
     activation: str = "quick_gelu"
     layer: int = 1
+    clip_skip: str = "always"
     final_norm: bool = True
     pooled: bool = False
     projection: bool = False
+    pad_token: int | None = None
     embedding_key: str | None = None
     ignored: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
@@ -92,12 +101,13 @@ class Unet:
 
     heads: attention heads of every layer; where it is None, head_width tells how wide each is, so that wider layers
     have more. size_embedding: channels to which each number of the size conditioning is embedded, before it joins the
-    pooled text; None where `label_emb` takes a vector as it is.
+    pooled text; None where `label_emb` takes a vector as it is. takes_image: an image is further channels of its input.
     """
 
     heads: int | None = None
     head_width: int | None = None
     size_embedding: int | None = None
+    takes_image: bool = False
 
     def heads_of(self, channels: Sequence[int]) -> int | tuple[int, ...]:
         """Returns the attention heads of levels of these channels: one number for all, or one a level."""
@@ -105,7 +115,7 @@ class Unet:
             return self.heads
         if self.head_width is None:
             raise ValueError("the row of a U-Net has to name its heads, or their width")
-        return tuple(width // self.head_width for width in channels)
+        return tuple(max(1, width // self.head_width) for width in channels)
 
 
 class Schedule:
@@ -132,9 +142,34 @@ class NoiseSchedule(Schedule):
         return torch.cumprod(1.0 - betas, dim=0).float()
 
 
+ZERO_TERMINAL_ALPHA = 4.8973451890853435e-08
+"""Share of the image left at the last timestep under "Zero Terminal SNR"; zero would have no noise level."""
+
+
+def zero_terminal(alphas_cumprod: torch.Tensor) -> torch.Tensor:
+    """Returns alphas_cumprod with nearly nothing of the image left at the last timestep.
+
+    The square roots are shifted to end at zero and scaled to begin as before: Lin et al. 2023 (arXiv:2305.08891).
+    """
+    roots = alphas_cumprod.sqrt()
+    first, last = roots[0].clone(), roots[-1].clone()
+    rescaled = ((roots - last) * (first / (first - last))) ** 2
+    rescaled[-1] = ZERO_TERMINAL_ALPHA
+    return rescaled
+
+
 DENOISER = "denoiser"
 VAE = "vae"
 """Names of the two modules that every model has beside its text encoders."""
+
+
+SIZE_NUMBERS = {
+    "original_size_as_tuple": 2,
+    "crop_coords_top_left": 2,
+    "target_size_as_tuple": 2,
+    "aesthetic_score": 1,
+}
+"""How many numbers each part of the size conditioning has: Podell et al. 2023 (arXiv:2307.01952)."""
 
 
 @dataclass(frozen=True)
@@ -145,10 +180,11 @@ class Family:
     keys are those of the single-file layout, with or without its prefix.
 
     keys: shapes a file must have to be of this family. architecture: "sd1", "sd2", "sdxl" or "sd3". unet: facts of the
-    denoiser. conditioning_key: how an image joins the U-Net's input ("crossattn": not at all; "hybrid": as more
-    channels). cond_stage_key: "edit" for models that follow instructions, else "txt". parameterization: what the U-Net
-    predicts, "eps" or "v". config: the architecture file of this kind in v1.10.1. ignored: first parts of keys that
-    many files have and no network needs.
+    denoiser. conditioning_key: "hybrid" for SD1's models that see an image, else "crossattn". cond_stage_key: "edit"
+    for models that follow instructions, else "txt". size_keys: names of the numbers about the image that stand behind
+    the pooled text, keys of SIZE_NUMBERS. parameterization: what the U-Net predicts, "eps" or "v". has_own_schedule: a
+    table alphas_cumprod in the file counts. config: the architecture file of this kind in v1.10.1. ignored: first parts
+    of keys that many files have and no network needs.
     """
 
     name: str
@@ -161,7 +197,9 @@ class Family:
     conditioning_key: str
     config: str
     cond_stage_key: str = "txt"
+    size_keys: tuple[str, ...] = ()
     parameterization: str = "eps"
+    has_own_schedule: bool = True
     schedule: Schedule = field(default_factory=NoiseSchedule)
     unet_prefix: str = "model.diffusion_model."
     vae_prefix: str = "first_stage_model."

@@ -62,7 +62,7 @@ def row(name: str, title: str, input_channels: int, conditioning_key: str, confi
         architecture="sd1",
         latent_format=SD1_LATENTS,
         text_encoders=(CLIP_L,),
-        unet=Unet(heads=8),
+        unet=Unet(heads=8, takes_image=input_channels > SD1_LATENTS.channels),
         conditioning_key=conditioning_key,
         config=config,
         ignored=IGNORED,

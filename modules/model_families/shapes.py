@@ -227,7 +227,7 @@ def clip_config(shapes: Shapes, facts: TextEncoder) -> dict[str, Any]:
         "projection_dim": projected,
         "intermediate_size": find(shapes, f"{layer}0{naming.mlp}")[0],
         "num_hidden_layers": count(shapes, layer, naming.mlp),
-        "num_attention_heads": width // facts.head_width,
+        "num_attention_heads": max(1, width // facts.head_width),
         "max_position_embeddings": find(shapes, prefix + naming.position_embedding)[0],
         "hidden_act": facts.activation,
     }

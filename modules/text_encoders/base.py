@@ -38,12 +38,14 @@ class Encoded(NamedTuple):
 class TextNetwork(torch.nn.Module):
     """A network that encodes tokens, and its tokenizer. Subclasses say how.
 
-    facts: its row in the table of families. layers: how many it has. width: of its vectors. id_start, id_end, id_pad:
-    the tokens around a text and after it. comma_token: where a long text is best cut; None if there is no such token.
+    facts: its row in the table of families. layers: how many it has. width: of its vectors, pooled_width: of the one
+    that sums a text up, 0 where nothing does. id_start, id_end, id_pad: the tokens around a text and after it.
+    comma_token: where a long text is best cut; None if there is no such token.
     """
 
     layers: int
     width: int
+    pooled_width: int = 0
     id_start: int
     id_end: int
     id_pad: int
@@ -58,8 +60,8 @@ class TextNetwork(torch.nn.Module):
         """Returns the token ids of each text, without start and end token."""
         raise NotImplementedError
 
-    def encode(self, tokens: torch.Tensor, skip: int = 1) -> Encoded:
-        """Encodes token ids (B, T). skip: the layer to read, 1 for the last; the row may want an earlier one."""
+    def encode(self, tokens: torch.Tensor, layer: int | None = None) -> Encoded:
+        """Encodes token ids (B, T). layer: which to read, 1 for the last; by default that of the row."""
         raise NotImplementedError
 
     def token_embedding(self) -> torch.nn.Module:

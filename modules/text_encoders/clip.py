@@ -1,4 +1,4 @@
-"""engine: CLIP's text encoder as transformers has it."""
+"""engine: CLIP's text encoder as transformers has it, from files in its layout and in OpenCLIP's."""
 
 from __future__ import annotations
 
@@ -45,10 +45,12 @@ class ClipNetwork(TextNetwork):
             self.transformer.text_projection = torch.nn.Linear(config.hidden_size, config.projection_dim, bias=False)
         self.layers = config.num_hidden_layers
         self.width = config.hidden_size
+        if facts.pooled:
+            self.pooled_width = config.projection_dim if facts.projection else config.hidden_size
         self.comma_token = tokenizer.get_vocab().get(",</w>")
         self.id_start = tokenizer.bos_token_id
         self.id_end = tokenizer.eos_token_id
-        self.id_pad = self.id_end
+        self.id_pad = self.id_end if facts.pad_token is None else facts.pad_token
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
@@ -56,9 +58,9 @@ class ClipNetwork(TextNetwork):
         repaired = [ftfy.fix_text(text).lower() for text in texts]
         return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
 
-    def encode(self, tokens: torch.Tensor, skip: int = 1) -> Encoded:
+    def encode(self, tokens: torch.Tensor, layer: int | None = None) -> Encoded:
         """Encodes token ids (B, 77); an earlier layer goes through the final norm if the row says so."""
-        layer = max(skip, self.facts.layer)
+        layer = self.facts.layer if layer is None else layer
         is_plain = layer == 1 and self.facts.final_norm
         output = self.transformer(input_ids=tokens, output_hidden_states=not is_plain)
         return Encoded(
@@ -104,9 +106,47 @@ def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:
     return network
 
 
+OPEN_CLIP_NAMES = {
+    "token_embedding.": "text_model.embeddings.token_embedding.",
+    "positional_embedding": "text_model.embeddings.position_embedding.weight",
+    "ln_final.": "text_model.final_layer_norm.",
+    "transformer.resblocks.": "text_model.encoder.layers.",
+    ".ln_1.": ".layer_norm1.",
+    ".ln_2.": ".layer_norm2.",
+    ".mlp.c_fc.": ".mlp.fc1.",
+    ".mlp.c_proj.": ".mlp.fc2.",
+    ".attn.": ".self_attn.",
+}
+"""Parts of names in OpenCLIP's layout -> in transformers'."""
+
+FUSED = ".self_attn.in_proj_"
+"""Stands before "weight" and "bias" of queries, keys and values, one above the other."""
+
+
 def convert(facts: TextEncoder, tensors: StateDict) -> StateDict:
-    """Takes weights from the keys of their file to the names of the network's parameters."""
-    return {"transformer." + key.removeprefix(facts.prefix): tensor for key, tensor in tensors.items()}
+    """Takes weights from the keys of their file, in either layout, to the names of the network's parameters."""
+    bare = {key.removeprefix(facts.prefix): tensor for key, tensor in tensors.items()}
+    if "positional_embedding" in bare:
+        bare = from_open_clip(bare)
+    return {"transformer." + key: tensor for key, tensor in bare.items()}
+
+
+def from_open_clip(tensors: StateDict) -> StateDict:
+    """Takes weights from OpenCLIP's names to transformers', which keeps queries, keys and values apart."""
+    converted = {}
+    for key, tensor in tensors.items():
+        name = key
+        for theirs, ours in OPEN_CLIP_NAMES.items():
+            name = name.replace(theirs, ours)
+        if key == "text_projection":
+            converted["text_projection.weight"] = tensor.T
+        elif FUSED in name:
+            layer, _, leaf = name.partition(FUSED)
+            for letter, part in zip("qkv", tensor.chunk(3), strict=True):
+                converted[f"{layer}.self_attn.{letter}_proj.{leaf}"] = part
+        else:
+            converted[name] = tensor
+    return converted
 
 
 KIND = Kind(build, convert)

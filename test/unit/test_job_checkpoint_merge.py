@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from modules import checkpoints, extras, sd_models, sd_vae, shared
 from modules.job import checkpoint_merge
 from modules.merge import METHODS, MergeResult
+from test.unit.checkpoint_files import write_checkpoint
+from tools import tiny_checkpoints
 
 WEIGHT = "model.diffusion_model.w"
 VAE_WEIGHT = "first_stage_model.w"
@@ -222,3 +224,21 @@ def test_models_not_needed_are_not_looked_for(folder):
         checkpoint_merge.find_models(METHODS["No interpolation"], title("a.safetensors"), "unknown", "unknown")[1:]
         == (None,) * 2
     )
+
+
+def test_models_of_different_families_are_named(folder):
+    for kind in ("sdxl", "sdxl-refiner"):
+        tiny_checkpoints.write(kind, folder / f"{kind}.safetensors")
+    write_checkpoint(folder / "sd1.safetensors")
+    sd_models.list_models()
+    xl, sd1, refiner = (title(f"{name}.safetensors") for name in ("sdxl", "sd1", "sdxl-refiner"))
+    *_, message = merge(primary_model_name=xl, secondary_model_name=sd1)
+    assert "different families, Stable Diffusion XL and Stable Diffusion 1" in message
+    *_, message = merge(
+        primary_model_name=xl, secondary_model_name=xl, tertiary_model_name=refiner, interp_method="Add difference"
+    )
+    assert "Stable Diffusion XL and Stable Diffusion XL refiner" in message
+    assert not (folder / "merged.safetensors").exists()
+    merge(primary_model_name=xl, secondary_model_name=xl)
+    key = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
+    assert torch.equal(load_file(folder / "merged.safetensors")[key], torch.arange(77)[None])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modules import model_families, weights
-from modules.model_families import SD1, LatentFormat, NoiseSchedule, Unet
+from modules.model_families import SD1, SDXL, LatentFormat, NoiseSchedule, Unet
 from modules.model_families.base import fits
 from test.unit.checkpoint_files import INPUT_CONVOLUTION, embedded_weights
 
@@ -62,6 +62,12 @@ def test_latent_has_whole_cells():
     assert latent_format.cells(512, 768) == (4, 96, 64)
     assert latent_format.cells(519, 7) == (4, 0, 64)
     assert dataclasses.replace(latent_format, channels=16, downscale=16).cells(512, 768) == (16, 48, 32)
+
+
+def test_latents_of_other_families_are_not_read():
+    sdxl, tiny = SDXL.latent_format, model_families.sd1.SD1_TINY.latent_format
+    assert not SD1.latent_format.reads(sdxl)
+    assert SD1.latent_format.reads(tiny)  # its previews alone are others
 
 
 def test_heads_are_counted_or_measured():

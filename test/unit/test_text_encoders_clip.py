@@ -38,7 +38,7 @@ def test_row_may_want_an_earlier_layer_without_norm(network):
     assert torch.equal(with_facts(network, layer=2, final_norm=False).encode(TOKENS).tokens, hidden[-2])
     norm = network.transformer.text_model.final_layer_norm
     assert torch.equal(with_facts(network, layer=2).encode(TOKENS).tokens, norm(hidden[-2]))
-    assert torch.equal(with_facts(network, layer=2).encode(TOKENS, skip=3).tokens, norm(hidden[-3]))
+    assert torch.equal(with_facts(network, layer=2).encode(TOKENS, layer=3).tokens, norm(hidden[-3]))
 
 
 def test_last_layer_without_norm(network):

@@ -1,0 +1,431 @@
+"""Stable Diffusion XL: small models with random weights, against diffusers' own pipelines on the same networks."""
+
+import base64
+import io
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from modules import (
+    model_load,
+    prompt_parser,
+    rng,
+    sd_hijack,
+    sd_models,
+    sd_samplers,
+    shared,
+    torchvision_ops,
+)
+from modules.errors import ModelLoadError
+from modules.model_families.sdxl import CLIP_G
+from modules.placement import Placement
+from modules.prompt_parser import SdConditioning
+from modules.sampling.conditioning import sinusoids
+from modules.sd_models import model_data
+from modules.text_encoders.clip import tokenizer_dir
+from modules.textual_inversion.textual_inversion import Embedding
+from test.unit.sampler_jobs import job, no_picture
+from tools import tiny_checkpoints
+
+CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
+EMBEDDED = "demo-emoji"
+SIZE = {"width": 96, "height": 64}
+PROMPT = "a (red:1.0) apple, on a table"
+PLAIN_PROMPT = "a red apple, on a table"
+NEGATIVE = "blurry"
+STEPS = 10
+"""Of 111 timesteps each, so that the table's levels need no interpolation."""
+
+pytestmark = pytest.mark.usefixtures("sd_model")
+
+
+@pytest.fixture(scope="module")
+def files(sd_model, tmp_path_factory):
+    """A folder with a checkpoint of every kind, and the networks that are in each."""
+    folder = tmp_path_factory.mktemp("xl")
+    kinds = tiny_checkpoints.RECIPES
+    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in kinds}
+
+
+@pytest.fixture
+def use(files, monkeypatch):
+    """use(kind) makes a checkpoint of that kind current and returns its model."""
+    folder, _ = files
+    stored = dict(shared.opts.data)
+    monkeypatch.setattr(shared.cmd_opts, "ckpt_dir", str(folder))
+    sd_models.setup_model()
+
+    def choose(kind):
+        shared.opts.data["sd_model_checkpoint"] = f"tiny-{kind}" if kind != EMBEDDED else EMBEDDED
+        return sd_models.reload_model_weights()
+
+    yield choose
+    choose(EMBEDDED)
+    for model in model_data.loaded_sd_models[1:]:
+        sd_models.send_model_to_trash(model)
+    del model_data.loaded_sd_models[1:]
+    monkeypatch.undo()
+    sd_models.list_models()
+    shared.opts.data.clear()
+    shared.opts.data.update(stored)
+
+
+def load(files, kind):
+    path = str(files[0] / f"tiny-{kind}.safetensors")
+    return model_load.build(model_load.prepare(path, {}), CPU)
+
+
+def tokenizers():
+    from transformers import CLIPTokenizer
+
+    folder = tokenizer_dir(CLIP_G)
+    return CLIPTokenizer.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder, pad_token="!")
+
+
+def schedulers():
+    """diffusers' schedulers of the samplers, on SDXL's noise."""
+    torchvision_ops.declare_missing()
+    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+
+    noise = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    return {
+        "Euler": EulerDiscreteScheduler(**noise, timestep_spacing="linspace"),
+        "DPM++ 2M": DPMSolverMultistepScheduler(**noise, final_sigmas_type="zero", timestep_spacing="linspace"),
+        "DDIM": DDIMScheduler(
+            **noise, timestep_spacing="leading", steps_offset=1, clip_sample=False, set_alpha_to_one=False
+        ),
+    }
+
+
+def pipeline(networks, scheduler):
+    """diffusers' pipeline of SDXL's base around the networks of a file."""
+    from diffusers import StableDiffusionXLPipeline
+
+    texts = list(networks.texts.values())
+    made = StableDiffusionXLPipeline(networks.vae, *texts, *tokenizers(), networks.unet, scheduler)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def conds(model, prompt=PROMPT, negative=NEGATIVE, steps=4):
+    prompts, negatives = SdConditioning([prompt], **SIZE), SdConditioning([negative], True, **SIZE)
+    return (
+        prompt_parser.get_multicond_learned_conditioning(model, prompts, steps),
+        prompt_parser.get_learned_conditioning(model, negatives, steps),
+    )
+
+
+def sampled(model, name, steps, noise, negative=NEGATIVE, **fields):
+    """The latent that our sampler makes of noise, over the even timesteps of the model's table."""
+    p = job(sampler_name=name, steps=steps, cfg_scale=5.0, scheduler="Uniform", **fields)
+    p.rng = rng.ImageRNG(noise.shape[1:], [1])
+    sampler = sd_samplers.create_sampler(name, model)
+    with torch.inference_mode():
+        return sampler.sample(p, noise, *conds(model, negative=negative, steps=steps), image_conditioning=no_picture())
+
+
+@pytest.fixture
+def noise():
+    """Weak enough for a random network, which takes no noise away, to end at numbers of the size of real latents."""
+    return torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(3)) * 0.1
+
+
+STARTS = {
+    "Euler": lambda noise, sigma: noise,
+    "DPM++ 2M": lambda noise, sigma: noise * sigma / (1 + sigma**2) ** 0.5,
+    "DDIM": lambda noise, sigma: noise,
+}
+"""What diffusers' pipelines want of the noise: some schedulers scale it themselves."""
+
+
+def by_pipeline(networks, name, noise, **arguments):
+    """The latents after each step of diffusers' pipeline, which are our sampler's."""
+    seen = []
+    sigma = networks_sigma()
+    made = pipeline(networks, schedulers()[name])
+    steps = {"timesteps": list(range(999, -1, -111))} if name == "DPM++ 2M" else {"num_inference_steps": STEPS}
+    made(
+        **{"prompt": PLAIN_PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0, **SIZE, **steps, **arguments},
+        latents=STARTS[name](noise, sigma),
+        output_type="latent",
+        callback_on_step_end=lambda pipe, i, t, values: seen.append(values["latents"].clone()) or {},
+    )
+    return seen[-2] if name == "DDIM" else seen[-1]  # ours ends at the lowest timestep of its list
+
+
+def networks_sigma():
+    alpha = model_load.model_families.NoiseSchedule().alphas_cumprod()[-1]
+    return ((1 - alpha) / alpha) ** 0.5
+
+
+@pytest.mark.usefixtures("fresh_state")
+@pytest.mark.parametrize("name", ["Euler", "DPM++ 2M", "DDIM"])
+def test_final_latents_are_those_of_diffusers(use, files, noise, name):
+    ours = sampled(use("sdxl"), name, STEPS, noise)
+    assert ours.std() > 0.3
+    assert (ours - by_pipeline(files[1]["sdxl"], name, noise)).abs().max() < 1e-4
+    assert (ours - by_pipeline(files[1]["sdxl"], name, noise, prompt="a car")).abs().max() > 0.01
+
+
+@pytest.mark.usefixtures("fresh_state")
+@pytest.mark.parametrize("kind", ["ssd", "sdxl"])
+def test_settings_and_empty_prompts_are_told_to_the_network(use, files, noise, settings, kind):
+    model = use(kind)
+    settings(sdxl_crop_top=32, sdxl_crop_left=8)
+    ours = sampled(model, "Euler", STEPS, noise, negative="")
+    theirs = by_pipeline(
+        files[1][kind],
+        "Euler",
+        noise,
+        negative_prompt=None,
+        crops_coords_top_left=(32, 8),
+        negative_crops_coords_top_left=(32, 8),
+    )
+    assert (ours - theirs).abs().max() < 1e-4
+    assert (ours - by_pipeline(files[1][kind], "Euler", noise, negative_prompt=None)).abs().max() > 0.005
+
+
+def test_refiner_is_told_a_score(files, settings):
+    from diffusers import StableDiffusionXLImg2ImgPipeline
+
+    networks = files[1]["sdxl-refiner"]
+    model = load(files, "sdxl-refiner")
+    (text,) = networks.texts.values()
+    pipe = StableDiffusionXLImg2ImgPipeline(
+        networks.vae,
+        None,
+        text,
+        None,
+        tokenizers()[1],
+        networks.unet,
+        schedulers()["Euler"],
+        requires_aesthetics_score=True,
+    )
+    tokens, _, pooled, _ = pipe.encode_prompt(PLAIN_PROMPT, do_classifier_free_guidance=False, device="cpu")
+    size = (SIZE["height"], SIZE["width"])
+    settings(sdxl_refiner_high_aesthetic_score=7.0)
+    x, t = torch.randn(1, 4, 8, 16), torch.tensor([500.0])
+    for score, is_negative in ((7.0, False), (2.5, True)):
+        ids = torch.tensor([[*size, 0.0, 0.0, score]])
+        with torch.no_grad():
+            expected = networks.unet(x, t, tokens, added_cond_kwargs={"text_embeds": pooled, "time_ids": ids}).sample
+            cond = model.get_learned_conditioning(SdConditioning([PLAIN_PROMPT], is_negative, **SIZE))
+            assert torch.allclose(model.apply_model(x, t, cond), expected, atol=1e-5)
+
+
+def hidden_states(networks, texts):
+    """All hidden states of both encoders, (texts, 77, width) each."""
+    states = []
+    for network, tokenizer in zip(networks.texts.values(), tokenizers(), strict=True):
+        ids = tokenizer(texts, padding="max_length", max_length=77, return_tensors="pt").input_ids
+        with torch.no_grad():
+            states.append(network(ids, output_hidden_states=True).hidden_states)
+    return states
+
+
+@pytest.mark.parametrize(("skips", "layer"), [(False, -2), (True, -3)])
+def test_clip_skip_reaches_the_smaller_encoder_if_wanted(files, settings, skips, layer):
+    model = load(files, "sdxl")
+    small, large = hidden_states(files[1]["sdxl"], [PLAIN_PROMPT])
+    settings(CLIP_stop_at_last_layers=3, sdxl_clip_l_skip=skips)
+    with torch.no_grad():
+        tokens = model.get_learned_conditioning([PLAIN_PROMPT])["crossattn"]
+    assert torch.allclose(tokens, torch.cat([small[layer], large[-2]], dim=-1), atol=1e-5)
+
+
+@torch.no_grad()
+def test_weights_and_long_prompts_in_each_encoder(files):
+    model = load(files, "sdxl")
+    encoders = model.conditioner.encoders
+    text = "a (red:1.4) apple BREAK [green|blue] pear"
+    both = model.get_learned_conditioning([text])
+    parts = [encoder([text]) for encoder in encoders.values()]
+    assert both["crossattn"].shape == (1, 154, 96)
+    assert torch.equal(both["crossattn"], torch.cat([parts[0], parts[1].tokens], dim=-1))
+    first = model.get_learned_conditioning(["a red apple"])  # the pooled vector: first chunk, without weights
+    assert torch.allclose(both["vector"], first["vector"], atol=1e-6)
+    assert not torch.allclose(both["crossattn"][:, :77], first["crossattn"])
+
+
+@torch.no_grad()
+def test_size_of_the_image_stands_behind_the_pooled_text(files):
+    model = load(files, "sdxl")
+    cond = model.get_learned_conditioning(SdConditioning(["x", "y"], **SIZE))
+    assert cond["vector"].shape == (2, 64 + 6 * 256)
+    assert torch.equal(cond["vector"][0, 64:], sinusoids(torch.tensor([[64.0, 96, 0, 0, 64, 96]]))[0])
+    without = model.get_learned_conditioning(["x"])
+    assert torch.equal(without["vector"][0, 64:], sinusoids(torch.tensor([[1024.0, 1024, 0, 0, 1024, 1024]]))[0])
+
+
+def test_an_empty_negative_prompt_is_zeros(files):
+    model = load(files, "sdxl")
+    empty = model.get_learned_conditioning(SdConditioning(["", ""], True, **SIZE))
+    assert not empty["crossattn"].any() and not empty["vector"][:, :64].any() and empty["vector"][:, 64:].any()
+    half = model.get_learned_conditioning(SdConditioning(["", "x"], True, **SIZE))
+    assert half["crossattn"][0].any() and half["vector"][0, :64].any()
+
+
+def test_model_looks_as_extensions_expect(files, sd_model):
+    model = load(files, "sdxl")
+    assert model.is_sdxl and not model.is_sd1 and not model.is_ssd and not model.is_sdxl_inpaint
+    assert [embedder.input_key for embedder in model.conditioner.embedders] == [
+        "txt",
+        "txt",
+        "original_size_as_tuple",
+        "crop_coords_top_left",
+        "target_size_as_tuple",
+    ]
+    assert model.conditioner is model.cond_stage_model
+    small, large = model.conditioner.embedders[:2]
+    assert small.wrapped.transformer.text_model and (small.id_pad, large.id_pad) == (49407, 0)
+    assert not hasattr(sd_model, "conditioner")
+    assert load(files, "ssd").is_ssd
+    inpainting = load(files, "sdxl-inpainting")
+    assert inpainting.is_sdxl_inpaint and inpainting.model.conditioning_key == "crossattn"
+    refiner = load(files, "sdxl-refiner")
+    assert refiner.is_sdxl and [e.input_key for e in refiner.conditioner.embedders][-1] == "aesthetic_score"
+
+
+def test_prompt_is_counted(use):
+    use("sdxl")
+    assert sd_hijack.model_hijack.get_prompt_lengths("a red apple") == (3, 75)
+    assert sd_hijack.model_hijack.tokenize(["apple"]) == [[3055]]
+
+
+def test_embedding_for_both_encoders(use):
+    model = use("sdxl")
+    database = sd_hijack.model_hijack.embedding_db
+    assert database.get_expected_widths() == {"clip_l": 32, "clip_g": 64}
+    vectors = {"clip_l": torch.ones(2, 32), "clip_g": torch.ones(2, 64)}
+    with torch.no_grad():
+        before = model.get_learned_conditioning(["a newword"])
+        database.register_embedding(Embedding(vectors, "newword"), model)
+        after = model.get_learned_conditioning(["a newword"])
+        database.register_embedding_by_name(None, model, "newword")
+    changed = (before["crossattn"] != after["crossattn"]).any(dim=1)[0]
+    assert changed[:32].any() and changed[32:].any()
+    assert not torch.equal(before["vector"], after["vector"])
+
+
+def test_places_of_fused_weights(files):
+    model = load(files, "sdxl")
+    key = "conditioner.embedders.1.model.transformer.resblocks.1.attn.in_proj_weight"
+    attention = model.network("clip_g").wrapped.transformer.text_model.encoder.layers[1].self_attn
+    assert [place.module for place in model.weight_places[key]] == [
+        attention.q_proj,
+        attention.k_proj,
+        attention.v_proj,
+    ]
+    for key in (
+        "conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1.weight",
+        "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight",
+        "model.diffusion_model.label_emb.0.0.weight",
+        "conditioner.embedders.1.model.text_projection",
+    ):
+        (place,) = model.weight_places[key]
+        assert not place.parameter.is_meta
+
+
+def request(prompt="a (red:1.2) apple", **fields):
+    return {"prompt": prompt, "width": 64, "height": 64, "steps": 2, "seed": 5, "sampler_name": "Euler", **fields}
+
+
+def made(client, kind, path="txt2img", **fields):
+    """The image of a job on a checkpoint of a kind."""
+    settings = {"sd_model_checkpoint": f"tiny-{kind}" if kind != EMBEDDED else EMBEDDED}
+    answer = client.post(f"/sdapi/v1/{path}", json=request(**fields) | {"override_settings": settings})
+    assert answer.status_code == 200, answer.text
+    return Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][0])))
+
+
+def encoded(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def test_infotext_replays_an_image(client, use, settings):
+    settings(disable_weights_auto_swap=False)
+    image = made(client, "sdxl", negative_prompt="blurry", cfg_scale=4)
+    text = image.text["parameters"]
+    assert "Model: tiny-sdxl" in text
+    answer = client.post("/sdapi/v1/txt2img", json={"infotext": text})
+    again = Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][0])))
+    assert again.text == image.text
+    assert again.tobytes() == image.tobytes()
+
+
+def test_switching_between_families_changes_no_image(client, use):
+    kinds = ["sdxl", EMBEDDED, "ssd"]
+    first = [made(client, kind).tobytes() for kind in kinds]
+    assert [made(client, kind).tobytes() for kind in kinds] == first
+    assert len(set(first)) == 3
+
+
+def test_refiner_takes_over(client, use):
+    base = made(client, "sdxl")
+    image = made(client, "sdxl", refiner_checkpoint="tiny-sdxl-refiner", refiner_switch_at=0.5, steps=4)
+    assert "Refiner: tiny-sdxl-refiner" in image.text["parameters"]
+    assert image.tobytes() != made(client, "sdxl", steps=4).tobytes()
+    assert made(client, "sdxl").tobytes() == base.tobytes()
+
+
+def test_refiner_of_another_family_is_refused(client, use):
+    overrides = {"override_settings": {"sd_model_checkpoint": "tiny-sdxl"}}
+    answer = client.post("/sdapi/v1/txt2img", json=request(refiner_checkpoint=EMBEDDED) | overrides)
+    assert (answer.status_code, answer.json()["field"]) == (422, "refiner_checkpoint")
+    assert made(client, "sdxl").size == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["sdxl", "sdxl-v", "ssd", "sdxl-refiner", "sdxl-inpainting", "sdxl-instruct-pix2pix"])
+def test_every_kind_makes_images(client, use, kind):
+    sampler = {"scheduler": "Align Your Steps"}
+    image = made(client, kind, **sampler)
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (16, 16, 48, 48))
+    start = {"init_images": [encoded(image)], "denoising_strength": 0.7, **sampler}
+    whole = made(client, kind, "img2img", **start)
+    masked = made(client, kind, "img2img", mask=encoded(mask), inpainting_fill=1, inpainting_mask_invert=0, **start)
+    assert len({picture.tobytes() for picture in (image, whole, masked)}) == 3
+    corner = (0, 0, 8, 8)
+    assert masked.crop(corner).tobytes() == image.crop(corner).tobytes()
+
+
+def test_hires_pass_is_told_its_size(client, use):
+    sizes = []
+
+    def note(module, args, output):
+        sizes.append(output["vector"][0, 64:].clone())
+
+    handle = use("sdxl").conditioner.register_forward_hook(note)
+    image = made(client, "sdxl", enable_hr=True, hr_scale=2, denoising_strength=0.5, hr_upscaler="Latent")
+    handle.remove()
+    assert image.size == (128, 128)
+    assert torch.equal(sizes[-1], sinusoids(torch.tensor([[128.0, 128, 0, 0, 128, 128]]))[0])
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("sdxl-v", True), ("sdxl", False)])
+def test_markers_say_how_a_model_was_trained(files, kind, kept):
+    path = str(files[0] / f"tiny-{kind}.safetensors")
+    prepared = model_load.prepare(path, {})
+    assert (prepared.parameterization, bool(prepared.alphas_cumprod[-1] < 1e-6)) == (
+        ("v", True) if kept else ("eps", False)
+    )
+    assert model_load.prepare(path, {"modelspec.prediction_type": "epsilon"}).parameterization == "eps"
+    assert float(model_load.prepare(path, {"ss_zero_terminal_snr": "True"}).alphas_cumprod[-1]) < 1e-6
+
+
+def test_vector_of_another_width_is_named(files, tmp_path):
+    weights = load_file(files[0] / "tiny-sdxl.safetensors")
+    key = "model.diffusion_model.label_emb.0.0.weight"
+    weights[key] = weights[key][:, :-256].contiguous()
+    save_file(weights, tmp_path / "odd.safetensors")
+    with pytest.raises(ModelLoadError, match="reads a vector of 1344 numbers beside the text instead of 1600"):
+        model_load.prepare(str(tmp_path / "odd.safetensors"), {})
+
+
+def test_same_seed_gives_the_same_file(files, tmp_path):
+    tiny_checkpoints.write("sdxl", tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (files[0] / "tiny-sdxl.safetensors").read_bytes()
