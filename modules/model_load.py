@@ -115,6 +115,7 @@ def prepare(
     tensors = weights.read_state_dict(filename) if state_dict is None else state_dict
     others = {name: Part(path, weights.read_state_dict(path)) for name, path in (modules or {}).items()}
     family, parts, strangers = identify(Part(filename, tensors), others)
+    check_supported(filename, family, tensors)
     overrides = sd_models_config.read_overrides(config, metadata, tensors)
     networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
     check_fit(filename, family, networks)
@@ -180,6 +181,14 @@ def check_modules(filename: str, family: Family, missing: list[str], others: Map
             f"{filename} looks like {family.title}, but holds {there} only: its {rest} {is_missing}, or use a complete "
             "checkpoint"
         )
+
+
+def check_supported(filename: str, family: Family, tensors: StateDict) -> None:
+    """Raises ModelLoadError for a file that would load, but give images of nothing."""
+    for prefix, kind in family.unsupported.items():
+        marker = next((key for key in tensors if key.startswith(prefix)), None)
+        if marker is not None:
+            raise ModelLoadError(f"{filename} is {kind} (it holds {marker!r}), which is not supported")
 
 
 def prepare_network(family: Family, name: str, part: Part) -> Network:

@@ -184,7 +184,8 @@ class Family:
     for models that follow instructions, else "txt". size_keys: names of the numbers about the image that stand behind
     the pooled text, keys of SIZE_NUMBERS. parameterization: what the U-Net predicts, "eps" or "v". has_own_schedule: a
     table alphas_cumprod in the file counts. config: the architecture file of this kind in v1.10.1. ignored: first parts
-    of keys that many files have and no network needs.
+    of keys that many files have and no network needs. unsupported: first parts of keys of files that look the same, but
+    are sampled in a way that is not known here -> what such files are.
     """
 
     name: str
@@ -204,6 +205,7 @@ class Family:
     unet_prefix: str = "model.diffusion_model."
     vae_prefix: str = "first_stage_model."
     ignored: tuple[str, ...] = ()
+    unsupported: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def prefixes(self) -> dict[str, str]:

@@ -59,7 +59,7 @@ CLIP_G = TextEncoder(
     ignored=("logit_scale", "attn_mask", "text_model.embeddings.position_ids"),
 )
 
-SDXL_IGNORED = (*IGNORED, "conditioner.embedders.0.logit_scale", "denoiser.sigmas", "edm_", "v_pred", "ztsnr")
+SDXL_IGNORED = (*IGNORED, "conditioner.embedders.0.logit_scale", "denoiser.sigmas", "v_pred", "ztsnr")
 """Beside what training leaves behind: empty weights that say how the model was trained, see `sd_models_config`."""
 
 
@@ -86,6 +86,7 @@ def row(
         size_keys=("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple"),
         has_own_schedule=False,
         ignored=SDXL_IGNORED,
+        unsupported={"edm_": "an EDM variant of Stable Diffusion XL, such as CosXL or Playground 2.5"},
     )
 
 

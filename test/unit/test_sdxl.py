@@ -14,6 +14,7 @@ from modules import (
     rng,
     sd_hijack,
     sd_models,
+    sd_models_config,
     sd_samplers,
     shared,
     torchvision_ops,
@@ -328,6 +329,50 @@ def test_places_of_fused_weights(files):
         assert not place.parameter.is_meta
 
 
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        (
+            "lora_te1_text_model_encoder_layers_0_self_attn_q_proj",
+            "clip_l text_model.encoder.layers.0.self_attn.q_proj",
+        ),
+        (
+            "lora_te2_text_model_encoder_layers_1_self_attn_v_proj",
+            "clip_g text_model.encoder.layers.1.self_attn.v_proj",
+        ),
+        ("lora_te2_text_model_encoder_layers_1_mlp_fc1", "clip_g text_model.encoder.layers.1.mlp.fc1"),
+        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k", "denoiser down_blocks.1.attentions.0"),
+        ("lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k", "denoiser down_blocks.1.attentions.0"),
+    ],
+)
+def test_names_of_networks_find_their_layers(files, name, path):
+    model = load(files, "sdxl")
+    (layer,) = model.layer_names.find(name)
+    network, _, inside = path.partition(" ")
+    owner = model.network(network)
+    owner = owner if network == "denoiser" else owner.wrapped.transformer
+    assert layer.weight.module in owner.get_submodule(inside).modules()
+
+
+def test_network_for_both_encoders_changes_the_image(client, use, tmp_path, monkeypatch):
+    names = (
+        ("lora_te1_text_model_encoder_layers_0_mlp_fc1", 64, 32),
+        ("lora_te2_text_model_encoder_layers_0_mlp_fc1", 128, 64),
+        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q", 64, 64),
+    )
+    tensors = {}
+    for name, rows, columns in names:
+        tensors |= {f"{name}.lora_up.weight": torch.ones(rows, 1), f"{name}.lora_down.weight": torch.ones(1, columns)}
+    monkeypatch.setattr(shared.cmd_opts, "lora_dir", str(tmp_path))
+    save_file(tensors, tmp_path / "both.safetensors")
+    client.post("/sdapi/v1/refresh-loras")
+    plain = made(client, "sdxl").tobytes()
+    assert made(client, "sdxl", prompt="a (red:1.2) apple <lora:both:1>").tobytes() != plain
+    assert made(client, "sdxl").tobytes() == plain
+    monkeypatch.undo()
+    client.post("/sdapi/v1/refresh-loras")
+
+
 def request(prompt="a (red:1.2) apple", **fields):
     return {"prompt": prompt, "width": 64, "height": 64, "steps": 2, "seed": 5, "sampler_name": "Euler", **fields}
 
@@ -424,6 +469,20 @@ def test_vector_of_another_width_is_named(files, tmp_path):
     save_file(weights, tmp_path / "odd.safetensors")
     with pytest.raises(ModelLoadError, match="reads a vector of 1344 numbers beside the text instead of 1600"):
         model_load.prepare(str(tmp_path / "odd.safetensors"), {})
+
+
+def test_edm_variants_are_named(files, tmp_path):
+    weights = load_file(files[0] / "tiny-sdxl.safetensors")
+    save_file(weights | {"edm_vpred.sigma_max": torch.ones(1)}, tmp_path / "cosxl.safetensors")
+    with pytest.raises(ModelLoadError, match=r"cosxl\.safetensors is an EDM variant .*'edm_vpred.sigma_max'"):
+        model_load.prepare(str(tmp_path / "cosxl.safetensors"), {})
+
+
+def test_architecture_file_is_that_of_v1_10_1(files):
+    config = sd_models_config.guess_model_config_from_state_dict(
+        load_file(files[0] / "tiny-sdxl-refiner.safetensors"), ""
+    )
+    assert config.endswith("sd_xl_refiner.yaml")
 
 
 def test_same_seed_gives_the_same_file(files, tmp_path):
