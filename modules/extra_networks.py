@@ -201,7 +201,7 @@ def get_user_metadata(filename: str | None, lister: Any = None) -> dict[str, Any
     try:
         with open(path, encoding="utf8") as file:
             metadata = json.load(file)
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         errors.display(e, f"reading extra network user metadata from {path}")
         return {}
     return metadata if isinstance(metadata, dict) else {}

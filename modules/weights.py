@@ -93,10 +93,10 @@ def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
 
 
 def decoded(value: Any) -> Any:
-    """Returns a metadata value, as data where it is a JSON object."""
+    """Returns a metadata value, as data where it is a JSON object; texts in it can be sent, see `util.sendable`."""
     if isinstance(value, str) and value.startswith("{"):
         try:
-            return json.loads(value)
+            return json.loads(util.sendable(json.dumps(json.loads(value), ensure_ascii=False)))
         except (ValueError, RecursionError):
             return value
     return value

@@ -94,6 +94,8 @@ class NetworkSettings:
 
 def list_available_networks() -> None:
     """Finds the files anew."""
+    os.makedirs(shared.cmd_opts.lora_dir, exist_ok=True)
+    files = network_files.find()
     for registry in (
         available_networks,
         available_network_aliases,
@@ -102,8 +104,7 @@ def list_available_networks() -> None:
     ):
         registry.clear()
     forbidden_network_aliases.update({"none": 1, "Addams": 1})
-    os.makedirs(shared.cmd_opts.lora_dir, exist_ok=True)
-    for found in network_files.find():
+    for found in files:
         register(found)
 
 

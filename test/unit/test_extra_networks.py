@@ -143,7 +143,7 @@ def test_user_metadata_asks_the_lister(tmp_path):
     assert extra_networks.get_user_metadata(str(tmp_path / "model.pt"), lister) == {}
 
 
-@pytest.mark.parametrize(("text", "is_reported"), [("{", True), ("[1]", False)])
+@pytest.mark.parametrize(("text", "is_reported"), [("{", True), ("[1]", False), ("[" * 100_000, True)])
 def test_user_metadata_that_is_none(tmp_path, caplog, text, is_reported):
     (tmp_path / "model.json").write_text(text)
     assert extra_networks.get_user_metadata(str(tmp_path / "model.pt")) == {}

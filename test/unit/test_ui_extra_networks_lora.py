@@ -174,10 +174,12 @@ class TestCards:
         found = shown()
         assert set(found) == {*names, "surrogate", "damaged", "noted"}
 
-    def test_a_page_with_half_a_pair_of_surrogates_can_be_sent(self, write, page):
-        write("a", {"description": "\ud800"}, ss_output_name="\ud800")
+    def test_half_a_pair_of_surrogates_can_be_sent(self, write, page, client):
+        write("a", {"description": "\ud800"}, ss_output_name="\ud800", ss_tag_frequency={"a": {"\ud800": 1}})
         page.refresh()
         page.create_html("txt2img").encode()
+        assert client.get("/sd_extra_networks/metadata", params={"page": "lora", "item": "a"}).status_code == 200
+        assert [item["name"] for item in client.get("/sdapi/v1/loras").json()] == ["a"]
 
 
 class TestVersions:

@@ -40,6 +40,10 @@ def test_metadata_that_are_none(tmp_path, metadata):
         weights.read_plain_metadata(path)
 
 
+def test_half_a_pair_of_surrogates_becomes_a_question_mark():
+    assert weights.decoded(r'{"a\udfff": ["\ud83c\udf4e", "\ud800"]}') == {"a?": ["🍎", "?"]}
+
+
 def test_a_value_that_is_too_deep_stays_text():
     assert weights.decoded('{"a": ' * 100_000) == '{"a": ' * 100_000
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import extra_networks_lora
 import lora  # noqa: F401  # extensions find it among the loaded modules
+import network_files
 import networks
 import ui_extra_networks_lora
 from fastapi import APIRouter, FastAPI
@@ -47,8 +48,13 @@ def add_routes(_: Any, app: FastAPI) -> None:
     def get_loras() -> list[NetworkItem]:
         """Lists the networks with all their metadata."""
         return [
-            NetworkItem(name=file.name, alias=file.alias, path=file.filename, metadata=file.metadata)
-            for file in networks.available_networks.values()
+            NetworkItem(
+                name=file.name,
+                alias=file.alias,
+                path=file.filename,
+                metadata=network_files.read_metadata(file.filename),  # not kept: those of thousands fill the memory
+            )
+            for file in list(networks.available_networks.values())
         ]
 
     @router.post("/sdapi/v1/refresh-loras", summary="Read the folders of networks again")
