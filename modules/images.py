@@ -472,9 +472,9 @@ def read_info_from_image(image: Image.Image) -> tuple[str | None, dict[str, Any]
 
     What another program wrote becomes the infotext for the same image; its own words stay among the rest.
     """
+    chunks = chunks_of(image)
     items = dict(image.info or {})
     geninfo = items.pop("parameters", None)
-    chunks = chunks_of(image)
 
     if "exif" in items:
         comment = chunks.get("UserComment")

@@ -89,6 +89,7 @@ class Reading:
     def infotext(self, find: Finder = nowhere) -> str:
         """Returns the infotext that stands for the same image. find: tells which files here are the ones it names."""
         parameters = dict(self.parameters)
+        self.prompt = re_tag_file.sub(lambda match: f"{match[1]}{stem(match[2])}", self.prompt)
         self.put_files(parameters, find)
         tags = self.tags(parameters, find)
         while parameters and len(parameters) < infotext.MIN_PARAMETERS:  # fewer are taken for a line of the prompt
@@ -128,6 +129,9 @@ class Reading:
                 tags += f"<lora:{tag}:{weight:g}>"
         return tags
 
+
+re_tag_file = re.compile(r"(<(?:lora|lyco):)([^:<>]+)")
+"""A tag up to the end of its name, which other programs write with its folder."""
 
 FILLERS = ("Metadata", "Metadata of the source", "Metadata of the image")
 """Keys that stand in for pairs where there are too few for an infotext."""
@@ -334,8 +338,17 @@ SCHEDULES = {
 OTHER_SCHEDULES = {"beta57", "bong_tangent", "gits", "lcm", "linear_quadratic", "smoothstep", "trailing"}
 """What other programs call a schedule that none of ours is."""
 
-NO_NAME = ("", "undefined", "none")
+NO_NAME = ("", "undefined", "none", "default")
 """Words that stand for no sampler or schedule, in small letters."""
+
+
+def split_schedule(name: str) -> tuple[str, str]:
+    """Returns a sampler's name and that of the schedule behind it; ("", "") if there are not both."""
+    for match in re.finditer("[ _]", name):
+        head, tail = name[: match.start()], name[match.end() :]
+        if head.lower() in SAMPLERS and tail.lower() in SCHEDULES.keys() | OTHER_SCHEDULES:
+            return head, tail
+    return "", ""
 
 
 def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) -> None:
@@ -346,9 +359,8 @@ def put_sampler(parameters: dict[str, Any], sampler: Any, schedule: Any = None) 
     name = text_of(sampler).removeprefix("k_")
     known = SAMPLERS.get(name.lower())
     if known is None:
-        head, _, tail = name.rpartition(" ")
-        if tail.lower() in SCHEDULES.keys() | OTHER_SCHEDULES and head.lower() in SAMPLERS:
-            known, schedule = SAMPLERS[head.lower()], schedule or tail
+        head, tail = split_schedule(name)
+        known, schedule = SAMPLERS.get(head.lower()), schedule or tail
     if name.lower() not in NO_NAME:
         put(parameters, "Sampler" if known else UNKNOWN_SAMPLER, known or name)
     wanted = text_of(schedule)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from PIL import Image
@@ -22,6 +23,7 @@ MAX_HIDDEN_PIXELS = 64_000_000
 
 def chunks_of(image: Image.Image) -> Chunks:
     """Returns all texts of an image; its pixels are searched only where the file says nothing."""
+    load_late_texts(image)
     texts = {key: as_text(value) for key, value in image.info.items() if isinstance(value, str | bytes)}
     block = texts.pop("exif", "") and image.info["exif"]
     if isinstance(block, bytes):
@@ -32,6 +34,13 @@ def chunks_of(image: Image.Image) -> Chunks:
     if not any(texts.get(key) for key in found) and image.width * image.height <= MAX_HIDDEN_PIXELS:
         texts["stealth"] = stealth.read(image)
     return Chunks({key: value for key, value in texts.items() if value}, image.size)
+
+
+def load_late_texts(image: Image.Image) -> None:
+    """Reads a PNG file to its end: texts may stand behind the pixels. A file that is cut off keeps what was found."""
+    if image.format == "PNG" and not (image.info.keys() - {"dpi", "srgb", "gamma", "icc_profile", "transparency"}):
+        with suppress(OSError, SyntaxError, ValueError):
+            image.load()
 
 
 def as_text(value: Any) -> str:

@@ -249,8 +249,14 @@ def read_old_invoke(source: dict[str, Any]) -> Reading:
     base.put(parameters, "Model", model_name(source.get("model_weights")))
     if image.get("type") == "img2img":
         base.put_numbers(parameters, image, {"Denoising strength": "strength"})
-    return Reading(*split_brackets(base.text_of(prompt)), parameters)
+    prompt, negative = split_brackets(base.text_of(prompt))
+    networks = [(base.stem(name.strip()), base.number(weight or 1)) for name, weight in re_with_lora.findall(prompt)]
+    known = [(name, weight) for name, weight in networks if weight is not None]
+    return Reading(re_with_lora.sub("", prompt).strip(), negative, parameters, known)
 
+
+re_with_lora = re.compile(r"\s*\bwithLora\(([^,()]+)(?:,\s*([-\d.]+)\s*)?\)")
+"""How InvokeAI 2 names a network in a prompt: its name, and perhaps its weight."""
 
 re_brackets = re.compile(r"\s*(?<!\\)\[([^\[\]]*)\]")
 

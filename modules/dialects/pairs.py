@@ -185,6 +185,30 @@ def read_civitai(chunks: Chunks) -> Reading:
         else:
             base.add_text(reading.parameters, f"Civitai {kind}", label)
     retake_sampler(reading.parameters)
+    retake_hash(reading.parameters)
+    return reading
+
+
+def retake_hash(parameters: dict[str, Any]) -> None:
+    """Writes the hash of the checkpoint as checkpoints are looked up: ten small digits."""
+    digits = str(parameters.get("Model hash", ""))
+    if re.fullmatch(r"[0-9A-Fa-f]{10,64}", digits):
+        parameters["Model hash"] = digits[:10].lower()
+
+
+def is_comfy_pairs(chunks: Chunks) -> bool:
+    """Tells whether a node of ComfyUI wrote it, which gives itself this version."""
+    return re.search(r"Version: ComfyUI\b", last_line(text_in(chunks))) is not None
+
+
+def read_comfy_pairs(chunks: Chunks) -> Reading:
+    """Reads what nodes of ComfyUI write: v1.10.1's text with ComfyUI's names of samplers."""
+    reading, _ = reading_of(text_in(chunks))
+    schedule = reading.parameters.pop("Scheduler", None) or reading.parameters.pop("Schedule type", None)
+    base.put_sampler(reading.parameters, reading.parameters.pop("Sampler", None), schedule)
+    rename(reading.parameters, {"Version": "Program"})
+    retake_files(reading.parameters, "Model", "VAE")
+    retake_hash(reading.parameters)
     return reading
 
 
@@ -268,5 +292,6 @@ DIALECTS = (
     Dialect("Civitai", is_civitai, read_civitai),
     Dialect("stable-diffusion.cpp", is_sdcpp, read_sdcpp),
     Dialect("Fooocus", is_fooocus_pairs, read_fooocus_pairs),
+    Dialect("ComfyUI's nodes", is_comfy_pairs, read_comfy_pairs),
     Dialect("SD.Next", is_sdnext, read_sdnext),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -38,7 +40,7 @@ def settings(tmp_path):
 
 
 def said_by(path):
-    """The infotext of a file, as we, piexif and sd-parsers read it."""
+    """The infotext of a file, as we, piexif, sd-parsers and, where it is installed, exiftool read it."""
     image = Image.open(path)
     found, _ = images.read_info_from_image(image)
     if Path(path).suffix != ".png":
@@ -47,6 +49,10 @@ def said_by(path):
     if Path(path).suffix != ".avif":  # which sd-parsers does not know
         parsed = sd_parsers.ParserManager().parse(path)
         assert [prompt.value for prompt in parsed.prompts] == [infotext.parse_infotext(found)["Prompt"]]
+    if shutil.which("exiftool"):
+        command = ["exiftool", "-j", "-Parameters", "-UserComment", path]
+        said = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)[0]
+        assert said.get("Parameters", said.get("UserComment")) == found
     return found
 
 

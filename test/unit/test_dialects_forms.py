@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zlib
 
 import pytest
+from PIL import Image
 
-from modules import dialects, infotext
-from modules.dialects import base
+from modules import dialects, images, infotext
+from modules.dialects import base, chunks
 from test.unit.test_dialects_comfy import plain
 from test.unit.test_dialects_programs import FOOOCUS, INVOKE, NOVELAI, SWARM, chosen, fields
 
@@ -214,6 +217,46 @@ def test_brackets_in_brackets_end(form, depth, brackets):
 def test_damaged_objects_give_no_prompt_and_a_reason(text):
     found = dialects.translate(base.Chunks({"parameters": text}))
     assert found.text == "" and found.problem
+
+
+def test_nodes_of_comfy_write_its_names_of_samplers():
+    text = "a cat\nSteps: 9, Sampler: {}, CFG scale: 4, Seed: 3, Size: 8x8, Model: sub/m.safetensors, "
+    text += "Model hash: BB2C170125, Version: ComfyUI"
+    for name, expected in {
+        "euler_ancestral_karras": ["Euler a", "Karras"],
+        "dpmpp_2m_sde_gpu": ["DPM++ 2M SDE", None],
+        "dpmpp_2m_sgm_uniform": ["DPM++ 2M", "SGM Uniform"],
+        "DPM++ 2M SDE Karras": ["DPM++ 2M SDE", "Karras"],
+        "euler, Scheduler: simple": ["Euler", "Simple"],
+        "res_multistep_simple": [None, None],
+    }.items():
+        found = fields(text.format(name))
+        assert chosen(found, "Sampler", "Schedule type", "Model", "Model hash") == [*expected, "m", "bb2c170125"]
+
+
+def test_tags_in_a_prompt_name_files_without_folders():
+    prompt = "a <lora:styles/shine:0.75> <lora:sub\\\\wood.safetensors:1:0.5> <lora:plain:1> <segment:face,0.6>"
+    found = fields(json.dumps({"sui_image_params": SWARM | {"prompt": prompt, "loraweights": ["0.75", "1"]}}))
+    assert found["Prompt"] == "a <lora:shine:0.75> <lora:wood:1:0.5> <lora:plain:1> <segment:face,0.6>"
+
+
+def test_invoke_2_names_networks_in_its_prompt():
+    image = {"prompt": "red apple withLora(shine, 0.7) withLora(wood) [blurry]", "steps": 5, "seed": 3, "cfg_scale": 7}
+    found = fields({"sd-metadata": json.dumps({"app_version": "2.3.5", "image": image})})
+    assert chosen(found, "Prompt", "Negative prompt") == ["red apple<lora:shine:0.7><lora:wood:1>", "blurry"]
+
+
+def test_texts_behind_the_pixels_of_a_png_are_read(program):
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 50).save(file, "PNG")
+    data = file.getvalue()
+    text = b"tEXt" + f"parameters\0a\n{PAIRS}".encode()
+    chunk = (len(text) - 4).to_bytes(4) + text + zlib.crc32(text).to_bytes(4)
+    for whole in (data[:-12] + chunk + data[-12:], data[:-12] + chunk):
+        found, _ = images.read_info_from_image(Image.open(io.BytesIO(whole)))
+        assert infotext.parse_infotext(found)["Seed"] == "5"
+    cut = Image.open(io.BytesIO(data[: len(data) // 2]))
+    assert chunks.chunks_of(cut).get("parameters") == ""
 
 
 def test_of_keys_that_stand_twice_the_last_counts():
