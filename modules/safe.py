@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _codecs
 import collections
+import errno
 import os
 import pickle
 import re
@@ -79,6 +80,10 @@ def load_with_extra(
             return torch.load(filename, *args, **{**kwargs, "weights_only": True})
     except DAMAGE as e:
         raise ModelLoadError(_explain(filename, str(e))) from e
+    except OSError as e:
+        if e.errno != errno.EINVAL:  # a place before the beginning of the file
+            raise
+        raise ModelLoadError(_explain(filename, str(e))) from e
 
 
 def unsafe_torch_load(*args: Any, **kwargs: Any) -> Any:
@@ -122,6 +127,5 @@ def _explain(filename: Any, torch_message: str) -> str:
             f"{name} is not loaded: it mentions {refused[1]}, so loading it could run code. If you trust where it "
             "comes from, convert it to .safetensors or start once with --disable-safe-unpickle."
         )
-    return (
-        f"{name} is damaged, or not a file of tensors. torch says: {torch_message.partition('. ')[0] or 'it is empty'}."
-    )
+    reason = " ".join(torch_message.partition(". ")[0].split())
+    return f"{name} is damaged, or not a file of tensors. torch says: {reason or 'it is empty'}."

@@ -3,6 +3,7 @@
 import collections
 import io
 import os
+from pathlib import Path
 
 import numpy
 import pytest
@@ -70,6 +71,14 @@ def test_code_is_not_run_and_named(tmp_path, monkeypatch, zipped):
 def test_a_damaged_file_is_called_so(tmp_path, content):
     path = tmp_path / "file.pt"
     path.write_bytes(content)
+    with pytest.raises(ModelLoadError, match="damaged"):
+        safe.load(path)
+
+
+@pytest.mark.parametrize("length", [100, 4500])
+def test_a_download_that_was_cut_off_is_damaged(tmp_path, length):
+    path = Path(save(tmp_path, {"w": torch.zeros(4000)}))
+    path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ModelLoadError, match="damaged"):
         safe.load(path)
 
