@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from modules import checkpoints, sd_hijack, sd_models, shared
 from modules.textual_inversion.textual_inversion import Embedding
 from test.unit.checkpoint_files import write_checkpoint
+from tools import tiny_checkpoints
 
 LORA = "test-brings-words"
 
@@ -150,6 +151,51 @@ def test_hires_checkpoint_of_another_width_reads_the_name_as_text(txt2img, words
         monkeypatch.undo()
         sd_models.list_models()
         sd_models.reload_model_weights()
+
+
+@pytest.fixture
+def on_sdxl(txt2img, words, monkeypatch):
+    """Runs a job on a tiny SDXL model, for which there are the files `pair` and `oldpair`."""
+    checkpoint = Path(checkpoints.model_path) / "tiny-sdxl.safetensors"
+    tiny_checkpoints.write("sdxl", checkpoint)
+    sd_models.list_models()
+    overrides = {"override_settings": {"sd_model_checkpoint": "tiny-sdxl"}}
+    assert txt2img(**overrides).fields["Model"] == "tiny-sdxl"
+    vectors = pair_of("blue car")
+    folder = Path(shared.cmd_opts.embeddings_dir)
+    files = [folder / "pair.safetensors", folder / "oldpair.safetensors"]
+    save_file(vectors | {"clip_g_out": torch.zeros(1, 64)}, files[0])
+    save_file({"text_encoders_0": vectors["clip_l"], "text_encoders_1": vectors["clip_g"]}, files[1])
+    sd_hijack.model_hijack.embedding_db.load_textual_inversion_embeddings(force_reload=True)
+    yield lambda **fields: txt2img(**fields, **overrides)
+    for path in (checkpoint, *files):
+        path.unlink()
+    sd_models.list_models()
+    sd_models.reload_model_weights()
+
+
+def pair_of(text):
+    """What a text is before the first layer of each encoder of the loaded model."""
+    encoders = shared.sd_model.cond_stage_model.encoders
+    return {name: encoder.encode_embedding_init_text(text, 75).detach().clone() for name, encoder in encoders.items()}
+
+
+def test_pair_of_matrices_for_sdxl(client, txt2img, on_sdxl, lora):
+    words = on_sdxl(prompt="a (blue car:1.2) apple", negative_prompt="blue car")
+    for name in ("pair", "oldpair"):
+        named = on_sdxl(prompt=f"a ({name}:1.2) apple", negative_prompt=name)
+        assert named.pixels == words.pixels
+        assert named.fields["TI hashes"].count(f"{name}: ") == 4  # prompts times encoders
+    listed = client.get("/sdapi/v1/embeddings").json()
+    assert (listed["loaded"]["pair"]["shape"], listed["loaded"]["pair"]["vectors"]) == (96, 2)
+    assert "twowords" in listed["skipped"]
+
+    path = Path(shared.cmd_opts.lora_dir) / f"{LORA}.safetensors"
+    save_file({f"bundle_emb.broughtwords.{key}": tensor for key, tensor in pair_of("blue car").items()}, path)
+    client.post("/sdapi/v1/refresh-loras")
+    brought = on_sdxl(prompt=f"a (broughtwords:1.2) apple{lora}", negative_prompt="broughtwords")
+    assert brought.pixels == words.pixels
+    assert txt2img(prompt="a twowords pair").pixels == txt2img(prompt="a blue car pair").pixels
 
 
 def test_damaged_files_cost_nobody_else_anything(client, txt2img, words, caplog):
