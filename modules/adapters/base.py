@@ -23,7 +23,7 @@ Operation = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Te
 """A layer's own operation with other weights: (input, weight, bias) -> output."""
 
 COMMON_NAMES = ("alpha", "scale", "scalar", "dora_scale", "bias", "bias_indices", "bias_values", "bias_size", "diff_b")
-"""Tensors that may stand beside those of every kind."""
+"""Tensors that may stand beside those of every kind. `scalar` is in the others already and says nothing."""
 
 LATENT_CHANNELS = 4
 """Channels of a U-Net's first convolution. Inpainting models and such have more; networks are trained on others."""
@@ -142,8 +142,7 @@ class Adapter:
         sparse = self.sparse_part(change)
         if sparse is not None:
             change = change + sparse
-        scalar = self.number("scalar")
-        change = change * (self.scale if scalar is None else self.scale * scalar)
+        change = change * self.scale
         if "dora_scale" in self.tensors:
             own = weight[:, : change.shape[1]]
             change = dora.decomposed(own, change, self.tensor("dora_scale", weight))

@@ -10,7 +10,7 @@ from modules.adapters.base import Adapter
 class Glora(Adapter):
     """W + W A + B, with A and B of two factors each.
 
-    Files name the factors in two ways: A = a2 a1, B = b2 b1 in those of LyCORIS up to 2, A = a1 a2, B = b1 b2 since.
+    Files name the factors in two ways: A = a2 a1, B = b2 b1 as LyCORIS did up to 2, A = a1 a2, B = b1 b2 as since 3.
     Their shapes tell which: one has as many rows as there are inputs, the other as many columns.
     """
 

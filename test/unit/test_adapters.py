@@ -188,10 +188,10 @@ def test_few_elements_of_a_weight_of_another_size():
         lora(4, 4, **sparse | {"bias_size": torch.tensor([4, 4])}).delta(torch.zeros(4, 4), 1.0)
 
 
-def test_factor_that_was_trained_beside_the_others_counts():
+def test_factor_that_was_trained_is_in_the_others():
     tensors = {"lora_up.weight": torch.ones(2, 1), "lora_down.weight": torch.ones(1, 2)}
     adapter = adapters.read({**tensors, "scalar": torch.tensor(0.25)})
-    assert adapter.delta(torch.zeros(2, 2), 1.0).weight.unique().tolist() == [0.25]
+    assert adapter.delta(torch.zeros(2, 2), 1.0).weight.unique().tolist() == [1]
 
 
 def test_stored_scale_counts_before_alpha():
