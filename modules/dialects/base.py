@@ -247,11 +247,17 @@ def whole(value: Any) -> int | None:
 WHOLE = {"Steps", "Seed", "Variation seed", "Clip skip"}
 """Infotext keys whose number is whole."""
 
+SEEDS = ("Seed", "Variation seed")
+
 
 def put_numbers(parameters: dict[str, Any], source: Mapping[str, Any], names: Mapping[str, str]) -> None:
-    """Sets the keys whose number the source has. names: infotext key -> key of the source."""
+    """Sets the keys whose number the source has. names: infotext key -> key of the source.
+
+    A seed below zero stands for any, which is not the one that was used.
+    """
     for key, name in names.items():
-        put(parameters, key, (whole if key in WHOLE else number)(source.get(name)))
+        value = (whole if key in WHOLE else number)(source.get(name))
+        put(parameters, key, None if key in SEEDS and value is not None and value < 0 else value)
 
 
 MAX_SIDE = 1_000_000

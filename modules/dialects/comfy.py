@@ -20,6 +20,9 @@ NO_FILE = ("", "None", "Baked VAE")
 LATENTS = ("latent_image", "samples", "latent", "image", "upscaled_image", "pixels")
 WIDTHS, HEIGHTS = ("width", "empty_latent_width"), ("height", "empty_latent_height")
 
+PRESETS = {"aspect_ratio", "dimensions", "preset", "resolution", "swap_dimensions"}
+"""Inputs of a node that decide on the size, so that its width and height may not be what comes out."""
+
 NOT_A_MODEL = re.compile("clip|vae|positive|negative|cond|latent|samples|image|pixels|mask|control|guid|sigmas|noise")
 """Inputs that lead away from the model."""
 
@@ -106,8 +109,8 @@ def read_sampler(graph: Graph, sampler: str, saver: str | None) -> Reading:
     """Reads what one sampler did. One that only goes on where another stopped is the refiner of that one."""
     earlier = graph.continued(sampler)
     inputs = all_inputs(graph, earlier or sampler)
-    conditions = {role: inputs.get(role, inputs.get("conditioning")) for role in ("positive",)}
-    conditions["negative"] = inputs.get("negative")
+    positive = next((inputs[key] for key in ("positive", "conditioning", "cond1") if key in inputs), None)
+    conditions = {"positive": positive, "negative": inputs.get("negative")}
     pipe = graph.pipe(inputs)
     reading = Reading(*(graph.prompt(conditions[role] or pipe, role) for role in ("positive", "negative")))
     put_sampling(graph, reading.parameters, inputs)
@@ -148,7 +151,7 @@ def put_sampling(graph: Graph, parameters: dict[str, Any], inputs: Mapping[str, 
     base.put_sampler(parameters, values["sampler_name"], values["scheduler"])
     base.put_numbers(parameters, values, {"CFG scale": "cfg"})
     seed = next((values[key] for key in SEEDS if base.number(values[key]) is not None), None)
-    base.put(parameters, "Seed", base.whole(seed))
+    base.put_numbers(parameters, {"seed": seed}, {"Seed": "seed"})
     guidance = graph.first_value(inputs.get("positive", inputs.get("conditioning")), "guidance")
     base.put(parameters, "Distilled CFG Scale", base.number(guidance))
     steps, start = base.number(values["steps"]), base.number(values["start_at_step"])
@@ -185,7 +188,11 @@ def put_batch(graph: Graph, parameters: dict[str, Any], node: Mapping[str, Any])
 
 def side_of(graph: Graph, node: Mapping[str, Any], keys: tuple[str, ...]) -> float | int | None:
     """Returns width or height that a node gives, None if it gives none."""
-    return next((base.number(graph.literal(node[key], key)) for key in keys if key in node), None)
+    key = next((key for key in keys if key in node), None)
+    source = graph.target(node.get(key)) if key is not None else None
+    if key is None or (source is not None and PRESETS & graph.inputs(source).keys()):
+        return None
+    return base.number(graph.literal(node[key], key))
 
 
 def put_models(graph: Graph, reading: Reading, inputs: Mapping[str, Any], condition: Any) -> None:

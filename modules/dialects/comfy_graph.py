@@ -96,7 +96,7 @@ class Graph:
     @staticmethod
     def is_pipe(key: str) -> bool:
         """Tells whether an input hands several things on in one."""
-        return "pipe" in key or key in ("base_ctx", "context", "ctx")
+        return "pipe" in key or key in ("base_ctx", "context", "ctx", "sdxl_tuple")
 
     def pipe(self, inputs: Mapping[str, Any]) -> Any:
         """Returns the link among some inputs that hands several things on in one, None without one."""
@@ -106,7 +106,8 @@ class Graph:
         """Tells whether a node makes a whole image: it has steps or sigmas, and prompts, a guider or all in one."""
         inputs = self.inputs(name)
         is_guided = any(key in inputs for key in ("positive", "guider")) or self.pipe(inputs) is not None
-        return ("steps" in inputs or "sigmas" in inputs) and is_guided and "Detailer" not in self.class_of(name)
+        is_other = re.search("Detailer|Save", self.class_of(name)) is not None
+        return ("steps" in inputs or "sigmas" in inputs) and is_guided and not is_other
 
     def savers(self) -> list[str]:
         """Returns the nodes that save or show images, those that save first."""

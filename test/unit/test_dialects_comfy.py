@@ -307,6 +307,36 @@ def test_values_from_a_node_of_settings_are_those_of_the_same_name():
     assert "Steps" not in read(plain(only=node("Seed", seed=5), sampler={"steps": ["only", 0]})).parameters
 
 
+def test_a_saver_that_is_told_the_settings_is_not_the_sampler():
+    saver = node("Image Saver", images=["decode", 0], steps=99, positive="told", seed_value=3, sampler_name="ddim")
+    reading = read(plain(save=saver))
+    assert (reading.prompt, reading.parameters["Steps"], reading.parameters["Seed"]) == ("red apple", 12, 7)
+
+
+def test_a_tuple_of_everything_and_a_guider_of_two_prompts():
+    loader = node("Eff. Loader SDXL", base_ckpt_name="fruit.safetensors", positive="red apple", negative="blurry")
+    sampler = node("KSampler SDXL (Eff.)", noise_seed=4, steps=9, cfg=3, sampler_name="euler", sdxl_tuple=["load", 0])
+    reading = read({"load": loader, "k": sampler, "s": node("SaveImage", images=["k", 5])})
+    assert (reading.prompt, reading.negative_prompt) == ("red apple", "blurry")
+    assert [reading.parameters[key] for key in ("Steps", "Seed", "Model")] == [9, 4, "fruit"]
+    guider = node("DualCFGGuider", cfg_conds=4, cond1=["yes", 0], negative=["no", 0], model=["model", 0])
+    parts = {"guider": guider, "sigmas": node("BasicScheduler", steps=5, scheduler="simple")}
+    custom = node("SamplerCustomAdvanced", guider=["guider", 0], sigmas=["sigmas", 0], latent_image=["latent", 0])
+    assert read(plain(sampler=custom, **parts)).prompt == "red apple"
+
+
+def test_a_size_that_a_preset_decides_is_not_told():
+    preset = node("CR SDXL Aspect Ratio", width=1024, height=1024, aspect_ratio="3:4", swap_dimensions="Off")
+    nodes = plain(preset=preset, latent={"width": ["preset", 0], "height": ["preset", 1]})
+    assert "Size" not in read(nodes).parameters
+    nodes["preset"] = node("Size", width=64, height=48)
+    assert read(nodes).parameters["Size"] == "64x48"
+
+
+def test_a_seed_that_stands_for_any_is_not_told():
+    assert "Seed" not in read(plain(sampler={"seed": -1})).parameters
+
+
 def test_what_corrects_a_face_is_not_the_sampler():
     face = node("FaceDetailer", image=["decode", 0], steps=3, seed=1, denoise=0.3, positive=["yes", 0])
     assert read(plain(face=face, save={"images": ["face", 0]})).parameters["Steps"] == 12
