@@ -128,7 +128,7 @@ def create_app() -> FastAPI:
     ui_security.install(app)
     ui_job_outputs.install()
     if cmd_opts.nowebui:
-        create_controls()
+        create_unserved_page()
     else:
         script_callbacks.before_ui_callback()
         startup_timer.record("scripts before_ui_callback")
@@ -150,17 +150,16 @@ def create_app() -> FastAPI:
     return app
 
 
-def create_controls() -> None:
-    """Runs what extensions hang on the building of a page, where none is built: settings, controls of scripts, order of
-    callbacks.
+def create_unserved_page() -> None:
+    """Builds the page without serving it: scripts find the controls they wait for, and the settings, tabs and callbacks
+    of extensions are as they are beside a page.
     """
-    from modules import script_callbacks, script_ui
+    from modules import script_callbacks, ui
 
-    script_callbacks.ui_settings_callback()
-    script_ui.ensure_controls()
-    script_callbacks.add_order_settings()
+    ui.create_ui()
+    startup_timer.record("create ui")
     script_callbacks.before_ui_callback()
-    startup_timer.record("create controls")
+    startup_timer.record("scripts before_ui_callback")
 
 
 def create_page(app: FastAPI) -> gr.Blocks:

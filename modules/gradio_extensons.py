@@ -12,7 +12,7 @@ import functools
 import inspect
 import io
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -58,51 +58,74 @@ def native(cls: type) -> type:
 
 
 def make_component(cls: type, *args: Any, **kwargs: Any) -> Any:
-    """Stands in for `cls(...)` of every component and layout block: old keywords, script hooks, CSS classes."""
-    cls, kwargs = translate_constructor(cls, kwargs)
-    tooltip = kwargs.pop("tooltip", None)
+    """Stands in for `cls(...)` of every component and layout block: old classes, script hooks, CSS classes."""
+    cls, kwargs = translate_class(cls, kwargs)
     component = cls.__new__(cls)
     if building():
         if scripts.scripts_current is not None:
             scripts.scripts_current.before_component(component, **kwargs)
         script_callbacks.before_component_callback(component, **kwargs)
     component.__init__(*args, **kwargs)
-    component.webui_tooltip = tooltip
     if isinstance(component, gr.Textbox) and component.value is None:
         component.value = ""  # as in Gradio 3; handlers and stored defaults want a text
     add_classes_to_gradio_component(component)
     if building():
+        if component.elem_id is not None:
+            kwargs["elem_id"] = component.elem_id  # which the constructor of a subclass may have chosen
         script_callbacks.after_component_callback(component, **kwargs)
         if scripts.scripts_current is not None:
             scripts.scripts_current.after_component(component, **kwargs)
     return component
 
 
-def translate_constructor(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict[str, Any]]:
-    """Returns the class and keywords of today for a constructor call as Gradio 3 took it."""
+def translate_class(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """Returns the class and keywords of today for a component that Gradio 3 had under another name or type."""
     if cls is gr.Image and kwargs.get("tool") in sketch_components:
         cls = sketch_components[kwargs["tool"]]
+        known = {name for base in (cls, native(cls)) for name in inspect.signature(base.__init__).parameters}
+        kwargs = translate_keywords(cls.__name__, known, {key: value for key, value in kwargs.items() if key != "tool"})
     if cls in (gr.File, gr.UploadButton, gr.Files) and kwargs.get("type") in ("file", "bytes"):
         kwargs = {**kwargs, "type": "filepath" if kwargs["type"] == "file" else "binary"}
-    known = constructor_keywords(cls) | {"tooltip"}
-    if kwargs.keys() <= known:
-        return cls, kwargs
+    return cls, kwargs
+
+
+def translate_keywords(name: str, known: Container[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keywords that a constructor of Gradio knows, for those Gradio 3 took; the others are named once."""
     translated = {key: value for key, value in kwargs.items() if key in known}
-    for key in kwargs.keys() - known:
+    for key in kwargs.keys() - translated.keys():
         renamed = RENAMED_KEYWORDS.get(key, lambda value: {})(kwargs[key])
-        translated.update({name: value for name, value in renamed.items() if name in known and name not in kwargs})
-        logger.debug("%s does not know the argument %s", cls.__name__, key)
-    return cls, translated
+        found = {name: value for name, value in renamed.items() if name in known}
+        translated = found | translated
+        if not found:
+            say_unknown(name, key)
+    return translated
 
 
 @functools.cache
-def constructor_keywords(cls: type) -> frozenset[str]:
-    """Returns every keyword the constructors of `cls`, up to Gradio's own class, take."""
-    names: set[str] = set()
-    for base in cls.__mro__[: cls.__mro__.index(native(cls)) + 1]:
-        if "__init__" in vars(base):
-            names.update(inspect.signature(base.__init__).parameters)
-    return frozenset(names - {"self", "args", "kwargs"})
+def say_unknown(name: str, keyword: str) -> None:
+    """Says once that a keyword has no effect."""
+    logger.info("gr.%s has no argument %s in Gradio %s: it has no effect", name, keyword, gr.__version__)
+
+
+def tolerant(function: Callable) -> Callable:
+    """Returns a constructor or method of Gradio that takes the keywords of Gradio 3 too.
+
+    What an extension derives gets its keywords as they are; here arrive those it has passed on.
+    """
+    known = inspect.signature(function).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return function
+
+    @functools.wraps(function)
+    def tolerated(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function with what became of the keywords."""
+        if "tooltip" in kwargs:
+            self.webui_tooltip = kwargs.pop("tooltip")
+        if not kwargs.keys() <= known.keys():
+            kwargs = translate_keywords(native(type(self)).__name__, known, kwargs)
+        return function(self, *args, **kwargs)
+
+    return tolerated
 
 
 def positional_to_keywords(cls: type, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +134,15 @@ def positional_to_keywords(cls: type, args: tuple, kwargs: dict[str, Any]) -> di
     return {**dict(zip(names, args, strict=False)), **kwargs}
 
 
+def takes_any_position(constructor: Callable) -> bool:
+    """Says whether a constructor, around which Gradio has put another, was written with `*args`."""
+    written = inspect.signature(getattr(constructor, "__wrapped__", constructor), follow_wrapped=False)
+    return any(parameter.kind is parameter.VAR_POSITIONAL for parameter in written.parameters.values())
+
+
 def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
     """Does what `ComponentMeta.__call__` does, for all components and layout blocks."""
-    if args and any(p.kind is p.VAR_POSITIONAL for p in inspect.signature(cls.__init__).parameters.values()):
+    if args and cls.__init__ is not native(cls).__init__ and takes_any_position(cls.__init__):
         args, kwargs = (), positional_to_keywords(cls, args, kwargs)
     return make_component(cls, *args, **kwargs)
 
@@ -193,10 +222,23 @@ def translate_listener(listener: Callable) -> Callable:
             kwargs["js"] = kwargs.pop("_js")
         if not kwargs.get("api_name"):
             kwargs.setdefault("api_visibility", "private")
+        given = inspect.signature(listener).bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known})
+        for role in ("inputs", "outputs"):
+            refuse_missing(role, given.arguments.get(role))
         kwargs = {key: call_queue.coroutine_of(value) for key, value in kwargs.items() if key in known}
         return listener(*map(call_queue.coroutine_of, args), **kwargs)
 
     return translated
+
+
+def refuse_missing(role: str, components: Any) -> None:
+    """Raises ValueError when an event is given something that is no component, which Gradio finds out at the end of the
+    page, where it takes everything along.
+    """
+    listed = components if isinstance(components, Iterable) and not isinstance(components, dict) else ()
+    wrong = [component for component in listed if not isinstance(component, blocks.Block)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is among the {role} of an event, where components belong: it was not made")
 
 
 def setup_listener(*args: Any, **kwargs: Any) -> Callable:
@@ -229,6 +271,11 @@ def patch_constructors() -> None:
     """Lets components be made with arguments of older versions of Gradio, and tells scripts of them."""
     component_meta.create_or_modify_pyi = lambda *args, **kwargs: None  # it would write a file beside every script
     component_meta.ComponentMeta.__call__ = construct
+    for cls in set(subclasses(blocks.Block)):
+        if "__init__" in vars(cls):
+            cls.__init__ = tolerant(cls.__init__)
+    gr.Blocks.launch, gr.Blocks.queue = tolerant(gr.Blocks.launch), tolerant(gr.Blocks.queue)
+    blocks.Block.webui_tooltip = None
     class_id = blocks.Block.get_component_class_id.__func__
     blocks.Block.get_component_class_id = classmethod(lambda cls: class_id(native(cls)))
 

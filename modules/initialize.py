@@ -81,6 +81,8 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         initialize_util,
         localization,
         modelloader,
+        pydantic_1,  # noqa: F401  # gives models what extensions know of them
+        script_ui,  # noqa: F401  # makes Gradio take what extensions give it, before they derive from its classes
         scripts,
         scripts_auto_postprocessing,  # noqa: F401  # adds itself to the sources of scripts
         sd_hijack,
@@ -88,6 +90,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         sd_unet,
         sd_vae,
         shared,
+        torchvision_ops,
         ui_extra_networks_registry,
     )
     from modules.textual_inversion import textual_inversion
@@ -96,6 +99,8 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     step("list extensions", extensions.list_extensions)
     optional_step("restore config state", initialize_util.restore_config_state_file)
     optional_step("list localizations", localization.list_localizations, cmd_opts.localizations_dir)
+    if any(not extension.is_builtin for extension in extensions.active()):
+        optional_step("check torchvision", torchvision_ops.declare_missing)
     with startup_timer.subcategory("load scripts"):
         scripts.load_scripts()
     optional_step("load upscalers", modelloader.load_upscalers)

@@ -218,6 +218,7 @@ def unet_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
     sd_hijack_unet.fit_decoder_to_skips(unet)
+    sd_hijack_unet.join_through_th(unet)
     sd_hijack_optimizations.use_selected_attention(unet)
     return unet, functools.partial(convert_ldm_unet_checkpoint, config=unet.config)
 

@@ -10,11 +10,13 @@ from modules.paths_internal import (  # noqa: F401  # names extensions import fr
     extensions_builtin_dir,
     extensions_dir,
     models_path,
+    packages_path,
     script_path,
 )
 
-if script_path not in sys.path:
-    sys.path.insert(0, script_path)
+for folder in (packages_path, script_path):
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
 
 # There are no cloned repositories: the program folder stands for all of them.
 sd_path = script_path

@@ -33,6 +33,7 @@ sys.argv += split_arguments(commandline_args)
 cwd = os.getcwd()
 modules_path = os.path.dirname(os.path.realpath(__file__))
 script_path = os.path.dirname(modules_path)
+packages_path = os.path.join(modules_path, "packages")
 
 sd_configs_path = os.path.join(script_path, "configs")
 sd_default_config = os.path.join(sd_configs_path, "v1-inference.yaml")

@@ -1,7 +1,7 @@
 """face: what the scripts' runners need of Gradio: blocks around controls, the script menu, descriptions of controls.
 
-Importing it makes them able to build controls. Where there is no page, `ensure_controls` builds them in blocks that
-nobody sees, because the values of an API request are laid over those of the controls.
+Importing it makes them able to build controls. For an API without a page, `ensure_controls` builds them in blocks that
+nobody sees, because the values of a request are laid over those of the controls.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio.context import Context, get_render_context, set_render_context
 
 from modules import (
     gradio_extensons,  # noqa: F401  # scripts are written for what it gives Gradio
@@ -32,6 +33,25 @@ class GradioControls:
     def group(self, visible: bool) -> gr.Group:
         """Makes the block that holds a script's controls."""
         return gr.Group(visible=visible)
+
+    @contextmanager
+    def whole_or_not_at_all(self) -> Iterator[None]:
+        """Takes the blocks and events that were made inside off the page when it ends with an error."""
+        parent, page = get_render_context(), Context.root_block
+        if page is None:
+            yield
+            return
+        blocks, events = set(page.blocks), set(page.fns)
+        try:
+            yield
+        except Exception:
+            set_render_context(parent)
+            Context.root_block = page
+            for made in page.blocks.keys() - blocks:
+                page.blocks[made].unrender()
+            for made in page.fns.keys() - events:
+                del page.fns[made]
+            raise
 
     def describe(self, script: Script) -> dict[str, Any]:
         """Returns what GET /sdapi/v1/script-info says of a script. Its controls learn which file they come from."""

@@ -137,6 +137,9 @@ class ControlsBuilder(Protocol):
     def group(self, visible: bool) -> contextlib.AbstractContextManager[Any]:
         """Returns a block around the controls of a script, entered to fill it."""
 
+    def whole_or_not_at_all(self) -> contextlib.AbstractContextManager[None]:
+        """Returns a context whose error takes what was made inside off the page."""
+
     def describe(self, script: Script) -> Any:
         """Returns the api_info of a script whose controls are made."""
 
@@ -241,15 +244,25 @@ class ScriptRunner:
                 asked.clear()
 
     def create_script_ui(self, script: Script) -> None:
-        """Makes the controls of a script and gives it its slice; a script that fails is reported and dropped."""
+        """Makes the controls of a script and gives it its slice; a script that fails is reported and dropped, with what
+        it has put on the page.
+        """
         script.args_from = script.args_to = len(self.inputs)
         try:
-            self.create_script_ui_inner(script)
+            with self.controls_builder.whole_or_not_at_all():
+                self.create_script_ui_inner(script)
         except Exception:  # code of extensions: anything may come
             errors.report(f"Error creating UI for {script.filename}: the script is left out", exc_info=True)
-            for scripts in (self.scripts, self.alwayson_scripts, self.selectable_scripts):
-                if script in scripts:
-                    scripts.remove(script)
+            self.drop(script)
+
+    def drop(self, script: Script) -> None:
+        """Forgets a script, and what it waits for on the page."""
+        for scripts in (self.scripts, self.alwayson_scripts, self.selectable_scripts):
+            if script in scripts:
+                scripts.remove(script)
+        for waiting in (self.on_before_component_elem_id, self.on_after_component_elem_id):
+            for callbacks in waiting.values():
+                callbacks[:] = [(callback, owner) for callback, owner in callbacks if owner is not script]
 
     def create_script_ui_inner(self, script: Script) -> None:
         """Does what `create_script_ui` does, but passes exceptions on."""
@@ -260,10 +273,12 @@ class ScriptRunner:
             return
         script.name = name
         script.api_info = self.controls_builder.describe(script)
-        self.infotext_fields += script.infotext_fields or []
-        self.paste_field_names += script.paste_field_names or []
+        defaults = [self.controls_builder.default_arg(control) for control in controls]
+        fields, names = list(script.infotext_fields or []), list(script.paste_field_names or [])
+        self.infotext_fields += fields
+        self.paste_field_names += names
         self.inputs += controls
-        self.default_args += [self.controls_builder.default_arg(control) for control in controls]
+        self.default_args += defaults
         script.args_to = len(self.inputs)
 
     def setup_ui_for_section(self, section: str | None, scriptlist: list[Script] | None = None) -> None:

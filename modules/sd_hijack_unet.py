@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+
+
+class TorchOfUnet:
+    """What stands for torch where skips are joined: extensions replace `th.cat` to change the skips or what they meet.
+
+    Everything else is torch's own.
+    """
+
+    def __init__(self) -> None:
+        self.cat = torch.cat
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(torch, name)
+
+
+th = TorchOfUnet()
 
 
 class UpsampleToSkip(torch.nn.Module):
@@ -30,3 +48,31 @@ def fit_decoder_to_skips(unet: torch.nn.Module) -> None:
     for block in unet.up_blocks:
         if block.upsamplers is not None:
             block.upsamplers = torch.nn.ModuleList(UpsampleToSkip(upsampler.conv) for upsampler in block.upsamplers)
+
+
+def join_through_th(unet: torch.nn.Module) -> None:
+    """Lets the skips of a diffusers UNet2DConditionModel be joined by `th.cat([map, skip], dim=1)` once that is
+    replaced.
+    """
+    width = unet.mid_block.resnets[-1].conv2.out_channels
+    for block in unet.up_blocks:
+        for resnet in block.resnets:
+            resnet.register_forward_pre_hook(JoinAgain(width))
+            width = resnet.conv2.out_channels
+
+
+class JoinAgain:
+    """Takes a map and its skip, which diffusers has joined before a layer of the decoder, apart for `th.cat`.
+
+    width: channels of the map, which come first.
+    """
+
+    def __init__(self, width: int):
+        self.width = width
+
+    def __call__(self, layer: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        """Returns the arguments of the layer with the joined map (B, C, h, w) replaced; None to leave them."""
+        if th.cat is torch.cat:
+            return None
+        joined, *others = args
+        return th.cat([joined[:, : self.width], joined[:, self.width :]], dim=1), *others

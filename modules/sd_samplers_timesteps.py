@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from modules import errors, sd_samplers_common, sd_samplers_timesteps_impl
-from modules.sampling.denoisers import TIMESTEP_DENOISERS, TimestepDenoiser, TimestepVDenoiser, per_image
+from modules.sampling.denoisers import TIMESTEP_DENOISERS, TimestepDenoiser, TimestepVDenoiser
+from modules.sampling.steps import append_dims
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 
 samplers_timesteps: list[tuple[str, Callable[..., Tensor], list[str], dict[str, Any]]] = [
@@ -32,7 +33,7 @@ class CFGDenoiserTimesteps(CFGDenoiser):
 
     def get_pred_x0(self, x_in: Tensor, x_out: Tensor, sigma: Tensor) -> Tensor:
         """Returns the clean latent that eps stands for. sigma: timesteps (B,)."""
-        alpha = per_image(self.alphas[sigma.long()], x_in)
+        alpha = append_dims(self.alphas[sigma.long()], x_in.ndim)
         return (x_in - (1 - alpha).sqrt() * x_out) / alpha.sqrt()
 
     @property

@@ -1,7 +1,10 @@
 """pure: samplers and schedules as functions of tensors, in the calling convention and under the names of k-diffusion.
 
-Extensions look solvers up here by name and add their own, as they did in `k_diffusion.sampling`.
+Extensions look solvers up here by name and add their own, under the name `k_diffusion.sampling`.
 """
+
+import torch
+from tqdm.auto import tqdm, trange
 
 from modules.sampling.ddim import sample_ddim, sample_ddim_cfgpp, sample_plms
 from modules.sampling.dpm import sample_dpm_adaptive, sample_dpm_fast
@@ -20,21 +23,23 @@ from modules.sampling.karras import (
     sample_heun,
 )
 from modules.sampling.lcm import sample_lcm
-from modules.sampling.lms import sample_lms
+from modules.sampling.lms import linear_multistep_coeff, sample_lms
 from modules.sampling.noise import BrownianTreeNoiseSampler
 from modules.sampling.restart import sample_restart
 from modules.sampling.schedules import get_sigmas_exponential, get_sigmas_karras, get_sigmas_polyexponential
-from modules.sampling.steps import append_zero, default_noise_sampler, get_ancestral_step, to_d
+from modules.sampling.steps import append_dims, append_zero, default_noise_sampler, get_ancestral_step, to_d
 from modules.sampling.unipc import sample_unipc
 
 __all__ = [
     "BrownianTreeNoiseSampler",
+    "append_dims",
     "append_zero",
     "default_noise_sampler",
     "get_ancestral_step",
     "get_sigmas_exponential",
     "get_sigmas_karras",
     "get_sigmas_polyexponential",
+    "linear_multistep_coeff",
     "sample_ddim",
     "sample_ddim_cfgpp",
     "sample_dpm_2",
@@ -55,4 +60,7 @@ __all__ = [
     "sample_restart",
     "sample_unipc",
     "to_d",
+    "torch",
+    "tqdm",
+    "trange",
 ]

@@ -7,12 +7,13 @@ levels and timesteps.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from modules.sampling.steps import append_zero
+from modules.sampling.steps import append_dims, append_zero
 
 
 def sigma_table(alphas_cumprod: Tensor) -> Tensor:
@@ -93,9 +94,17 @@ class EpsDenoiser(Denoiser):
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
         """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
-        c_in = 1 / (sigma**2 + 1) ** 0.5
-        eps = self.inner_model.apply_model(x * per_image(c_in, x), self.sigma_to_t(sigma), **kwargs)
-        return x + eps * per_image(-sigma, x)
+        c_out, c_in = (append_dims(scale, x.ndim) for scale in self.get_scalings(sigma))
+        return x + self.get_eps(x * c_in, self.sigma_to_t(sigma), **kwargs) * c_out
+
+    def get_scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (c_out, c_in): the scales of what the model predicts and of what it is given, each like sigma."""
+        return -sigma, 1 / (sigma**2 + 1) ** 0.5
+
+    @property
+    def get_eps(self) -> Callable[..., Tensor]:
+        """The call of the model."""
+        return self.inner_model.apply_model
 
 
 class VDenoiser(Denoiser):
@@ -106,11 +115,17 @@ class VDenoiser(Denoiser):
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
         """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
-        c_skip = 1 / (sigma**2 + 1)
-        c_out = -sigma / (sigma**2 + 1) ** 0.5
-        c_in = 1 / (sigma**2 + 1) ** 0.5
-        v = self.inner_model.apply_model(x * per_image(c_in, x), self.sigma_to_t(sigma), **kwargs)
-        return v * per_image(c_out, x) + x * per_image(c_skip, x)
+        c_skip, c_out, c_in = (append_dims(scale, x.ndim) for scale in self.get_scalings(sigma))
+        return self.get_v(x * c_in, self.sigma_to_t(sigma), **kwargs) * c_out + x * c_skip
+
+    def get_scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns (c_skip, c_out, c_in): the scales of x itself, of what the model predicts and of what it is given."""
+        return 1 / (sigma**2 + 1), -sigma / (sigma**2 + 1) ** 0.5, 1 / (sigma**2 + 1) ** 0.5
+
+    @property
+    def get_v(self) -> Callable[..., Tensor]:
+        """The call of the model."""
+        return self.inner_model.apply_model
 
 
 class FlowDenoiser(Denoiser):
@@ -121,7 +136,7 @@ class FlowDenoiser(Denoiser):
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
         """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
-        return x - per_image(sigma, x) * self.inner_model.apply_model(x, sigma * 1000, **kwargs)
+        return x - append_dims(sigma, x.ndim) * self.inner_model.apply_model(x, sigma * 1000, **kwargs)
 
     def add_noise(self, latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """Returns the latent at noise level sigma: a mixture of itself and the noise."""
@@ -163,9 +178,9 @@ class LCMDenoiser(Denoiser):
         """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
         t = self.sigma_to_t(sigma)
         c_in = 1 / (sigma**2 + 1) ** 0.5
-        eps = self.inner_model.apply_model(x * per_image(c_in, x), t, **kwargs)
-        x0 = x + eps * per_image(-sigma, x)
-        s = per_image(t, x) * self.timestep_scaling
+        eps = self.inner_model.apply_model(x * append_dims(c_in, x.ndim), t, **kwargs)
+        x0 = x + eps * append_dims(-sigma, x.ndim)
+        s = append_dims(t, x.ndim) * self.timestep_scaling
         c_skip = self.sigma_data**2 / (s**2 + self.sigma_data**2)
         c_out = s / (s**2 + self.sigma_data**2) ** 0.5
         return c_out * x0 + c_skip * x
@@ -189,17 +204,12 @@ class TimestepVDenoiser(TimestepDenoiser):
     def predict_eps_from_z_and_v(self, x_t: Tensor, t: Tensor, v: Tensor) -> Tensor:
         """Returns the eps that a v-prediction at timesteps t stands for."""
         alpha = self.inner_model.alphas_cumprod[t.long()]
-        return per_image(alpha.sqrt(), v) * v + per_image((1 - alpha).sqrt(), x_t) * x_t
+        return append_dims(alpha.sqrt(), v.ndim) * v + append_dims((1 - alpha).sqrt(), x_t.ndim) * x_t
 
     def forward(self, input: Tensor, timesteps: Tensor, **kwargs: Any) -> Tensor:
         """Returns the eps that the model's v stands for."""
         v = self.inner_model.apply_model(input, timesteps, **kwargs)
         return self.predict_eps_from_z_and_v(input, timesteps, v)
-
-
-def per_image(value: Tensor, x: Tensor) -> Tensor:
-    """Returns (B, 1, 1, 1) for (B,), to scale each image of x by its own value."""
-    return value.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 SIGMA_DENOISERS: dict[str, type[Denoiser]] = {"eps": EpsDenoiser, "v": VDenoiser, "flow": FlowDenoiser}

@@ -21,6 +21,15 @@ Callback = Callable[[dict[str, Any]], None]
 ExtraArgs = dict[str, Any]
 
 
+def append_dims(x: Tensor, target_dims: int) -> Tensor:
+    """Appends dimensions of size 1 until there are target_dims: (B,) -> (B, 1, 1, 1). Raises ValueError when there are
+    more.
+    """
+    if x.ndim > target_dims:
+        raise ValueError(f"a tensor of {x.ndim} dimensions cannot get {target_dims} by appending some")
+    return x[(..., *(None,) * (target_dims - x.ndim))]
+
+
 def append_zero(x: Tensor) -> Tensor:
     """Appends a 0: (n,) -> (n + 1,)."""
     return torch.cat([x, x.new_zeros([1])])

@@ -190,12 +190,23 @@ class Mine(scripts.Script):
     def show(self, is_img2img):
         return False if is_img2img else scripts.AlwaysVisible
 
+    def after_component(self, component, **kwargs):
+        if kwargs.get("elem_id") == "txt2img_prompt":
+            self.prompt = component
+
     def ui(self, is_img2img):
         print(f"hook ui, weight {shared.opts.my_weight}")
-        return [gr.Checkbox(label="Mine")]
+        copied = gr.Textbox(label="Mine")
+        gr.Button("Copy").click(lambda text: text, self.prompt, copied)
+        return [copied]
+
+class Broken(Mine):
+    def ui(self, is_img2img):
+        gr.Button("half").click(lambda: None, [gr.Textbox(), None])
 
 script_callbacks.on_ui_settings(add_settings)
 script_callbacks.on_before_ui(lambda: print("hook before_ui"))
+script_callbacks.on_ui_tabs(lambda: print("hook ui_tabs") or [])
 script_callbacks.on_app_started(lambda demo, app: print("hook app_started"))
 """
 
@@ -203,12 +214,12 @@ script_callbacks.on_app_started(lambda demo, app: print("hook app_started"))
 @pytest.mark.parametrize(
     ("flags", "order"),
     [
-        ([], ["before_ui", "ui_settings", "ui, weight 0.5", "app_started"]),
-        (["--nowebui"], ["ui_settings", "ui, weight 0.5", "before_ui", "app_started"]),
+        ([], ["before_ui", "ui_settings", "ui, weight 0.5", "ui_tabs", "app_started"]),
+        (["--nowebui"], ["ui_settings", "ui, weight 0.5", "ui_tabs", "before_ui", "app_started"]),
     ],
     ids=["page", "nowebui"],
 )
-def test_setting_of_an_extension_is_there_with_a_page_and_without(start, tmp_path, flags, order):
+def test_extension_finds_the_page_with_one_and_without(start, tmp_path, flags, order):
     script = tmp_path / "data" / "extensions" / "mine" / "scripts" / "mine.py"
     script.parent.mkdir(parents=True)
     script.write_text(EXTENSION, encoding="utf8")
@@ -217,6 +228,7 @@ def test_setting_of_an_extension_is_there_with_a_page_and_without(start, tmp_pat
     assert [line for line in program.lines if line.startswith("hook ")] == [f"hook {name}" for name in order]
     options = json.loads(program.request("/sdapi/v1/options"))
     assert options["my_weight"] == 0.5 and "prioritized_callbacks_ui_settings" in options
+    assert any("where components belong" in line for line in program.lines), "the broken script is named"
     program.request("/sdapi/v1/options", {"my_weight": 0.75})
 
     script.write_text(EXTENSION.replace("my_weight", "my_height").replace("0.5", "1.5"), encoding="utf8")

@@ -1,10 +1,12 @@
+import functools
+
 import gradio as gr
 import numpy as np
 import pytest
 from gradio import blocks, processing_utils
 from PIL import Image
 
-from modules import gradio_extensons, scripts
+from modules import gradio_extensons, script_callbacks, scripts
 from modules.ui_components import ToolButton
 
 
@@ -50,18 +52,76 @@ def test_class_made_in_a_script_can_be_a_component(tmp_path):
 @pytest.mark.parametrize(
     ("cls", "given", "expected"),
     [
-        (gr.Image, {"source": "upload"}, {"sources": ["upload"]}),
+        (gr.Image, {"source": "upload", "shape": (1, 2)}, {"sources": ["upload"]}),
         (gr.Slider, {"min": 1, "max": 3, "default": 2}, {"minimum": 1, "maximum": 3, "value": 2}),
         (gr.Textbox, {"show_copy_button": True, "min_lines": 4}, {"buttons": ["copy"], "lines": 4}),
         (gr.File, {"type": "file"}, {"type": "filepath"}),
-        (gr.Row, {"open": True}, {}),
+        (gr.Row, {"open": True, "elem_id": "row"}, {"elem_id": "row"}),
         (gr.Textbox, {"value": "kept", "default": "ignored"}, {"value": "kept"}),
     ],
 )
 def test_keywords_of_gradio_3_are_translated(cls, given, expected):
-    translated_cls, translated = gradio_extensons.translate_constructor(cls, given)
-    assert translated_cls is cls
-    assert translated == expected
+    with gr.Blocks():
+        component = cls(**given)
+    known = {**vars(component), **properties(component)}
+    assert {name: known.get(name) for name in expected} == expected
+
+
+def test_an_unknown_keyword_is_named_once(caplog):
+    gradio_extensons.say_unknown.cache_clear()
+    with caplog.at_level("INFO"), gr.Blocks(nonsense=1):
+        gr.Row(nonsense=1)
+        gr.Row(nonsense=2)
+    assert [record.getMessage().partition(" in ")[0] for record in caplog.records] == [
+        "gr.Blocks has no argument nonsense",
+        "gr.Row has no argument nonsense",
+    ]
+
+
+def test_keywords_reach_the_constructor_of_a_subclass_as_they_are():
+    class Wrapped(gr.Checkbox):
+        @functools.wraps(gr.Checkbox.__init__)
+        def __init__(self, *args, setup=None, **kwargs):
+            self.setup = setup
+            self.mine = kwargs.pop("mine")
+            super().__init__(*args, **kwargs)
+
+        def get_block_name(self):
+            return "checkbox"
+
+    with gr.Blocks():
+        box = Wrapped(True, label="L", default=False, setup=[1], mine=2, elem_id="wrapped", nonsense=3)
+    assert (box.setup, box.mine, box.value, box.label) == ([1], 2, True, "L")
+    assert properties(box)["elem_id"] == "wrapped"
+    again = type(box)(**box.constructor_args, render=False)
+    assert (again.setup, again.mine, again.value) == ([1], 2, True)
+
+
+def test_events_between_components_that_are_not_there_are_refused():
+    with gr.Blocks() as page:
+        button = gr.Button()
+        for wrong in ({"inputs": [button, None]}, {"outputs": [None]}, {"inputs": ["a name"]}):
+            with pytest.raises(ValueError, match="where components belong"):
+                button.click(lambda *args: None, **wrong)
+        button.click(lambda value: {button: value}, inputs={button}, outputs=button)
+    assert len(page.fns) == 1
+
+
+def test_the_id_a_subclass_chooses_is_announced(monkeypatch):
+    class Named(gr.Button):
+        def __init__(self, **kwargs):
+            super().__init__(elem_id="chosen", **kwargs)
+
+        def get_block_name(self):
+            return "button"
+
+    heard = []
+    monkeypatch.setattr(
+        script_callbacks, "after_component_callback", lambda component, **kwargs: heard.append(kwargs.get("elem_id"))
+    )
+    with gr.Blocks():
+        Named(value="x")
+    assert "chosen" in heard
 
 
 def test_image_with_a_tool_becomes_a_canvas():

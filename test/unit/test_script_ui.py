@@ -98,3 +98,38 @@ def test_postprocessing_scripts_can_build_controls():
     with builder.blocks(), builder.group() as group:
         gr.Number()
     assert isinstance(group, gr.Group)
+
+
+class Half(Menu):
+    """A script that registers all it can before it fails."""
+
+    def ui(self, is_img2img):
+        self.infotext_fields = [(gr.Number(), "Steps")]
+        self.on_after_component(lambda on: self.heard.append(on.component), elem_id="late")
+        with gr.Row():
+            button = gr.Button()
+            self.outside.click(lambda: None, None, button)
+        with gr.Blocks():
+            raise ValueError("half-way")
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+
+def test_script_that_fails_leaves_nothing_on_the_page(monkeypatch):
+    runner, Half.heard = ScriptRunner(), []
+    monkeypatch.setattr(scripts, "scripts_data", [scripts.ScriptClassData(lambda: Half("Half"), "/h.py", "/", None)])
+    monkeypatch.setattr(scripts, "script_data_sources", [])
+    monkeypatch.setattr(scripts, "scripts_current", runner)
+    runner.initialize_scripts(is_img2img=False)
+    with gr.Blocks() as page:
+        Half.outside = gr.Button()
+        runner.prepare_ui()
+        runner.setup_ui()
+        late = gr.Button(elem_id="late")
+        late.click(lambda: None)
+    assert runner.scripts == runner.alwayson_scripts == [] and Half.heard == []
+    assert len(runner.inputs) == len(runner.default_args) == 1 and len(runner.infotext_fields) == 1
+    assert not any(isinstance(block, gr.Row | gr.Number) for block in page.blocks.values())
+    assert {target for event in page.fns.values() for target, _ in event.targets} == {late._id, runner.inputs[0]._id}
+    assert page.get_config_file()["dependencies"]

@@ -1,0 +1,57 @@
+"""What extensions written for pydantic 1 do with models of the API and their own."""
+
+import warnings
+
+import pytest
+from pydantic import BaseModel, Field, ValidationError
+
+from modules import pydantic_1  # noqa: F401  # imported for its effect
+from modules.api import models
+
+
+class Plain(BaseModel):
+    needed: int
+    given: int = Field(3, title="Given")
+
+
+@pytest.fixture(autouse=True)
+def deprecated_names():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        yield
+
+
+def test_task_can_be_derived_from_a_request_with_its_settings():
+    class Task(models.StableDiffusionTxt2ImgProcessingAPI):
+        checkpoint: str | None = Field(None, title="Custom checkpoint.")
+        sampler_index: str | None = Field("Euler", alias="sampler_name")
+
+        class Config(models.StableDiffusionTxt2ImgProcessingAPI.__config__):
+            populate_by_name = True
+
+    task = Task(prompt="p", checkpoint="c", sampler_index="LMS", unknown=1)
+    assert Task.model_config["extra"] == "ignore"
+    assert (task.dict()["checkpoint"], task.dict()["sampler_index"]) == ("c", "LMS")
+    assert "checkpoint" in task.__fields_set__ and "steps" not in task.__fields_set__
+    changed = task.copy(update={"prompt": "q"})
+    assert (changed.prompt, changed.checkpoint, task.prompt) == ("q", "c", "p")
+    assert Task.parse_obj(task.dict(by_alias=True)) == Task(**task.dict(by_alias=True))
+
+
+def test_fields_say_and_are_told_whether_they_are_required():
+    fields = Plain.__fields__
+    assert list(fields) == list(Plain(needed=1).__fields__) == ["needed", "given"]
+    assert (fields["needed"].required, fields["given"].required) == (True, False)
+    assert (fields["given"].default, fields["given"].title, fields["given"].type_) == (3, "Given", int)
+
+    class Optional(Plain):
+        pass
+
+    for field in Optional.__fields__.values():
+        field.required = False
+    assert Optional().needed is None and Optional(needed=2).needed == 2
+    with pytest.raises(ValidationError):
+        Plain()
+    Optional.__fields__["needed"].required = True
+    with pytest.raises(ValidationError):
+        Optional()
