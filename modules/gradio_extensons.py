@@ -193,8 +193,8 @@ def postprocess_update(block: blocks.Block, update_dict: dict[str, Any], postpro
 
 
 def lenient_choice(preprocess: Callable) -> Callable:
-    """Returns a method with which Dropdown and Radio pass on a value that isn't among their choices (index type: None);
-    settings files and pastes hold such.
+    """Returns a method with which menus pass on a value that isn't among their choices (index type: None); settings
+    files, pastes and defaults of extensions hold such.
     """
 
     @functools.wraps(preprocess)
@@ -293,7 +293,7 @@ def preprocess_image(payload: Any, cache_dir: str, format: str, image_mode: str 
 def patch_values() -> None:
     """Lets values pass that Gradio would refuse: numbers out of bounds, choices that are not in the list."""
     gr.Number.raise_if_out_of_bounds = staticmethod(lambda *args, **kwargs: None)
-    for cls in (gr.Dropdown, gr.Radio):
+    for cls in (gr.Dropdown, gr.Radio, gr.CheckboxGroup):
         cls.preprocess = lenient_choice(cls.preprocess)
 
 

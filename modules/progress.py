@@ -14,8 +14,37 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from modules import shared
 from modules.job.queue import JobQueue, create_task_id  # noqa: F401  # create_task_id: A1111 name
+
+
+class PendingTasksResponse(BaseModel):
+    size: int = Field(title="Pending task size")
+    tasks: list[str] = Field(title="Pending task ids")
+
+
+class ProgressRequest(BaseModel):
+    id_task: str | None = Field(default=None, title="Task ID", description="id of the task to get progress for")
+    id_live_preview: int = Field(
+        default=-1, title="Live preview image ID", description="id of the last preview the page has received"
+    )
+    live_preview: bool = Field(default=True, title="Include live preview", description="whether to send a preview")
+
+
+class ProgressResponse(BaseModel):
+    active: bool = Field(title="Whether the task is being worked on right now")
+    queued: bool = Field(title="Whether the task is in queue")
+    completed: bool = Field(title="Whether the task has already finished")
+    progress: float | None = Field(default=None, title="Progress", description="Share that is done, from 0 to 1")
+    eta: float | None = Field(default=None, title="ETA in secs")
+    live_preview: str | None = Field(default=None, title="Live preview image", description="A data URI")
+    id_live_preview: int | None = Field(
+        default=None, title="Live preview image ID", description="Send this with the next request"
+    )
+    textinfo: str | None = Field(default=None, title="Info text", description="Text shown in the progress bar")
+
 
 finished_limit = 16
 """The number of ids of finished tasks that are remembered."""
@@ -116,20 +145,6 @@ def _finished_tasks() -> list[str]:
     return [id_task for _, id_task in sorted(jobs + others)][-finished_limit:]
 
 
-@dataclass
-class ProgressReport:
-    """One answer to a polling page. `progress` is 0..1, `eta` seconds left, `live_preview` a data URI."""
-
-    active: bool
-    queued: bool
-    completed: bool
-    progress: float | None = None
-    eta: float | None = None
-    live_preview: str | None = None
-    id_live_preview: int | None = None
-    textinfo: str | None = None
-
-
 def add_task_to_queue(id_job: str) -> None:
     """Notes that a task waits for its turn."""
     pending_tasks[id_job] = time.time()
@@ -196,34 +211,29 @@ def estimate_seconds_left(progress: float) -> float | None:
     return elapsed / progress - elapsed
 
 
-def progressapi(id_task: str | None = None, id_live_preview: int = -1, live_preview: bool = True) -> ProgressReport:
-    """Returns what a page that polls for `id_task` has to know: its place in the queue, or progress, time left and a
-    new preview.
+def progressapi(req: ProgressRequest) -> ProgressResponse:
+    """Returns what a page that polls for a task has to know: its place in the queue, or progress, time left and a new
+    preview.
 
-    `id_live_preview` is the preview the page shows already; a preview is sent only when there is a newer one.
+    `req.id_live_preview` is the preview the page shows already; a preview is sent only when there is a newer one.
     """
-    active = id_task == _current_task()
-    queued = id_task in pending_tasks
-    completed = id_task in _finished_tasks()
-    if not active:
-        return ProgressReport(
-            active, queued, completed, id_live_preview=-1, textinfo=_queue_text(id_task) if queued else "Waiting..."
-        )
-
-    progress = job_progress()
-    report = ProgressReport(
-        active,
-        queued,
-        completed,
-        progress,
-        estimate_seconds_left(progress),
-        None,
-        id_live_preview,
-        shared.state.textinfo,
+    report = ProgressResponse(
+        active=req.id_task == _current_task(),
+        queued=req.id_task in pending_tasks,
+        completed=req.id_task in _finished_tasks(),
+        id_live_preview=-1,
     )
-    if live_preview and shared.opts.live_previews_enable:
+    if not report.active:
+        report.textinfo = _queue_text(req.id_task) if report.queued else "Waiting..."
+        return report
+
+    report.progress = job_progress()
+    report.eta = estimate_seconds_left(report.progress)
+    report.id_live_preview = req.id_live_preview
+    report.textinfo = shared.state.textinfo
+    if req.live_preview and shared.opts.live_previews_enable:
         shared.state.set_current_image()
-        if shared.state.id_live_preview != id_live_preview and shared.state.current_image is not None:
+        if shared.state.id_live_preview != req.id_live_preview and shared.state.current_image is not None:
             report.live_preview = encode_preview(shared.state.current_image)
             report.id_live_preview = shared.state.id_live_preview
     return report

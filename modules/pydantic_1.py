@@ -1,14 +1,17 @@
 """base: names of pydantic 1 that extensions use on models and that pydantic 2 has not even kept as deprecated.
 
 Importing it gives them to all models: `Model.__config__`, to derive a `class Config` from, and `Model.__fields__`,
-whose values can be asked, and told, whether they are required.
+whose values can be asked, and told, whether they are required. `root_validator` takes its old defaults.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pydantic
 from pydantic import BaseModel
+from pydantic.deprecated import class_validators
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -51,5 +54,12 @@ def fields_of(model: type[BaseModel]) -> dict[str, ModelField]:
     return {name: ModelField(model, name) for name in model.model_fields}
 
 
+def root_validator(*args: Any, pre: bool = False, skip_on_failure: bool = True, **kwargs: Any) -> Callable:
+    """Does what pydantic's does, and takes being used without arguments also after the fields are read."""
+    decorator = class_validators.root_validator(pre=pre, skip_on_failure=skip_on_failure, **kwargs)
+    return decorator(*args) if args else decorator
+
+
 BaseModel.__config__ = ConfigClass()
 type(BaseModel).__fields__ = property(fields_of)
+pydantic.root_validator = root_validator

@@ -143,7 +143,8 @@ class UiLoadsave:
             if allowed is not None and not allowed(value):
                 raise ValueError("must be one of the choices there are")
         except (TypeError, ValueError) as e:
-            logger.warning("%s: %s is %r, but %s; the built-in default is used", self.filename, key, saved, e)
+            if key not in self.component_mapping:  # else it is the value of another component of that name
+                logger.warning("%s: %s is %r, but %s; the built-in default is used", self.filename, key, saved, e)
             return
         setattr(target, attribute, value)
         if field == "value" and hasattr(component, "init_field"):

@@ -16,32 +16,6 @@ from modules.http_paths import PING_PATH
 from modules.http_routes import DescribedRoute
 
 
-class PendingTasksResponse(BaseModel):
-    size: int = Field(title="Pending task size")
-    tasks: list[str] = Field(title="Pending task ids")
-
-
-class ProgressRequest(BaseModel):
-    id_task: str | None = Field(default=None, title="Task ID", description="id of the task to get progress for")
-    id_live_preview: int = Field(
-        default=-1, title="Live preview image ID", description="id of the last preview the page has received"
-    )
-    live_preview: bool = Field(default=True, title="Include live preview", description="whether to send a preview")
-
-
-class ProgressResponse(BaseModel):
-    active: bool = Field(title="Whether the task is being worked on right now")
-    queued: bool = Field(title="Whether the task is in queue")
-    completed: bool = Field(title="Whether the task has already finished")
-    progress: float | None = Field(default=None, title="Progress", description="Share that is done, from 0 to 1")
-    eta: float | None = Field(default=None, title="ETA in secs")
-    live_preview: str | None = Field(default=None, title="Live preview image", description="A data URI")
-    id_live_preview: int | None = Field(
-        default=None, title="Live preview image ID", description="Send this with the next request"
-    )
-    textinfo: str | None = Field(default=None, title="Info text", description="Text shown in the progress bar")
-
-
 class LoadedCheckpointResponse(BaseModel):
     hash: str = Field(title="sha256 of the loaded checkpoint", description="Empty while there is none")
 
@@ -64,10 +38,10 @@ async def ping() -> dict[str, Any]:
     return {}
 
 
-@router.post("/internal/progress", response_model=ProgressResponse, summary="Progress of a task of the page")
-def internal_progress(req: ProgressRequest) -> progress.ProgressReport:
+@router.post("/internal/progress", response_model=progress.ProgressResponse, summary="Progress of a task of the page")
+def internal_progress(req: progress.ProgressRequest) -> progress.ProgressResponse:
     """Returns the progress of a task of the page."""
-    return progress.progressapi(req.id_task, req.id_live_preview, req.live_preview)
+    return progress.progressapi(req)
 
 
 @router.get("/internal/checkpoint", response_model=LoadedCheckpointResponse, summary="The checkpoint that is loaded")
@@ -76,7 +50,7 @@ async def loaded_checkpoint() -> dict[str, str]:
     return {"hash": shared.opts.sd_checkpoint_hash if sd_models.model_data.sd_model is not None else ""}
 
 
-@router.get("/internal/pending-tasks", response_model=PendingTasksResponse, summary="Tasks that wait")
+@router.get("/internal/pending-tasks", response_model=progress.PendingTasksResponse, summary="Tasks that wait")
 async def pending_tasks() -> dict[str, Any]:
     """Returns the tasks that wait."""
     return progress.get_pending_tasks()

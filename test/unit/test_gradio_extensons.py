@@ -169,9 +169,11 @@ def test_values_beyond_limits_and_choices_reach_the_handler():
         dropdown = gr.Dropdown(["a"], value="a")
         by_index = gr.Dropdown(["a"], value="a", type="index")
         radio = gr.Radio(["a"])
+        group = gr.CheckboxGroup(["a"], value=[False])
     assert slider.preprocess(30) == 30
     assert dropdown.preprocess("b") == "b"
     assert by_index.preprocess("b") is None
+    assert group.preprocess(["a", "b"]) == ["a", "b"] and group.preprocess([False]) == [False]
     assert radio.preprocess("b") == "b" and radio.preprocess("a") == "a"
 
 

@@ -28,6 +28,10 @@ def state(monkeypatch):
     return shared.state
 
 
+def asked(id_task, **values):
+    return progress.ProgressRequest(id_task=id_task, **values)
+
+
 def test_task_ids_name_their_kind_and_differ():
     first, second = progress.create_task_id("txt2img"), progress.create_task_id("txt2img")
     assert first.startswith("task(txt2img-") and first.endswith(")")
@@ -36,14 +40,14 @@ def test_task_ids_name_their_kind_and_differ():
 
 def test_a_task_is_queued_then_active_then_completed():
     progress.add_task_to_queue("a")
-    report = progress.progressapi("a")
+    report = progress.progressapi(asked("a"))
     assert (report.active, report.queued, report.completed) == (False, True, False)
     progress.start_task("a")
-    report = progress.progressapi("a")
+    report = progress.progressapi(asked("a"))
     assert (report.active, report.queued, report.completed) == (True, False, False)
     assert progress.current_task == "a"
     progress.finish_task("a")
-    report = progress.progressapi("a")
+    report = progress.progressapi(asked("a"))
     assert (report.active, report.queued, report.completed) == (False, False, True)
     assert progress.current_task is None
 
@@ -54,11 +58,11 @@ def test_the_queue_is_told_in_order(monkeypatch):
     for name in "abc":
         progress.add_task_to_queue(name)
     assert progress.get_pending_tasks() == {"size": 3, "tasks": ["a", "b", "c"]}
-    assert progress.progressapi("b").textinfo == "In queue: 2/3"
+    assert progress.progressapi(asked("b")).textinfo == "In queue: 2/3"
 
 
 def test_an_unknown_task_waits():
-    report = progress.progressapi("never heard of")
+    report = progress.progressapi(asked("never heard of"))
     assert not report.active and not report.queued and not report.completed
     assert report.textinfo == "Waiting..." and report.id_live_preview == -1
 
@@ -114,7 +118,7 @@ def test_a_preview_is_sent_once(state, monkeypatch):
     monkeypatch.setattr(shared.state, "current_image", Image.new("RGB", (8, 8)))
     monkeypatch.setattr(shared.state, "id_live_preview", 3)
     progress.start_task("a")
-    report = progress.progressapi("a", id_live_preview=-1)
+    report = progress.progressapi(asked("a", id_live_preview=-1))
     assert report.live_preview.startswith("data:image/") and report.id_live_preview == 3
-    assert progress.progressapi("a", id_live_preview=3).live_preview is None
-    assert progress.progressapi("a", live_preview=False).live_preview is None
+    assert progress.progressapi(asked("a", id_live_preview=3)).live_preview is None
+    assert progress.progressapi(asked("a", live_preview=False)).live_preview is None

@@ -38,6 +38,28 @@ def test_task_can_be_derived_from_a_request_with_its_settings():
     assert Task.parse_obj(task.dict(by_alias=True)) == Task(**task.dict(by_alias=True))
 
 
+def test_root_validator_needs_no_arguments():
+    from pydantic import root_validator
+
+    class Bounded(BaseModel):
+        low: int = 0
+        high: int = 9
+
+        @root_validator
+        def ordered(cls, values):
+            if values["low"] > values["high"]:
+                raise ValueError("low is above high")
+            return {**values, "low": values["low"] + 1}
+
+        @root_validator(pre=True)
+        def renamed(cls, values):
+            return {**values, "high": values.get("top", 9)}
+
+    assert Bounded(low=1, top=3).dict() == {"low": 2, "high": 3}
+    with pytest.raises(ValidationError, match="low is above high"):
+        Bounded(low=5, top=3)
+
+
 def test_fields_say_and_are_told_whether_they_are_required():
     fields = Plain.__fields__
     assert list(fields) == list(Plain(needed=1).__fields__) == ["needed", "given"]

@@ -94,6 +94,18 @@ def test_values_that_cannot_be_chosen_are_ignored(path):
     assert controls["modes"].selected is None
 
 
+def test_components_of_one_name_share_what_is_stored_as_far_as_they_can(path, caplog):
+    loadsave = UiLoadsave(path)
+    with gr.Blocks():
+        text, menu = gr.Textbox("a", label="X"), gr.Dropdown(["b"], value=["b"], multiselect=True, label="X")
+    for _ in range(2):
+        for component in (text, menu):
+            loadsave.add_component("tab/X", component)
+        loadsave.dump_defaults()
+        loadsave = UiLoadsave(path)
+    assert (text.value, menu.value, caplog.text) == ("a", ["b"], "")
+
+
 def test_values_of_another_kind_are_named_and_ignored(path, caplog):
     stored = {
         "tab/Prompt/value": ["a"],
