@@ -194,7 +194,11 @@ class Extension:
 
 
 def list_extensions() -> None:
-    """Looks for extensions and fills the lists of this module; says which requirements of enabled ones are not met."""
+    """Looks for extensions and fills the lists of this module; says which requirements of enabled ones are not met.
+
+    The folder of the user's extensions is made if there is none.
+    """
+    os.makedirs(extensions_dir, exist_ok=True)
     extensions.clear()
     extension_paths.clear()
     loaded_extensions.clear()

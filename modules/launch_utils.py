@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Collection, Mapping
 
-from modules import cmd_args, errors, settings_file
+from modules import cmd_args, errors, launch_pins, settings_file
 from modules.paths_internal import extensions_dir, script_path
 from modules.timer import startup_timer
 from modules.version import PROGRAM_VERSION
@@ -34,7 +34,7 @@ TEST_REQUIREMENTS_FILE = "requirements_test_lock.txt"
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What OpenMP reads of how its threads wait."""
 TORCH_PACKAGES = ("torch", "torchvision")
-TORCH_REQUIREMENTS = ("mpmath", "networkx", "setuptools", "sympy")
+TORCH_REQUIREMENTS = ("mpmath", "setuptools", "sympy")
 """What nothing but torch requires: other builds of it want other versions."""
 XFORMERS_PACKAGE = "xformers==0.0.35"
 NGROK_PACKAGE = "ngrok==1.7.0"
@@ -109,9 +109,14 @@ def is_installed(package: str) -> bool:
 
 
 def run_pip(command: str, desc: str | None = None, live: bool = default_command_live) -> str | None:
-    """Runs pip with the arguments in command; nothing happens under --skip-install. desc names what is installed."""
+    """Runs pip with the arguments in command; nothing happens under --skip-install. desc names what is installed.
+
+    Raises RuntimeError, before anything is installed, when it asks for another version of a package of the program.
+    """
     if args.skip_install:
         return None
+    if problems := launch_pins.conflicts(command, pinned()):
+        raise RuntimeError(f"Couldn't install {desc}, and nothing was changed: {'; '.join(problems)}.")
 
     index = f" --index-url {index_url}" if index_url else ""
     return run(
@@ -120,6 +125,13 @@ def run_pip(command: str, desc: str | None = None, live: bool = default_command_
         errdesc=f"Couldn't install {desc}",
         live=live,
     )
+
+
+def pinned() -> dict[str, str]:
+    """Returns name -> version of the packages that nobody may change; a torch chosen by hand is the user's."""
+    chosen_by_hand = (*TORCH_PACKAGES, *TORCH_REQUIREMENTS) if "TORCH_COMMAND" in os.environ else TORCH_REQUIREMENTS
+    pins = read_requirements(_in_script_path(os.environ.get("REQS_FILE", REQUIREMENTS_FILE)))
+    return {name: version for name, version in pins.items() if version and name not in chosen_by_hand}
 
 
 def check_run_python(code: str) -> bool:
@@ -314,16 +326,22 @@ def list_extensions(settings_path: str) -> list[str]:
 
 
 def run_extension_installer(extension_dir: str) -> None:
-    """Runs the install.py of an extension, if it has one, in a process of its own; a failing one is only reported."""
+    """Runs the install.py of an extension, if it has one, in a process of its own; a failing one is only reported.
+
+    Its pip leaves the packages of the program as they are, whoever calls it.
+    """
     path_installer = os.path.join(extension_dir, "install.py")
     if not os.path.isfile(path_installer):
         return
 
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([script_path, os.environ.get("PYTHONPATH", "")])}
     try:
-        output = run(
-            f'"{python}" "{path_installer}"', errdesc=f"Error running {path_installer}", custom_env=environment
-        )
+        with launch_pins.constraints(pinned()) as path:
+            output = run(
+                f'"{python}" "{path_installer}"',
+                errdesc=f"Error running {path_installer}",
+                custom_env=environment | {"PIP_CONSTRAINT": path},
+            )
     except RuntimeError as e:
         errors.report(str(e))
         return

@@ -12,8 +12,7 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel
 from pydantic.deprecated import class_validators
-from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic.fields import FieldInfo, PydanticUndefined
 
 
 class ModelField:

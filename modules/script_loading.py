@@ -14,6 +14,34 @@ from types import ModuleType
 from modules import errors
 from modules.paths_internal import script_path
 
+PACKAGES = {
+    "clip": "git+https://github.com/openai/CLIP.git",
+    "cv2": "opencv-python-headless",
+    "git": "GitPython",
+    "open_clip": "open-clip-torch",
+    "PIL": "pillow",
+    "segment_anything": "segment-anything",
+    "send2trash": "Send2Trash",
+    "skimage": "scikit-image",
+    "sklearn": "scikit-learn",
+    "sqlalchemy": "SQLAlchemy",
+    "yaml": "pyyaml",
+}
+"""Names under which modules are imported, and pip knows the package, where they differ."""
+
+OWN_PACKAGES = (
+    "modules",
+    "scripts",
+    "extensions",
+    "ldm",
+    "sgm",
+    "k_diffusion",
+    "backend",
+    "modules_forge",
+    "ldm_patched",
+)
+"""What no package of pip has: names of the program, of extensions, and of other programs."""
+
 loaded_scripts: dict[str, ModuleType] = {}
 """Every file loaded so far, by its path."""
 
@@ -40,6 +68,16 @@ def load_module(path: str) -> ModuleType:
         raise
     loaded_scripts[path] = module
     return module
+
+
+def how_to_install(error: Exception) -> str:
+    """Returns the sentence that says how to get the package an import has not found; empty for any other error."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    root = error.name.partition(".")[0]
+    if root in OWN_PACKAGES:
+        return f"there is no {error.name} in this program"
+    return f'the package {root} is missing: "{sys.executable}" -m pip install {PACKAGES.get(root, root)}'
 
 
 @contextmanager

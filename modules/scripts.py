@@ -86,8 +86,9 @@ def load_scripts() -> None:
         try:
             with loading_from(file.basedir):
                 register_classes(script_loading.load_module(file.path), file)
-        except Exception:  # code of extensions: anything may come
-            errors.report(f"Error loading script: {file.path}", exc_info=True)
+        except Exception as e:  # code of extensions: anything may come
+            cause = script_loading.how_to_install(e)
+            errors.report(f"Error loading script: {file.path}{cause and f': {cause}'}", exc_info=True)
         startup_timer.record(file.filename)
     for runner in (scripts_txt2img, scripts_img2img, scripts_postproc):
         # Not a new object, as others hold it; but what they replaced on it goes.

@@ -39,6 +39,9 @@ OPTIONAL = {
     "torch_npu",
 }
 
+# What v1.10.1 brought, so that extensions that use it do not install it.
+FOR_EXTENSIONS = {"einops", "gitpython", "omegaconf", "piexif", "scikit-image"}
+
 # Import name -> package, where they differ.
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "starlette": "fastapi"}
 
@@ -72,7 +75,8 @@ def test_requirements_are_imported():
         name for name in read_requirements(str(ROOT / "requirements_versions.txt")) if normalized(name) not in imported
     }
     # Others import these: diffusers to build models, spandrel, transformers to read captions, FastAPI to read forms.
-    assert idle <= {"accelerate", "torchvision", "ftfy", "python-multipart"}
+    needed = {"accelerate", "torchvision", "ftfy", "python-multipart"}
+    assert idle <= needed | FOR_EXTENSIONS
 
 
 def test_optional_packages_are_no_requirements():

@@ -1,5 +1,6 @@
 import argparse
 import importlib
+import re
 import sys
 
 import pytest
@@ -109,3 +110,19 @@ def test_package_of_scripts_replaces_one_that_was_found(monkeypatch):
     package = script_loading.scripts_package()
     assert package.__path__[0].endswith("scripts")
     assert script_loading.scripts_package() is package
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import no_such_package.inside", "the package no_such_package is missing: .* -m pip install no_such_package$"),
+        ("from ldm.no_such import name", "^there is no ldm(.no_such)? in this program$"),
+        ("raise ModuleNotFoundError(name='skimage')", "pip install scikit-image$"),
+        ("from json import nothing_like_this", "^$"),
+        ("1 / 0", "^$"),
+    ],
+)
+def test_missing_package_is_named_with_what_installs_it(code, said):
+    with pytest.raises(Exception) as error:  # noqa: PT011  # of several kinds
+        exec(code)
+    assert re.search(said, script_loading.how_to_install(error.value))
