@@ -306,11 +306,29 @@ def patch_listeners() -> None:
     gr.Blocks.load = translate_listener(gr.Blocks.load)
 
 
+def dependencies(page: gr.Blocks) -> list[dict[str, Any]]:
+    """Returns the events of a page as Gradio 3 listed them, with the ids of components."""
+    return [
+        {
+            "targets": [target for target, _ in event.targets],
+            "trigger": event.targets[0][1] if event.targets else "",
+            "inputs": [component._id for component in event.inputs],
+            "outputs": [component._id for component in event.outputs],
+            "backend_fn": event.fn is not None,
+            "js": event.js,
+            "queue": event.queue,
+            "api_name": event.api_name,
+        }
+        for event in page.fns.values()
+    ]
+
+
 def restore_old_names() -> None:
     """Puts names of Gradio 3 on today's modules and classes."""
     blocks.Block.style = lambda self, *args, **kwargs: self
     for cls in (gr.components.Component, blocks.BlockContext):
         cls.update = classmethod(lambda cls, **kwargs: gr.update(**kwargs))
+    gr.Blocks.dependencies = property(dependencies)
     gr.Box, gr.Variable = gr.Group, gr.State
     gr.inputs = gr.outputs = gr.components
     gr.components.IOComponent = gr.components.Component

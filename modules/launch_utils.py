@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 
 from modules import cmd_args, errors, launch_pins, settings_file
-from modules.paths_internal import extensions_dir, script_path
+from modules.paths_internal import extensions_dir, packages_path, script_path
 from modules.timer import startup_timer
 from modules.version import PROGRAM_VERSION
 
@@ -334,7 +334,8 @@ def run_extension_installer(extension_dir: str) -> None:
     if not os.path.isfile(path_installer):
         return
 
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([script_path, os.environ.get("PYTHONPATH", "")])}
+    folders = [script_path, packages_path, os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
     try:
         with launch_pins.constraints(pinned()) as path:
             output = run(

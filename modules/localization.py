@@ -18,7 +18,10 @@ DIGESTS_FILE = os.path.join(os.path.dirname(__file__), "localization_digests.jso
 
 
 def list_localizations(dirname: str) -> None:
-    """Looks for translations in a folder and in the active extensions; files of the same name belong together."""
+    """Looks for translations in a folder, made if there is none, and in the active extensions; files of the same name
+    belong together.
+    """
+    os.makedirs(dirname, exist_ok=True)
     localizations.clear()
     in_folder = extensions.list_files(dirname, "", ".json")
     for file in [*in_folder, *extensions.list_scripts("localizations", ".json")]:

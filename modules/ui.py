@@ -239,7 +239,18 @@ def versions_html() -> str:
     return "\n<span>•</span>\n".join(versions)
 
 
-from modules.infotext_utils import PasteField, image_from_url_text  # noqa: E402, F401  # A1111 names
+def __getattr__(name: str) -> Any:
+    """Returns `txt2img_paste_fields` and `img2img_paste_fields`: what infotexts fill in, as versions before 1.6 had it
+    here.
+    """
+    tab = name.removesuffix("_paste_fields")
+    if name.endswith("_paste_fields") and tab in infotext_utils.paste_fields:
+        return infotext_utils.paste_fields[tab]["fields"]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+from modules.call_queue import wrap_gradio_call, wrap_gradio_gpu_call  # noqa: E402, F401  # A1111 names
+from modules.infotext_utils import PasteField, image_from_url_text  # noqa: E402, F401
 from modules.ui_common import create_output_panel, create_refresh_button, plaintext_to_html  # noqa: E402, F401
 from modules.ui_components import (  # noqa: E402, F401
     FormGroup,

@@ -1,1 +1,1 @@
-"""pure: packages that extensions import beside ours, over our own modules; the folder is on the path."""
+"""base: packages that extensions import beside ours, over our own modules; the folder is on the path."""

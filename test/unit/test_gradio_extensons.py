@@ -201,6 +201,15 @@ def test_old_names_are_there():
     assert processing_utils.decode_base64_to_image(uri).tobytes() == picture.tobytes()
 
 
+def test_events_of_a_page_are_listed_as_they_were():
+    with gr.Blocks() as page:
+        box, button = gr.Textbox(), gr.Button()
+        button.click(lambda text: text, box, box, _js="f")
+    (listed,) = page.dependencies
+    assert (listed["targets"], listed["trigger"]) == ([button._id], "click")
+    assert (listed["inputs"], listed["outputs"], listed["js"]) == ([box._id], [box._id], "f")
+
+
 def test_tooltip_and_classes_reach_the_page():
     with gr.Blocks():
         dropdown = gr.Dropdown(["a"], multiselect=True, tooltip="choose")

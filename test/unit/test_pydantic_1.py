@@ -1,11 +1,13 @@
 """What extensions written for pydantic 1 do with models of the API and their own."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from modules import pydantic_1  # noqa: F401  # imported for its effect
+from modules import pydantic_1, script_loading
 from modules.api import models
 
 
@@ -39,11 +41,15 @@ def test_task_can_be_derived_from_a_request_with_its_settings():
 
 
 def test_root_validator_needs_no_arguments():
-    from pydantic import root_validator
+    from pydantic import root_validator, validator
 
     class Bounded(BaseModel):
         low: int = 0
         high: int = 9
+
+        @validator("high")
+        def even(cls, value):
+            return value // 2 * 2
 
         @root_validator
         def ordered(cls, values):
@@ -55,7 +61,7 @@ def test_root_validator_needs_no_arguments():
         def renamed(cls, values):
             return {**values, "high": values.get("top", 9)}
 
-    assert Bounded(low=1, top=3).dict() == {"low": 2, "high": 3}
+    assert Bounded(low=1, top=3).dict() == {"low": 2, "high": 2}
     with pytest.raises(ValidationError, match="low is above high"):
         Bounded(low=5, top=3)
 
@@ -77,3 +83,41 @@ def test_fields_say_and_are_told_whether_they_are_required():
     Optional.__fields__["needed"].required = True
     with pytest.raises(ValidationError):
         Optional()
+
+
+def test_root_validator_stays_when_pydantic_loads_its_neighbours():
+    """It loads such names when they are asked for first, and sets all of their module anew."""
+    code = "from modules import pydantic_1; from pydantic import validator, root_validator as r; print(r.__module__)"
+    root = pydantic_1.__file__.rpartition("modules")[0]
+    run = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "modules.pydantic_1"
+
+
+EXTENSION = """
+from typing import Optional
+from pydantic import BaseModel, Field
+
+class Task(BaseModel):
+    name: Optional[str] = Field(title="Task Name")
+    note: Optional[str]
+    size: "int | None"
+    params: str
+"""
+
+
+@pytest.mark.parametrize("is_extension", [True, False])
+def test_optional_fields_of_extensions_need_no_value(is_extension, tmp_path, monkeypatch):
+    monkeypatch.setattr(pydantic_1, "extensions_dir", str(tmp_path) if is_extension else "/elsewhere")
+    path = tmp_path / "tasks" / "models.py"
+    path.parent.mkdir()
+    path.write_text(EXTENSION, encoding="utf8")
+    task = script_loading.load_module(str(path)).Task
+    if is_extension:
+        assert task(params="p").dict() == {"name": None, "note": None, "size": None, "params": "p"}
+    for given in ({}, {"name": "n"}) if is_extension else ({"params": "p"},):
+        with pytest.raises(ValidationError):
+            task(**given)
+
+
+def test_json_takes_what_json_dumps_takes():
+    assert Plain(needed=1).json(indent=1, exclude={"given"}) == '{\n "needed": 1\n}'
