@@ -160,7 +160,9 @@ def spellings(family: Family, name: str, original: str, path: str | None) -> Ite
     """Yields the names of a layer in files. original: its name in its network in a checkpoint; path: in ours."""
     if name == DENOISER:
         prefixes = UNET_PREFIXES
-        paths = [original] if path is None else [path, original]
+        paths = [original]
+        if path is not None:  # diffusers has the same layers of SDXL under another name than those we need of it
+            paths = [path, original, path.replace("class_embedding.", "add_embedding.")]
     else:
         prefixes = text_prefixes(family, name)
         paths = [original]

@@ -1,19 +1,18 @@
 """Files of networks of the LoRA family: what is read in them, and for which layers of a model."""
 
 import pickle
-from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from modules import adapter_files
+from modules import adapter_files, model_load
 from modules.adapters import AdapterError
 from modules.errors import ModelLoadError
-from modules.model_families import DENOISER, SD1
-from modules.weight_patches import WeightPlace
-from test.unit.adapter_models import embedded_model
+from modules.model_families import DENOISER
+from test.unit.adapter_models import CPU, embedded_model
+from tools import tiny_checkpoints
 
 QUERY = "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q"
 ORIGINAL_QUERY = "input_blocks_1_1_transformer_blocks_0_attn1_to_q"
@@ -157,52 +156,22 @@ def test_names_hold_when_something_is_put_around_a_layer(model):
         attention.to_q = before
 
 
-class Text(nn.Module):
-    """As far as names go, a text encoder in transformers' layout: one attention layer."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        attention = nn.Module()
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            attention.add_module(name, nn.Linear(width, width))
-        layer = nn.Module()
-        layer.self_attn = attention
-        self.transformer = nn.Module()
-        self.transformer.text_model = nn.Module()
-        self.transformer.text_model.encoder = nn.Module()
-        self.transformer.text_model.encoder.layers = nn.ModuleList([layer])
-        self.attention = [attention]
-
-
-@pytest.fixture
-def two_encoders(model):
-    """The names of a model with two text encoders, the second in the layout of OpenCLIP; and its attention layer."""
-    first, second = Text(4), Text(4)
-    prefixes = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
-    encoders = [
-        replace(SD1.text_encoders[0], name=name, prefix=prefix)
-        for name, prefix in zip(("clip_l", "clip_g"), prefixes, strict=True)
-    ]
-    places = dict(model.weight_places)
-    (of_first,), (of_second,) = first.attention, second.attention
-    for leaf in ("weight", "bias"):
-        for name, layer in of_first.named_children():
-            places[f"{prefixes[0]}text_model.encoder.layers.0.self_attn.{name}.{leaf}"] = (WeightPlace(layer, leaf),)
-        resblock = f"{prefixes[1]}transformer.resblocks.0.attn"
-        parts = (of_second.q_proj, of_second.k_proj, of_second.v_proj)
-        places[f"{resblock}.in_proj_{leaf}"] = tuple(WeightPlace(layer, leaf) for layer in parts)
-        places[f"{resblock}.out_proj.{leaf}"] = (WeightPlace(of_second.out_proj, leaf),)
-    family = replace(SD1, architecture="sdxl", text_encoders=tuple(encoders))
-    networks = {DENOISER: model.network(DENOISER), "clip_l": first, "clip_g": second}
-    return adapter_files.LayerNames(family, networks, places), of_first, of_second
-
-
 PROJECTION = "text_model_encoder_layers_0_self_attn_q_proj"
 
 
-def test_text_encoders_are_told_apart_by_their_number(two_encoders, written):
-    names, first, second = two_encoders
-    file = written(lora(f"lora_te1_{PROJECTION}", 4, 4) | lora(f"lora_te2_{PROJECTION}", 4, 4))
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory):
+    """A small SDXL: two text encoders, the second in the layout of OpenCLIP. The names of its layers, and both."""
+    path = tmp_path_factory.mktemp("xl") / "a.safetensors"
+    tiny_checkpoints.write("sdxl", path)
+    made = model_load.build(model_load.prepare(str(path), {}), CPU)
+    texts = [made.network(name).wrapped.transformer.text_model for name in ("clip_l", "clip_g")]
+    return made.layer_names, *(text.encoder.layers[0].self_attn for text in texts)
+
+
+def test_text_encoders_are_told_apart_by_their_number(xl, written):
+    names, first, second = xl
+    file = written(lora(f"lora_te1_{PROJECTION}", 32, 32) | lora(f"lora_te2_{PROJECTION}", 64, 64))
     targets = {target.name: target.layer for target in names.match(file).targets}
     assert targets[f"lora_te1_{PROJECTION}"].module is first.q_proj
     assert targets[f"lora_te1_{PROJECTION}"].sd_key == f"0_transformer_{PROJECTION}"
@@ -220,23 +189,34 @@ def test_text_encoders_are_told_apart_by_their_number(two_encoders, written):
     assert names.find(f"lora_te_{PROJECTION}") == ()  # of which encoder it is, nothing tells
 
 
-def test_weight_that_is_several_layers(two_encoders, written):
-    names, _, second = two_encoders
-    file = written(lora("lora_te2_transformer_resblocks_0_attn_in_proj", 12, 4, alpha=1.0))
+def test_weight_that_is_several_layers(xl, written):
+    names, _, second = xl
+    file = written(lora("lora_te2_transformer_resblocks_0_attn_in_proj", 192, 64, alpha=1.0))
     targets = names.match(file).targets
     assert [target.layer.module for target in targets] == [second.q_proj, second.k_proj, second.v_proj]
     (whole,) = file.layers.values()
-    weight = torch.zeros(4, 4)
+    weight = torch.zeros(64, 64)
     parts = torch.cat([target.adapter.delta(weight, 1.0).weight for target in targets])
-    torch.testing.assert_close(parts, whole.delta(torch.zeros(12, 4), 1.0).weight)
+    torch.testing.assert_close(parts, whole.delta(torch.zeros(192, 64), 1.0).weight)
     assert names.find("conditioner.embedders.1.model.transformer.resblocks.0.attn.k_proj") == (targets[1].layer,)
 
 
-def test_weight_of_several_layers_that_cannot_be_split(two_encoders, written):
-    names, _, _ = two_encoders
-    file = written({"lora_te2_transformer_resblocks_0_attn_in_proj.oft_blocks": torch.zeros(2, 3, 4, 4)})
+def test_weight_of_several_layers_that_cannot_be_split(xl, written):
+    file = written({"lora_te2_transformer_resblocks_0_attn_in_proj.oft_blocks": torch.zeros(2, 48, 4, 4)})
     with pytest.raises(AdapterError, match="cannot be split"):
-        names.match(file)
+        xl[0].match(file)
+
+
+def test_embedding_of_size_and_pooled_text(xl):
+    for name in ("lora_unet_add_embedding_linear_1", "lora_unet_label_emb_0_0", "unet.add_embedding.linear_1"):
+        (layer,) = xl[0].find(name)
+        assert layer.sd_key == "diffusion_model_label_emb_0_0"
+
+
+def test_projection_of_the_pooled_text_is_a_linear_layer(xl, written):
+    (target,) = xl[0].match(written(lora("lora_te2_text_projection", 64, 64))).targets
+    assert target.layer.sd_key == "1_model_text_projection"
+    assert isinstance(target.layer.module, nn.Linear)
 
 
 def test_word_vectors_that_come_along(written):

@@ -1,19 +1,21 @@
 """Files that diffusers and peft write, against the networks they were written from."""
 
 import copy
+import functools
 import json
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from modules import adapter_files, torchvision_ops
+from modules import adapter_files, model_load, torchvision_ops
 from modules.errors import ModelLoadError
-from test.unit.adapter_models import applied, embedded_model, encode, predict
+from test.unit.adapter_models import CPU, applied, embedded_model, encode, predict
+from tools import tiny_checkpoints
 
 torchvision_ops.declare_missing()
 
-from diffusers import StableDiffusionPipeline  # noqa: E402
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline  # noqa: E402
 from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_kohya  # noqa: E402
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, inject_adapter_in_model  # noqa: E402
 
@@ -44,13 +46,13 @@ def randomise(network: torch.nn.Module) -> None:
             parameter.add_(torch.randn_like(parameter) * 0.1)
 
 
-def written_by_diffusers(folder, **networks) -> adapter_files.NetworkFile:
+def written_by_diffusers(folder, pipeline=StableDiffusionPipeline, **networks) -> adapter_files.NetworkFile:
     """What a pipeline of diffusers saves of networks, with the strength in the header."""
     arguments = {}
     for name, network in networks.items():
         arguments[f"{name}_lora_layers"] = get_peft_model_state_dict(network)
         arguments[f"{name}_lora_adapter_metadata"] = network.peft_config["default"].to_dict()
-    StableDiffusionPipeline.save_lora_weights(folder, **arguments)
+    pipeline.save_lora_weights(folder, **arguments)
     return adapter_files.read(str(folder / "pytorch_lora_weights.safetensors"))
 
 
@@ -172,3 +174,32 @@ def test_strength_of_a_layer_counts_before_that_of_the_header(model, tmp_path):
     save_file({**tensors, f"{name}.alpha": torch.tensor(1.0)}, tmp_path / "b.safetensors", header)
     scales = [adapter_files.read(str(tmp_path / f"{n}.safetensors")).layers[name].scale for n in "ab"]
     assert scales == [3.0, 0.5]
+
+
+PREFIXES = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
+
+
+@torch.no_grad()
+def test_file_of_diffusers_for_sdxl(tmp_path):
+    tiny = tiny_checkpoints.write("sdxl", tmp_path / "model.safetensors")
+    model = model_load.build(model_load.prepare(str(tmp_path / "model.safetensors"), {}), CPU)
+    unet = trained(tiny.unet, LoraConfig(r=4, lora_alpha=8, target_modules=[*LINEAR, "conv1", "linear_1"]))
+    first, second = (
+        trained(tiny.texts[prefix], LoraConfig(r=2, lora_alpha=alpha, target_modules=["q_proj", "fc1"]))
+        for prefix, alpha in zip(PREFIXES, (3, 5), strict=True)
+    )
+    networks = {"unet": unet, "text_encoder": first, "text_encoder_2": second}
+    file = written_by_diffusers(tmp_path, StableDiffusionXLPipeline, **networks)
+    assert file.family.name == "sdxl"
+    x, time, text = torch.randn(1, 4, 8, 8), torch.tensor([500.0]), torch.randn(1, 8, 96)
+    pooled, size = torch.randn(1, 64), torch.ones(1, 6)
+    ours = functools.partial(model.model, x, time, c_crossattn=[text], c_adm=pooled, time_ids=size)
+    texts = [model.network(name).wrapped.transformer.text_model for name in ("clip_l", "clip_g")]
+    before = ours()
+    with applied(model, file):
+        predicted, encoded = ours(), [encode(text_model) for text_model in texts]
+    expected = unet(x, time, text, added_cond_kwargs={"text_embeds": pooled, "time_ids": size}).sample
+    assert (before - expected).abs().max() > 1e-3
+    torch.testing.assert_close(predicted, expected, rtol=1e-4, atol=1e-4)
+    for result, theirs in zip(encoded, (first, second.text_model), strict=True):
+        torch.testing.assert_close(result, encode(theirs), rtol=1e-4, atol=1e-4)
