@@ -107,8 +107,8 @@ def get_embeddings() -> dict:
 
     db = sd_hijack.model_hijack.embedding_db
     return {
-        "loaded": {embedding.name: row(embedding) for embedding in db.word_embeddings.values()},
-        "skipped": {embedding.name: row(embedding) for embedding in db.skipped_embeddings.values()},
+        "loaded": {embedding.name: row(embedding) for embedding in list(db.word_embeddings.values())},
+        "skipped": {embedding.name: row(embedding) for embedding in list(db.skipped_embeddings.values())},
     }
 
 

@@ -334,8 +334,9 @@ def is_text(name: str) -> bool:
 
 def reload_hypernetworks() -> None:
     """Lists the directory of hypernetworks anew in `shared.hypernetworks`."""
+    found = list_hypernetworks(shared.cmd_opts.hypernetwork_dir)
     shared.hypernetworks.clear()
-    shared.hypernetworks.update(list_hypernetworks(shared.cmd_opts.hypernetwork_dir))
+    shared.hypernetworks.update(found)
 
 
 def stamp_of(path: str) -> tuple[int, int]:
