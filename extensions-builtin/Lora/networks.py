@@ -231,8 +231,8 @@ def use_bundled_embeddings() -> None:
     """Makes the words of the active networks known, and no others."""
     loaded_bundle_embeddings.clear()
     for net in loaded_networks:
-        loaded_bundle_embeddings.update(net.bundle_embeddings)
-    bundled.wish_for(loaded_bundle_embeddings.values())
+        loaded_bundle_embeddings.update(net.bundle_embeddings | loaded_bundle_embeddings)  # the first of a word counts
+    bundled.wish_for(embedding for net in loaded_networks for embedding in net.bundle_embeddings.values())
 
 
 def follow() -> None:

@@ -123,6 +123,19 @@ def test_words_that_a_lora_brings_along(txt2img, lora):
     assert "broughtwords" not in sd_hijack.model_hijack.embedding_db.word_embeddings
 
 
+def test_first_of_two_loras_with_one_word_counts(client, txt2img, lora, caplog):
+    path = Path(shared.cmd_opts.lora_dir) / "test-brings-others.safetensors"
+    save_file({"bundle_emb.broughtwords.clip_l": vectors_of("red apple").vec}, path)
+    client.post("/sdapi/v1/refresh-loras")
+    try:
+        both = txt2img(prompt=f"a broughtwords{lora}<lora:test-brings-others:1>")
+        assert both.pixels == txt2img(prompt="a blue car").pixels
+        assert "test-brings-others is not used" in caplog.text
+    finally:
+        path.unlink()
+        client.post("/sdapi/v1/refresh-loras")
+
+
 def half_as_wide(weights):
     """Makes a text encoder give vectors of 64 numbers, and the U-Net take them."""
     for key, tensor in weights.items():
