@@ -79,6 +79,16 @@ class PreviewSettings(OptionValues):
         return method
 
 
+def check_readable(before: WebuiSdModel, after: WebuiSdModel, field: str) -> None:
+    """Raises InvalidInput unless a model can go on with latents of another one. field: of the request that names it."""
+    if not after.latent_format.reads(before.latent_format):
+        raise errors.InvalidInput(
+            f"a model of {after.family.title} cannot go on with latents of {before.family.title}: choose one of the "
+            "same family",
+            field,
+        )
+
+
 def samples_to_images_tensor(
     sample: torch.Tensor, approximation: int | None = None, model: WebuiSdModel | None = None
 ) -> torch.Tensor:

@@ -21,6 +21,7 @@ from modules import (
     errors,
     extra_networks,
     images,
+    latents,
     lowvram,
     model_patches,
     paths,
@@ -238,8 +239,11 @@ class StableDiffusionProcessingTxt2Img(Txt2ImgState, StableDiffusionProcessing):
                 return samples
             decoded = hires.decode_first_pass(self, samples)
         devices.torch_gc()
+        first = self.sd_model
         with sd_models.SkipWritingToConfig():
             sd_models.reload_model_weights(info=self.hr_checkpoint_info)
+        if self.latent_scale_mode is not None:
+            latents.check_readable(first, self.sd_model, "hr_checkpoint_name")
         return self.sample_hr_pass(samples, decoded, seeds, subseeds, subseed_strength, prompts)
 
     def sample_hr_pass(

@@ -23,7 +23,6 @@ from modules.shared import opts, state
 
 if TYPE_CHECKING:
     from modules.options import Options
-    from modules.sd_models_types import WebuiSdModel
     from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 
 logger = logging.getLogger(__name__)
@@ -175,23 +174,13 @@ def apply_refiner(cfg_denoiser: CFGDenoiser, sigma: Tensor | None = None) -> boo
     before = shared.sd_model
     with sd_models.SkipWritingToConfig():
         sd_models.reload_model_weights(info=info)
-    check_same_latents(before, shared.sd_model)
+    latents.check_readable(before, shared.sd_model, "refiner_checkpoint")
     devices.torch_gc()
     p.extra_generation_params["Refiner"] = info.short_title  # its hash is known now
     p.extra_generation_params["Refiner switch at"] = p.refiner_switch_at
     p.setup_conds()
     cfg_denoiser.update_inner_model()
     return True
-
-
-def check_same_latents(before: WebuiSdModel, refiner: WebuiSdModel) -> None:
-    """Raises InvalidInput for a refiner that cannot read the latents of the model before it."""
-    if not refiner.latent_format.reads(before.latent_format):
-        raise errors.InvalidInput(
-            f"the latents of {before.family.title} mean nothing to a refiner of {refiner.family.title}: choose one of "
-            "the same family as the checkpoint",
-            "refiner_checkpoint",
-        )
 
 
 def completed_ratio(cfg_denoiser: CFGDenoiser, sigma: Tensor) -> float:

@@ -275,7 +275,8 @@ SDXL = Recipe(
 
 RECIPES = {
     "sdxl": SDXL,
-    "sdxl-v": replace(SDXL, markers={"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}),
+    "sdxl-v": replace(SDXL, markers={"v_pred": torch.zeros(0)}),
+    "sdxl-v-ztsnr": replace(SDXL, markers={"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}),
     "sdxl-inpainting": replace(SDXL, unet={**SDXL.unet, "in_channels": 9}),
     "sdxl-instruct-pix2pix": replace(SDXL, unet={**SDXL.unet, "in_channels": 8}),
     "ssd": replace(

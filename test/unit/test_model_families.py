@@ -70,6 +70,11 @@ def test_latents_of_other_families_are_not_read():
     assert SD1.latent_format.reads(tiny)  # its previews alone are others
 
 
+def test_files_of_previews_are_those_people_have():
+    latents = SDXL.latent_format
+    assert (latents.approx_url.rpartition("/")[2], latents.taesd) == ("vaeapprox-sdxl.pt", "taesdxl")
+
+
 def test_heads_are_counted_or_measured():
     assert Unet(heads=8).heads_of((320, 640, 1280)) == 8
     assert Unet(head_width=64).heads_of((320, 640, 1280)) == (5, 10, 20)

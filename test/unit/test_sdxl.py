@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import pytest
 import torch
@@ -85,12 +86,12 @@ def tokenizers():
     return CLIPTokenizer.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder, pad_token="!")
 
 
-def schedulers():
+def schedulers(prediction="epsilon"):
     """diffusers' schedulers of the samplers, on SDXL's noise."""
     torchvision_ops.declare_missing()
     from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 
-    noise = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    noise = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": prediction}
     return {
         "Euler": EulerDiscreteScheduler(**noise, timestep_spacing="linspace"),
         "DPM++ 2M": DPMSolverMultistepScheduler(**noise, final_sigmas_type="zero", timestep_spacing="linspace"),
@@ -141,11 +142,11 @@ STARTS = {
 """What diffusers' pipelines want of the noise: some schedulers scale it themselves."""
 
 
-def by_pipeline(networks, name, noise, **arguments):
-    """The latents after each step of diffusers' pipeline, which are our sampler's."""
+def by_pipeline(networks, name, noise, prediction="epsilon", **arguments):
+    """The final latents of diffusers' pipeline."""
     seen = []
     sigma = networks_sigma()
-    made = pipeline(networks, schedulers()[name])
+    made = pipeline(networks, schedulers(prediction)[name])
     steps = {"timesteps": list(range(999, -1, -111))} if name == "DPM++ 2M" else {"num_inference_steps": STEPS}
     made(
         **{"prompt": PLAIN_PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0, **SIZE, **steps, **arguments},
@@ -168,6 +169,13 @@ def test_final_latents_are_those_of_diffusers(use, files, noise, name):
     assert ours.std() > 0.3
     assert (ours - by_pipeline(files[1]["sdxl"], name, noise)).abs().max() < 1e-4
     assert (ours - by_pipeline(files[1]["sdxl"], name, noise, prompt="a car")).abs().max() > 0.01
+
+
+@pytest.mark.usefixtures("fresh_state")
+@pytest.mark.parametrize("name", ["Euler", "DPM++ 2M", "DDIM"])
+def test_final_latents_of_a_model_that_predicts_v(use, files, noise, name):
+    ours = sampled(use("sdxl-v"), name, STEPS, noise)
+    assert (ours - by_pipeline(files[1]["sdxl-v"], name, noise, prediction="v_prediction")).abs().max() < 1e-4
 
 
 @pytest.mark.usefixtures("fresh_state")
@@ -424,7 +432,25 @@ def test_refiner_of_another_family_is_refused(client, use):
     assert made(client, "sdxl").size == (64, 64)
 
 
-@pytest.mark.parametrize("kind", ["sdxl", "sdxl-v", "ssd", "sdxl-refiner", "sdxl-inpainting", "sdxl-instruct-pix2pix"])
+def test_hires_checkpoint_of_another_family_needs_pixels(client, use):
+    hires = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.5, "hr_checkpoint_name": EMBEDDED}
+    overrides = {"override_settings": {"sd_model_checkpoint": "tiny-sdxl"}}
+    answer = client.post("/sdapi/v1/txt2img", json=request(**hires, hr_upscaler="Latent") | overrides)
+    assert (answer.status_code, answer.json()["field"]) == (422, "hr_checkpoint_name")
+    assert made(client, "sdxl", **hires, hr_upscaler="Lanczos").size == (128, 128)
+
+
+def test_a_grid_over_models_of_different_families(client, use):
+    off = [0, "", []]
+    arguments = [11, f"{EMBEDDED},tiny-sdxl", [], *off, *off, True, *[False] * 6, 0, False]
+    answer = client.post("/sdapi/v1/txt2img", json=request(script_name="x/y/z plot", script_args=arguments))
+    texts = json.loads(answer.json()["info"])["infotexts"]
+    assert any(f"Model: {EMBEDDED}" in text for text in texts) and any("Model: tiny-sdxl" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "kind", ["sdxl", "sdxl-v-ztsnr", "ssd", "sdxl-refiner", "sdxl-inpainting", "sdxl-instruct-pix2pix"]
+)
 def test_every_kind_makes_images(client, use, kind):
     sampler = {"scheduler": "Align Your Steps"}
     image = made(client, kind, **sampler)
@@ -451,13 +477,15 @@ def test_hires_pass_is_told_its_size(client, use):
     assert torch.equal(sizes[-1], sinusoids(torch.tensor([[128.0, 128, 0, 0, 128, 128]]))[0])
 
 
-@pytest.mark.parametrize(("kind", "kept"), [("sdxl-v", True), ("sdxl", False)])
-def test_markers_say_how_a_model_was_trained(files, kind, kept):
+@pytest.mark.parametrize(
+    ("kind", "prediction", "ends_in_noise"),
+    [("sdxl", "eps", False), ("sdxl-v", "v", False), ("sdxl-v-ztsnr", "v", True)],
+)
+def test_markers_say_how_a_model_was_trained(files, kind, prediction, ends_in_noise):
     path = str(files[0] / f"tiny-{kind}.safetensors")
     prepared = model_load.prepare(path, {})
-    assert (prepared.parameterization, bool(prepared.alphas_cumprod[-1] < 1e-6)) == (
-        ("v", True) if kept else ("eps", False)
-    )
+    assert prepared.parameterization == prediction
+    assert (float(prepared.alphas_cumprod[-1]) < 1e-6) == ends_in_noise
     assert model_load.prepare(path, {"modelspec.prediction_type": "epsilon"}).parameterization == "eps"
     assert float(model_load.prepare(path, {"ss_zero_terminal_snr": "True"}).alphas_cumprod[-1]) < 1e-6
 
