@@ -126,15 +126,26 @@ def split_infotext(text: str) -> InfotextParts:
 
 def pairs_of(line: str) -> Iterator[tuple[str, str]]:
     """Yields the keys and raw values of a line of pairs. A value that is bare JSON is whole, commas and all."""
-    place = 0
-    while match := re_pair.search(line, place):
-        key, raw, place = match[1], match[2], match.end()
-        if raw.startswith(("[", "{")):
-            with suppress(ValueError, RecursionError):
-                _, end = json_decoder.raw_decode(line, match.start(2))
-                if line[end : end + 20].lstrip()[:1] in ("", ","):
-                    raw, place = line[match.start(2) : end], max(place, end)
-        yield key, raw
+    place: int | None = 0
+    while place is not None:
+        start, place = place, None
+        for match in re_pair.finditer(line, start):
+            key, raw = match.groups()
+            end = end_of_json(line, match.start(2)) if raw.startswith(("[", "{")) else None
+            if end is not None:
+                place = max(end, match.end())
+                yield key, line[match.start(2) : end]
+                break
+            yield key, raw
+
+
+def end_of_json(line: str, start: int) -> int | None:
+    """Returns the place after the JSON that begins there, None if it is none or more than a comma follows."""
+    with suppress(ValueError, RecursionError):
+        _, end = json_decoder.raw_decode(line, start)
+        if line[end : end + 20].lstrip()[:1] in ("", ","):
+            return end
+    return None
 
 
 def parse_parameters(line: str) -> dict[str, str]:
@@ -144,8 +155,8 @@ def parse_parameters(line: str) -> dict[str, str]:
         if raw == "":
             logger.warning("Infotext: the value of %r is empty and is ignored", key)
             continue
-        value = unquote(raw)
-        size = re_imagesize.match(value) if isinstance(value, str) else None
+        value = unquote(raw) if raw[0] == '"' else raw
+        size = re_imagesize.match(value) if isinstance(value, str) and "x" in value else None
         if size:
             parameters[f"{key}-1"], parameters[f"{key}-2"] = size.groups()
         else:
