@@ -104,7 +104,7 @@ def measure_list(folder: Path, data_dir: str) -> None:
 
     def note(event: str, arguments: tuple) -> None:
         """Notes files of the folder that are opened."""
-        if event == "open" and isinstance(arguments[0], str) and arguments[0].endswith(".safetensors"):
+        if event == "open" and str(arguments[0]).startswith(str(folder)) and str(arguments[0]).endswith(".safetensors"):
             opened.append(arguments[0])
 
     sys.addaudithook(note)

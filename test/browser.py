@@ -39,6 +39,7 @@ BROWSER_ARGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 START_SECONDS = 180
 WAIT_MS = 45_000
 
@@ -161,6 +162,19 @@ class Site:
         self.is_leaving = False
         self.page.wait_for_function("window.executedOnLoaded && Object.keys(window.opts).length > 0")
         return self
+
+    def barriers(self) -> dict[str, list[str]]:
+        """What keeps people from reading or reaching what is shown now: rule of axe-core -> the first elements."""
+        if not AXE.exists():
+            pytest.skip("axe-core is not installed: npm install")
+        if self.page.evaluate("typeof axe") == "undefined":
+            self.page.add_script_tag(path=str(AXE))
+        result = self.page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa'], resultTypes: ['violations']})")
+        return {
+            violation["id"]: [" ".join(map(str, node["target"])) for node in violation["nodes"]][:4]
+            for violation in result["violations"]
+            if violation["impact"] in ("serious", "critical")
+        }
 
     def is_loaded(self) -> bool:
         return self.page.url.startswith(self.server.url)

@@ -163,3 +163,15 @@ def test_refresh_shows_a_new_file(tab, folder):
     new.unlink()
     refresh(tab)
     card(tab, "just made").wait_for(state="detached")
+
+
+def test_nothing_keeps_people_from_reading_or_reaching_cards_and_popups(tab):
+    found = {"cards": tab.barriers()}
+    for button, shown_by_it in ((".edit-button", BOX), (".metadata-button", ".global-popup .popup-metadata")):
+        card(tab, "lab-lora").hover()
+        card(tab, "lab-lora").locator(button).click()
+        tab.page.wait_for_selector(shown_by_it, state="visible")
+        tab.page.wait_for_timeout(300)
+        found[button] = tab.barriers()
+        tab.page.evaluate("closePopup()")
+    assert not any(found.values()), found
