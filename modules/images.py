@@ -416,9 +416,11 @@ def _plain_name(path: str, names: FilenameGenerator, extension: str, reservation
 
 
 def check_output_folder(folder: str, field: str) -> None:
-    """Raises InvalidInput under --hide-ui-dir-config for a folder of results that is in none of those of the settings;
-    a job may have got it from an argument of any script.
+    """Raises InvalidInput for a folder of results that can be none, and under --hide-ui-dir-config for one that is in
+    none of those of the settings; a job may have got it from an argument of any script.
     """
+    if "\0" in (folder or ""):
+        raise errors.InvalidInput(f"{field}: {folder!r} is no folder", field=field)
     if not shared.cmd_opts.hide_ui_dir_config or not folder:
         return
     allowed = [default_output_dir, *filter(None, (getattr(shared.opts, name) for name in OUTPUT_FOLDERS))]

@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from modules.errors import InvalidInput
+
+SIDES = ("left", "right", "up", "down")
+
 CELL = 64
 """Sides of a grown image are multiples of this many pixels."""
 
@@ -31,9 +35,14 @@ class Margins:
     down: int = 0
 
     @classmethod
-    def on_sides(cls, pixels: int, sides: list[str]) -> Margins:
-        """Returns the same on each of the sides named."""
-        return cls(**{side: pixels for side in ("left", "right", "up", "down") if side in sides})
+    def on_sides(cls, pixels: int, sides: list[str] | str) -> Margins:
+        """Returns the same on each of the sides named. Raises InvalidInput for a side that there is not."""
+        unknown = [side for side in ([sides] if isinstance(sides, str) else sides) if side not in SIDES]
+        if unknown:
+            raise InvalidInput(
+                f"script_args: there is no direction {unknown[0]!r}; choose of {', '.join(SIDES)}", field="script_args"
+            )
+        return cls(**{side: pixels for side in SIDES if side in sides})
 
     def target(self, width: int, height: int) -> tuple[int, int]:
         """Returns the size of an image of this size with the margins, in whole cells."""

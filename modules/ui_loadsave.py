@@ -137,6 +137,8 @@ class UiLoadsave:
         allowed: Callable[[Any], bool] | None,
     ) -> None:
         """Sets an attribute of `target` to a stored value, unless it is none for the component."""
+        if saved == getattr(target, attribute):
+            return
         field = key.rpartition("/")[2]
         try:
             value = self.cast(component, field, saved)

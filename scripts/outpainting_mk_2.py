@@ -13,11 +13,9 @@ from PIL import Image
 
 from modules import bounds, images, processing, scripts
 from modules.job.records import ImageRecord, first_record, hand_on, images_made, record_of
-from modules.outpainting import Margins, get_matched_noise, mask_around, round_up
+from modules.outpainting import SIDES, Margins, get_matched_noise, mask_around, round_up
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
-
-SIDES = ["left", "right", "up", "down"]
 
 MASKED_CONTENT_ORIGINAL = 1
 
@@ -81,7 +79,7 @@ class Script(scripts.Script):
             label="Mask blur", minimum=0, maximum=64, step=1, value=8, elem_id=self.elem_id("mask_blur")
         )
         direction = gr.CheckboxGroup(
-            label="Outpainting direction", choices=SIDES, value=SIDES, elem_id=self.elem_id("direction")
+            label="Outpainting direction", choices=list(SIDES), value=list(SIDES), elem_id=self.elem_id("direction")
         )
         noise_q = gr.Slider(
             label="Fall-off exponent (lower=higher detail)",

@@ -10,11 +10,9 @@ from PIL import Image
 
 from modules import bounds, images, processing, scripts
 from modules.job.records import ImageRecord, hand_on, images_made, record_of
-from modules.outpainting import Margins, mask_around
+from modules.outpainting import SIDES, Margins, mask_around
 from modules.processing import Processed, StableDiffusionProcessing, fix_seed
 from modules.shared import opts, state
-
-SIDES = ["left", "right", "up", "down"]
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Script(scripts.Script):
             elem_id=self.elem_id("inpainting_fill"),
         )
         direction = gr.CheckboxGroup(
-            label="Outpainting direction", choices=SIDES, value=SIDES, elem_id=self.elem_id("direction")
+            label="Outpainting direction", choices=list(SIDES), value=list(SIDES), elem_id=self.elem_id("direction")
         )
         return [pixels, mask_blur, inpainting_fill, direction]
 

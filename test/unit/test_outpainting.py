@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 
 from modules import outpainting
+from modules.errors import InvalidInput
 from modules.outpainting import Margins
 
 
 def test_margins_on_sides():
     assert Margins.on_sides(8, ["left", "up"]) == Margins(left=8, up=8)
+    assert Margins.on_sides(8, "left") == Margins(left=8)
+    for unknown in (["left", "sideways"], "leftright", [None]):
+        with pytest.raises(InvalidInput, match="no direction"):
+            Margins.on_sides(8, unknown)
 
 
 @pytest.mark.parametrize(

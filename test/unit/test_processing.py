@@ -74,6 +74,13 @@ def test_results_stay_in_the_folders_of_the_settings_where_others_are_hidden(sd_
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_a_folder_that_can_be_none_is_refused_before_the_image_is_made(program):
+    p = small_job()
+    p.outpath_samples = "out\0puts"
+    with pytest.raises(errors.InvalidInput, match="is no folder"):
+        processing.process_images(p)
+
+
 def test_scripts_are_set_up_once_runner_and_arguments_are_there(program):
     p = small_job()
     p.scripts = recorder = Recorder()

@@ -106,6 +106,15 @@ def test_components_of_one_name_share_what_is_stored_as_far_as_they_can(path, ca
     assert (text.value, menu.value, caplog.text) == ("a", ["b"], "")
 
 
+def test_the_value_a_control_has_already_is_no_error(path, caplog):
+    path.write_text(json.dumps({"tab/Values/value": ""}), encoding="utf8")
+    with gr.Blocks():
+        control = gr.Dropdown(["a"], value="a", label="Values")
+        control.value = ""  # as a menu that follows another one has it until that is chosen
+        UiLoadsave(str(path)).add_component("tab/Values", control)
+    assert caplog.text == ""
+
+
 def test_values_of_another_kind_are_named_and_ignored(path, caplog):
     stored = {
         "tab/Prompt/value": ["a"],
