@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -31,7 +33,20 @@ def pnginfoapi(req: models.PNGInfoRequest) -> dict:
     text, items = images.read_info_from_image(image)
     params = infotext_utils.parse_generation_parameters(text or "")
     script_callbacks.infotext_pasted_callback(text or "", params)
-    return {"info": text or "", "items": items, "parameters": params}
+    return {"info": text or "", "items": jsonable(items), "parameters": params}
+
+
+def jsonable(value: Any) -> Any:
+    """Returns what an image says of itself as JSON holds it: bytes as UTF-8 as far as it goes, other things as text."""
+    if isinstance(value, bytes):
+        return value.decode("utf8", errors="replace")
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if value is None or isinstance(value, str | int) or isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value)
 
 
 def extras_arguments(req: models.ExtrasBaseRequest) -> dict[str, Any]:

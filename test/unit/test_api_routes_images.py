@@ -37,6 +37,23 @@ def test_the_infotext_of_an_image_is_read_and_hooks_may_change_it(client):
     assert body["parameters"] | {"Steps": "4", "Negative prompt": "pear", "Added": "red"} == body["parameters"]
 
 
+@pytest.mark.parametrize(
+    ("mode", "image_format", "options"),
+    [
+        ("P", "GIF", {"comment": b"\xff\xfe" * 9, "transparency": 0}),
+        ("RGB", "TIFF", {"dpi": (72.5, 300)}),
+        ("RGB", "JPEG", {"comment": b"\xff\xd8", "dpi": (72, 72)}),
+        ("P", "PNG", {"transparency": b"\xff\x80"}),
+    ],
+)
+def test_whatever_a_file_says_fits_into_the_answer(client, mode, image_format, options):
+    file = io.BytesIO()
+    Image.new(mode, (8, 6)).save(file, image_format, **options)
+    answer = client.post("/sdapi/v1/png-info", json={"image": base64.b64encode(file.getvalue()).decode()})
+    assert answer.status_code == 200, answer.text
+    assert isinstance(answer.json()["items"], dict)
+
+
 def test_an_image_without_infotext_says_nothing(client):
     assert client.post("/sdapi/v1/png-info", json={"image": encoded()}).json()["info"] == ""
 
