@@ -174,6 +174,19 @@ class TestCards:
         found = shown()
         assert set(found) == {*names, "surrogate", "damaged", "noted"}
 
+    def test_a_file_that_vanishes_after_it_was_listed(self, write, page, client):
+        path = write("a", {"description": "noted"}, author="me")
+        page.refresh()
+        path.unlink()
+        path.with_suffix(".json").unlink()
+        assert cards(page.create_html("txt2img"))["a"]["data-sort-date_created"] == "0"
+        asked = {"page": "lora", "item": "a", "name": "a", "tabname": "txt2img"}
+        assert client.get("/sd_extra_networks/metadata", params=asked).json() == {"metadata": "{}"}
+        assert client.get("/sd_extra_networks/get-single-card", params=asked).status_code == 200
+        assert client.get("/sdapi/v1/loras").json()[0]["metadata"] == {}
+        editor = page.create_user_metadata_editor(None, "txt2img")
+        assert "No such file" in editor.put_values_into_components("a")[2]
+
     def test_half_a_pair_of_surrogates_can_be_sent(self, write, page, client):
         write("a", {"description": "\ud800"}, ss_output_name="\ud800", ss_tag_frequency={"a": {"\ud800": 1}})
         page.refresh()
