@@ -24,6 +24,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from modules import devices
+
 Change = Callable[[torch.Tensor], torch.Tensor]
 """A weight in float32, the original or what an earlier patch made of it -> the changed one, of the same shape.
 
@@ -99,13 +101,14 @@ class PatchedWeights:
             return
         before, self.patches = self.patches, dict(patches)
         places = changed_places(before, self.patches)
-        try:
-            for place in places:
-                self._update(place)
-        except BaseException:
-            self.patches = before
-            self._go_back(places)
-            raise
+        with devices.without_autocast():  # which would compute products in 16 bits
+            try:
+                for place in places:
+                    self._update(place)
+            except BaseException:
+                self.patches = before
+                self._go_back(places)
+                raise
 
     def _go_back(self, places: Iterable[WeightPlace]) -> None:
         """Makes weights again what the patches say; takes all patches off if that fails too."""

@@ -13,6 +13,7 @@ from modules.adapters import Lora
 from test.quality import golden
 from test.quality.api_jobs import distance
 from test.unit.checkpoint_files import write_checkpoint
+from tools import tiny_checkpoints
 
 ONE = "red apple <lora:lab-lora:0.8>"
 TWO = "red apple <lora:lab-lora:0.5> <lora:lab-second:0.7>"
@@ -417,3 +418,31 @@ def test_pasted_fields_of_additional_networks_become_tags():
 def test_alias_is_a_second_name(networks):
     network = extra_networks.find_extra_network("lora")
     assert extra_networks.find_extra_network("lyco") is network is networks.extra_network_lora
+
+
+def test_both_text_encoders_and_unet_of_sdxl(txt2img, files):
+    checkpoint = files.parent / "Stable-diffusion" / "tiny-xl.safetensors"
+    tiny_checkpoints.write("sdxl", checkpoint)
+    sd_models.list_models()
+    xl = {"override_settings": {"sd_model_checkpoint": "tiny-xl"}}
+    plain = txt2img(**xl)
+    model = shared.sd_model
+    before = bytes_of(model)
+    for part in ("diffusion_model_middle_block", "0_transformer", "1_model_transformer"):
+        tensors = {}
+        for name, layer in model.layer_names.by_sd_key.items():
+            shape = layer.weight.stored.shape
+            if name.startswith(part) and len(shape) == 2:
+                generator = torch.Generator().manual_seed(len(tensors))
+                tensors[f"{name}.lora_up.weight"] = torch.randn(shape[0], 2, generator=generator) * 0.3
+                tensors[f"{name}.lora_down.weight"] = torch.randn(2, shape[1], generator=generator) * 0.3
+        save_file(tensors, files / "for-xl.safetensors")
+        first = txt2img(prompt="red apple<lora:for-xl:1>", **xl)
+        assert "comments" not in first.info
+        assert first.pixels != plain.pixels
+        assert txt2img(**xl).pixels == plain.pixels
+        assert txt2img(prompt="red apple<lora:for-xl:1>", **xl).pixels == first.pixels
+        assert bytes_of(model) == before
+    (files / "for-xl.safetensors").unlink()
+    checkpoint.unlink()
+    sd_models.list_models()

@@ -75,6 +75,17 @@ def test_half_precision_sums_in_float32_and_rounds_once():
     assert torch.equal(weight.stored, total.half())
 
 
+def test_autocast_does_not_reach_the_sum(model):
+    patch = Networks((active("lora"), active("loha")))
+    model.patches.put(KIND, patch)
+    expected = raw(model)
+    model.patches.take(KIND)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model.patches.put(KIND, patch)
+    assert raw(model) == expected
+    model.patches.take(KIND)
+
+
 @pytest.mark.parametrize("names", [("lora", "second"), ("ia3", "oft"), ("glora", "lokr"), ("full", "ia3", "lora")])
 def test_order_makes_no_difference(model, names):
     networks = [active(name) for name in names]
