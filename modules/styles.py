@@ -5,6 +5,7 @@ Reading and writing them, applying them to a prompt, finding them again in one.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -30,6 +31,8 @@ class PromptStyle(NamedTuple):
 
 DIVIDER_PATH = "do_not_save"
 DIVIDER_WIDTH = 40
+LONGEST_TEXT = 2**31 - 1
+csv.field_size_limit(LONGEST_TEXT)  # by default a longer text than 128 KiB ends the reading of a file
 
 
 def merge_prompts(style_prompt: str | None, prompt: str) -> str:
@@ -108,12 +111,12 @@ class StyleDatabase:
         Rows whose name starts with # are comments. A file that cannot be read is reported and left out.
         """
         try:
-            with open(path, encoding="utf-8-sig", newline="") as file:
-                for row in csv.DictReader(file, skipinitialspace=True):
-                    name = row.get("name")
-                    if name and not name.startswith("#"):
-                        prompt = row["prompt"] if "prompt" in row else row["text"]
-                        self.styles[name] = PromptStyle(name, prompt or "", row.get("negative_prompt") or "", str(path))
+            text = decoded(Path(path).read_bytes())
+            for row in csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True):
+                name = row.get("name")
+                if name and not name.startswith("#"):
+                    prompt = row["prompt"] if "prompt" in row else row["text"]
+                    self.styles[name] = PromptStyle(name, prompt or "", row.get("negative_prompt") or "", str(path))
         except (OSError, ValueError, KeyError, csv.Error):
             errors.report(
                 f"Could not read styles from {path}: expected columns name,prompt,negative_prompt", exc_info=True
@@ -174,6 +177,18 @@ class StyleDatabase:
                     extracted.append(style.name)
                     break
         return extracted[::-1], prompt, negative_prompt
+
+
+def decoded(content: bytes) -> str:
+    """Returns the text of a file: UTF-8, or as spreadsheets write it, UTF-16 with its mark or Windows-1252."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = content.decode("utf-16", errors="replace")
+    else:
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252", errors="replace")
+    return text.replace("\0", "")
 
 
 def is_pattern(path: str | Path) -> bool:

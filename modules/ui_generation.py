@@ -14,7 +14,9 @@ from typing import Any
 import gradio as gr
 
 from modules import (
+    bounds,
     call_queue,
+    errors,
     extra_networks,
     infotext_utils,
     progress,
@@ -251,7 +253,9 @@ def count_tokens(text: str, steps: int) -> tuple[int, int]:
 
 
 def update_token_counter(text: str, steps: int, styles: list[str], *, is_positive: bool = True) -> str:
-    """Returns the token counter of a prompt as HTML; "-/-" while no text encoder is loaded."""
+    """Returns the token counter of a prompt as HTML; "-/-" while no text encoder is loaded, and for a text that no job
+    would take.
+    """
     params = script_callbacks.BeforeTokenCounterParams(text, steps, styles, is_positive=is_positive)
     script_callbacks.before_token_counter_callback(params)
     text, steps, styles, is_positive = params.prompt, params.steps, params.styles, params.is_positive
@@ -262,7 +266,14 @@ def update_token_counter(text: str, steps: int, styles: list[str], *, is_positiv
             else shared.prompt_styles.apply_negative_styles_to_prompt
         )
         text = apply(text, styles)
-    token_count, max_length = count_tokens(text, int(steps))
+    try:
+        limits = bounds.current()
+        limits.check_length(text, "prompt")
+        limits.check_edits(text, int(steps), "prompt")
+    except errors.InvalidInput:
+        token_count, max_length = "-", "-"
+    else:
+        token_count, max_length = count_tokens(text, int(steps))
     return f"<span class='gr-box gr-text-input'>{token_count}/{max_length}</span>"
 
 

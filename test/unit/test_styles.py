@@ -53,12 +53,19 @@ def test_the_old_column_and_a_byte_order_mark_are_understood(tmp_path):
     assert StyleDatabase([file]).styles["art"] == PromptStyle("art", "by an artist", "", str(file))
 
 
-@pytest.mark.parametrize("content", ["name\nart\n", "name,prompt\nx,\ud800\n"])
-def test_a_broken_file_is_reported_and_left_out(tmp_path, caplog, content):
-    file = tmp_path / "broken.csv"
-    file.write_bytes(content.encode("utf8", "surrogatepass"))
+def test_a_broken_file_is_reported_and_left_out(tmp_path, caplog):
+    file = write(tmp_path / "broken.csv", "name\nart\n")
     assert StyleDatabase([file]).styles == {}
     assert "broken.csv" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf8", "utf-8-sig", "utf-16", "cp1252"])
+def test_files_of_spreadsheets_are_read(tmp_path, encoding):
+    path = tmp_path / "styles.csv"
+    path.write_bytes(f"name,prompt,negative_prompt\ncafé\0,{'x' * 200_000},\nb,é,\n".encode(encoding))
+    styles = StyleDatabase([path]).styles
+    assert list(styles) == ["café", "b"]
+    assert (len(styles["café"].prompt), styles["b"].prompt) == (200_000, "é")
 
 
 def test_applying(database):

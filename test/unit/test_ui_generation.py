@@ -96,6 +96,11 @@ def test_counter_with_styles_and_callbacks(sd_model, setting, monkeypatch):
     assert ">4/75<" in ui_generation.update_token_counter(" a cat", 20, [])
 
 
+@pytest.mark.parametrize("text", ["(a" * 100_000, "a" * 1_000_000, "[a|b]" * 10_000, "a AND " * 1000 + "b"])
+def test_tokens_of_texts_that_no_job_takes_are_not_counted(sd_model, text):
+    assert ">-/-<" in ui_generation.update_token_counter(text, 100, [])
+
+
 def test_styles_are_pasted_only_if_the_user_wants_them():
     assert ui_generation.pasted_styles({"Styles array": ["ink"]}) == ["ink"]
     assert ui_generation.pasted_styles({})["__type__"] == "update"
