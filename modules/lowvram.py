@@ -118,6 +118,11 @@ def replace_part(sd_model: WebuiSdModel, old: torch.nn.Module, new: torch.nn.Mod
     add_hook_to_module(new, group)
 
 
+def forget(sd_model: WebuiSdModel) -> None:
+    """Ends the turns of a model whose memory is about to be freed; something may still refer to it."""
+    groups.pop(sd_model, None)
+
+
 def send_everything_to_cpu() -> None:
     """Clears the device of the models whose parts take turns."""
     for group in groups.values():

@@ -396,6 +396,7 @@ def send_model_to_device(m: WebuiSdModel) -> None:
 
 def send_model_to_trash(m: WebuiSdModel) -> None:
     """Frees the memory of a model, even where something still refers to it."""
+    lowvram.forget(m)
     m.to("meta")
     devices.torch_gc()
 

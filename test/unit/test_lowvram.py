@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from modules import checkpoints, lowvram, model_load, sd_hijack, shared
+from modules import checkpoints, lowvram, model_load, sd_hijack, sd_models, shared
 from modules.placement import Placement
 
 
@@ -102,6 +102,14 @@ def test_a_model_that_is_gone_has_no_turns(model):
     del other
     gc.collect()
     assert len(lowvram.groups) == known
+
+
+def test_a_freed_model_that_something_holds_is_moved_no_more(model):
+    lowvram.setup_for_low_vram(model, use_medvram=True)
+    run(model)
+    sd_models.send_model_to_trash(model)
+    lowvram.send_everything_to_cpu()
+    assert all(parameter.is_meta for parameter in model.first_stage_model.parameters())
 
 
 def test_setting_up_twice_does_nothing(model):
