@@ -13,6 +13,7 @@ from modules import (
     model_load,
     prompt_parser,
     rng,
+    script_callbacks,
     sd_hijack,
     sd_models,
     sd_models_config,
@@ -423,6 +424,41 @@ def test_refiner_takes_over(client, use):
     assert "Refiner: tiny-sdxl-refiner" in image.text["parameters"]
     assert image.tobytes() != made(client, "sdxl", steps=4).tobytes()
     assert made(client, "sdxl").tobytes() == base.tobytes()
+
+
+@torch.no_grad()
+def by_hand(models, texts, scale, noise):
+    """The latents of Euler's method over even timesteps of 64x64 images, with a model for each step."""
+    timesteps = torch.linspace(999, 0, len(models))
+    alphas = models[0].alphas_cumprod[timesteps.long()]
+    sigmas = [*((1 - alphas) / alphas) ** 0.5, torch.zeros(())]
+    x = noise * sigmas[0]
+    for i, model in enumerate(models):
+        outputs = []
+        for text, is_negative in zip(texts, (False, True), strict=True):
+            cond = model.get_learned_conditioning(SdConditioning([text], is_negative, 64, 64))
+            outputs.append(model.apply_model(x / (1 + sigmas[i] ** 2) ** 0.5, timesteps[i : i + 1], cond))
+        x = x + (outputs[1] + scale * (outputs[0] - outputs[1])) * (sigmas[i + 1] - sigmas[i])
+    return x
+
+
+def test_refiner_goes_on_where_the_base_stopped(client, use, files):
+    seen = []
+
+    def note(params):
+        seen.append(params.x.clone())  # at the last step the denoised latent is the result
+
+    script_callbacks.on_cfg_after_cfg(note, name="test_sdxl")
+    refiner = {"refiner_checkpoint": "tiny-sdxl-refiner", "refiner_switch_at": 0.5}
+    try:
+        made(client, "sdxl", prompt=PROMPT, negative_prompt="", steps=4, scheduler="Uniform", cfg_scale=3, **refiner)
+    finally:
+        script_callbacks.remove_callbacks_for_function(note)
+    models = [load(files, "sdxl")] * 2 + [load(files, "sdxl-refiner")] * 2
+    expected = by_hand(models, (PLAIN_PROMPT, ""), 3.0, rng.ImageRNG((4, 8, 8), [5]).next())
+    assert (seen[-1] - expected).abs().max() < 1e-4 * expected.abs().max()
+    base_alone = by_hand(models[:2] * 2, (PLAIN_PROMPT, ""), 3.0, rng.ImageRNG((4, 8, 8), [5]).next())
+    assert (base_alone - expected).abs().max() > 0.1
 
 
 def test_refiner_of_another_family_is_refused(client, use):
