@@ -192,7 +192,7 @@ class EmbeddingDatabase:
     word_embeddings: name -> embedding; skipped_embeddings: those that do not fit the loaded model. bundled: those that
     active networks bring along. lookups: names as each tokenizer of the loaded model cuts them; ids_lookup: as CLIP's
     does. expected_shape: width of the vectors the loaded model takes, over all its encoders, -1 before any was asked;
-    expected_widths: by embedding key. revision: another number after each time the files were read.
+    expected_widths: by embedding key. revision: another number when a file was read, or is gone.
     """
 
     def __init__(self) -> None:
@@ -353,8 +353,9 @@ class EmbeddingDatabase:
             known.clear()
             known.update(new)
         self.expected_shape, self.expected_widths = loaded.expected_shape, loaded.expected_widths
-        self._files = loaded._files
-        self.revision += 1
+        if self._files != loaded._files:
+            self._files = loaded._files
+            self.revision += 1
 
     def _has_changed(self) -> bool:
         if any(directory.has_changed() for directory in self.embedding_dirs.values()):

@@ -155,12 +155,16 @@ def test_directories_are_looked_through_again_when_they_change(database, tmp_pat
     database.load_textual_inversion_embeddings(force_reload=True)
     assert "late" in database.word_embeddings
     assert database.word_embeddings["word"] is first  # its file was not read again
+    revision = database.revision
+    database.load_textual_inversion_embeddings(force_reload=True)
+    assert database.revision == revision
 
     torch.save({"w": vectors(3)}, tmp_path / "word.pt")
     (tmp_path / "sub" / "late.pt").unlink()
     database.load_textual_inversion_embeddings(force_reload=True)
     assert database.word_embeddings["word"].vectors == 3
     assert "late" not in database.word_embeddings
+    assert database.revision == revision + 1
 
 
 def test_what_was_loaded_stays_known_until_all_files_are_read(database, tmp_path, model, monkeypatch):
