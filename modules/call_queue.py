@@ -42,7 +42,7 @@ def working(name: str) -> Iterator[None]:
             raise
         devices.torch_gc()
         raise errors.OutOfMemory(
-            "The device ran out of memory: ask for a smaller picture or batch, or start with --medvram."
+            "The device ran out of memory: ask for a smaller image or batch, or start with --medvram."
         ) from e
     finally:
         shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False

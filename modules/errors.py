@@ -28,6 +28,14 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+LONGEST_MESSAGE = 4000
+
+
+def shortened(message: str) -> str:
+    """Returns a message without its middle if it is very long: it may quote a value of any length."""
+    half = LONGEST_MESSAGE // 2
+    return message if len(message) <= LONGEST_MESSAGE else f"{message[:half]} ... {message[-half:]}"
+
 
 class WebuiError(Exception):
     """An error with a message for the user; field names the request value or setting that caused it."""
@@ -35,6 +43,7 @@ class WebuiError(Exception):
     http_status = 500
 
     def __init__(self, message: str, field: str | None = None):
+        message = shortened(message)
         super().__init__(message)
         self.message = message
         self.field = field

@@ -421,6 +421,8 @@ def check_output_folder(folder: str, field: str) -> None:
     """
     if "\0" in (folder or ""):
         raise errors.InvalidInput(f"{field}: {folder!r} is no folder", field=field)
+    if folder and any(map(os.path.isfile, (folder, *Path(folder).parents))):
+        raise errors.InvalidInput(f"{field}: {folder!r} is a file, or would be in one: name a folder", field=field)
     if not shared.cmd_opts.hide_ui_dir_config or not folder:
         return
     allowed = [default_output_dir, *filter(None, (getattr(shared.opts, name) for name in OUTPUT_FOLDERS))]

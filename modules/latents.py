@@ -152,7 +152,7 @@ def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.T
         if not devices.is_out_of_memory(e):
             raise
         raise errors.OutOfMemory(
-            f"{devices.device} has not enough memory to {what} the picture, in tiles either: make smaller pictures, or "
+            f"{devices.device} has not enough memory to {what} the image, in tiles either: make smaller images, or "
             "start with --medvram or --lowvram"
         ) from e
     finally:

@@ -179,7 +179,7 @@ def largest_body(scope: Message) -> int:
 
 def too_large(largest: int) -> str:
     """Returns what the client of a request of an absurd size is told."""
-    return f"The request is larger than {largest >> 20} MB: send fewer or smaller pictures"
+    return f"The request is larger than {largest >> 20} MB: send fewer or smaller images"
 
 
 def limited(receive: Receive, largest: int) -> Receive:

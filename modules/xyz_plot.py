@@ -463,6 +463,6 @@ def check_size(p: StableDiffusionProcessing, axes: tuple[Axis, ...]) -> None:
     if megapixels >= limit:
         raise errors.InvalidInput(
             f"the plot would have {megapixels} megapixels, and the setting img_max_size_mp allows less than "
-            f"{limit}: take fewer values, or smaller pictures",
+            f"{limit}: take fewer values, or smaller images",
             field="script_args",
         )

@@ -39,7 +39,7 @@ def schema_error(request: Request, error: RequestValidationError) -> JSONRespons
 
 def out_of_memory(request: Request, error: MemoryError) -> JSONResponse:
     """Answers that the machine's memory is too small for the request."""
-    return domain_error(request, OutOfMemory("Out of memory: ask for a smaller picture or batch."))
+    return domain_error(request, OutOfMemory("Out of memory: ask for a smaller image or batch."))
 
 
 def unexpected_error(request: Request, error: Exception) -> JSONResponse:

@@ -110,3 +110,11 @@ def test_check_versions_warns_of_a_different_version_only(caplog):
         assert errors.check_versions({"pytest": installed}) == []
         assert errors.check_versions({"pytest": "0.0.1"}) == ["pytest"]
     assert f"pytest is {installed}, this program is tested with 0.0.1" in caplog.text
+
+
+def test_a_message_that_quotes_a_long_value_keeps_its_beginning_and_its_end():
+    error = errors.InvalidInput(f"steps: {'9' * 1_000_000} is no number: write one of 1 to 150", field="steps")
+    assert len(str(error)) < 5000
+    assert str(error).startswith("steps: 999")
+    assert str(error).endswith("999 is no number: write one of 1 to 150")
+    assert str(errors.InvalidInput("short")) == "short"

@@ -74,10 +74,12 @@ def test_results_stay_in_the_folders_of_the_settings_where_others_are_hidden(sd_
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_folder_that_can_be_none_is_refused_before_the_image_is_made(program):
+@pytest.mark.parametrize("name", ["out\0puts", "notes.txt", "notes.txt/of/today"])
+def test_a_folder_that_can_be_none_is_refused_before_the_image_is_made(program, tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
     p = small_job()
-    p.outpath_samples = "out\0puts"
-    with pytest.raises(errors.InvalidInput, match="is no folder"):
+    p.outpath_samples = str(tmp_path / name)
+    with pytest.raises(errors.InvalidInput, match="outpath_samples: .* is (no folder|a file)"):
         processing.process_images(p)
 
 
