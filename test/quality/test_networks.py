@@ -347,6 +347,28 @@ def test_strengths_that_an_extension_changes_meanwhile_count(txt2img, networks, 
     assert result.pixels == expected.pixels
 
 
+def test_extension_that_replaces_the_forward_of_layers(txt2img, networks, untouched, monkeypatch):
+    """As regional prompters do: each layer asks anew, some change strengths on the way, none is left active."""
+    expected = txt2img(prompt="red apple <lora:lab-lora:0.7:0.3>")
+    seen = []
+
+    def forward(self, input):
+        name = getattr(self, "network_layer_name", None)
+        if name in ("transformer_text_model_encoder_layers_0_self_attn_q_proj", "diffusion_model_time_embed_0"):
+            seen.append(name)
+            for net in networks.loaded_networks:
+                net.te_multiplier, net.unet_multiplier = 0.7, 0.3
+        return networks.network_Linear_forward(self, input)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.Linear, "forward", forward)
+        result = txt2img(prompt="red apple <lora:lab-lora:1:1>")
+        networks.loaded_networks.clear()
+    assert len(set(seen)) == 2
+    assert result.pixels == expected.pixels
+    assert txt2img(prompt="red apple <lora:lab-lora:0.7:0.3>").pixels == expected.pixels
+
+
 def test_layers_have_the_names_of_v1_10_1(networks, model):
     mapping = model.network_layer_mapping
     layer = mapping["diffusion_model_middle_block_1_transformer_blocks_0_attn2_to_k"]
@@ -370,6 +392,8 @@ def test_modules_of_a_network_are_as_extensions_know_them(txt2img, networks):
     x = torch.ones(1, weight.shape[1])
     assert bias is None and updown.shape == weight.shape
     assert torch.allclose(module.forward(x, torch.zeros(1, weight.shape[0])), x @ updown.T, atol=1e-5)
+    factors = module.up_model(module.down_model(x)) * module.multiplier() * module.calc_scale()
+    assert torch.allclose(factors, x @ updown.T, atol=1e-5)
 
 
 def test_routes(client, networks):
