@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 StateDict = dict[str, torch.Tensor]
-Renames = Mapping[str, str]
+Renames = Mapping[str, str | Callable[[re.Match], str]]
+"""Pattern in a name -> what stands in its place."""
 
 VECTOR_NUMBERS = 256
 """Sinusoids of one number of the size conditioning."""
@@ -97,11 +98,12 @@ def original_unet(unet: UNet2DConditionModel) -> StateDict:
         """Returns what a module of an encoder's or decoder's block is called in the list of all blocks."""
         side, level, kind, index = match[1], int(match[2]), match[3], int(match[4])
         first = level * (layers + 1) + (1 if side == "down" else 0)
-        part = {"resnets": "0", "attentions": "1"}.get(kind)
-        if side == "down":
-            return f"input_blocks.{first + index}.{part}." if part else f"input_blocks.{first + layers}.0.op."
-        up = f"output_blocks.{first + layers}.{2 if attends[level] else 1}.conv."
-        return f"output_blocks.{first + index}.{part}." if part else up
+        if kind == "downsamplers":
+            return f"input_blocks.{first + layers}.0.op."
+        if kind == "upsamplers":
+            return f"output_blocks.{first + layers}.{2 if attends[level] else 1}.conv."
+        blocks = "input_blocks" if side == "down" else "output_blocks"
+        return f"{blocks}.{first + index}.{0 if kind == 'resnets' else 1}."
 
     weights = {}
     for name, tensor in unet.state_dict().items():

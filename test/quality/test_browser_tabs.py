@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tools import tiny_checkpoints
+
 TABS = ("txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings")
 PANE = "#txt2img_checkpoints-button"
 SETTINGS = {"txt2img_steps": 6, "txt2img_width": 64, "txt2img_height": 64, "txt2img_seed": 11, "txt2img_cfg_scale": 5.5}
@@ -160,6 +162,21 @@ def test_a_click_on_a_checkpoint_card_loads_it(site):
     site.small()
     site.generate()
     assert "Model: demo-emoji" in site.infotext()
+
+
+def test_a_model_of_another_family_is_chosen_by_click(site, page_server):
+    path = page_server.data_dir / "models" / "Stable-diffusion" / "tiny-sdxl.safetensors"
+    tiny_checkpoints.write("sdxl", path)
+    site.page.click("#refresh_sd_model_checkpoint")
+    site.choose("setting_sd_model_checkpoint", "tiny-sdxl.safetensors")
+    site.small()
+    site.prompt().fill("red apple")
+    site.generate()
+    assert "Model: tiny-sdxl" in site.infotext()
+    site.choose("setting_sd_model_checkpoint", "demo-emoji.safetensors")
+    site.generate()
+    assert "Model: demo-emoji" in site.infotext()
+    path.unlink()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -448,7 +448,7 @@ def test_refiner_goes_on_where_the_base_stopped(client, use, files):
     def note(params):
         seen.append(params.x.clone())  # at the last step the denoised latent is the result
 
-    script_callbacks.on_cfg_after_cfg(note, name="test_sdxl")
+    script_callbacks.on_cfg_after_cfg(note, name="test_sd_models_xl")
     refiner = {"refiner_checkpoint": "tiny-sdxl-refiner", "refiner_switch_at": 0.5}
     try:
         made(client, "sdxl", prompt=PROMPT, negative_prompt="", steps=4, scheduler="Uniform", cfg_scale=3, **refiner)
