@@ -26,6 +26,9 @@ OTHER_NAMES = {"text_encoders_0": "clip_l", "text_encoders_1": "clip_g"}
 OUTPUT_SUFFIX = "_out"
 """How OneTrainer marks vectors that it adds to what an encoder gives, which no other program does."""
 
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RuntimeError, Image.DecompressionBombError)
+"""What Pillow, JSON and tensors of lists raise for damaged images."""
+
 Vectors = torch.Tensor | dict[str, torch.Tensor]
 """(vectors, width), or for models with two encoders {"clip_l": (vectors, width), "clip_g": (vectors, width)}."""
 
@@ -53,7 +56,7 @@ def data_of_image(path: str) -> Any:
         with Image.open(path) as image:
             text = getattr(image, "text", {}).get(IMAGE_TEXT_KEY)
             return extract_image_data_embed(image) if text is None else embedding_from_b64(text)
-    except (OSError, SyntaxError, ValueError, TypeError, RuntimeError) as e:  # of Pillow, JSON, and tensors from lists
+    except UNREADABLE as e:
         raise ModelLoadError(f"{path} cannot be read as an image, or the embedding in it is damaged: {e}") from e
 
 

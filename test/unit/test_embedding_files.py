@@ -128,6 +128,13 @@ def test_plain_images_previews_and_other_files_hold_none(tmp_path):
         assert read_embedding_file(str(path)) is None
 
 
+def test_image_of_too_many_pixels_is_named(tmp_path, monkeypatch):
+    noise_image().save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ModelLoadError, match=r"a\.png"):
+        read_embedding_file(str(tmp_path / "a.png"))
+
+
 class Evil:
     """A pickle that makes a file when it is read."""
 
