@@ -44,11 +44,8 @@ class NetworkOnDisk:
 
     @functools.cached_property
     def metadata(self) -> dict[str, Any]:
-        """What its header says, all of it; nothing if the file was removed since."""
-        try:
-            return network_files.read_metadata(self.filename)
-        except OSError:
-            return {}
+        """What its header says, all of it."""
+        return network_files.read_metadata(self.filename)
 
     def _known_hash(self) -> str | None:
         return hashes.sha256_from_cache(self.filename, f"lora/{self.name}", use_addnet_hash=self.is_safetensors)

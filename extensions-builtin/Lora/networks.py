@@ -119,7 +119,8 @@ def register(found: network_files.FoundNetwork) -> None:
     """Makes a file known under its name and its alias. The last one of several with an alias has it."""
     on_disk = network.NetworkOnDisk(found.name, found.filename, found.facts)
     available_networks[found.name] = on_disk
-    if on_disk.alias in available_network_aliases:
+    namesake = available_network_aliases.get(on_disk.alias)
+    if namesake is not None and namesake.filename != on_disk.filename:
         forbidden_network_aliases[on_disk.alias.lower()] = 1
     for name in (found.name, on_disk.alias):
         available_network_aliases[network_files.tag_name(name)] = on_disk

@@ -325,6 +325,16 @@ def test_file_that_is_replaced_is_read_again(txt2img, files):
     assert second.pixels == txt2img(prompt="red apple <lora:lab-lora:1>").pixels
 
 
+def test_file_that_is_added_is_found_and_other_aliases_stay(txt2img, files, networks):
+    file = files / "added.safetensors"
+    file.write_bytes((files / "lab-second.safetensors").read_bytes())
+    both = txt2img(prompt="red apple <lora:lab-lora:0.5><lora:added:0.7>")
+    assert "lab-lora-alias" not in networks.forbidden_network_aliases
+    file.unlink()
+    networks.list_available_networks()
+    assert both.pixels == txt2img(prompt="red apple <lora:lab-lora:0.5><lora:lab-second:0.7>").pixels
+
+
 def test_networks_are_kept_in_memory_as_the_setting_says(txt2img, networks, settings):
     settings(lora_in_memory_limit=2)
     for name in ("lab-lora", "lab-second", "lab-locon"):
