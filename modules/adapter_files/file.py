@@ -50,7 +50,7 @@ def read(filename: str) -> NetworkFile:
     for name, group in groups.items():
         try:
             adapter = adapters.read(complete(name, group, header if isinstance(header, dict) else {}, folder))
-        except adapters.AdapterError as e:
+        except (adapters.AdapterError, strengths.UnreadableStrength) as e:
             raise ModelLoadError(f"{filename} holds for the layer {name} what cannot be used: {e}") from e
         layers[name] = adapter
     if not layers and not bundled:
@@ -85,7 +85,8 @@ def complete(
     if "alpha" in group or "lora_down.weight" not in group:
         return group
     config, path = strengths.config_of(name, header, folder)
-    return {**group, **strengths.strength(config, path, group["lora_down.weight"].shape[0])}
+    rank = next(iter(group["lora_down.weight"].shape), 0)
+    return {**group, **strengths.strength(config, path, rank)}
 
 
 def folder_config(filename: str, layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,10 @@ FOLDER_PREFIX = "base_model.model."
 Config = Mapping[str, Any]
 
 
+class UnreadableStrength(ValueError):
+    """Settings of peft that say no strength."""
+
+
 def config_of(layer: str, header: Config, folder: Config) -> tuple[Config, str]:
     """Returns peft's settings for a layer, {} without any, and what peft calls the layer.
 
@@ -31,13 +35,19 @@ def config_of(layer: str, header: Config, folder: Config) -> tuple[Config, str]:
 
 
 def strength(config: Config, path: str, rank: int) -> dict[str, torch.Tensor]:
-    """Returns what peft's settings say of a layer's strength, as tensors of it: its alpha, or its scale."""
-    alpha = matching(config.get("alpha_pattern") or {}, path, config.get("lora_alpha"))
-    if alpha is None:
-        return {}
-    if config.get("use_rslora"):
-        return {"scale": torch.tensor(alpha / math.sqrt(rank))}
-    return {"alpha": torch.tensor(float(alpha))}
+    """Returns what peft's settings say of a layer's strength, as tensors of it: its alpha, or its scale.
+
+    Raises UnreadableStrength.
+    """
+    try:
+        alpha = matching(config.get("alpha_pattern") or {}, path, config.get("lora_alpha"))
+        if alpha is None:
+            return {}
+        if config.get("use_rslora"):
+            return {"scale": torch.tensor(alpha / math.sqrt(rank))}
+        return {"alpha": torch.tensor(float(alpha))}
+    except (TypeError, ValueError, AttributeError, ZeroDivisionError, re.error) as e:
+        raise UnreadableStrength(f"peft's settings of its strength cannot be read: {e}") from e
 
 
 def matching(patterns: Mapping[str, Any], path: str, default: Any) -> Any:

@@ -176,6 +176,23 @@ def test_strength_of_a_layer_counts_before_that_of_the_header(model, tmp_path):
     assert scales == [3.0, 0.5]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"unet.lora_alpha": "much"},
+        {"unet.lora_alpha": 1, "unet.alpha_pattern": [1]},
+        {"unet.lora_alpha": 1, "unet.alpha_pattern": {"(": 2}},
+        {"unet.lora_alpha": {}, "unet.use_rslora": True},
+    ],
+)
+def test_strength_in_the_header_that_cannot_be_read(tmp_path, config):
+    name = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    tensors = {f"{name}.lora_A.weight": torch.ones(2, 64), f"{name}.lora_B.weight": torch.ones(64, 2)}
+    save_file(tensors, tmp_path / "a.safetensors", {"lora_adapter_metadata": json.dumps(config)})
+    with pytest.raises(ModelLoadError, match=r"to_q what cannot be used: peft's settings of its strength"):
+        adapter_files.read(str(tmp_path / "a.safetensors"))
+
+
 PREFIXES = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
 
 
