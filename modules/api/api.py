@@ -13,9 +13,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
-from modules import script_ui, shared
+from modules import call_queue, script_ui, shared
 from modules.api import (
+    generate,
     http_errors,
+    models,
     routes_generate,
     routes_images,
     routes_lists,
@@ -24,6 +26,7 @@ from modules.api import (
     routes_server,
     routes_settings,
     routes_training,
+    waiting,
 )
 from modules.api.auth import auth_dependencies
 from modules.http_paths import is_api
@@ -66,6 +69,21 @@ class Api:
     def add_api_route(self, path: str, endpoint: Callable, **kwargs: Any) -> None:
         """Adds a route that asks for the same login as all others."""
         self.app.add_api_route(path, endpoint, dependencies=self.dependencies, **kwargs)
+
+    def text2imgapi(self, txt2imgreq: models.StableDiffusionTxt2ImgProcessingAPI) -> models.TextToImageResponse:
+        """Returns what the route answers, for extensions that run requests of their own; waits for the device."""
+        return models.TextToImageResponse(**carry_out_here(generate.prepare_txt2img(txt2imgreq)))
+
+    def img2imgapi(self, img2imgreq: models.StableDiffusionImg2ImgProcessingAPI) -> models.ImageToImageResponse:
+        """Does what `text2imgapi` does, for img2img."""
+        return models.ImageToImageResponse(**carry_out_here(generate.prepare_img2img(img2imgreq)))
+
+
+def carry_out_here(plan: waiting.Plan) -> Any:
+    """Runs a job in the calling thread as soon as it has the device, and returns the answer."""
+    with call_queue.gpu_job(plan.name, plan.task_id):
+        result = plan.work()
+    return plan.answer(result)
 
 
 def cors_options() -> dict[str, Any]:

@@ -85,7 +85,8 @@ def test_replacement_takes_effect(path, txt2img, img2img, monkeypatch):
     fields = dict(REPLACED[path])
     if fields.pop("mask", False):
         fields["mask"] = api_jobs.MASK
-    (img2img if fields.pop("init", False) else txt2img)(**fields)
+    run = img2img if fields.pop("init", False) else txt2img
+    run(prompt=f"red apple, {path}", **fields)  # a prompt that no other job has had encoded
     assert calls
 
 
@@ -125,11 +126,11 @@ def test_extensions_that_replace_the_same_all_act_and_are_all_undone(order, txt2
         file.write_text(EXTENSION, encoding="utf8")
         with scripts.loading_from(str(file.parent.parent)):
             loaded.append(script_loading.load_module(str(file)))
-    plain = txt2img().pixels
+    plain = txt2img(prompt=f"red apple, {order}").pixels
     names = {path.rpartition(".")[2] for path in CHAINED}
     assert [set(module.calls) for module in loaded] == [names] * 3
     script_callbacks.script_unloaded_callback()
     assert {path: getattr(*owner_of(path)) for path in CHAINED} == originals
     counts = [len(module.calls) for module in loaded]
-    assert txt2img().pixels == plain
+    assert txt2img(prompt=f"red apple, {order}").pixels == plain
     assert counts == [len(module.calls) for module in loaded]

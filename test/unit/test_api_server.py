@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from modules import shared
 from modules.api import api as rest_api
-from modules.api import auth, lax
+from modules.api import auth, lax, models
 from modules.call_queue import queue_lock
 from modules.errors import InvalidInput, NotFound
 from modules.options import OptionInfo
@@ -196,3 +196,14 @@ def test_settings_are_those_of_the_moment_the_api_was_made(served, monkeypatch):
     monkeypatch.setitem(shared.opts.data_labels, "my_weight", OptionInfo(2, "Weight"))
     assert "my_weight" not in before.get("/sdapi/v1/options").json()
     assert "my_weight" in served().get("/sdapi/v1/options").json()
+
+
+def test_extension_can_run_a_request_in_its_own_thread(client):
+    body = {"prompt": "red apple", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
+    routes = rest_api.Api(FastAPI(), queue_lock)
+    answered = client.post("/sdapi/v1/txt2img", json=body).json()
+    made = routes.text2imgapi(models.StableDiffusionTxt2ImgProcessingAPI(**body))
+    assert made.images == answered["images"] and json.loads(made.info)["seed"] == 1
+    again = body | {"init_images": made.images, "denoising_strength": 0.5}
+    answered = client.post("/sdapi/v1/img2img", json=again).json()
+    assert routes.img2imgapi(models.StableDiffusionImg2ImgProcessingAPI(**again)).images == answered["images"]

@@ -1,0 +1,1 @@
+onUiLoaded(() => gradioApp().querySelector("#own_tab_box")?.classList.add("seen"));

@@ -1,0 +1,2 @@
+def preload(parser):
+    parser.add_argument("--own-word", default="preloaded")
