@@ -154,9 +154,10 @@ def create_unserved_page() -> None:
     """Builds the page without serving it: scripts find the controls they wait for, and the settings, tabs and callbacks
     of extensions are as they are beside a page.
     """
-    from modules import script_callbacks, ui
+    from modules import errors, script_callbacks, ui
 
-    ui.create_ui()
+    # Without it the API makes the controls it needs itself.
+    errors.run(ui.create_ui, "building the page for the controls of extensions")
     startup_timer.record("create ui")
     script_callbacks.before_ui_callback()
     startup_timer.record("scripts before_ui_callback")

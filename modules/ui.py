@@ -56,8 +56,8 @@ class Page:
 
     dummy: gr.components.Component
     settings: ui_settings.UiSettings
-    loadsave: ui_loadsave.UiLoadsave
     tabs: dict[str, Any]
+    loadsave: ui_loadsave.UiLoadsave | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def create_page() -> PageBlocks:
     """Builds the tabs and puts them together."""
     settings = ui_settings.UiSettings()
     settings.register_settings()
-    page = Page(gr.Textbox(visible=False, render=False), settings, ui_loadsave.UiLoadsave(cmd_opts.ui_config_file), {})
+    page = Page(gr.Textbox(visible=False, render=False), settings, {})
     interfaces = create_interfaces(page)
     shared.tab_names = [interface.label for interface in interfaces]
 
@@ -171,6 +171,8 @@ def create_interfaces(page: Page) -> list[Interface]:
     """Returns the contents of all tabs: ours, those of extensions, the settings."""
     for row in TABS:
         page.tabs[row.id] = row.create(page)
+    # After the tabs: extensions that add to them wait for this moment.
+    page.loadsave = ui_loadsave.UiLoadsave(cmd_opts.ui_config_file)
     page.settings.create_ui(page.loadsave, page.dummy)
     own = [Interface(page.tabs[row.id].interface, row.label, row.id) for row in TABS]
     others = [Interface(*tab) for tab in script_callbacks.ui_tabs_callback()]

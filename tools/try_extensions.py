@@ -8,10 +8,10 @@ runs on the CPU with the embedded model. Extensions share a server in groups of 
 plain images differ, each runs alone.
 
 tools/extension_rows.json says what is checked, one row for each extension: `repo`; `dir` below extensions/; `packages`
-it needs; `files` and `data_files` put beside; `env` and `flags`; `options`, `samplers`, `scripts` that have to be
-listed; `jobs` (`kind`, `body`, `settings`, `expect`, compared with the job without the extension, changed by
-`against`); `routes`; `page` with `tab`, `elem_ids`, `labels`, `assets`, `events`; `ignore`d exceptions; `missing`: why
-a part cannot work, for the table.
+it needs; `with`: extensions beside it; `files` and `data_files` put beside; `env` and `flags`; `options`, `samplers`,
+`scripts` that have to be listed; `jobs` (`kind`, `body`, `settings`, `expect`, compared with the job without the
+extension, changed by `against`); `routes`; `page` with `tab`, `elem_ids`, `labels`, `assets`, `events`; `ignore`:
+exceptions that v1.10.1 shows as well.
 """
 
 import argparse
@@ -47,7 +47,9 @@ class Trial:
     """The trying of all rows; `report` is {id: {form: {"load": faults, "page": faults, "job": faults}}}."""
 
     def __init__(self, args: argparse.Namespace, rows: list[Row]):
-        self.args, self.rows = args, rows
+        self.args = args
+        self.all_rows = {row["id"]: row for row in rows}
+        self.rows = [row for row in rows if not args.only or row["id"] in args.only.split(",")]
         self.work = Path(tempfile.mkdtemp(prefix="extensions-"))
         self.report: dict[str, dict[str, Any]] = {}
         self.baselines: dict[str, Image.Image] = {}
@@ -80,7 +82,8 @@ class Trial:
         """Tries rows together, with each form of the program."""
         for form in self.args.forms.split(","):
             data_dir = self.folder()
-            for row in rows:
+            companions = [self.all_rows[name] for row in rows for name in row.get("with", [])]
+            for row in (*companions, *rows):
                 install(row, self.args.mirrors, data_dir)
             try:
                 with self.server(data_dir, form, rows) as server:
@@ -155,12 +158,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="file for the report, as JSON")
     args = parser.parse_args()
     rows = json.loads(ROWS.read_text(encoding="utf8"))
-    rows = [row for row in rows if not args.only or row["id"] in args.only.split(",")]
     trial = Trial(args, rows)
     try:
         trial.make_baselines()
-        for start in range(0, len(rows), args.group):
-            trial.run(rows[start : start + args.group])
+        for start in range(0, len(trial.rows), args.group):
+            trial.run(trial.rows[start : start + args.group])
     finally:
         shutil.rmtree(trial.work, ignore_errors=True)
     return int(any(faults for row in trial.report.values() for form in FORMS for faults in row.get(form, {}).values()))

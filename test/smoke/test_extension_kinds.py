@@ -42,7 +42,8 @@ def test_extensions_of_all_kinds_do_their_job(start, tmp_path, flags):  # noqa: 
     own = {"alwayson_scripts": {"Always on": {"args": [True, 0.7]}}}
     changed, text = generate(program, **own)
     assert changed != plain and "Own strength: 0.7, Own number: 3" in text
-    assert generate(program, infotext="red apple\nSteps: 2, Own strength: 0.7")[1].count("Own strength: 0.7") == 1
+    pasted = generate(program, infotext="red apple\nSteps: 2, Sampler: Euler, Seed: 1, Own strength: 0.7")
+    assert pasted[0] == changed and "Own strength: 0.7" in pasted[1]
 
     if not flags:
         page = json.loads(program.request("/config"))
