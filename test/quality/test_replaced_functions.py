@@ -8,7 +8,6 @@ import itertools
 import pytest
 
 from modules import script_callbacks, script_loading, scripts
-from test.quality import api_jobs
 
 HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
 
@@ -30,7 +29,6 @@ REPLACED = {
     "sd_samplers_common.setup_img2img_steps": HIRES,
     "images.save_image": {"save_images": True},
     "images.resize_image": {"init": True, "resize_mode": 0, "width": 128},
-    "masking.get_crop_region": {"init": True, "mask": True, "inpaint_full_res": True},
     "shared.total_tqdm.update": {},
     "scripts.scripts_txt2img.run": {
         "script_name": "Prompts from file or textbox",
@@ -83,8 +81,6 @@ def test_replacement_takes_effect(path, txt2img, img2img, monkeypatch):
 
     monkeypatch.setattr(owner, name, replacement)
     fields = dict(REPLACED[path])
-    if fields.pop("mask", False):
-        fields["mask"] = api_jobs.MASK
     run = img2img if fields.pop("init", False) else txt2img
     run(prompt=f"red apple, {path}", **fields)  # a prompt that no other job has had encoded
     assert calls
