@@ -78,6 +78,7 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
     def activate(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         """Reads the named networks and wants them on the model of the job, whichever that becomes."""
         tags = self._tags(p, [*params_list, *self._from_setting(p, params_list)])
+        networks.keep_following()
         networks.load_networks(
             [tag.name for tag in tags],
             [tag.te for tag in tags],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import functools
 import os
+import weakref
 from typing import Any, ClassVar, NamedTuple
 
 import network_files
@@ -91,6 +92,7 @@ class Network:
         self.mtime: float | None = None
         self.mentioned_name: str | None = None
         self.file: NetworkFile | None = None
+        self._modules: weakref.WeakKeyDictionary[nn.Module, dict[str, NetworkModule]] = weakref.WeakKeyDictionary()
 
     def is_outdated(self, network_on_disk: NetworkOnDisk) -> bool:
         """Tells whether the file to be used is another one, or newer."""
@@ -105,11 +107,14 @@ class Network:
 
     @property
     def modules(self) -> dict[str, NetworkModule]:
-        """Name of a layer in the file -> what it holds for a layer of the loaded model."""
+        """`network_layer_name` of a layer of the loaded model -> what it holds for it."""
         import networks
 
-        targets = match_of(shared.sd_model, self.file).targets
-        return {target.name: networks.create_module(self, target) for target in targets}
+        model = shared.sd_model
+        if model not in self._modules:
+            targets = match_of(model, self.file).targets
+            self._modules[model] = {target.layer.sd_key: networks.create_module(self, target) for target in targets}
+        return self._modules[model]
 
 
 class NetworkWeights(NamedTuple):

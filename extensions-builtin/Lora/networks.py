@@ -240,13 +240,18 @@ def follow() -> None:
     """Has the model of the running job changed as the active networks now say."""
     wishes = model_patches.wishes()
     active = tuple(net.active() for net in loaded_networks)
-    if not active:
+    if active:
+        keep_following()
+        patch = Networks(active, NetworkSettings.from_opts(shared.opts).functional)
+        if wishes.wanted.get(KIND) != patch:
+            wishes.put(KIND, patch)
+    elif KIND in wishes.wanted:
         wishes.take(KIND)
-        wishes.take(FOLLOWING)
-        return
-    patch = Networks(active, NetworkSettings.from_opts(shared.opts).functional)
-    if wishes.wanted.get(KIND) != patch:
-        wishes.put(KIND, patch)
+
+
+def keep_following() -> None:
+    """Has the model of the running job follow `loaded_networks`, also while it is empty, until the job's end."""
+    wishes = model_patches.wishes()
     if FOLLOWING not in wishes.wanted:
         wishes.put(FOLLOWING, following)
 

@@ -379,6 +379,46 @@ def test_extension_that_replaces_the_forward_of_layers(txt2img, networks, untouc
     assert txt2img(prompt="red apple <lora:lab-lora:0.7:0.3>").pixels == expected.pixels
 
 
+def at_each_step(monkeypatch, change):
+    """Has an extension call `change` with the number of a step before the U-Net computes it."""
+    callbacks = script_callbacks.callback_map["callbacks_cfg_denoiser"]
+    monkeypatch.setitem(script_callbacks.callback_map, "callbacks_cfg_denoiser", list(callbacks))
+    script_callbacks.on_cfg_denoiser(lambda params: change(params.sampling_step), name="test")
+
+
+def test_networks_that_an_extension_takes_out_and_puts_in_again_count(txt2img, networks, monkeypatch, untouched):
+    def change_strength(step):
+        networks.loaded_networks[0].unet_multiplier = 0.0 if step == 1 else 1.0
+
+    def change_list(step):
+        if step == 1:
+            kept.extend(networks.loaded_networks)
+            networks.loaded_networks.clear()
+        if step == 2:
+            networks.loaded_networks.extend(kept)
+
+    kept = []
+    with monkeypatch.context() as patches:
+        at_each_step(patches, change_strength)
+        expected = txt2img(prompt="red apple <lora:lab-lora:1>", steps=4)
+    at_each_step(monkeypatch, change_list)
+    assert txt2img(prompt="red apple <lora:lab-lora:1>", steps=4).pixels == expected.pixels
+
+
+def test_a_network_that_an_extension_adds_to_a_job_without_any_counts(txt2img, networks, monkeypatch, untouched):
+    def add(step):
+        if not networks.loaded_networks:
+            net = networks.load_network("lab-lora", networks.available_networks["lab-lora"])
+            networks.loaded_networks.append(net)
+
+    plain = txt2img(steps=2)
+    expected = txt2img(prompt="red apple <lora:lab-lora:0:1>", steps=2)
+    with monkeypatch.context() as patches:
+        at_each_step(patches, add)
+        assert txt2img(steps=2).pixels == expected.pixels
+    assert txt2img(steps=2).pixels == plain.pixels
+
+
 def test_layers_have_the_names_of_v1_10_1(networks, model):
     mapping = model.network_layer_mapping
     layer = mapping["diffusion_model_middle_block_1_transformer_blocks_0_attn2_to_k"]
@@ -390,13 +430,12 @@ def test_layers_have_the_names_of_v1_10_1(networks, model):
 def test_modules_of_a_network_are_as_extensions_know_them(txt2img, networks):
     txt2img(prompt="red apple <lora:lab-second:0.5:0.7>", steps=1)
     (net,) = networks.loaded_networks
-    module = net.modules["lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"]
+    layer = "diffusion_model_input_blocks_1_1_transformer_blocks_0_attn2_to_v"
+    module = net.modules[layer]
+    assert net.modules[layer] is module, "made anew for each of the layers that an extension asks for"
+    assert module.network_key == "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"
     assert type(module).__name__ == "NetworkModuleLora"
-    assert (module.multiplier(), module.dim, module.sd_key) == (
-        0.7,
-        4,
-        "diffusion_model_input_blocks_1_1_transformer_blocks_0_attn2_to_v",
-    )
+    assert (module.multiplier(), module.dim, module.sd_key) == (0.7, 4, layer)
     weight = module.sd_module.weight
     updown, bias = module.calc_updown(weight)
     x = torch.ones(1, weight.shape[1])
