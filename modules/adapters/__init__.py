@@ -26,11 +26,14 @@ NAMES = frozenset(COMMON_NAMES).union(*(kind.names for kind in KINDS))
 NUMBERS = frozenset({"on_input"})
 """Those that are a number for the whole layer."""
 
+MAY_BE_EMPTY = frozenset({"bias_indices", "bias_values"})
+"""Those that list elements, of which there may be none."""
+
 
 def read(tensors: Tensors) -> Adapter:
     """Returns what a file holds for a layer, as a network of the first kind that it fits.
 
-    Raises AdapterError if it is of no kind, or holds a number where it needs a tensor.
+    Raises AdapterError if it is of no kind, or holds nothing, or a number, where it needs a tensor.
     """
     kind = next((kind for kind in KINDS if kind.is_kind(tensors)), None)
     if kind is None:
@@ -38,4 +41,7 @@ def read(tensors: Tensors) -> Adapter:
     numbers = [name for name in kind.names - NUMBERS if name in tensors and tensors[name].ndim == 0]
     if numbers:
         raise AdapterError(f"{', '.join(sorted(numbers))} of the {kind.kind} holds a single number")
+    empty = [name for name in tensors if name not in MAY_BE_EMPTY and tensors[name].numel() == 0]
+    if empty:
+        raise AdapterError(f"{', '.join(sorted(empty))} of the {kind.kind} holds nothing")
     return kind(dict(tensors))

@@ -152,11 +152,8 @@ class Adapter:
         """Returns a change in the shape of the weight, but for inputs it was not trained with."""
         if change.shape == weight.shape:
             return change
-        if change.ndim > 1 and weight.ndim > 1 and change.shape[0] == weight.shape[0]:
-            kernel = weight.shape[2:]
-            latent = LATENT_CHANNELS * kernel.numel() if weight.ndim == 4 else None
-            if change[0].numel() in (weight[0].numel(), latent):
-                return change.reshape(weight.shape[0], -1, *kernel)
+        if change.ndim > 1 and is_size_for(weight, change.shape[0], change[0].numel()):
+            return change.reshape(weight.shape[0], -1, *weight.shape[2:])
         raise self.misfit(weight, change)
 
     def sparse_part(self, change: torch.Tensor) -> torch.Tensor | None:
@@ -200,6 +197,12 @@ class Adapter:
         """Returns a tensor of one number, None if it is not there."""
         tensor = self.tensors.get(name)
         return None if tensor is None else float(tensor.reshape(-1)[0])
+
+
+def is_size_for(weight: torch.Tensor, rows: int, columns: int) -> bool:
+    """Says whether a matrix of this size can change a weight (outputs, inputs, ...), or its inputs from the latent."""
+    latent = LATENT_CHANNELS * weight.shape[2:].numel() if weight.ndim == 4 else None
+    return weight.ndim > 1 and rows == weight.shape[0] and columns in (weight[0].numel(), latent)
 
 
 def with_more_inputs(change: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from modules.adapters.base import Adapter, Operation
+from modules.adapters.base import Adapter, Operation, is_size_for
 
 
 class Lora(Adapter):
@@ -66,6 +66,8 @@ class Lora(Adapter):
         """Returns what it adds to the output of the layer: two small layers one after the other, if there are two."""
         if not self.is_plain:
             return super().output(operation, x, weight, multiplier, dyn)
+        if not is_size_for(weight, *self.size):
+            raise self.misfit(weight)
         with self.fitting(weight):
             up, down = self.tensors["lora_up.weight"][:, :dyn].to(x), self.tensors["lora_down.weight"][:dyn].to(x)
             down = down.reshape(down.shape[0], -1, *weight.shape[2:])

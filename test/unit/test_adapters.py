@@ -115,9 +115,13 @@ def test_linear_layers_and_convolutions_of_one_cell_are_the_same(shape, stored):
 
 @pytest.mark.parametrize("layer", [(16, 12), (8, 13), (16, 12, 3, 3), (8,), (8, 12, 3, 3)])
 def test_layer_of_another_size_is_named(layer):
-    adapter = lora(8, 12)
-    for call in (adapter.delta, adapter.add_to):
-        arguments = (torch.zeros(layer),) if call == adapter.delta else (torch.zeros(layer),) * 2
+    adapter, weight = lora(8, 12), torch.zeros(layer)
+    operation = F.conv2d if len(layer) > 2 else F.linear
+    for call, arguments in (
+        (adapter.delta, (weight,)),
+        (adapter.add_to, (weight, weight)),
+        (adapter.output, (operation, torch.zeros(1, 12, 4, 4)[..., : len(layer)], weight)),
+    ):
         with pytest.raises(adapters.AdapterError, match=r"the layer's weight has shape \(") as caught:
             call(*arguments, 1.0)
         assert str(layer) in str(caught.value)
@@ -292,3 +296,16 @@ def test_tensors_of_no_kind():
 def test_number_in_place_of_a_factor():
     with pytest.raises(adapters.AdapterError, match="lora_down.weight of the lora holds a single number"):
         lora(2, 2, **{"lora_down.weight": torch.tensor(1.0)})
+
+
+@pytest.mark.parametrize("name", ["lora_down.weight", "alpha", "scale"])
+def test_tensor_of_nothing(name):
+    with pytest.raises(adapters.AdapterError, match=f"{name} of the lora holds nothing"):
+        lora(2, 2, **{name: torch.zeros(0, 2)})
+
+
+def test_few_elements_may_be_none():
+    none = {"bias_indices": torch.zeros(2, 0), "bias_values": torch.zeros(0), "bias_size": torch.tensor([2, 2])}
+    plain = lora(2, 2)
+    with_none = adapters.read({**plain.tensors, **none})
+    assert torch.equal(with_none.delta(torch.ones(2, 2), 1.0).weight, plain.delta(torch.ones(2, 2), 1.0).weight)
