@@ -4,8 +4,9 @@
 #
 # The alphas are kept under the names that attention processors once had ("...attn1.processor.to_k_lora..."), and are
 # looked up under those of today ("...attn1.to_k"), where none is found. Files whose layers differ, as those resized to
-# a rank for each layer do, change such layers too much or too little, without a message. Below, to_k has rank 8 and
-# alpha 2, which is strength 0.25; the other two layers have alpha 4. Seen: "to_k: strength 0.5, alpha 4.0".
+# a rank for each layer do, change such layers too much or too little; all that is said is a RuntimeWarning of peft that
+# keys of an alpha_pattern matched no module. Below, to_k has rank 8 and alpha 2, which is strength 0.25; the other two
+# layers have alpha 4. Seen: "to_k: strength 0.5, alpha 4.0".
 set -euo pipefail
 
 folder=$(mktemp -d)
