@@ -146,6 +146,12 @@ class Wishes:
         """Wants no patch of a kind any more, and leaves its weights to whoever wants the same next."""
         self.go_back(self._without(kind))
 
+    def take_over(self) -> None:
+        """Wants what rests on the current model too, as the job before left it."""
+        patches = shared.sd_model.patches
+        if patches.resting:
+            self._change(patches, {**patches.resting, **self.wanted})
+
     def go_back(self, wanted: Mapping[str, Patch]) -> None:
         """Wants exactly these patches, as before. The weights of others are left to whoever wants the same next."""
         self._change(self.on, dict(wanted), rest=True)

@@ -581,7 +581,9 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     if len(p.prompts) == 0:
         return False
     p.parse_extra_network_prompts()
-    if not p.disable_extra_networks:
+    if p.disable_extra_networks:
+        model_patches.wishes().take_over()
+    else:
         with devices.autocast():
             extra_networks.activate(p, p.extra_network_data)
     if p.scripts is not None:

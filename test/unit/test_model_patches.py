@@ -444,6 +444,23 @@ def test_weights_rest_between_jobs_that_want_the_same(job_model):
     assert state_of(job_model) == before
 
 
+def test_job_that_takes_over_what_rests_computes_nothing_and_leaves_it_at_rest(job_model):
+    before = state_of(job_model)
+    for take in (lambda own: own.put("weights", Counted(0.5)), lambda own: own.take_over()):
+        with job_wishes() as own:
+            take(own)
+            assert list(own.wanted) == ["weights"]
+            predict(job_model)
+            assert job_model.patches.resting == {}
+    assert Counted.computed == [0.5, 0.5]
+    assert list(job_model.patches.resting) == ["weights"]
+    job_model.patches.use()
+    assert state_of(job_model) == before
+    with job_wishes() as own:
+        own.take_over()
+        assert own.wanted == {}
+
+
 def test_job_that_wants_another_strength_starts_from_the_originals(job_model):
     weight = job_model.get_parameter(WEIGHT)
     original = weight.clone()
