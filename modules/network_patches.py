@@ -116,10 +116,14 @@ class Part:
         try:
             return function(*args)
         except AdapterError as e:
-            if self.target.name not in self.match.failed:
-                logger.warning("%s cannot be changed: %s", self.target.name, e)
-            self.match.failed.add(self.target.name)
+            self.note_failure(e)
             return None
+
+    def note_failure(self, reason: object) -> None:
+        """Notes that the layer could not be changed, and logs why, once."""
+        if self.target.name not in self.match.failed:
+            logger.warning("%s cannot be changed: %s", self.target.name, reason)
+        self.match.failed.add(self.target.name)
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,8 @@ def changes_of(parts: dict[ModelLayer, tuple[Part, ...]]) -> dict[WeightPlace, C
             changes[layer.weight] = WeightSum(weights)
         if biases and layer.bias is not None:
             changes[layer.bias] = BiasSum(biases)
+        for part in biases if layer.bias is None else ():
+            part.note_failure("a bias is added, and it has none; beside the layers (lora_functional) it can be")
     return changes
 
 

@@ -180,6 +180,21 @@ def test_what_is_not_used_is_named(model, tmp_path, caplog):
     assert caplog.text.count("nowhere_0") == 1
 
 
+def test_bias_for_a_layer_without_one_is_told(model, tmp_path, caplog):
+    layer = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_v"
+    save_file({f"{layer}.diff_b": torch.ones(128)}, tmp_path / "a.safetensors")
+    active = (ActiveNetwork("mine", adapter_files.read(str(tmp_path / "a.safetensors"))),)
+    plain = run(model)
+    model.patches.put(KIND, Networks(active, functional=True))
+    assert not torch.equal(run(model), plain)
+    assert Networks(active).remarks(model) == []
+    model.patches.put(KIND, Networks(active))
+    assert Networks(active).remarks(model) == ["Networks with errors: mine (1)"]
+    assert f"{layer} cannot be changed: a bias is added, and it has none" in caplog.text
+    model.patches.take(KIND)
+    assert torch.equal(run(model), plain)
+
+
 def test_names_are_counted_and_the_first_are_shown():
     assert named(["a"], "layer") == "1 layer (a) is"
     assert named(["a", "b"], "key") == "2 keys (a, b) are"
