@@ -9,8 +9,6 @@ import pytest
 
 from modules import script_callbacks, script_loading, scripts
 
-HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
-
 REPLACED = {
     "processing.process_images_inner": {},
     "processing.create_infotext": {},
@@ -26,7 +24,6 @@ REPLACED = {
     "sd_samplers_cfg_denoiser.CFGDenoiser.forward": {},
     "sd_samplers_cfg_denoiser.CFGDenoiser.combine_denoised": {},
     "sd_samplers_kdiffusion.KDiffusionSampler.callback_state": {},
-    "sd_samplers_common.setup_img2img_steps": HIRES,
     "images.save_image": {"save_images": True},
     "images.resize_image": {"init": True, "resize_mode": 0, "width": 128},
     "shared.total_tqdm.update": {},
