@@ -462,6 +462,10 @@ def test_modules_of_a_network_are_as_extensions_know_them(txt2img, networks):
     assert torch.allclose(module.forward(x, torch.zeros(1, weight.shape[0])), x @ updown.T, atol=1e-5)
     factors = module.up_model(module.down_model(x)) * module.multiplier() * module.calc_scale()
     assert torch.allclose(factors, x @ updown.T, atol=1e-5)
+    net.dyn_dim = 2
+    of_first_ranks, _ = module.calc_updown(weight)
+    assert not torch.allclose(of_first_ranks, updown, atol=1e-3)
+    assert torch.allclose(module.forward(x, torch.zeros(1, weight.shape[0])), x @ of_first_ranks.T, atol=1e-5)
 
 
 def test_routes(client, networks):
