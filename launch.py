@@ -44,6 +44,9 @@ def main() -> None:
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
 
+    if args.check_extension:
+        print(check_extension(args.check_extension))
+        return
     if not args.skip_prepare_environment:
         venv_folder = launch_venv.folder()
         if venv_folder is not None and not launch_venv.is_inside():
@@ -57,6 +60,13 @@ def main() -> None:
         sys.exit(run_tests())
     elif not args.exit:
         start()
+
+
+def check_extension(source: str) -> str:
+    """Returns what is told of an extension before it is installed. source: a folder or an address for git."""
+    from modules import extension_check, extension_sources
+
+    return extension_check.as_text(extension_sources.report(source))
 
 
 def dump_sysinfo() -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 PING_PATH = "/internal/ping"
 """Answers as long as the server runs, before there is a page and without a login."""
 
-API_PREFIXES = ("/sdapi/",)
+OWN_PREFIX = "/serena/"
+"""The beginning of the paths of the API that v1.10.1 does not have."""
+
+API_PREFIXES = ("/sdapi/", OWN_PREFIX)
 """The beginnings of the paths of the REST API: they are under its login instead of the page's, and in its log."""
 
 

@@ -25,8 +25,8 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     "callbacks": (),
     "script_hooks": (),
-    "flags": ("--exit", "--run-tests", "--trace-hooks"),
-    "routes": (),
+    "flags": ("--exit", "--run-tests", "--trace-hooks", "--check-extension"),
+    "routes": ("POST /serena/v1/extensions/check",),
     "fields": (),
 }
 """Kind > names: of samplers and schedulers as the API lists them, keys of settings, categories of callbacks, methods of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from modules import cmd_args, hooks, sd_samplers, sd_schedulers, settings
+from modules import cmd_args, hooks, http_paths, sd_samplers, sd_schedulers, settings
 from test.ours import OURS, without_ours
 
 DATA = Path(__file__).parent / "data"
@@ -22,7 +22,7 @@ def facts(name, *keys):
 def routes(client):
     """Every route of the API, as "METHOD /path"."""
     paths = client.get("/openapi.json").json()["paths"]
-    own = {path: methods for path, methods in paths.items() if path.startswith("/sdapi")}
+    own = {path: methods for path, methods in paths.items() if http_paths.is_api(path)}
     return [f"{method.upper()} {path}" for path, methods in own.items() for method in methods]
 
 

@@ -159,8 +159,7 @@ class NetworkModule:
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Returns the output y of the layer for input x with what the network adds to it."""
         weight = self.sd_module.weight
-        operation = operation_of(self.sd_module)
-        return y + self.adapter.output(operation, x, weight, self.multiplier(), self.network.dyn_dim)
+        return y + self.adapter.output(operation_of(self.sd_module), x, weight, self.multiplier())
 
 
 class ModuleType:

@@ -128,10 +128,9 @@ def register(found: network_files.FoundNetwork) -> None:
 
 
 def find(name: str) -> network.NetworkOnDisk | None:
-    """Returns the file that a tag names, None if there is none, or none any more."""
+    """Returns the file that a tag names, None if there is none."""
     registry = available_networks if name.lower() in forbidden_network_aliases else available_network_aliases
-    found = registry.get(name)
-    return found if found is not None and os.path.exists(found.filename) else None
+    return registry.get(name)
 
 
 def find_all(names: Sequence[str]) -> list[network.NetworkOnDisk | None]:
@@ -158,13 +157,15 @@ def load_networks(
     loaded_networks.clear()
     missing = []
     for i, (name, on_disk) in enumerate(zip(names, find_all(names) if names else (), strict=True)):
-        if on_disk is None:
+        net = already_loaded.get(name)
+        if on_disk is not None:
+            try:
+                net = read_network(name, on_disk, net)
+            except Exception as e:  # whatever is wrong with one file of a user's, the others are to be loaded
+                tell_broken(on_disk, e)
+                continue
+        if net is None:
             missing.append(name)
-            continue
-        try:
-            net = read_network(name, on_disk, already_loaded.get(name))
-        except Exception as e:  # whatever is wrong with one file of a user's, the others are to be loaded
-            tell_broken(on_disk, e)
             continue
         net.te_multiplier = te_multipliers[i] if te_multipliers else 1.0
         net.unet_multiplier = unet_multipliers[i] if unet_multipliers else 1.0

@@ -18,6 +18,7 @@ from modules.api import (
     generate,
     http_errors,
     models,
+    routes_extensions,
     routes_generate,
     routes_images,
     routes_lists,
@@ -40,6 +41,7 @@ ROUTERS = (
     routes_lists,
     routes_models,
     routes_training,
+    routes_extensions,
 )
 """One module per area, each with a `router`; the router of the settings is made when the API is."""
 

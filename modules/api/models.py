@@ -296,6 +296,10 @@ class ExtensionItem(BaseModel):
     enabled: bool
 
 
+class ExtensionCheckRequest(BaseModel):
+    source: str = Field(title="Source", description="Name of an installed extension, or the address to clone it from.")
+
+
 ANSWERED_TYPES = {bool: bool, int: float, float: float, str: str, list: list, dict: dict}
 """Type of a setting's default > type its value is answered as."""
 

@@ -25,7 +25,13 @@ def test_docstrings_are_not_shown_and_descriptions_are():
 
 @pytest.mark.parametrize(
     ("path", "is_api"),
-    [("/sdapi/v1/txt2img", True), ("/sdapi", False), ("/internal/ping", False), ("/mysdapi/", False)],
+    [
+        ("/sdapi/v1/txt2img", True),
+        ("/serena/v1/extensions/check", True),
+        ("/sdapi", False),
+        ("/internal/ping", False),
+        ("/mysdapi/", False),
+    ],
 )
 def test_paths_of_the_api(path, is_api):
     assert http_paths.is_api(path) is is_api
@@ -33,7 +39,7 @@ def test_paths_of_the_api(path, is_api):
 
 def test_a_further_prefix_is_one_row(monkeypatch):
     """The guard and the log both read it."""
-    assert ui_security.needs_login("/serena/v1/jobs")
-    monkeypatch.setattr(http_paths, "API_PREFIXES", (*http_paths.API_PREFIXES, "/serena/v1/"))
-    assert not ui_security.needs_login("/serena/v1/jobs")
-    assert ui_security.needs_login("/serena/v2/jobs")
+    assert ui_security.needs_login("/another/v1/jobs")
+    monkeypatch.setattr(http_paths, "API_PREFIXES", (*http_paths.API_PREFIXES, "/another/v1/"))
+    assert not ui_security.needs_login("/another/v1/jobs")
+    assert ui_security.needs_login("/another/v2/jobs")
