@@ -113,11 +113,15 @@ def run_pip(command: str, desc: str | None = None, live: bool = default_command_
 
     Raises RuntimeError, before anything is installed, when it asks for another version of a package of the program.
     """
+    if not args.skip_install and (problems := launch_pins.conflicts(command, pinned())):
+        raise RuntimeError(f"Couldn't install {desc}, and nothing was changed: {'; '.join(problems)}.")
+    return pip(command, desc, live)
+
+
+def pip(command: str, desc: str | None, live: bool = default_command_live) -> str | None:
+    """Runs pip for the program itself, which may come before any package is there to compare versions with."""
     if args.skip_install:
         return None
-    if problems := launch_pins.conflicts(command, pinned()):
-        raise RuntimeError(f"Couldn't install {desc}, and nothing was changed: {'; '.join(problems)}.")
-
     index = f" --index-url {index_url}" if index_url else ""
     return run(
         f'"{python}" -m pip {command} --prefer-binary{index}',
@@ -288,9 +292,9 @@ def install_requirements(requirements_file: str, desc: str, ignored: Collection[
             wanted = os.path.join(folder, os.path.basename(requirements_file))
             with open(wanted, "w", encoding="utf8") as file:
                 file.writelines(line for match, line in named if match is None or match.group(1) not in ignored)
-            run_pip(f'install -r "{wanted}"', desc, live=True)
+            pip(f'install -r "{wanted}"', desc, live=True)
     else:
-        run_pip(f'install -r "{requirements_file}"', desc, live=True)
+        pip(f'install -r "{requirements_file}"', desc, live=True)
 
 
 def install_packages() -> None:
@@ -304,10 +308,10 @@ def install_packages() -> None:
         run(f'"{python}" -m {command}', "Installing torch and torchvision", "Couldn't install torch", live=True)
         startup_timer.record("install torch")
     if args.reinstall_xformers or (args.xformers and not is_installed("xformers")):
-        run_pip(f"install -U -I --no-deps {os.environ.get('XFORMERS_PACKAGE', XFORMERS_PACKAGE)}", "xformers")
+        pip(f"install -U -I --no-deps {os.environ.get('XFORMERS_PACKAGE', XFORMERS_PACKAGE)}", "xformers")
         startup_timer.record("install xformers")
     if args.ngrok and not is_installed("ngrok"):
-        run_pip(f"install {NGROK_PACKAGE}", "ngrok")
+        pip(f"install {NGROK_PACKAGE}", "ngrok")
         startup_timer.record("install ngrok")
 
     # A torch chosen by hand is the user's: the pins of torch say nothing about it.

@@ -6,6 +6,7 @@ import pytest
 
 from modules import scripts, sd_models, shared
 from modules.hypernetworks import hypernetwork as hypernetworks
+from test.model_hooks import job_hooks
 from test.quality.api_jobs import FACE, distance
 from test.unit.tiny_networks import save_hypernetwork
 
@@ -115,7 +116,7 @@ def test_patches_go_along_to_the_refiner(txt2img, on_second, second_checkpoint, 
     for model in sd_models.model_data.loaded_sd_models:
         assert list(model.patches.on) == ["learned vectors"]
         assert not any(getattr(layer, "padding_mode", "zeros") == "circular" for layer in model.modules())
-        assert not any(layer._forward_pre_hooks for layer in model.model.modules())
+        assert job_hooks(model.model) == []
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def test_prompt_with_tags_is_encoded_once_for_all_batches_and_jobs(txt2img, hype
 def assert_unpatched():
     for model in sd_models.model_data.loaded_sd_models:
         assert list(model.patches.on) == ["learned vectors"]
-        assert not any(layer._forward_pre_hooks or layer._forward_hooks for layer in model.model.modules())
+        assert job_hooks(model.model) == []
 
 
 def test_hires_checkpoint(txt2img, second_checkpoint):
@@ -222,8 +223,8 @@ def test_hires_pass_on_its_own_checkpoint_is_patched_too(txt2img, second_checkpo
 
     def before_hr(runner, p):
         convolutions = [layer for layer in p.sd_model.modules() if hasattr(layer, "padding_mode")]
-        attention = [layer for layer in p.sd_model.model.modules() if layer._forward_pre_hooks]
-        seen.append((p.sd_model.sd_checkpoint_info.model_name, {c.padding_mode for c in convolutions}, bool(attention)))
+        is_merging = bool(job_hooks(p.sd_model.model))
+        seen.append((p.sd_model.sd_checkpoint_info.model_name, {c.padding_mode for c in convolutions}, is_merging))
 
     monkeypatch.setattr(scripts.ScriptRunner, "before_hr", before_hr)
     patches = {"tiling": True, "override_settings": {"token_merging_ratio_hr": 0.5}}

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from modules import script_ui, scripts, shared
+from test.model_hooks import job_hooks
 
 INPUTS = Path(__file__).resolve().parent.parent / "golden" / "inputs"
 
@@ -46,8 +47,7 @@ def distance(a: Image.Image, b: Image.Image) -> float:
 
 def is_tiled(model) -> bool:
     """Whether a layer of the U-Net or the VAE has hooks; transformers leaves its own in the text encoder."""
-    layers = [*model.model.modules(), *model.first_stage_model.modules()]
-    return any(layer._forward_hooks or layer._forward_pre_hooks for layer in layers)
+    return bool(job_hooks(model.model) or job_hooks(model.first_stage_model))
 
 
 @pytest.fixture

@@ -294,7 +294,7 @@ def test_torch_of_the_user_is_left_alone(environment, tmp_path):
     def note_file(command, *args, **kwargs):
         installed.append(Path(shlex.split(command)[2]).read_text(encoding="utf8"))
 
-    environment.setattr(launch_utils, "run_pip", note_file)
+    environment.setattr(launch_utils, "pip", note_file)
     launch_utils.install_packages()
     assert [text.splitlines() for text in installed] == [kept]
 
