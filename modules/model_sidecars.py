@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from modules import checkpoints, sd_vae, shared, util
+from modules import checkpoints, sd_vae
+from modules.adapter_files import folders
 from modules.dialects.base import Local, Wanted, stem, whole
 
 logger = logging.getLogger(__name__)
@@ -21,7 +22,6 @@ SIDECARS = (".civitai.info", ".cm-info.json", ".metadata.json", ".json")
 """Endings that take the place of the model's own."""
 
 VERSION_KEYS = ("modelVersionId", "VersionId")
-NETWORK_EXTENSIONS = (".safetensors", ".pt", ".ckpt")
 MAX_SIDECAR = 10_000_000
 """Bytes of a sidecar that is read."""
 
@@ -119,8 +119,13 @@ def hashes_of_files(files: Any, name: str) -> list[Any]:
 
 def network_files() -> Iterator[str]:
     """Yields the files of networks."""
-    for folder in dict.fromkeys((shared.cmd_opts.lora_dir, shared.cmd_opts.lyco_dir_backcompat)):
-        yield from util.walk_files(folder, NETWORK_EXTENSIONS)
+    yield from (path for path, _ in folders.files())
+
+
+def local_network(path: str) -> Local | None:
+    """Returns a network by the name that tags find it by, which is longer than its stem where others have that."""
+    names = folders.names(dict(folders.files()))
+    return next((Local(folders.tag_name(name)) for name, file in names.items() if file == path), None)
 
 
 def checkpoint_files() -> list[str]:
@@ -157,7 +162,7 @@ Kind = tuple[Callable[[], Iterable[str]], Callable[[str], str | None], Callable[
 
 KINDS: dict[str, Kind] = {
     "checkpoint": (checkpoint_files, checkpoint_called, local_checkpoint),
-    "network": (network_files, lambda name: None, lambda path: Local(stem(path))),
+    "network": (network_files, lambda name: None, local_network),
     "vae": (vae_files, vae_called, lambda path: Local(sd_vae.get_filename(path))),
 }
 """Kind of file -> all of them, the one of a name, and how infotexts name it."""

@@ -1,4 +1,4 @@
-"""Files of networks: finds them, and reads what their headers say of them. Opens no tensors, computes no hashes.
+"""Files of networks: what their headers say of them. Opens no tensors, computes no hashes.
 
 What a header says is kept in the program's cache, so that a folder of thousands is listed without opening a file.
 """
@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from modules import cache, errors, shared, util, weights
-from modules.adapter_files import families
+from modules import cache, errors, weights
+from modules.adapter_files import families, folders
 
 logger = logging.getLogger(__name__)
-
-EXTENSIONS = (".pt", ".ckpt", ".safetensors")
 
 CACHE_SECTION = "network-headers"
 """Part of the cache with the fields of HeaderFacts: other fields need another name."""
@@ -82,48 +78,12 @@ class FoundNetwork(NamedTuple):
     facts: HeaderFacts
 
 
-def folders() -> list[str]:
-    """Returns the folders of networks, each once."""
-    return list(dict.fromkeys(map(os.path.abspath, (shared.cmd_opts.lora_dir, shared.cmd_opts.lyco_dir_backcompat))))
-
-
 def find() -> list[FoundNetwork]:
     """Returns all files, folder by folder in natural order; names that two files could have are the later one's."""
-    places = dict(files_in_folders())
+    places = dict(folders.files())
     facts = cache.facts_of_files(CACHE_SECTION, places, read_facts)
-    names: dict[str, str] = {}
-    for filename in reversed(list(facts)):
-        name = next(name for name in possible_names(filename, places[filename]) if name not in names)
-        names[name] = filename
-    return [
-        FoundNetwork(name, filename, HeaderFacts(**facts[filename])) for name, filename in reversed(list(names.items()))
-    ]
-
-
-def files_in_folders() -> Iterator[tuple[str, str]]:
-    """Yields (path of a file, folder of networks it lies in)."""
-    for folder in folders():
-        for filename in util.walk_files(folder, EXTENSIONS, include_hidden=shared.opts.list_hidden_files):
-            try:
-                filename.encode()
-            except UnicodeEncodeError:
-                logger.warning("%r is left out: its name is no text in UTF-8", filename)
-            else:
-                yield filename, folder
-
-
-def possible_names(filename: str, folder: str) -> Iterator[str]:
-    """Yields names of a file, the shortest first: its stem, its path below the folder without ending, the path."""
-    relative = os.path.relpath(filename, folder).replace(os.sep, "/")
-    yield os.path.splitext(os.path.basename(filename))[0]
-    yield os.path.splitext(relative)[0]
-    yield relative
-    yield filename
-
-
-def tag_name(name: str) -> str:
-    """Returns a name as it can stand in a tag: without the characters that part a tag, or begin a comment."""
-    return re.sub(r"[:<>=#]", "_", name)
+    names = folders.names({filename: places[filename] for filename in facts})
+    return [FoundNetwork(name, filename, HeaderFacts(**facts[filename])) for name, filename in names.items()]
 
 
 def facts_of(filename: str) -> HeaderFacts:

@@ -13,10 +13,8 @@ import networks
 from ui_edit_user_metadata import LoraUserMetadataEditor, noted_text, noted_weight
 
 from modules import errors, model_families, sd_models, shared, ui_extra_networks, weights
+from modules.adapter_files import folders
 from modules.ui_extra_networks import quote_js
-
-VERSIONS = {"sd1": network.SdVersion.SD1, "sd2": network.SdVersion.SD2, "sdxl": network.SdVersion.SDXL}
-"""Architecture of a checkpoint -> version of networks for it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ def version_of_model() -> network.SdVersion | None:
         family = model.family if model else chosen_family()
     except (OSError, errors.ModelLoadError):
         family = None
-    return VERSIONS.get(family.architecture) if family else None
+    name = network_files.VERSIONS.get(family.architecture) if family else None
+    return network.SdVersion[name] if name else None
 
 
 def chosen_family() -> model_families.Family | None:
@@ -62,7 +61,7 @@ def chosen_family() -> model_families.Family | None:
 
 def name_in_tags(found: network.NetworkOnDisk) -> str:
     """Returns the name by which a tag finds a network: the one that the user prefers, if it finds no other network."""
-    names = [network_files.tag_name(name) for name in (found.get_alias(), found.name)]
+    names = [folders.tag_name(name) for name in (found.get_alias(), found.name)]
     return next((name for name in names if networks.find(name) is found), names[0])
 
 
@@ -138,7 +137,7 @@ class ExtraNetworksPageLora(ui_extra_networks.ExtraNetworksPage):
 
     def allowed_directories_for_previews(self) -> list[str]:
         """Returns the folders of networks."""
-        return network_files.folders()
+        return folders.folders()
 
     def create_user_metadata_editor(self, ui: Any, tabname: str) -> LoraUserMetadataEditor:
         """Returns the editor that also knows what goes with the tag."""

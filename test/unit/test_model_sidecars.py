@@ -54,6 +54,25 @@ def test_a_network_is_found_by_its_sidecar(folder, sidecar):
     assert found(name="shine") is None
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a name that Windows has not")
+def test_a_network_is_called_as_tags_find_it(folder, tmp_path):
+    (tmp_path / "z").mkdir()
+    for path in ("z/shine.safetensors", "z/odd=1.pt"):
+        (tmp_path / path).write_bytes(b"")
+    (folder / "shine.json").write_text(json.dumps({"modelVersionId": 11}))
+    (tmp_path / "z" / "odd=1.json").write_text(json.dumps({"modelVersionId": 12}))
+    assert (found(version=11), found(version=12)) == (Local("sub/shine"), Local("odd_1"))
+
+
+@pytest.mark.parametrize("shown, name", [(True, Local("deep")), (False, None)])
+def test_folders_that_are_not_listed_are_not_searched(folder, tmp_path, settings, shown, name):
+    settings(list_hidden_files=shown)
+    (tmp_path / ".old").mkdir()
+    (tmp_path / ".old" / "deep.pt").write_bytes(b"")
+    (tmp_path / ".old" / "deep.json").write_text(json.dumps({"modelVersionId": 13}))
+    assert found(version=13) == name
+
+
 @pytest.mark.parametrize(
     "text",
     ["{", "[]", "[" * 100_000, "null", "\x00", '{"modelVersionId": [11]}', '{"modelId": 1, "id": "x", "files": {}}']

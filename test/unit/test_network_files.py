@@ -183,6 +183,3 @@ class TestFacts:
         (folder / "b.pt").write_bytes(b"weights")
         for name in ("b.pt", "gone.safetensors"):
             assert network_files.read_metadata(str(folder / name)) == {}
-
-    def test_names_that_can_stand_in_a_tag(self):
-        assert network_files.tag_name("a:b <c>, d=#1") == "a_b _c_, d__1"
