@@ -44,17 +44,17 @@ def main() -> None:
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
 
-    if args.check_extension:
-        print(check_extension(args.check_extension))
-        return
     if not args.skip_prepare_environment:
         venv_folder = launch_venv.folder()
         if venv_folder is not None and not launch_venv.is_inside():
             launch_venv.enter(venv_folder)
-        with launch_utils.startup_timer.subcategory("prepare environment"):
-            prepare_environment()
+        if not args.check_extension:  # which runs nothing of extensions, their installers neither
+            with launch_utils.startup_timer.subcategory("prepare environment"):
+                prepare_environment()
 
-    if args.dump_sysinfo:
+    if args.check_extension:
+        print(check_extension(args.check_extension))
+    elif args.dump_sysinfo:
         dump_sysinfo()
     elif args.run_tests:
         sys.exit(run_tests())

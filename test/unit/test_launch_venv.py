@@ -80,9 +80,13 @@ def test_launcher_makes_one_and_continues_inside_once(tmp_path):
         "--data-dir",
         str(tmp_path / "data"),
     ]
+    checking = [*command, "--check-extension", os.path.join(script_path, "docs", "template_extension")]
     first, second = (
         subprocess.check_output(command, cwd=script_path, env=environment, encoding="utf8") for _ in range(2)
     )
     assert "Creating a virtual environment" in first and "Creating" not in second
     assert "Version: " in first and "Version: " in second
-    assert os.path.exists(launch_venv.python_of(str(tmp_path / "venv")))
+    venv_python = launch_venv.python_of(str(tmp_path / "venv"))
+    assert os.path.exists(venv_python)
+    told = subprocess.check_output(checking, cwd=script_path, env=environment, encoding="utf8")
+    assert f'"{venv_python}" -m pip install gradio' in told and "Version: " not in told
