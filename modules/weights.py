@@ -32,14 +32,6 @@ METADATA_FIRST = re.compile(r'\{\s*"__metadata__"\s*:\s*')
 """How a header begins whose metadata come before the weights, as the safetensors library writes them."""
 
 
-def read_header(filename: str) -> dict[str, Any]:
-    """Returns the header of a safetensors file: per weight its type, shape and place, and "__metadata__".
-
-    Raises ModelLoadError for a file that is none.
-    """
-    return decoded_header(filename, json.loads)
-
-
 def read_shapes(filename: str) -> Shapes:
     """Returns the shape of each weight of a safetensors file. Raises ModelLoadError for a file that is none."""
 

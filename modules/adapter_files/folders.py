@@ -6,12 +6,21 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from modules import shared, util
+from modules.options import OptionValues
 
 logger = logging.getLogger(__name__)
 
 EXTENSIONS = (".pt", ".ckpt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class FolderSettings(OptionValues):
+    """What the settings say of folders."""
+
+    list_hidden_files: bool
 
 
 def folders() -> list[str]:
@@ -21,14 +30,13 @@ def folders() -> list[str]:
 
 def files() -> Iterator[tuple[str, str]]:
     """Yields (path of a file, folder of networks it lies in), folder by folder in natural order."""
+    include_hidden = FolderSettings.from_opts(shared.opts).list_hidden_files
     for folder in folders():
-        for filename in util.walk_files(folder, EXTENSIONS, include_hidden=shared.opts.list_hidden_files):
-            try:
-                filename.encode()
-            except UnicodeEncodeError:
-                logger.warning("%r is left out: its name is no text in UTF-8", filename)
-            else:
+        for filename in util.walk_files(folder, EXTENSIONS, include_hidden=include_hidden):
+            if filename == util.sendable(filename):
                 yield filename, folder
+            else:
+                logger.warning("%r is left out: its name is no text in UTF-8", filename)
 
 
 def names(places: Mapping[str, str]) -> dict[str, str]:

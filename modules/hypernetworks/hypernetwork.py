@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modules import devices, errors, hashes, safe, shared, shared_items, whole_files
+from modules import devices, errors, hashes, safe, shared, shared_items, util, whole_files
 
 logger = logging.getLogger(__name__)
 
@@ -326,7 +326,7 @@ def list_hypernetworks(path: str) -> dict[str, str]:
 
 def is_text(name: str) -> bool:
     """Says whether a file's name is text, and can be sent and shown. Logs those that are not."""
-    if name == name.encode(errors="ignore").decode():
+    if name == util.sendable(name):
         return True
     logger.warning("the hypernetwork %r is left out: its name is no text", name)
     return False

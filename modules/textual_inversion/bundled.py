@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from modules import errors, model_patches
+from modules.adapter_files import BUNDLED
 from modules.sd_hijack import model_hijack
 from modules.textual_inversion.textual_inversion import Embedding, create_embedding_from_data
 
-PREFIX = "bundle_emb."
 TERM = ".string_to_param."
 KIND = "bundled embeddings"
 
@@ -25,13 +25,13 @@ KIND = "bundled embeddings"
 def read(tensors: Mapping[str, torch.Tensor], network: str) -> dict[str, Embedding]:
     """Returns word -> embedding of those in the file of a network; what is none is reported and left out.
 
-    tensors: of the file; only those under PREFIX are looked at. network: its name, which stands for the hash in
+    tensors: of the file; only those under BUNDLED are looked at. network: its name, which stands for the hash in
     infotexts.
     """
     by_word: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
     for key in tensors:
-        if key.startswith(PREFIX):
-            word, part = word_and_part(key.removeprefix(PREFIX))
+        if key.startswith(BUNDLED):
+            word, part = word_and_part(key.removeprefix(BUNDLED))
             by_word[word][part] = tensors[key]
 
     found = {}
@@ -46,7 +46,7 @@ def read(tensors: Mapping[str, torch.Tensor], network: str) -> dict[str, Embeddi
 
 
 def word_and_part(key: str) -> tuple[str, str]:
-    """Returns the word in a key without PREFIX, which may have dots, and what its tensor is."""
+    """Returns the word in a key without BUNDLED, which may have dots, and what its tensor is."""
     if TERM in key:
         word, _, _ = key.partition(TERM)
         return word, TERM

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modules import errors, hashes, shared, whole_files
+from modules import errors, hashes, shared, util, whole_files
 from modules.model_families.sd1 import CLIP_L
 from modules.options import Options
 from modules.textual_inversion.embedding_files import Vectors, read_embedding_file, vectors_from_data
@@ -144,7 +144,7 @@ def create_embedding_from_data(
     SDXL, or {word: tensor}. filename: for the message of the ModelLoadError that is raised for anything else.
     filepath: the file, if there is one; it gets hashed.
     """
-    if name != name.encode(errors="ignore").decode():  # half a pair of surrogates
+    if name != util.sendable(name):
         raise errors.ModelLoadError(UNWRITABLE.format(name))
     embedding = Embedding(vectors_from_data(data, filename), name)
     step, checkpoint, checkpoint_name = (data.get(key) for key in ("step", "sd_checkpoint", "sd_checkpoint_name"))
