@@ -1,4 +1,4 @@
-"""engine: which files here are the models that an image's metadata name: by their names, or by facts beside them.
+"""engine: which files here are the models that an image's metadata name: by their names, or by files beside them.
 
 Programs that download models write what Civitai says of one into a JSON file beside it, its sidecar.
 """
@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from modules import checkpoints, sd_vae
 from modules.adapter_files import folders
@@ -25,43 +25,25 @@ VERSION_KEYS = ("modelVersionId", "VersionId")
 MAX_SIDECAR = 10_000_000
 """Bytes of a sidecar that is read."""
 
-MIN_HASH = 8
-"""Digits by which a hash names a file."""
-
-
-class Facts(NamedTuple):
-    """What sidecars say of a file: numbers of its version at Civitai, and hashes in small letters."""
-
-    versions: frozenset[int] = frozenset()
-    hashes: frozenset[str] = frozenset()
-
 
 def find(wanted: Wanted) -> Local | None:
     """Returns the file here that metadata mean, None if there is none.
 
-    Its number at Civitai or its hash count first, then the name. A network is called by its name anyway, so it is only
-    found by the former.
+    Its number at Civitai counts first, then the name. A network is called by its name anyway, so it is only found by
+    the former.
     """
     files, called, local = KINDS[wanted.kind]
-    if wanted.version is not None or wanted.hashes:
+    if wanted.version is not None:
         for path in files():
-            facts = facts_of(path)
-            if wanted.version in facts.versions or any_starts(facts.hashes, wanted.hashes):
+            if wanted.version in versions_of(path):
                 return local(path)
     path = called(wanted.name) if wanted.name else None
     return None if path is None else local(path)
 
 
-def any_starts(known: Iterable[str], said: Iterable[str]) -> bool:
-    """Tells whether a known hash begins as one of those that are said."""
-    beginnings = tuple(text.lower().removeprefix("0x") for text in said)
-    beginnings = tuple(text for text in beginnings if len(text) >= MIN_HASH)
-    return bool(beginnings) and any(text.startswith(beginnings) for text in known)
-
-
-def facts_of(path: str) -> Facts:
-    """Returns what the sidecars of a model file say."""
-    found = Facts()
+def versions_of(path: str) -> frozenset[int]:
+    """Returns the numbers at Civitai that the sidecars of a model file name."""
+    found: frozenset[int] = frozenset()
     for ending in SIDECARS:
         sidecar = os.path.splitext(path)[0] + ending
         try:
@@ -69,52 +51,31 @@ def facts_of(path: str) -> Facts:
         except OSError:
             continue
         if stat.st_size <= MAX_SIDECAR:
-            more = read_sidecar(sidecar, os.path.basename(path), stat.st_mtime_ns)
-            found = Facts(found.versions | more.versions, found.hashes | more.hashes)
+            found |= read_sidecar(sidecar, stat.st_mtime_ns)
     return found
 
 
 @lru_cache(maxsize=100_000)
-def read_sidecar(sidecar: str, name: str, mtime: int) -> Facts:
-    """Returns what a sidecar says of the file of this name; nothing if it cannot be read. mtime: when it was written,
-    so that it is read anew when it changes.
+def read_sidecar(sidecar: str, mtime: int) -> frozenset[int]:
+    """Returns the numbers that a sidecar names; none if it cannot be read. mtime: when it was written, so that it is
+    read anew when it changes.
     """
     try:
         with open(sidecar, encoding="utf8") as file:
             source = json.load(file)
     except (OSError, ValueError, RecursionError) as e:
         logger.warning("cannot read %s: %s", sidecar, e)
-        return Facts()
-    return read_facts(source, name) if isinstance(source, dict) else Facts()
+        return frozenset()
+    return versions_in(source) if isinstance(source, dict) else frozenset()
 
 
-def read_facts(source: dict[str, Any], name: str) -> Facts:
-    """Returns what an object says: one of Civitai's API, or with such an object in it, or with keys of its own."""
+def versions_in(source: dict[str, Any]) -> frozenset[int]:
+    """Returns the numbers in an object: one of Civitai's API, or with such an object in it, or with keys of its own."""
     inner = source.get("civitai")
     objects = [source, inner] if isinstance(inner, dict) else [source]
     versions = [source.get(key) for key in VERSION_KEYS]
     versions += [each.get("id") for each in objects if "modelId" in each]
-    hashes = [source.get("sha256"), *hash_values(source)]
-    for each in objects:
-        hashes += hashes_of_files(each.get("files"), name)
-    return Facts(
-        frozenset(number for number in map(whole, versions) if number),
-        frozenset(text.lower() for text in hashes if isinstance(text, str) and len(text) >= MIN_HASH),
-    )
-
-
-def hash_values(source: dict[str, Any]) -> Iterator[Any]:
-    """Yields the values of an object's hashes."""
-    for key in ("hashes", "Hashes"):
-        values = source.get(key)
-        yield from values.values() if isinstance(values, dict) else ()
-
-
-def hashes_of_files(files: Any, name: str) -> list[Any]:
-    """Returns the hashes of the file of this name in a list; of the only one, whatever its name."""
-    entries = [entry for entry in files if isinstance(entry, dict)] if isinstance(files, list) else []
-    own = [entry for entry in entries if entry.get("name") == name or len(entries) == 1]
-    return [value for entry in own for value in hash_values(entry)]
+    return frozenset(number for number in map(whole, versions) if number)
 
 
 def network_files() -> Iterator[str]:

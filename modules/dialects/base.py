@@ -48,13 +48,12 @@ class Wanted(NamedTuple):
     """What metadata say of a model file.
 
     kind: "checkpoint", "vae" or "network". name: its stem; empty where the words that stand for it are none. version:
-    number of the model version at Civitai. hashes: of the file, their first digits.
+    number of the model version at Civitai.
     """
 
     kind: str
     name: str = ""
     version: int | None = None
-    hashes: tuple[str, ...] = ()
 
 
 class Local(NamedTuple):

@@ -1,4 +1,4 @@
-"""Models that metadata name, found here by what files beside them say, by hashes and by names."""
+"""Models that metadata name, found here by what files beside them say, and by names."""
 
 from __future__ import annotations
 
@@ -47,10 +47,7 @@ def found(**known):
 def test_a_network_is_found_by_its_sidecar(folder, sidecar):
     (folder / sidecar).write_text(json.dumps(SIDECARS[sidecar]))
     assert found(name="Bright shine", version=11) == Local("shine")
-    assert found(hashes=(SHA[:10].lower(),)) == Local("shine")
     assert found(version=12) is None
-    assert found(hashes=(OTHER[:10],)) is None
-    assert found(hashes=(SHA[:4],)) is None
     assert found(name="shine") is None
 
 
@@ -80,7 +77,7 @@ def test_folders_that_are_not_listed_are_not_searched(folder, tmp_path, settings
 )
 def test_sidecars_that_cannot_be_read_say_nothing(folder, text):
     (folder / "shine.json").write_text(text)
-    assert found(version=11, hashes=(SHA,)) is None
+    assert found(version=11) is None
 
 
 def test_a_sidecar_that_changes_is_read_anew(folder):
