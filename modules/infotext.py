@@ -92,6 +92,11 @@ def build_parameters(parameters: Mapping[str, Any]) -> str:
     )
 
 
+def tag_name(name: str) -> str:
+    """Returns a name as it can stand in a tag: without the characters that part a tag, or begin a comment."""
+    return re.sub(r"[:<>=#]", "_", name)
+
+
 def build_infotext(prompt: str, negative_prompt: str, parameters: Mapping[str, Any]) -> str:
     """Returns the infotext of one image."""
     negative = f"\n{NEGATIVE_PROMPT_MARK} {negative_prompt}" if negative_prompt else ""

@@ -86,7 +86,7 @@ def network_files() -> Iterator[str]:
 def local_network(path: str) -> Local | None:
     """Returns a network by the name that tags find it by, which is longer than its stem where others have that."""
     names = folders.names(dict(folders.files()))
-    return next((Local(folders.tag_name(name)) for name, file in names.items() if file == path), None)
+    return next((Local(name) for name, file in names.items() if file == path), None)
 
 
 def checkpoint_files() -> list[str]:

@@ -28,9 +28,8 @@ import network_oft
 import torch
 from torch import nn
 
-from modules import adapter_files, errors, model_patches, sd_hijack, shared
+from modules import adapter_files, errors, infotext, model_patches, sd_hijack, shared
 from modules.adapter_files import Target
-from modules.adapter_files.folders import tag_name
 from modules.network_patches import KIND, Networks
 from modules.textual_inversion import bundled
 
@@ -124,7 +123,7 @@ def register(found: network_files.FoundNetwork) -> None:
     if namesake is not None and namesake.filename != on_disk.filename:
         forbidden_network_aliases[on_disk.alias.lower()] = 1
     for name in (found.name, on_disk.alias):
-        available_network_aliases[tag_name(name)] = on_disk
+        available_network_aliases[infotext.tag_name(name)] = on_disk
         available_network_aliases[name] = on_disk
 
 

@@ -12,7 +12,7 @@ import network_files
 import networks
 from ui_edit_user_metadata import LoraUserMetadataEditor, noted_text, noted_weight
 
-from modules import errors, model_families, sd_models, shared, ui_extra_networks, weights
+from modules import errors, infotext, model_families, sd_models, shared, ui_extra_networks, weights
 from modules.adapter_files import folders
 from modules.ui_extra_networks import quote_js
 
@@ -61,7 +61,7 @@ def chosen_family() -> model_families.Family | None:
 
 def name_in_tags(found: network.NetworkOnDisk) -> str:
     """Returns the name by which a tag finds a network: the one that the user prefers, if it finds no other network."""
-    names = [folders.tag_name(name) for name in (found.get_alias(), found.name)]
+    names = [infotext.tag_name(name) for name in (found.get_alias(), found.name)]
     return next((name for name in names if networks.find(name) is found), names[0])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -58,8 +57,3 @@ def possible_names(filename: str, folder: str) -> Iterator[str]:
     yield os.path.splitext(relative)[0]
     yield relative
     yield filename
-
-
-def tag_name(name: str) -> str:
-    """Returns a name as it can stand in a tag: without the characters that part a tag, or begin a comment."""
-    return re.sub(r"[:<>=#]", "_", name)

@@ -121,7 +121,7 @@ class Reading:
         for name, weight in self.networks:
             wanted = self.what_is("network", name)
             local = find(wanted)
-            tag = tag_name(local.name if local else wanted.name)
+            tag = infotext.tag_name(local.name) if local else tag_of(wanted.name)
             if not tag:
                 add_text(parameters, UNKNOWN_NETWORK, f"{name} ({weight:g})")
             elif f"<lora:{tag}:" not in self.prompt:
@@ -145,9 +145,9 @@ def add_text(parameters: dict[str, Any], key: str, text: str) -> None:
     parameters[key] = f"{parameters[key]}; {text}" if key in parameters else text
 
 
-def tag_name(name: str) -> str:
-    """Returns the name of a network as a tag in a prompt can hold it."""
-    return " ".join(re.sub(r"[:<>\n]", " ", name).split())
+def tag_of(name: str) -> str:
+    """Returns what another program calls a network as a tag in a prompt can hold it."""
+    return infotext.tag_name(" ".join(re.sub(r"[:<>\n]", " ", name).split()))
 
 
 class Dialect(NamedTuple):

@@ -240,6 +240,11 @@ def test_tags_in_a_prompt_name_files_without_folders():
     assert found["Prompt"] == "a <lora:shine:0.75> <lora:wood:1:0.5> <lora:plain:1> <segment:face,0.6>"
 
 
+@pytest.mark.parametrize("name, tag", [("Shine: bright", "Shine bright"), ("no#1 a=b", "no_1 a_b"), ("<\n>", "")])
+def test_tags_are_names_that_prompts_can_hold(name, tag):
+    assert base.tag_of(name) == tag
+
+
 def test_invoke_2_names_networks_in_its_prompt():
     image = {"prompt": "red apple withLora(shine, 0.7) withLora(wood) [blurry]", "steps": 5, "seed": 3, "cfg_scale": 7}
     found = fields({"sd-metadata": json.dumps({"app_version": "2.3.5", "image": image})})

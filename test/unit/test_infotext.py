@@ -122,3 +122,7 @@ def test_pairs_are_found_as_the_older_expression_finds_them(line):
 @pytest.mark.parametrize("text", ["a" * 1_000_000, "a " * 500_000, "a/" * 500_000 + ":" * 3])
 def test_a_long_line_without_pairs_is_read_in_one_pass(text):
     assert infotext.split_infotext(text).prompt == text.strip()
+
+
+def test_names_that_can_stand_in_a_tag():
+    assert infotext.tag_name("a:b <c>, d=#1") == "a_b _c_, d__1"

@@ -58,7 +58,8 @@ def test_a_network_is_called_as_tags_find_it(folder, tmp_path):
         (tmp_path / path).write_bytes(b"")
     (folder / "shine.json").write_text(json.dumps({"modelVersionId": 11}))
     (tmp_path / "z" / "odd=1.json").write_text(json.dumps({"modelVersionId": 12}))
-    assert (found(version=11), found(version=12)) == (Local("sub/shine"), Local("odd_1"))
+    assert civitai({"type": "lora", "modelVersionId": 12, "modelName": "Odd"})["Prompt"] == "red apple<lora:odd_1:1>"
+    assert (found(version=11), found(version=12)) == (Local("sub/shine"), Local("odd=1"))
 
 
 @pytest.mark.parametrize("shown, name", [(True, Local("deep")), (False, None)])
