@@ -35,7 +35,7 @@ from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_models_types import WebuiSdModel, WeightPlace
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, UNet2DConditionModel
 
 logger = logging.getLogger(__name__)
 
@@ -69,13 +69,16 @@ class Network:
 
 @dataclass
 class PreparedModel:
-    """A checkpoint that was found to be complete. networks: by the names of `Family.prefixes`."""
+    """A checkpoint that was found to be complete.
+
+    networks: by the names of `Family.prefixes`. parameterization: "eps" or "v", None where the U-Net has to be asked.
+    """
 
     filename: str
     family: Family
     networks: dict[str, Network]
     alphas_cumprod: torch.Tensor
-    parameterization: str
+    parameterization: str | None
     config: str
 
     @property
@@ -114,8 +117,8 @@ def prepare(
     """
     tensors = weights.read_state_dict(filename) if state_dict is None else state_dict
     others = {name: Part(path, weights.read_state_dict(path)) for name, path in (modules or {}).items()}
+    check_supported(filename, tensors)
     family, parts, strangers = identify(Part(filename, tensors), others)
-    check_supported(filename, family, tensors)
     overrides = sd_models_config.read_overrides(config, metadata, tensors)
     networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
     check_fit(filename, family, networks)
@@ -183,9 +186,10 @@ def check_modules(filename: str, family: Family, missing: list[str], others: Map
         )
 
 
-def check_supported(filename: str, family: Family, tensors: StateDict) -> None:
-    """Raises ModelLoadError for a file that would load, but give images of nothing."""
-    for prefix, kind in family.unsupported.items():
+def check_supported(filename: str, tensors: StateDict) -> None:
+    """Raises ModelLoadError for a file of a known kind that would not load, or give images of nothing."""
+    kinds = {prefix: kind for family in model_families.FAMILIES for prefix, kind in family.unsupported.items()}
+    for prefix, kind in kinds.items():
         marker = next((key for key in tensors if key.startswith(prefix)), None)
         if marker is not None:
             raise ModelLoadError(f"{filename} is {kind} (it holds {marker!r}), which is not supported")
@@ -360,6 +364,7 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
     if placement.channels_last:
         for name in (DENOISER, VAE):
             modules[name].to(memory_format=torch.channels_last)
+    parameterization = prepared.parameterization or predicted_by(modules[DENOISER])
     if placement.fp8:
         for name in (DENOISER, *prepared.encoders):
             store_in_fp8(modules[name], placement.dtype_of(name))
@@ -369,12 +374,29 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         vae=modules[VAE],
         cond_stage_model=prompt_encoder(prepared.family, [modules[name] for name in prepared.encoders]),
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device_of(DENOISER)),
-        parameterization=prepared.parameterization,
+        parameterization=parameterization,
         placement=placement,
     )
     model.weight_places = weight_places(prepared.networks)
     model.layer_names = LayerNames(prepared.family, modules, model.weight_places)
     return model.eval()
+
+
+@torch.no_grad()
+def predicted_by(unet: UNet2DConditionModel) -> str:
+    """Returns what a U-Net predicts of a grey latent at the last timestep, which it takes for noise: "eps" or "v".
+
+    What is left of such an image is almost nothing: eps is about the latent itself, v the image with its sign turned.
+    """
+    weight = unet.conv_in.weight
+    latent = torch.full((1, 4, 8, 8), 0.5).to(weight)
+    text = torch.full((1, 2, unet.config.cross_attention_dim), 0.5).to(weight)
+    output = unet(latent, torch.tensor([999], device=weight.device), text, return_dict=False)[0]
+    return "v" if float((output - latent).float().mean()) < V_SHIFT else "eps"
+
+
+V_SHIFT = -1.0
+"""Mean of output less input, below which a U-Net predicts v: the test and its number are those of v1.10.1."""
 
 
 def prompt_encoder(family: Family, networks: list[text_encoders.TextNetwork]) -> sd_hijack_clip.TextConditionalModel:

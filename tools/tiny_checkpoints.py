@@ -157,13 +157,14 @@ class Recipe:
     """A small model as diffusers and transformers make it.
 
     unet: arguments of the U-Net. texts: prefix in the file -> arguments of a text encoder there, with "projection_dim"
-    where it is OpenCLIP. markers: further weights of the file.
+    where it is OpenCLIP. markers: further weights of the file. output_shift: added to whatever the U-Net predicts.
     """
 
     unet: Mapping[str, Any]
     texts: Mapping[str, Mapping[str, Any]]
     vae: Mapping[str, Any]
     markers: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    output_shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def make(recipe: Recipe, seed: int = 0) -> TinyModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = UNet2DConditionModel(**recipe.unet)
+        unet.conv_out.bias.data.add_(recipe.output_shift)
         vae = AutoencoderKL(**recipe.vae)
         texts = {}
         for prefix, arguments in recipe.texts.items():
@@ -275,7 +277,22 @@ SDXL = Recipe(
     vae=TINY_VAE,
 )
 
+SD2 = Recipe(
+    unet={
+        "block_out_channels": (32, 64, 128, 128),
+        "layers_per_block": 2,
+        "attention_head_dim": (1, 1, 2, 2),
+        "use_linear_projection": True,
+        "cross_attention_dim": TINY_CLIP_G["hidden_size"],
+    },
+    texts={"cond_stage_model.model.": TINY_CLIP_G},
+    vae=TINY_VAE,
+)
+
 RECIPES = {
+    "sd2": SD2,
+    "sd2-v": replace(SD2, output_shift=-1.0),  # by which such a model is told
+    "sd2-inpainting": replace(SD2, unet={**SD2.unet, "in_channels": 9}),
     "sdxl": SDXL,
     "sdxl-v": replace(SDXL, markers={"v_pred": torch.zeros(0)}),
     "sdxl-v-ztsnr": replace(SDXL, markers={"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}),

@@ -20,12 +20,14 @@ from modules.model_families.base import (
     zero_terminal,
 )
 from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING, SD1_TINY
+from modules.model_families.sd2 import SD2, SD2_INPAINTING
 from modules.model_families.sdxl import SDXL, SDXL_INPAINTING, SDXL_PIX2PIX, SDXL_REFINER, SSD
 
 __all__ = [
     "DENOISER",
     "FAMILIES",
     "SD1",
+    "SD2",
     "SDXL",
     "SIZE_NUMBERS",
     "VAE",
@@ -46,6 +48,8 @@ FAMILIES: tuple[Family, ...] = (
     SDXL_PIX2PIX,
     SDXL,
     SSD,
+    SD2_INPAINTING,
+    SD2,
     SD1_INPAINTING,
     INSTRUCT_PIX2PIX,
     SD1_TINY,

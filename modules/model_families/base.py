@@ -182,10 +182,10 @@ class Family:
     keys: shapes a file must have to be of this family. architecture: "sd1", "sd2", "sdxl" or "sd3". unet: facts of the
     denoiser. conditioning_key: "hybrid" for SD1's models that see an image, else "crossattn". cond_stage_key: "edit"
     for models that follow instructions, else "txt". size_keys: names of the numbers about the image that stand behind
-    the pooled text, keys of SIZE_NUMBERS. parameterization: what the U-Net predicts, "eps" or "v". has_own_schedule: a
-    table alphas_cumprod in the file counts. config: the architecture file of this kind in v1.10.1. ignored: first parts
-    of keys that many files have and no network needs. unsupported: first parts of keys of files that look the same, but
-    are sampled in a way that is not known here -> what such files are.
+    the pooled text, keys of SIZE_NUMBERS. parameterization: what the U-Net predicts, "eps" or "v"; None where its
+    weights tell. has_own_schedule: a table alphas_cumprod in the file counts. config: the architecture file of this
+    kind in v1.10.1. ignored: first parts of keys that many files have and no network needs. unsupported: first parts of
+    keys of files that look alike, but are told or sampled in a way that is not known here -> what such files are.
     """
 
     name: str
@@ -199,7 +199,7 @@ class Family:
     config: str
     cond_stage_key: str = "txt"
     size_keys: tuple[str, ...] = ()
-    parameterization: str = "eps"
+    parameterization: str | None = "eps"
     has_own_schedule: bool = True
     schedule: Schedule = field(default_factory=NoiseSchedule)
     unet_prefix: str = "model.diffusion_model."

@@ -15,31 +15,31 @@ from modules import (
     rng,
     script_callbacks,
     sd_hijack,
-    sd_models,
     sd_models_config,
     sd_samplers,
     shared,
-    torchvision_ops,
 )
 from modules.errors import ModelLoadError
-from modules.model_families.sdxl import CLIP_G
-from modules.placement import Placement
 from modules.prompt_parser import SdConditioning
 from modules.sampling.conditioning import sinusoids
-from modules.sd_models import model_data
-from modules.text_encoders.clip import tokenizer_dir
 from modules.textual_inversion.textual_inversion import Embedding
+from test.unit.diffusers_pipelines import (
+    CPU,
+    EMBEDDED,
+    STEPS,
+    chosen_from,
+    schedulers,
+    start_of,
+    tokenizers,
+    weak_noise,
+)
 from test.unit.sampler_jobs import job, no_picture
 from tools import tiny_checkpoints
 
-CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
-EMBEDDED = "demo-emoji"
 SIZE = {"width": 96, "height": 64}
 PROMPT = "a (red:1.0) apple, on a table"
 PLAIN_PROMPT = "a red apple, on a table"
 NEGATIVE = "blurry"
-STEPS = 10
-"""Of 111 timesteps each, so that the table's levels need no interpolation."""
 
 pytestmark = pytest.mark.usefixtures("sd_model")
 
@@ -48,58 +48,25 @@ pytestmark = pytest.mark.usefixtures("sd_model")
 def files(sd_model, tmp_path_factory):
     """A folder with a checkpoint of every kind, and the networks that are in each."""
     folder = tmp_path_factory.mktemp("xl")
-    kinds = tiny_checkpoints.RECIPES
+    kinds = [kind for kind in tiny_checkpoints.RECIPES if not kind.startswith("sd2")]
     return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in kinds}
 
 
 @pytest.fixture
-def use(files, monkeypatch):
+def use(files):
     """use(kind) makes a checkpoint of that kind current and returns its model."""
-    folder, _ = files
-    stored = dict(shared.opts.data)
-    monkeypatch.setattr(shared.cmd_opts, "ckpt_dir", str(folder))
-    sd_models.setup_model()
+    with chosen_from(files[0]) as choose:
+        yield choose
 
-    def choose(kind):
-        shared.opts.data["sd_model_checkpoint"] = f"tiny-{kind}" if kind != EMBEDDED else EMBEDDED
-        return sd_models.reload_model_weights()
 
-    yield choose
-    choose(EMBEDDED)
-    for model in model_data.loaded_sd_models[1:]:
-        sd_models.send_model_to_trash(model)
-    del model_data.loaded_sd_models[1:]
-    monkeypatch.undo()
-    sd_models.list_models()
-    shared.opts.data.clear()
-    shared.opts.data.update(stored)
+@pytest.fixture
+def noise():
+    return weak_noise()
 
 
 def load(files, kind):
     path = str(files[0] / f"tiny-{kind}.safetensors")
     return model_load.build(model_load.prepare(path, {}), CPU)
-
-
-def tokenizers():
-    from transformers import CLIPTokenizer
-
-    folder = tokenizer_dir(CLIP_G)
-    return CLIPTokenizer.from_pretrained(folder), CLIPTokenizer.from_pretrained(folder, pad_token="!")
-
-
-def schedulers(prediction="epsilon"):
-    """diffusers' schedulers of the samplers, on SDXL's noise."""
-    torchvision_ops.declare_missing()
-    from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
-
-    noise = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": prediction}
-    return {
-        "Euler": EulerDiscreteScheduler(**noise, timestep_spacing="linspace"),
-        "DPM++ 2M": DPMSolverMultistepScheduler(**noise, final_sigmas_type="zero", timestep_spacing="linspace"),
-        "DDIM": DDIMScheduler(
-            **noise, timestep_spacing="leading", steps_offset=1, clip_sample=False, set_alpha_to_one=False
-        ),
-    }
 
 
 def pipeline(networks, scheduler):
@@ -129,38 +96,18 @@ def sampled(model, name, steps, noise, negative=NEGATIVE, **fields):
         return sampler.sample(p, noise, *conds(model, negative=negative, steps=steps), image_conditioning=no_picture())
 
 
-@pytest.fixture
-def noise():
-    """Weak enough for a random network, which takes no noise away, to end at numbers of the size of real latents."""
-    return torch.randn(1, 4, 8, 12, generator=torch.Generator().manual_seed(3)) * 0.1
-
-
-STARTS = {
-    "Euler": lambda noise, sigma: noise,
-    "DPM++ 2M": lambda noise, sigma: noise * sigma / (1 + sigma**2) ** 0.5,
-    "DDIM": lambda noise, sigma: noise,
-}
-"""What diffusers' pipelines want of the noise: some schedulers scale it themselves."""
-
-
 def by_pipeline(networks, name, noise, prediction="epsilon", **arguments):
     """The final latents of diffusers' pipeline."""
     seen = []
-    sigma = networks_sigma()
     made = pipeline(networks, schedulers(prediction)[name])
     steps = {"timesteps": list(range(999, -1, -111))} if name == "DPM++ 2M" else {"num_inference_steps": STEPS}
     made(
         **{"prompt": PLAIN_PROMPT, "negative_prompt": NEGATIVE, "guidance_scale": 5.0, **SIZE, **steps, **arguments},
-        latents=STARTS[name](noise, sigma),
+        latents=start_of(name, noise),
         output_type="latent",
         callback_on_step_end=lambda pipe, i, t, values: seen.append(values["latents"].clone()) or {},
     )
     return seen[-2] if name == "DDIM" else seen[-1]  # ours ends at the lowest timestep of its list
-
-
-def networks_sigma():
-    alpha = model_load.model_families.NoiseSchedule().alphas_cumprod()[-1]
-    return ((1 - alpha) / alpha) ** 0.5
 
 
 @pytest.mark.usefixtures("fresh_state")
