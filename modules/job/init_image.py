@@ -194,7 +194,7 @@ def prepare_images(p: Img2ImgState, plan: MaskPlan, latent_mask: Image.Image | N
         if plan.crop_region is not None:
             image = images.resize_image(2, image.crop(plan.crop_region), p.width, p.height)
         if plan.image_mask is not None and p.inpainting_fill != ORIGINAL:
-            # Only a image whose latent is stretched has another size than the mask.
+            # Only an image whose latent is stretched has another size than the mask.
             image = masking.fill(image, latent_mask.resize(image.size))
             if p.inpainting_fill == FILL:
                 p.extra_generation_params["Masked content"] = "fill"

@@ -1,4 +1,4 @@
-"""engine: cropping a image around what it is about: faces, corners and detail."""
+"""engine: cropping an image around what it is about: faces, corners and detail."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PointOfInterest:
 
 @dataclass
 class Settings:
-    """Target size in pixels, how much each kind of point counts, and whether a image of the points is wanted.
+    """Target size in pixels, how much each kind of point counts, and whether an image of the points is wanted.
 
     dnn_model_path: the face detector's file; without it no faces are found. desktop_view_image: open that image.
     """
@@ -160,7 +160,7 @@ def image_face_points(im: Image.Image, settings: Settings) -> list[PointOfIntere
 
 
 def image_corner_points(im: Image.Image, settings: Settings) -> list[PointOfInterest]:
-    """Returns the corners in a image (Shi and Tomasi 1994), except in its bottom tenth, where watermarks are."""
+    """Returns the corners in an image (Shi and Tomasi 1994), except in its bottom tenth, where watermarks are."""
     import cv2
 
     grey = im.convert("L")

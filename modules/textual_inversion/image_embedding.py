@@ -107,7 +107,7 @@ def crop_black(img: np.ndarray, tol: int = 0) -> np.ndarray:
 
 
 def extract_image_data_embed(image: Image.Image) -> dict | None:
-    """Returns the embedding in the pixels of a image, None if there is none."""
+    """Returns the embedding in the pixels of an image, None if there is none."""
     nibbles = crop_black(np.array(image.convert("RGB"))) & 0x0F
     zero_columns = np.flatnonzero(~nibbles.any(axis=(0, 2)))
     if zero_columns.size < 2:
