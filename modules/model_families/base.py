@@ -68,6 +68,7 @@ class TextEncoder:
     tokenizer cut texts alike. head_width: of an attention head. activation: as transformers names it.
 
     layer: which hidden state is read, counted from the last as clip skip counts: 1 is the last, 2 the one before.
+    cut_layers: how many there are in files that leave out the last, which nothing reads; None without such files.
     clip_skip: whether the setting of that name decides instead: "always", "optional" if the setting sdxl_clip_l_skip
     is on too, "never". final_norm: whether what is read goes through the norm after the last layer. pooled: whether the
     text is also summed up in one vector. projection: whether that vector goes through a projection of the file.
@@ -85,6 +86,7 @@ class TextEncoder:
     head_width: int = 64
     activation: str = "quick_gelu"
     layer: int = 1
+    cut_layers: int | None = None
     clip_skip: str = "always"
     final_norm: bool = True
     pooled: bool = False

@@ -21,6 +21,7 @@ CLIP_H = TextEncoder(
     tokenizer=CLIP_L.tokenizer,
     activation="gelu",
     layer=2,
+    cut_layers=23,  # made of the files of diffusers
     clip_skip="never",
     pad_token=0,
     embedding_key="clip_h",

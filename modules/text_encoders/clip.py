@@ -33,7 +33,10 @@ class ClipTransformer(torch.nn.Module):
 
 
 class ClipNetwork(TextNetwork):
-    """CLIP; its parameters have their names in SD1 checkpoints, `transformer.text_model.*`."""
+    """CLIP; its parameters have their names in SD1 checkpoints, `transformer.text_model.*`.
+
+    layer: which is read by default, 1 for the last: that of the row, or the same in a file without the last layer.
+    """
 
     max_length = 77
 
@@ -44,6 +47,7 @@ class ClipNetwork(TextNetwork):
         if facts.projection:
             self.transformer.text_projection = torch.nn.Linear(config.hidden_size, config.projection_dim, bias=False)
         self.layers = config.num_hidden_layers
+        self.layer = facts.layer - 1 if self.layers == facts.cut_layers else facts.layer
         self.width = config.hidden_size
         if facts.pooled:
             self.pooled_width = config.projection_dim if facts.projection else config.hidden_size
@@ -60,7 +64,7 @@ class ClipNetwork(TextNetwork):
 
     def encode(self, tokens: torch.Tensor, layer: int | None = None) -> Encoded:
         """Encodes token ids (B, 77); an earlier layer goes through the final norm if the row says so."""
-        layer = self.facts.layer if layer is None else layer
+        layer = self.layer if layer is None else layer
         is_plain = layer == 1 and self.facts.final_norm
         output = self.transformer(input_ids=tokens, output_hidden_states=not is_plain)
         return Encoded(

@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from modules import model_families, model_load, prompt_parser, rng, sd_hijack, sd_samplers, shared, weights
 from modules.errors import ModelLoadError
+from modules.model_families.sd2 import CLIP_H
 from modules.prompt_parser import SdConditioning
+from modules.text_encoders import clip
 from modules.textual_inversion.textual_inversion import Embedding
 from test.unit.diffusers_pipelines import (
     CPU,
@@ -139,6 +142,27 @@ def test_text_is_the_layer_before_the_last_through_the_norm(files, settings):
     assert int(ids[0, -1]) == 0
     expected = without_last_layer(network)(ids).last_hidden_state
     assert torch.allclose(model.get_learned_conditioning([PROMPT]), expected, atol=1e-5)
+
+
+@torch.no_grad()
+def test_layer_that_is_read_is_the_same_in_files_that_leave_out_the_last(files):
+    whole = {key: t for key, t in load_file(path_of(files, "sd2")).items() if key.startswith(ENCODER)}
+    cut = {key: tensor for key, tensor in whole.items() if not key.startswith(f"{ENCODER}transformer.resblocks.2.")}
+    tokens = torch.tensor([[49406, 320, 3055, 49407] + [0] * 73])
+    encoded_by = [
+        text_encoder(replace(CLIP_H, cut_layers=2), whole).encode(tokens).tokens,
+        text_encoder(replace(CLIP_H, cut_layers=2), cut).encode(tokens).tokens,
+        text_encoder(replace(CLIP_H, cut_layers=None), cut).encode(tokens).tokens,
+    ]
+    assert torch.equal(encoded_by[0], encoded_by[1])
+    assert not torch.allclose(encoded_by[0], encoded_by[2], atol=0.01)
+
+
+def text_encoder(facts, tensors):
+    """The network of a row with its weights."""
+    network = clip.build(facts, weights.shapes_of(tensors))
+    network.load_state_dict({key: t.float() for key, t in clip.convert(facts, tensors).items()}, False, assign=True)
+    return network.eval()
 
 
 @torch.no_grad()
@@ -301,3 +325,9 @@ def test_real_sizes_are_read_from_the_shapes(caplog):
     assert counts == {"denoiser": 865.91, "vae": 83.65, "clip_h": 352.98}
     assert prepared.denoiser.module.config.attention_head_dim == (5, 10, 20, 20)
     assert not caplog.records  # which would name weights that nothing uses
+    cut = {key: tensor for key, tensor in tensors.items() if not key.startswith(f"{ENCODER}transformer.resblocks.23.")}
+    shorter = model_load.prepare("cut.safetensors", {}, state_dict=cut)
+    layers = [
+        (made.networks["clip_h"].module.layers, made.networks["clip_h"].module.layer) for made in (prepared, shorter)
+    ]
+    assert layers == [(24, 2), (23, 1)]
