@@ -67,6 +67,19 @@ class ExtraNetwork:
         return object() if params_list else None
 
 
+def add_to_all(
+    p: Any, tag: str, name: str, multiplier: float, params_list: list[ExtraNetworkParams]
+) -> list[ExtraNetworkParams]:
+    """Writes the tag of a network that a setting names into all prompts of a job, unless a tag names it already.
+
+    Returns the arguments of all tags of this kind.
+    """
+    if any(params.items[0] == name for params in params_list):
+        return params_list
+    p.all_prompts = [f"{prompt}<{tag}:{name}:{multiplier}>" for prompt in p.all_prompts]
+    return [*params_list, ExtraNetworkParams([name, multiplier])]
+
+
 ExtraNetworkData = dict[str, list[ExtraNetworkParams]]
 """Tag name -> arguments of each tag of that name, in the order of the prompt."""
 

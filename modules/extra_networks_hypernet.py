@@ -34,7 +34,10 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
 
     def activate(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         """Loads the named hypernetworks and wants them on the model of the job, whichever that becomes."""
-        tags = self._tags(p, [*params_list, *self._from_setting(p, params_list)])
+        wanted = HypernetworkOfSettings.from_opts(shared.opts)
+        if wanted.name in shared.hypernetworks:
+            params_list = extra_networks.add_to_all(p, self.name, wanted.name, wanted.multiplier, params_list)
+        tags = self._tags(p, params_list)
         hypernetwork.load_hypernetworks([name for name, _ in tags], [multiplier for _, multiplier in tags])
         loaded = [network.name for network in shared.loaded_hypernetworks]
         missing = dict.fromkeys(name for name, _ in tags if name not in loaded)
@@ -55,16 +58,6 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
             else:
                 p.comment(f"<hypernet:{name}:...>: {params.items[1]!r} is no number: this tag is left out")
         return tags
-
-    def _from_setting(
-        self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]
-    ) -> list[extra_networks.ExtraNetworkParams]:
-        """Returns the setting's hypernetwork, which is also written into all prompts, unless a tag names it already."""
-        wanted = HypernetworkOfSettings.from_opts(shared.opts)
-        if wanted.name not in shared.hypernetworks or any(params.items[0] == wanted.name for params in params_list):
-            return []
-        p.all_prompts = [f"{prompt}<hypernet:{wanted.name}:{wanted.multiplier}>" for prompt in p.all_prompts]
-        return [extra_networks.ExtraNetworkParams([wanted.name, wanted.multiplier])]
 
     def text_key(self, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         """Returns nothing: hypernetworks act on the U-Net, the encoded text is always the same."""

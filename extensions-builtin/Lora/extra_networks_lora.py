@@ -77,7 +77,10 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
 
     def activate(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> None:
         """Reads the named networks and wants them on the model of the job, whichever that becomes."""
-        tags = self._tags(p, [*params_list, *self._from_setting(p, params_list)])
+        settings = TagSettings.from_opts(shared.opts)
+        if settings.everywhere in networks.available_networks:
+            params_list = extra_networks.add_to_all(p, self.name, settings.everywhere, settings.multiplier, params_list)
+        tags = self._tags(p, params_list)
         networks.keep_following()
         networks.load_networks(
             [tag.name for tag in tags],
@@ -88,7 +91,7 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
         patch = networks.active_patch()
         for remark in patch.remarks(shared.sd_model) if patch is not None else ():
             p.comment(remark)
-        if TagSettings.from_opts(shared.opts).writes_hashes:
+        if settings.writes_hashes:
             note_hashes(p)
 
     def _tags(self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]) -> list[Tag]:
@@ -100,17 +103,6 @@ class ExtraNetworkLora(extra_networks.ExtraNetwork):
             except InvalidInput as e:
                 p.comment(f"{e}: this tag is left out")
         return tags
-
-    def _from_setting(
-        self, p: Any, params_list: list[extra_networks.ExtraNetworkParams]
-    ) -> list[extra_networks.ExtraNetworkParams]:
-        """Returns the setting's network, which is also written into all prompts, unless a tag names it already."""
-        wanted = TagSettings.from_opts(shared.opts)
-        name = wanted.everywhere
-        if name not in networks.available_networks or any(params.items[0] == name for params in params_list):
-            return []
-        p.all_prompts = [f"{prompt}<lora:{name}:{wanted.multiplier}>" for prompt in p.all_prompts]
-        return [extra_networks.ExtraNetworkParams([name, wanted.multiplier])]
 
     def text_key(self, params_list: list[extra_networks.ExtraNetworkParams]) -> Any:
         """Returns what the encoded text depends on of the networks that are active, whichever tags brought them."""
