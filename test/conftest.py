@@ -75,15 +75,23 @@ def program() -> None:
 
 
 @pytest.fixture(scope="session")
-def sd_model(program):
-    """The embedded model, loaded once, as `shared.sd_model`."""
+def loaded_program(program) -> None:
+    """The program with its model loaded."""
+    from modules import shared
+
+    assert shared.sd_model is not None
+
+
+@pytest.fixture
+def sd_model(loaded_program):
+    """The embedded model, as `shared.sd_model`: another object after tests that choose other checkpoints."""
     from modules import shared
 
     return shared.sd_model
 
 
 @pytest.fixture(scope="session")
-def app(sd_model):
+def app(loaded_program):
     """The complete application: page, API and routes."""
     import webui
 

@@ -15,7 +15,7 @@ LORA = "test-brings-words"
 
 
 @pytest.fixture(scope="module")
-def words(sd_model):
+def words(loaded_program):
     """Embeddings of the folder: `twowords` has the vectors of "blue car", `chunkful` 75 of one word."""
     folder = Path(shared.cmd_opts.embeddings_dir)
     folder.mkdir(parents=True, exist_ok=True)

@@ -565,7 +565,7 @@ class After(ScriptPostprocessing):
 
 
 @pytest.fixture(scope="module")
-def loaded(tmp_path_factory, sd_model):
+def loaded(tmp_path_factory, loaded_program):
     """All scripts loaded with two extensions more; afterwards without them."""
     root = tmp_path_factory.mktemp("extensions")
     for name, text in FILES.items():

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("sd_model")
 
 
 @pytest.fixture(scope="module")
-def files(sd_model, tmp_path_factory):
+def files(loaded_program, tmp_path_factory):
     """A folder with a checkpoint of every kind, and the networks that are in each."""
     folder = tmp_path_factory.mktemp("sd2")
     return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("sd_model")
 
 
 @pytest.fixture(scope="module")
-def files(sd_model, tmp_path_factory):
+def files(loaded_program, tmp_path_factory):
     """A folder with a checkpoint of every kind, and the networks that are in each."""
     folder = tmp_path_factory.mktemp("xl")
     kinds = [kind for kind in tiny_checkpoints.RECIPES if not kind.startswith("sd2")]
