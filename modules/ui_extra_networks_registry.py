@@ -24,7 +24,11 @@ def initialize() -> None:
 
 
 def register_page(page: ExtraNetworksPage) -> None:
-    """Adds a page. Extensions call it from on_before_ui, so that it is there when the tabs are built."""
+    """Adds a page, in place of one of its name: their tabs would share ids.
+
+    Extensions call it from on_before_ui, so that it is there when the tabs are built.
+    """
+    extra_pages[:] = [other for other in extra_pages if other.name != page.name]
     extra_pages.append(page)
     allowed_dirs.clear()
     allowed_dirs.update(directory for page in extra_pages for directory in page.allowed_directories_for_previews())

@@ -407,6 +407,15 @@ class TestRegistry:
         pages = ui_extra_networks.pages_in_preferred_order(ui_extra_networks.extra_pages)
         assert [page.title for page in pages] == ["Checkpoints", "Hypernetworks", "Textual Inversion", "Lora"]
 
+    def test_page_registered_again_is_there_once(self, app):
+        before = list(ui_extra_networks.extra_pages)
+        try:
+            ui_extra_networks.register_page(type(before[0])())
+            names = [page.name for page in ui_extra_networks.extra_pages]
+            assert sorted(names) == sorted(page.name for page in before)
+        finally:
+            ui_extra_networks.extra_pages[:] = before
+
     def test_registering_allows_the_pages_folders(self, page):
         assert page.folder in ui_extra_networks.allowed_dirs
 
