@@ -43,7 +43,7 @@ class WebuiError(Exception):
     http_status = 500
 
     def __init__(self, message: str, field: str | None = None):
-        message = shortened(message)
+        message = shortened(str(message))
         super().__init__(message)
         self.message = message
         self.field = field

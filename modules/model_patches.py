@@ -3,8 +3,8 @@
 A patch is a function of the model. It returns either a context, which changes the model while it is entered (hooks, the
 mode of a layer), or a WeightPatch. The patches that are on belong to the model (`model.patches`), one of a kind. What a
 job wants are its wishes, which go along when another model becomes current: refiner, hires checkpoint, override. At its
-end weights may stay changed, at rest: the next job that wants the same has them at once, any other use of the model
-begins with the originals.
+end weights may stay changed, at rest: the next job that wants the same has them at once, one that leaves networks as
+they are takes them over, and any other use of the model begins with the originals.
 """
 
 from __future__ import annotations
