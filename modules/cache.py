@@ -112,6 +112,19 @@ class Section(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self.store.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", self.name, key, json.dumps(value))
 
+    def get_all(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Returns the entries of those keys that there are, in one query.
+
+        One query for each of thousands of keys would give the interpreter away each time, and wait for it to come
+        back while a model is being loaded.
+        """
+        rows = self.store.execute(
+            "SELECT key, value FROM entries WHERE section = ? AND key IN (SELECT value FROM json_each(?))",
+            self.name,
+            json.dumps(list(keys)),
+        )
+        return {key: json.loads(value) for key, value in rows}
+
     def set_all(self, values: Mapping[str, Any]) -> None:
         """Sets many entries at once; all of them are on disk when it returns."""
         self.store.write([(self.name, key, json.dumps(value)) for key, value in values.items()])
@@ -190,12 +203,13 @@ def facts_of_files(subsection: str, filenames: Iterable[str], func: Callable[[st
     Kept by absolute path until the file's time or size changes, and written all at once: for folders of thousands.
     """
     section = cache(subsection)
+    paths = {filename: os.path.abspath(filename) for filename in filenames}
+    known = section.get_all(paths.values())
     facts, fresh = {}, {}
-    for filename in filenames:
+    for filename, path in paths.items():
         try:
             stat = os.stat(filename)
-            path = os.path.abspath(filename)
-            entry = section.get(path)
+            entry = known.get(path)
             if entry is None or (entry["mtime"], entry["size"]) != (stat.st_mtime, stat.st_size):
                 entry = {"mtime": stat.st_mtime, "size": stat.st_size, "value": func(filename)}
                 fresh[path] = entry

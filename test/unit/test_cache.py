@@ -187,6 +187,17 @@ def test_facts_of_many_files_are_computed_once_each(store, tmp_path):
     assert cache.facts_of_files("sizes", paths[1:2], size) == {paths[1]: 6}
 
 
+def test_the_facts_of_thousands_of_files_are_one_query(store, tmp_path):
+    paths = [str(tmp_path / f"{number}.bin") for number in range(3000)]
+    for path in paths:
+        Path(path).touch()
+    facts = cache.facts_of_files("sizes", paths, os.path.getsize)
+    asked: list[str] = []
+    store()._connection.set_trace_callback(asked.append)
+    assert cache.facts_of_files("sizes", paths, os.path.getsize) == facts
+    assert len(asked) == 1
+
+
 def test_many_entries_that_cannot_be_written_are_a_warning(store, tmp_path, caplog):
     section = cache.cache("s")
     section["kept"] = 1
