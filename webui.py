@@ -89,10 +89,12 @@ def serve(running: server.Server) -> None:
 def reload(running: server.Server, app: FastAPI) -> FastAPI:
     """Loads scripts and settings anew and builds the page from them, in place of app; requests wait meanwhile."""
     from modules import initialize, script_callbacks, ui_security
+    from modules.hook_records import records
 
     logger.info("Reloading the page...")
     running.detach()
     startup_timer.reset()
+    records.restart()
     script_callbacks.app_reload_callback()
     startup_timer.record("app reload callback")
     script_callbacks.script_unloaded_callback()
@@ -198,6 +200,9 @@ def root_path() -> str | None:
 
 def announce(running: server.Server, is_first: bool = True) -> None:
     """Says how long the start took and where the server is, and opens the browser if that is wanted."""
+    from modules.hook_records import records
+
+    records.end_start()
     timer.startup_record = startup_timer.dump()
     print(f"Startup time: {startup_timer.summary()}", flush=True)
     if is_first:

@@ -6,19 +6,14 @@ scripts of a tab by scripts.ScriptRunner. Adding a hook is adding a row here and
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from modules import errors
-from modules.shared_cmd_options import cmd_opts
+from modules.hook_records import Call
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -335,16 +330,11 @@ class HookedCallback(Protocol):
 def run_each(hook: str, callbacks: Iterable[HookedCallback], call: Callable[[Any], T]) -> list[T]:
     """Calls every callback of a hook through call(callback) and returns what they returned.
 
-    An exception of one is logged with hook and file and stops neither the others nor the job. Interruptions pass: they
-    are no Exception.
+    An exception of one is logged with hook, file and line, and stops neither the others nor the job. Interruptions
+    pass: they are no Exception.
     """
-    results = []
+    results: list[T] = []
     for entry in callbacks:
-        started = time.perf_counter()
-        try:
+        with Call(hook, entry.script):
             results.append(call(entry.callback))
-        except Exception:  # code of extensions: anything may come
-            errors.report(f"Error in hook {hook} of {entry.script}", exc_info=True)
-        if cmd_opts.trace_hooks:
-            logger.info("hook %s: %s (%.1f ms)", hook, entry.script, (time.perf_counter() - started) * 1000)
     return results

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modules import processing, run_files, scripts, shared
 from modules.errors import NotFound
+from modules.hook_records import records
 from modules.job.records import ImageRecord, records_of
 from modules.job.request import ImageBatch, JobRequest
 
@@ -100,8 +101,10 @@ class ProcessingRunner:
         return p
 
     def run(self) -> JobResult:
-        """Runs the job on the device that the caller holds; raises what the job raises."""
-        with run_files.one_run(), closing(self.create()) as p:
+        """Runs the job on the device that the caller holds; raises what the job raises. The result's comments name the
+        extensions that have failed in it.
+        """
+        with records.job() as failed, run_files.one_run(), closing(self.create()) as p:
             if self.request.batch is not None:
                 processed = ProcessingRunner.run_batch(p, self.request.batch)
             else:
@@ -109,6 +112,9 @@ class ProcessingRunner:
                 asks_scripts = self.request.script is not None or not self.request.is_api
                 processed = self.scripts.run(p, *p.script_args) if asks_scripts else None
                 processed = processed if processed is not None else processing.process_images(p)
+            if failed:
+                comments = getattr(processed, "comments", None) or ""
+                processed.comments = comments + "".join(f"{failure}\n" for failure in failed)
             return result_of(p, processed)
 
 

@@ -42,6 +42,9 @@ OWN_PACKAGES = (
 )
 """What no package of pip has: names of the program, of extensions, and of other programs."""
 
+failed_preloads: list[tuple[str, Exception]] = []
+"""Every preload.py that failed, with what it raised."""
+
 loaded_scripts: dict[str, ModuleType] = {}
 """Every file loaded so far, by its path."""
 
@@ -127,5 +130,6 @@ def preload_extensions(
             module = load_module(preload_script)
             if hasattr(module, "preload"):
                 module.preload(parser)
-        except Exception:
+        except Exception as e:
             errors.report(f"Error running preload() for {preload_script}", exc_info=True)
+            failed_preloads.append((preload_script, e))

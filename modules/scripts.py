@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from modules import errors, extensions, script_callbacks, script_loading, scripts_postprocessing, shared, shared_items
 from modules.extensions import ScriptFile, list_scripts
+from modules.hook_records import Call, records
 from modules.hooks import MaskBlendArgs, run_each
 from modules.paths_internal import script_path
 from modules.script_base import (
@@ -81,14 +82,12 @@ def load_scripts() -> None:
     scripts_data.clear()
     postprocessing_scripts_data.clear()
     script_callbacks.clear_callbacks()
+    for path, error in script_loading.failed_preloads:
+        records.fail("preload", path, error)
     own = list_scripts(os.path.join("modules", "processing_scripts"), ".py", include_extensions=False)
     for file in [*list_scripts("scripts", ".py"), *own]:
-        try:
-            with loading_from(file.basedir):
-                register_classes(script_loading.load_module(file.path), file)
-        except Exception as e:  # code of extensions: anything may come
-            cause = script_loading.how_to_install(e)
-            errors.report(f"Error loading script: {file.path}{cause and f': {cause}'}", exc_info=True)
+        with Call("load", file.path, script_loading.how_to_install), loading_from(file.basedir):
+            register_classes(script_loading.load_module(file.path), file)
         startup_timer.record(file.filename)
     for runner in (scripts_txt2img, scripts_img2img, scripts_postproc):
         # Not a new object, as others hold it; but what they replaced on it goes.
@@ -125,11 +124,9 @@ def wrap_call(
     func: Callable[..., Any], filename: str | None, funcname: str, *args: Any, default: Any = None, **kwargs: Any
 ) -> Any:
     """Calls a function of a script; an exception is reported with file and function, and default returned."""
-    try:
+    with Call(funcname, filename):
         return func(*args, **kwargs)
-    except Exception:  # code of extensions: anything may come
-        errors.report(f"Error calling: {filename}/{funcname}", exc_info=True)
-        return default
+    return default
 
 
 class ControlsBuilder(Protocol):
@@ -211,10 +208,8 @@ class ScriptRunner:
         ):
             forgotten.clear()
         for data in [*(data for source in script_data_sources for data in source()), *scripts_data]:
-            try:
+            with Call("make", data.path):
                 self._add_script(data, is_img2img)
-            except Exception:  # code of extensions: anything may come
-                errors.report(f"Error initializing script {data.script_class} of {data.path}", exc_info=True)
         self.apply_on_before_component_callbacks()
 
     def _add_script(self, data: ScriptClassData, is_img2img: bool) -> None:
@@ -249,11 +244,9 @@ class ScriptRunner:
         it has put on the page.
         """
         script.args_from = script.args_to = len(self.inputs)
-        try:
-            with self.controls_builder.whole_or_not_at_all():
-                self.create_script_ui_inner(script)
-        except Exception:  # code of extensions: anything may come
-            errors.report(f"Error creating UI for {script.filename}: the script is left out", exc_info=True)
+        with Call("ui", script.filename) as call, self.controls_builder.whole_or_not_at_all():
+            self.create_script_ui_inner(script)
+        if call.failure is not None:
             self.drop(script)
 
     def drop(self, script: Script) -> None:

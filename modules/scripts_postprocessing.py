@@ -15,7 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from modules import errors, shared, shared_items
+from modules import shared, shared_items
+from modules.hook_records import Call
 from modules.options import OptionValues
 
 
@@ -129,10 +130,8 @@ def wrap_call(
     func: Callable[..., Any], filename: str, funcname: str, *args: Any, default: Any = None, **kwargs: Any
 ) -> Any:
     """Returns what func returns, or default, with a report, if it raises."""
-    try:
+    with Call(funcname, filename):
         return func(*args, **kwargs)
-    except Exception:  # scripts of extensions: one that fails must not take the others with it
-        errors.report(f"Error calling: {filename}/{funcname}", exc_info=True)
     return default
 
 

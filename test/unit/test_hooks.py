@@ -67,7 +67,7 @@ def test_interruptions_pass():
 
 def test_tracing_names_every_call(monkeypatch, caplog):
     monkeypatch.setattr(cmd_opts, "trace_hooks", True)
-    with caplog.at_level(logging.INFO, logger="modules.hooks"):
+    with caplog.at_level(logging.INFO, logger="modules.hook_records"):
         hooks.run_each("ui_tabs", [entry(lambda: None, "a.py"), entry(lambda: 1 / 0, "b.py")], lambda f: f())
-    traced = [record.args[:2] for record in caplog.records if record.name == "modules.hooks"]
+    traced = [record.args[:2] for record in caplog.records if record.name == "modules.hook_records"]
     assert traced == [("ui_tabs", "a.py"), ("ui_tabs", "b.py")]

@@ -208,3 +208,30 @@ class TestPickle:
         asked = request(script_values={"Seed": [7]})
         first, second = (ProcessingRunner(r).run().images[0] for r in (asked, pickle.loads(pickle.dumps(asked))))
         assert first.tobytes() == second.tobytes()
+
+
+class Failing(scripts.Script):
+    """Fails in a hook of each job."""
+
+    filename = "failing.py"
+
+    def title(self):
+        return "Failing"
+
+    def show(self, is_img2img):
+        return scripts.AlwaysVisible
+
+    def process(self, p, *args):
+        raise ValueError("no luck")
+
+
+def test_a_job_says_which_extension_failed_in_it(app, sd_model, monkeypatch):
+    runner = scripts.scripts_txt2img
+    monkeypatch.setattr(runner, "alwayson_scripts", [*runner.alwayson_scripts, Failing()])
+    monkeypatch.setattr(runner, "scripts", [*runner.scripts, runner.alwayson_scripts[-1]])
+    monkeypatch.setattr(runner, "callback_map", {})
+    Failing.args_from = Failing.args_to = 0
+    result = ProcessingRunner(request()).run()
+    place = "(test_processing_runner.py"
+    assert result.processed.comments.startswith("Script failing.py failed in process")
+    assert result.processed.comments.endswith("ValueError: no luck\n") and place not in result.processed.comments

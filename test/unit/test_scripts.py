@@ -240,7 +240,7 @@ def test_failing_hook_is_named_and_the_others_are_called(make_runner, caplog):
     p = job(runner)
     runner.process(p)
     assert runner.script("Counted").calls == [("process", (1, ""))]
-    assert "hook process of /x/failing.py" in caplog.text
+    assert "Script failing.py failed in process: ValueError: bad hook [/x/failing.py]" in caplog.text
     assert "bad hook" in caplog.text
 
 
@@ -499,7 +499,7 @@ def test_failing_call_gives_the_default(caplog):
 
     assert scripts.wrap_call(broken, "file.py", "ui", default=3) == 3
     assert scripts.wrap_call(lambda x: x + 1, "file.py", "ui", 3) == 4
-    assert "file.py/ui" in caplog.text
+    assert "Script file.py failed in ui: ValueError: broken call" in caplog.text
 
 
 def test_job_without_arguments_gives_hooks_none(make_runner):

@@ -159,7 +159,7 @@ def test_controls_that_cannot_be_made_are_reported(builder, caplog):
     broken.ui = lambda self: 1 / 0
     runner = runner_of(broken, script_class("B"))
     assert len(runner.setup_ui()) == 2
-    assert "Error calling: /scripts/A.py/ui" in caplog.text
+    assert "Script A.py failed in ui" in caplog.text
 
 
 def test_settings_of_scripts_are_read_at_each_run():
@@ -197,5 +197,5 @@ def test_failing_ui_leaves_a_script_without_controls(builder, caplog):
     broken.ui = lambda self: 1 / 0
     runner = runner_of(broken, script_class("B", 2))
     assert [control.name for control in runner.setup_ui()] == ["B.enable", "B.amount"]
-    assert "Broken.py/ui" in caplog.text
+    assert "Script Broken.py failed in ui" in caplog.text
     assert (runner.scripts[0].args_from, runner.scripts[0].args_to) == (0, 0)
