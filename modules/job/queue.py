@@ -1,18 +1,19 @@
-"""job: jobs as objects, and the one queue in which they wait for the device, first come first served.
+"""job: jobs as objects, and the one queue in which they wait for the device: first come first served, users in turn.
 
-Knows neither what a job does nor who asked for it. Whoever holds `JobQueue.line` in a thread of his own stands in the
+Knows neither what a job does nor who its user is. Whoever holds `JobQueue.line` in a thread of his own stands in the
 same line as the jobs that the queue's thread works off.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import string
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, copy_context
@@ -27,6 +28,8 @@ from modules.fifo_lock import FIFOLock
 
 if TYPE_CHECKING:
     from modules.job.request import JobRequest
+
+logger = logging.getLogger(__name__)
 
 HISTORY = 100
 """How many jobs that are over are remembered, without their results."""
@@ -84,11 +87,20 @@ class Job:
 
     name: what `state.job` shows while it runs. id: what pages and clients poll for; without one the job is no task that
     anybody polls for, and gets a name of its own. is_listed: whether the list of waiting tasks shows it. request: the
-    data it was made of, None for work that is a function only. future: gets the result or the error. turn: what the
-    line calls when the job may begin, None when it is over. A job that is over refers to nothing of its work.
+    data it was made of, None for work that is a function only. future: gets the result or the error. priority: higher
+    ones come first. order: among the waiting jobs of a user, lowest first. turn: what the line calls when the job may
+    begin, None when it is over; is_called: whether it has. is_interrupted: whether it was told to end early. A job that
+    is over refers to nothing of its work.
     """
 
-    def __init__(self, name: str, id: str | None = None, request: JobRequest | None = None, user: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        id: str | None = None,
+        request: JobRequest | None = None,
+        user: str | None = None,
+        priority: int = 0,
+    ):
         self.name = name
         self.is_task = self.is_listed = id is not None
         self.id = create_task_id(name) if id is None else id
@@ -99,7 +111,12 @@ class Job:
         self.started: float | None = None
         self.ended: float | None = None
         self.error: str | None = None
+        self.priority = priority
+        self.order = self.submitted
         self.turn: Turn | None = None
+        self.place: Place | None = None
+        self.is_called = False
+        self.is_interrupted = False
 
     @property
     def state(self) -> JobState:
@@ -132,10 +149,42 @@ class Job:
             del ended, self  # an error's traceback holds this frame, and the futures hold the error
 
 
+class Place:
+    """A place in the line. job: whose it is; places are exchanged so that the right job has the one that is called."""
+
+    def __init__(self, job: Job, call: Callable[[Place], None]):
+        self.job = job
+        self.is_given_up = False
+        self._call = call
+
+    def __call__(self) -> None:
+        self._call(self)
+
+
+def in_turn(jobs: Iterable[Job], served: Mapping[str | None, int]) -> Iterator[Job]:
+    """Yields waiting jobs as they will have the device: by priority, then users in turn, then first come first served.
+
+    served: user -> number of their last turn, the later the higher; users that had none come first.
+    """
+    by_priority: defaultdict[int, defaultdict[str | None, list[Job]]]
+    by_priority = defaultdict(lambda: defaultdict(list))
+    for job in jobs:
+        by_priority[job.priority][job.user].append(job)
+    last = dict(served)
+    for priority in sorted(by_priority, reverse=True):
+        lines = {user: deque(sorted(own, key=lambda job: job.order)) for user, own in by_priority[priority].items()}
+        while lines:
+            for user in sorted(lines, key=lambda user: (last.get(user, 0), lines[user][0].order)):
+                yield lines[user].popleft()
+                last[user] = max(last.values(), default=0) + 1
+            lines = {user: line for user, line in lines.items() if line}
+
+
 class Worker:
     """The thread that works off the jobs of a queue; it holds the queue's line while it runs one."""
 
-    def __init__(self, finish: Callable[[Job, BaseException | None], None]):
+    def __init__(self, begin: Callable[[Job], bool], finish: Callable[[Job, BaseException | None], None]):
+        self._begin = begin
         self._finish = finish
         self._inbox: SimpleQueue[Task | None] = SimpleQueue()
         self.thread = threading.Thread(target=self._work_off, name="job worker", daemon=True)
@@ -149,7 +198,7 @@ class Worker:
         while (task := self._inbox.get()) is not None:
             job, context, work, around = task
             result = None
-            if job.begin():  # otherwise it was cancelled after its turn had come, and its place has been given up
+            if self._begin(job):  # otherwise it was cancelled after its turn had come, and its place has been given up
                 try:
                     with around:
                         result = context.run(work)
@@ -167,13 +216,17 @@ class Worker:
 class JobQueue:
     """All jobs of one device: those that wait, the one that runs, and what is remembered of those that are over.
 
-    measure: tells how far the running job is, 0..1. line: the lock that stands for the device.
+    measure: tells how far the running job is, 0..1. line: the lock that stands for the device; a thread that waits in
+    it keeps its place among the jobs, which have theirs in the order of `in_turn`. listeners: are told of each job that
+    was queued, has begun, or is over; they must not block.
     """
 
     def __init__(self, measure: Callable[[], float] = lambda: 0.0):
         self.line = FIFOLock()
+        self.listeners: list[Callable[[Job], object]] = []
         self._measure = measure
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
+        self._served: dict[str | None, int] = {}
         self._live: dict[Job, None] = {}
         self._over: deque[JobStatus] = deque(maxlen=HISTORY)
         self._worker: Worker | None = None
@@ -186,7 +239,7 @@ class JobQueue:
         context = copy_context()
         with self._guard:
             if self._worker is None:
-                self._worker = Worker(self._finish)
+                self._worker = Worker(self._begin, self._finish)
             self._line_up(job, partial(self._worker.put, (job, context, work, around or nullcontext())))
         return job
 
@@ -204,7 +257,7 @@ class JobQueue:
         except BaseException:
             self.cancel(job)
             raise
-        if not job.begin():
+        if not self._begin(job):
             raise errors.Cancelled(WAS_CANCELLED)
         try:
             yield job
@@ -246,7 +299,33 @@ class JobQueue:
 
     def waiting(self) -> list[Job]:
         """Returns the jobs that wait, the next one first."""
-        return [job for job in self.live() if job.state is JobState.QUEUED]
+        with self._guard:
+            called = [job for job in self._live if job.is_called and job.state is JobState.QUEUED]
+            return called + list(in_turn((job for job in self._live if not job.is_called), self._served))
+
+    def arrange(self, first: Sequence[Job]) -> dict[Job, float]:
+        """Puts waiting jobs before all others of the same priority and user; returns the new order of those it moved.
+
+        Jobs that have begun meanwhile are passed over.
+        """
+        with self._guard:
+            waiting = sorted((job for job in self._live if not job.is_called), key=lambda job: job.order)
+            named = [job for job in dict.fromkeys(first) if job in waiting]
+            orders = [job.order for job in waiting]
+            moved = {}
+            for job, order in zip([*named, *(job for job in waiting if job not in named)], orders, strict=True):
+                if job.order != order:
+                    job.order = moved[job] = order
+            return moved
+
+    def interrupt(self, job: Job, stop: Callable[[], object]) -> bool:
+        """Calls `stop` if the job runs now. Returns False, calling nothing, if it does not."""
+        with self._guard:
+            if job not in self._live or job.state is not JobState.RUNNING:
+                return False
+            job.is_interrupted = True
+            stop()
+            return True
 
     def running(self) -> Job | None:
         """Returns the job that has the device."""
@@ -266,31 +345,65 @@ class JobQueue:
         """Takes a job out of the queue. Returns False when it has begun or is over, which changes nothing."""
         if not job.future.cancel():
             return False
-        turn = job.turn
-        if turn is None or not self._close_books(job):
-            return False  # somebody else has cancelled it
-        if self.line.leave(turn):
+        with self._guard:
+            turn, place, was_called = job.turn, job.place, job.is_called
+            if turn is None or place is None or not self._close_books(job):
+                return False  # somebody else has cancelled it
+            if not self.line.leave(place):
+                place.is_given_up = True  # it may be about to be called, and the next has been called for it
+        if not was_called:
             turn()  # whoever waits for the turn sees that the job is cancelled
+        self._tell(job)
         return True
 
     def statuses(self) -> list[JobStatus]:
         """Returns the jobs that are over, then the running one and those that wait, in order."""
         with self._guard:
-            over, live = list(self._over), list(self._live)
-        places = {job: place for place, job in enumerate((job for job in live if job.started is None), 1)}
-        return over + [self._status(job, places.get(job)) for job in live]
+            over, waiting = list(self._over), self.waiting()
+            begun = [job for job in self._live if job.started is not None]
+        queued = [self._status(job, place) for place, job in enumerate(waiting, 1)]
+        return [*over, *map(self._status, begun), *queued]
 
     def _line_up(self, job: Job, turn: Turn) -> None:
-        """Enters a job into the books and into the line, in the same order; the caller holds the guard."""
-        job.turn = turn
+        """Enters a job into the books and into the line; the caller holds the guard."""
+        job.turn, job.place = turn, Place(job, self._call)
         self._live[job] = None
-        self.line.line_up(turn)
+        self._tell(job)
+        self.line.line_up(job.place)
+
+    def _call(self, place: Place) -> None:
+        """Gives the device, which a place in the line has got, to the job whose turn it is."""
+        with self._guard:
+            if place.is_given_up:
+                return
+            job = next(in_turn((job for job in self._live if not job.is_called), self._served))
+            place.job.place, job.place.job = job.place, place.job
+            place.job, job.place = job, place
+            job.is_called = True
+            self._served[job.user] = max(self._served.values(), default=0) + 1
+        job.turn()
+
+    def _begin(self, job: Job) -> bool:
+        """Marks a job as running. Returns False when it was cancelled."""
+        if not job.begin():
+            return False
+        self._tell(job)
+        return True
 
     def _finish(self, job: Job, error: BaseException | None) -> None:
         """Ends the running job for the books and then for the line; whoever waits for its result is told after that."""
         job.error = None if error is None else str(error) or type(error).__name__
         self._close_books(job)
+        self._tell(job)
         self.line.release()
+
+    def _tell(self, job: Job) -> None:
+        """Tells the listeners of a change; one that fails is named in the log, and costs the job nothing."""
+        for listener in list(self.listeners):
+            try:
+                listener(job)
+            except Exception:
+                logger.exception("a listener of the queue failed")
 
     def _close_books(self, job: Job) -> bool:
         """Moves a job to those that are over. Returns False when it is there already."""
@@ -298,7 +411,7 @@ class JobQueue:
             if job not in self._live:
                 return False
             del self._live[job]
-            job.ended, job.turn = time.time(), None
+            job.ended, job.turn, job.place = time.time(), None, None
             self._over.append(self._status(job))
             return True
 

@@ -5,6 +5,7 @@ import contextvars
 import gc
 import threading
 import weakref
+from functools import partial
 
 import pytest
 
@@ -269,3 +270,89 @@ def test_task_ids_name_their_kind_and_leave_the_random_numbers_of_jobs_alone():
     first, second = create_task_id("txt2img"), create_task_id("txt2img")
     assert first.startswith("task(txt2img-") and first.endswith(")") and first != second
     assert random.random() == expected
+
+
+def run_all(queue, jobs):
+    """Queues jobs while the device is taken; returns what said in which order they will run, and the order they ran."""
+    order = []
+    with queue.line:
+        for job in jobs:
+            queue.submit(job, lambda job=job: order.append(job.name))
+        said = [job.name for job in queue.waiting()]
+    wait_for(lambda: len(order) == len(jobs))
+    return said, order
+
+
+def test_users_have_their_turns_one_after_the_other(queue):
+    names = [("ann", "a1"), ("ann", "a2"), ("ann", "a3"), ("bob", "b1"), ("cid", "c1"), ("bob", "b2")]
+    said, order = run_all(queue, [Job(name, user=user) for user, name in names])
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3"] == said
+    said, order = run_all(queue, [Job("a4", user="ann"), Job("d1", user="dan"), Job("b3", user="bob")])
+    assert order == ["d1", "b3", "a4"] == said, "who was served last comes last, who never was comes first"
+
+
+def test_priority_comes_before_the_order_of_users(queue):
+    jobs = [Job("a", user="ann"), Job("b", user="bob", priority=1), Job("c", user="bob", priority=2), Job("d")]
+    said, order = run_all(queue, jobs)
+    assert order == said and order[:2] == ["c", "b"]
+
+
+def test_waiting_jobs_can_be_arranged(queue):
+    order = []
+    with queue.line:
+        jobs = [queue.submit(Job(name), lambda name=name: order.append(name)) for name in "abcd"]
+        moved = queue.arrange([jobs[2], jobs[0]])
+        assert [job.name for job in queue.waiting()] == ["c", "a", "b", "d"]
+        assert {job.name for job in moved} == {"a", "b", "c"}
+        assert [queue.position(job) for job in jobs] == [2, 3, 1, 4]
+    wait_for(lambda: len(order) == 4)
+    assert order == ["c", "a", "b", "d"]
+
+
+def test_whoever_is_cancelled_takes_nobody_elses_place(queue):
+    """Jobs with priority take the places of those before them, while both are cancelled from another thread."""
+    for attempt in range(30):
+        done, at_once, most = [], [], []
+
+        def work(name, done=done, at_once=at_once, most=most):
+            at_once.append(name)
+            most.append(len(at_once))
+            done.append(name)
+            at_once.remove(name)
+
+        jobs = [queue.submit(Job(str(n), user=str(n % 3), priority=n % 4), partial(work, str(n))) for n in range(24)]
+        unwanted = jobs[attempt % 3 :: 3]
+        canceller = threading.Thread(target=lambda unwanted=unwanted: [queue.cancel(job) for job in unwanted])
+        canceller.start()
+        canceller.join(SECONDS)
+        wait_for(lambda jobs=jobs: all(job.future.done() for job in jobs))
+        wait_for(lambda: not queue.line.locked())
+        assert max(most, default=1) == 1
+        assert sorted(done) == sorted(job.name for job in jobs if not job.future.cancelled())
+        assert queue.live() == []
+
+
+def test_only_the_running_job_is_interrupted(queue):
+    entered, may_end, stopped = threading.Event(), threading.Event(), []
+    running = queue.submit(Job("runs"), lambda: (entered.set(), may_end.wait(SECONDS)))
+    waiting = queue.submit(Job("waits"), lambda: None)
+    assert entered.wait(SECONDS)
+    assert not queue.interrupt(waiting, lambda: stopped.append("waiting"))
+    assert queue.interrupt(running, lambda: stopped.append("running")) and running.is_interrupted
+    may_end.set()
+    waiting.future.result(SECONDS)
+    assert not queue.interrupt(running, lambda: stopped.append("over")) and stopped == ["running"]
+
+
+def test_listeners_hear_of_each_stage_and_cost_the_job_nothing(queue, caplog):
+    heard = []
+
+    def deaf(job):
+        raise ValueError("deaf")
+
+    queue.listeners += [deaf, lambda job: heard.append((job.name, str(job.state)))]
+    queue.submit(Job("a"), lambda: 1).future.result(SECONDS)
+    with queue.line:
+        queue.cancel(queue.submit(Job("b"), lambda: 1))
+    assert heard == [("a", "queued"), ("a", "running"), ("a", "done"), ("b", "queued"), ("b", "cancelled")]
+    assert "deaf" in caplog.text

@@ -1,0 +1,301 @@
+"""job: all jobs that were ever asked for and not forgotten, as rows of one SQLite file.
+
+Knows neither the queue nor what a job does: rows in, rows out. One process owns the file; a second one that is started
+on the same data directory keeps its rows in memory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from filelock import FileLock, Timeout
+from sqlalchemy import exc
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+"""Number in the file of the tables below. A file of another number is put aside, not read."""
+
+tables = sa.MetaData()
+
+jobs = sa.Table(
+    "jobs",
+    tables,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("user", sa.Text),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("place", sa.Float, nullable=False),
+    sa.Column("after_restart", sa.Text, nullable=False),
+    sa.Column("webhook", sa.Text),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("submitted", sa.Float, nullable=False),
+    sa.Column("started", sa.Float),
+    sa.Column("ended", sa.Float),
+    sa.Column("error", sa.Text),
+    sa.Column("seeds", sa.JSON),
+    sa.Column("results", sa.JSON, nullable=False),
+    sa.Index("jobs_by_id", "id"),
+    sa.Index("jobs_by_state", "state", "number"),
+)
+"""One row a job. What it was asked for lies apart, as it may be large and no list needs it."""
+
+requests = sa.Table(
+    "requests",
+    tables,
+    sa.Column("number", sa.Integer, sa.ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+class State(StrEnum):
+    """The stage of a job's life, beyond that of the process that runs it."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    LOST = "lost"
+
+
+OVER = (State.DONE, State.FAILED, State.CANCELLED, State.INTERRUPTED, State.LOST)
+"""The states that nothing follows."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A job as it is written down.
+
+    id: what clients poll for; of several with the same id the latest is meant. number: in the order in which they came.
+    place: orders the waiting ones of a user. after_restart: what becomes of it while it waits, "run", "hold" or
+    "drop". text: what a search looks through. Times are seconds since the epoch. seeds: what the job drew, [seeds,
+    variation seeds]. results: one dict for each image, with `infotext` and `file`, its path.
+    """
+
+    id: str
+    kind: str
+    state: State = State.QUEUED
+    user: str | None = None
+    priority: int = 0
+    place: float = 0.0
+    after_restart: str = "hold"
+    webhook: str | None = None
+    text: str = ""
+    submitted: float = 0.0
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+    seeds: list[list[int]] | None = None
+    results: list[dict[str, Any]] = field(default_factory=list)
+    number: int = 0
+
+
+def row_of(found: Any) -> Row:
+    """Returns a row of the table as an object."""
+    return Row(**{**found, "state": State(found["state"])})
+
+
+class JobStore:
+    """The rows of a data directory.
+
+    path: of the SQLite file. All methods may be called from any thread, and are over when what they write is safe from
+    the end of the process; a power cut may cost the last of them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = os.fspath(path)
+        self._writing = threading.Lock()
+        self._owner = FileLock(f"{self.path}.lock", timeout=0)
+        self.is_kept = self._own()
+        self._engine = self._open() if self.is_kept else _in_memory()
+
+    def _own(self) -> bool:
+        """Takes the file for this process. Returns False when that is not possible."""
+        try:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+            self._owner.acquire()
+        except Timeout:
+            logger.warning("another program uses %s: the jobs of this one are forgotten when it ends", self.path)
+            return False
+        except OSError as e:
+            logger.warning("jobs are forgotten when the program ends: %s cannot be written (%s)", self.path, e.strerror)
+            return False
+        return True
+
+    def _open(self) -> sa.Engine:
+        try:
+            return _connected(self.path)
+        except (exc.DatabaseError, UnreadableSchema) as e:
+            aside = f"{self.path}.{int(time.time())}.unreadable"
+            logger.warning("%s cannot be read (%s): it is kept as %s, and a new one begun", self.path, e, aside)
+            os.replace(self.path, aside)
+            for ending in ("-wal", "-shm"):
+                if os.path.exists(self.path + ending):
+                    os.replace(self.path + ending, aside + ending)
+            return _connected(self.path)
+
+    def close(self) -> None:
+        """Closes the file and gives it to the next process."""
+        self._engine.dispose()
+        self._owner.release()
+
+    def add(self, row: Row, body: Any) -> Row:
+        """Writes a new job and what it was asked for, as JSON; returns it with its number.
+
+        body: what it was asked for; None for what cannot be written down.
+        """
+        values = {name: value for name, value in vars(row).items() if name != "number"}
+        with self._writing, self._engine.begin() as connection:
+            number = connection.execute(jobs.insert(), values).inserted_primary_key[0]
+            if body is not None:
+                connection.execute(requests.insert(), {"number": number, "body": json.dumps(body)})
+        return replace(row, number=number)
+
+    def update(self, number: int, **values: Any) -> None:
+        """Changes the fields of one job."""
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(jobs.update().where(jobs.c.number == number).values(values))
+
+    def update_all(self, numbers: Iterable[int], **values: Any) -> None:
+        """Changes the fields of many jobs alike, at once."""
+        with self._writing, self._engine.begin() as connection:
+            statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(values)
+            rows = [{"of": number} for number in numbers]
+            if rows:
+                connection.execute(statement, rows)
+
+    def set_places(self, places: dict[int, float]) -> None:
+        """Orders waiting jobs anew. places: number of a job -> its place."""
+        statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(place=sa.bindparam("to"))
+        with self._writing, self._engine.begin() as connection:
+            if places:
+                connection.execute(statement, [{"of": number, "to": place} for number, place in places.items()])
+
+    def get(self, id: str, user: str | None = None) -> Row | None:
+        """Returns the latest job of an id; with a user, only of theirs."""
+        statement = sa.select(jobs).where(jobs.c.id == id).order_by(jobs.c.number.desc()).limit(1)
+        if user is not None:
+            statement = statement.where(jobs.c.user == user)
+        with self._engine.connect() as connection:
+            found = connection.execute(statement).mappings().first()
+        return None if found is None else row_of(found)
+
+    def body(self, number: int) -> Any:
+        """Returns what a job was asked for; None where it was not written down, or is gone."""
+        with self._engine.connect() as connection:
+            found = connection.execute(sa.select(requests.c.body).where(requests.c.number == number)).scalar()
+        return None if found is None else json.loads(found)
+
+    def find(
+        self,
+        states: Sequence[str] = (),
+        user: str | None = None,
+        text: str = "",
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> tuple[list[Row], int]:
+        """Returns jobs, the latest first, and how many there are in all pages.
+
+        states: any of them, none for all. text: words that all have to be in the job's text, its kind or its id.
+        """
+        conditions = _conditions(states, user, text)
+        statement = sa.select(jobs).where(*conditions).order_by(jobs.c.number.desc()).limit(limit).offset(offset)
+        with self._engine.connect() as connection:
+            rows = [row_of(found) for found in connection.execute(statement).mappings()]
+            is_all = offset == 0 and (limit is None or len(rows) < limit)
+            total = len(rows) if is_all else connection.execute(_counted(conditions)).scalar_one()
+        return rows, total
+
+    def counts(self) -> dict[str, int]:
+        """Returns state -> how many jobs are in it."""
+        statement = sa.select(jobs.c.state, sa.func.count()).group_by(jobs.c.state)
+        with self._engine.connect() as connection:
+            return dict(connection.execute(statement).tuples().all())
+
+    def waiting(self, state: State = State.QUEUED) -> list[Row]:
+        """Returns the jobs in a state, in the order of their places."""
+        statement = sa.select(jobs).where(jobs.c.state == state).order_by(jobs.c.place, jobs.c.number)
+        with self._engine.connect() as connection:
+            return [row_of(found) for found in connection.execute(statement).mappings()]
+
+    def oldest(self, limit: int) -> list[Row]:
+        """Returns jobs that are over, the first that came first."""
+        statement = sa.select(jobs).where(jobs.c.state.in_(OVER)).order_by(jobs.c.number).limit(limit)
+        with self._engine.connect() as connection:
+            return [row_of(found) for found in connection.execute(statement).mappings()]
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Deletes jobs, with what they were asked for."""
+        rows = [{"of": number} for number in numbers]
+        if not rows:
+            return
+        with self._writing, self._engine.begin() as connection:
+            connection.execute(requests.delete().where(requests.c.number == sa.bindparam("of")), rows)
+            connection.execute(jobs.delete().where(jobs.c.number == sa.bindparam("of")), rows)
+
+
+class UnreadableSchema(Exception):
+    """A file of another version of the program."""
+
+
+def _conditions(states: Sequence[str], user: str | None, text: str) -> list[Any]:
+    conditions: list[Any] = []
+    if states:
+        conditions.append(jobs.c.state.in_(states))
+    if user is not None:
+        conditions.append(jobs.c.user == user)
+    for word in text.split():
+        anywhere = jobs.c.text + " " + jobs.c.kind + " " + jobs.c.id
+        conditions.append(anywhere.icontains(word, autoescape=True))
+    return conditions
+
+
+def _counted(conditions: Sequence[Any]) -> Any:
+    return sa.select(sa.func.count()).select_from(jobs).where(*conditions)
+
+
+def _connected(path: str) -> sa.Engine:
+    """Returns an engine on the file, its tables made; raises UnreadableSchema for those of another version."""
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
+    sa.event.listen(engine, "connect", _prepare_connection)
+    try:
+        _make_tables(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _in_memory() -> sa.Engine:
+    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
+    _make_tables(engine)
+    return engine
+
+
+def _make_tables(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+        if version not in (0, SCHEMA_VERSION):
+            raise UnreadableSchema(f"its tables are of version {version}, those of this program of {SCHEMA_VERSION}")
+        tables.create_all(connection)
+        connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _prepare_connection(connection: Any, record: Any) -> None:
+    """Has readers and the writer not wait for each other. What is written survives the process at once."""
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
