@@ -41,10 +41,16 @@ def main() -> None:
 
 
 def close_queue() -> None:
-    """Ends the thread of the jobs, so that none is in the middle of its work when the interpreter goes."""
-    from modules import call_queue
+    """Ends the thread of the jobs, so that none is in the middle of its work when the interpreter goes.
 
+    Those that wait stay written down, and what has been made is written down before.
+    """
+    from modules import call_queue
+    from modules.api import jobs
+
+    jobs.leave()
     call_queue.queue.close(LAST_JOB_SECONDS)
+    jobs.close()
 
 
 def start_server() -> server.Server:
@@ -75,6 +81,7 @@ def serve(running: server.Server) -> None:
     app = create_app()
     running.attach(app)
     announce(running)
+    restore_jobs()
     while True:
         command = shared.state.wait_for_server_command()
         if command == "stop":
@@ -84,6 +91,14 @@ def serve(running: server.Server) -> None:
             app = reload(running, app)
         else:
             logger.warning("unknown server command: %s", command)
+
+
+def restore_jobs() -> None:
+    """Takes up the jobs that the last run of the program has left, once there are scripts to plan them with."""
+    from modules import errors
+    from modules.api import jobs
+
+    errors.run(jobs.restore, "taking up the jobs of the last run")
 
 
 def reload(running: server.Server, app: FastAPI) -> FastAPI:

@@ -45,6 +45,8 @@ def working(name: str) -> Iterator[None]:
             "The device ran out of memory: ask for a smaller image or batch, or start with --medvram."
         ) from e
     finally:
+        if (job := queue.running()) is not None and (shared.state.interrupted or shared.state.stopping_generation):
+            job.is_interrupted = True
         shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
         shared.state.end()
         shared.total_tqdm.clear()
@@ -77,7 +79,12 @@ def gpu_job(job: str, id_task: str | None = None) -> Iterator[None]:
 
 def submit(name: str, work: Callable[[], Any], id_task: str | None = None, request: JobRequest | None = None) -> Job:
     """Queues `work` as a job that the queue's thread runs, in a copy of the caller's context, and returns the job."""
-    return queue.submit(make_job(name, id_task, request), work, in_fresh_modes(name))
+    return enqueue(make_job(name, id_task, request), work)
+
+
+def enqueue(job: Job, work: Callable[[], Any]) -> Job:
+    """Does what `submit` does, with a job that is there already."""
+    return queue.submit(job, work, in_fresh_modes(job.name))
 
 
 def submit_call(name: str, call: Callable[[], Any]) -> Job:

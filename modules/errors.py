@@ -8,6 +8,7 @@
       OutOfMemory        507   the device has no room for the request
       NotSaved           507   a file cannot be written: the disk is full, or the program may not
       Busy               503   the program cannot take the request now
+      TooManyJobs        429   as many jobs wait as the settings allow
       Cancelled          409   the job was taken out of the queue before its turn came
 
 Raise them where the cause is known. They are caught by the hook dispatcher, the job wrapper, the HTTP handler and the
@@ -24,7 +25,7 @@ from collections import deque
 from collections.abc import Callable
 from importlib import metadata
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class WebuiError(Exception):
     """An error with a message for the user; field names the request value or setting that caused it."""
 
     http_status = 500
+    headers: ClassVar[dict[str, str]] = {}
+    """What the HTTP answer says beside its body."""
 
     def __init__(self, message: str, field: str | None = None):
         message = shortened(str(message))
@@ -75,6 +78,11 @@ class NotSaved(WebuiError):
 
 class Busy(WebuiError):
     http_status = 503
+
+
+class TooManyJobs(WebuiError):
+    http_status = 429
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "10"}
 
 
 class Cancelled(WebuiError):

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import torch
 
 from modules import (
+    call_queue,
     devices,
     errors,
     extra_networks,
@@ -530,6 +531,7 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
     """Runs the steps of a job in their order. Called by `process_images`, with the job's settings in place."""
     start.resolve(p)
     prepare_prompt_seed_state(p)
+    call_queue.queue.note_seeds([p.all_seeds[0], p.all_subseeds[0]])
     p.opts_snapshot = create_opts_snapshot(shared.opts)
     p.runtime_context = RuntimeContext(
         model=shared.sd_model,

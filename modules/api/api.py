@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
@@ -21,22 +22,30 @@ from modules.api import (
     routes_extensions,
     routes_generate,
     routes_images,
+    routes_jobs,
     routes_lists,
     routes_models,
     routes_progress,
     routes_server,
     routes_settings,
     routes_training,
-    waiting,
 )
 from modules.api.auth import auth_dependencies
 from modules.http_paths import is_api
+from modules.job.plan import Plan
 
 logger = logging.getLogger(__name__)
+
+JOB_HEADER = "X-Serena-Job"
+"""Header of an answer that names its job."""
+
+PLAIN = "()!*'; ,/?:@&=+$#[]"
+"""What ids hold beside letters, digits, and what `quote` leaves alone."""
 
 ROUTERS = (
     routes_generate,
     routes_images,
+    routes_jobs,
     routes_progress,
     routes_lists,
     routes_models,
@@ -81,11 +90,11 @@ class Api:
         return models.ImageToImageResponse(**carry_out_here(generate.prepare_img2img(img2imgreq)))
 
 
-def carry_out_here(plan: waiting.Plan) -> Any:
+def carry_out_here(plan: Plan) -> Any:
     """Runs a job in the calling thread as soon as it has the device, and returns the answer."""
     with call_queue.gpu_job(plan.name, plan.task_id):
         result = plan.work()
-    return plan.answer(result)
+    return plan.answer(result, plan.images(result))
 
 
 def cors_options() -> dict[str, Any]:
@@ -114,6 +123,8 @@ def api_middleware(app: FastAPI) -> None:
         response = await call_next(request)
         seconds = f"{time.perf_counter() - started:.4f}"
         response.headers["X-Process-Time"] = seconds
+        if (job := getattr(request.state, "job", None)) is not None:
+            response.headers[JOB_HEADER] = quote(job, safe=PLAIN)
         path = request.scope.get("path", "err")
         if shared.cmd_opts.api_log and is_api(path):
             client = request.scope.get("client") or ("?", 0)

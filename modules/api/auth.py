@@ -5,7 +5,7 @@ from __future__ import annotations
 from secrets import compare_digest
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
@@ -36,15 +36,21 @@ def auth_dependencies() -> list:
         return []
     known = credentials_from(shared.cmd_opts.api_auth)
 
-    def check(credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> bool:
-        """Raises an HTTPException unless user and password belong together."""
+    def check(request: Request, credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> bool:
+        """Notes the user; raises an HTTPException unless user and password belong together."""
         # Both comparisons take the same time whether or not the user exists.
         password = known.get(credentials.username, "")
         same = compare_digest(credentials.password.encode(), password.encode())
         if credentials.username in known and same:
+            request.state.user = credentials.username
             return True
         raise HTTPException(
             status_code=401, detail="Incorrect username or password", headers={"WWW-Authenticate": "Basic"}
         )
 
     return [Depends(check)]
+
+
+def user_of(request: Request) -> str | None:
+    """Returns who has logged in for a request, None where no login is asked for."""
+    return getattr(request.state, "user", None)

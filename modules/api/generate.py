@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from modules import progress, runtime_utils, scripts, sd_samplers
+from modules import progress, runtime_utils, scripts, sd_samplers, shared
 from modules.api import infotext_fields, limits, script_args
-from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_image
-from modules.api.waiting import Plan
+from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_images
 from modules.errors import InvalidInput, NotFound
+from modules.job.plan import Plan, ResultImage
 from modules.job.request import JobRequest
 from modules.processing import Processed
 from modules.processing_runner import JobResult, ProcessingRunner, values_by_script
@@ -91,12 +91,22 @@ def job_request(
     )
 
 
-def answer(request: BaseModel, result: JobResult, parameters: dict[str, Any]) -> dict[str, Any]:
+def images_of(result: JobResult) -> list[ResultImage]:
+    """Returns the images of a result, each with its infotext and its file."""
+    return [
+        ResultImage(image, record.infotext, record.file, shared.opts.samples_format)
+        for image, record in zip(result.images, result.records, strict=True)
+    ]
+
+
+def answer(
+    request: BaseModel, result: JobResult, images: list[ResultImage], parameters: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the body of the response. Its parameters name the settings as the job's hooks have left them."""
     if request.override_settings:
         parameters["override_settings"] = result.overrides
     return {
-        "images": [to_json_image(image) for image in result.images] if request.send_images else [],
+        "images": to_json_images(images) if request.send_images else [],
         "parameters": parameters,
         "info": info_of(result.processed),
     }
@@ -108,9 +118,9 @@ def info_of(processed: Processed) -> str:
     return json.dumps(json.loads(processed.js()) | {"comments": remarks}) if remarks else processed.js()
 
 
-def plan(job: JobRequest, answer: Callable[[JobResult], dict[str, Any]]) -> Plan:
+def plan(job: JobRequest, answer: Callable[[JobResult, list[ResultImage]], dict[str, Any]]) -> Plan:
     """Returns how a generation is run and answered."""
-    return Plan(f"scripts_{job.kind}", ProcessingRunner(job).run, answer, job.task_id, job)
+    return Plan(f"scripts_{job.kind}", ProcessingRunner(job).run, answer, images_of, job.task_id, job)
 
 
 def prepare_txt2img(request: BaseModel) -> Plan:
@@ -123,7 +133,7 @@ def prepare_txt2img(request: BaseModel) -> Plan:
             "denoising_strength is missing: the hires pass needs one, for example 0.7", field="denoising_strength"
         )
     job = job_request(request, "txt2img", fields, runner, prepared)
-    return plan(job, lambda result: answer(request, result, request.model_dump()))
+    return plan(job, lambda result, images: answer(request, result, images, request.model_dump()))
 
 
 def prepare_img2img(request: BaseModel) -> Plan:
@@ -134,11 +144,11 @@ def prepare_img2img(request: BaseModel) -> Plan:
     prepared = prepare(request, "img2img", runner)
     fields = request_fields(request) | {"init_images": decode_images(request.init_images, "init_images")}
 
-    def body(result: JobResult) -> dict[str, Any]:
+    def body(result: JobResult, images: list[ResultImage]) -> dict[str, Any]:
         """Answers with the images that were sent only if `include_init_images` asks for them."""
         parameters = request.model_dump()
         if not request.include_init_images:
             parameters |= {"init_images": None, "mask": None}
-        return answer(request, result, parameters)
+        return answer(request, result, images, parameters)
 
     return plan(job_request(request, "img2img", fields, runner, prepared), body)

@@ -22,7 +22,8 @@ def domain_error(request: Request, error: WebuiError) -> JSONResponse:
     if error.http_status >= 500:
         logger.error("%s %s: %s", request.method, request.url.path, error)
     body = {"error": type(error).__name__, "detail": str(error), "body": "", "errors": str(error)}
-    return JSONResponse(status_code=error.http_status, content=body | ({"field": error.field} if error.field else {}))
+    content = body | ({"field": error.field} if error.field else {})
+    return JSONResponse(status_code=error.http_status, content=content, headers=error.headers)
 
 
 def http_exception(request: Request, error: HTTPException) -> JSONResponse:

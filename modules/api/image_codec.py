@@ -14,6 +14,7 @@ from modules import bounds, images, shared
 from modules.api import image_fetch
 from modules.api.image_fetch import RequestNotAllowed
 from modules.errors import InvalidInput, WebuiError
+from modules.job.plan import ResultImage
 
 
 def verify_url(url: str) -> bool:
@@ -92,3 +93,8 @@ def to_json_image(image: Image.Image | str) -> str:
     """Returns what `encode_pil_to_base64` does, as text."""
     encoded = encode_pil_to_base64(image)
     return encoded if isinstance(encoded, str) else encoded.decode("ascii")
+
+
+def to_json_images(images: Sequence[ResultImage]) -> list[str]:
+    """Returns what a job has made as base64 text."""
+    return [base64.b64encode(image.content).decode("ascii") for image in images]

@@ -4,48 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from modules import call_queue
+from modules.api import auth, job_kinds, jobs
+from modules.job.plan import Plan
 from modules.job.queue import Job
 
-if TYPE_CHECKING:
-    from modules.job.request import JobRequest
 
+async def carry_out(request: Request, kind: str, body: BaseModel) -> Any:
+    """Runs what a request of a kind asks for as a job of the queue, written down, and returns the answer.
 
-@dataclass(frozen=True)
-class Plan:
-    """A request that has been checked: what is to run as a job, and how its result becomes the answer.
-
-    name: what `state.job` shows. work: runs with the device. answer: makes the body of the response of what `work`
-    returns. task_id: what clients poll for. request: the job as data, where it is more than a function.
+    The answer carries the id of the job; its images stay there for a client that was gone when they came.
     """
-
-    name: str
-    work: Callable[[], Any]
-    answer: Callable[[Any], Any]
-    task_id: str | None = None
-    request: JobRequest | None = None
-
-
-async def carry_out(request: Request, prepare: Callable[..., Plan], *args: Any) -> Any:
-    """Runs what `prepare(*args)` plans as a job of the queue and returns the answer."""
 
     def submit() -> tuple[Plan, Job]:
         """Prepares the job and queues it, in one thread, so that requests queue in the order they are ready."""
-        plan = prepare(*args)
-        return plan, call_queue.submit(plan.name, plan.work, plan.task_id, plan.request)
+        asked = job_kinds.asked(kind, body, auth.user_of(request))
+        plan = job_kinds.KINDS[kind].prepare(body)
+        return plan, jobs.journal().submit(plan, asked)
 
     plan, job = await run_in_threadpool(submit)
+    request.state.job = job.id
     try:
         result = await until_over(job, request)
+        images = await asyncio.wrap_future(job.record.kept)
     finally:
         del job  # an error's traceback holds this frame, and the job's future holds the error
-    return await run_in_threadpool(plan.answer, result)
+    return await run_in_threadpool(plan.answer, result, images)
 
 
 async def call(name: str, function: Callable[[], Any]) -> Any:

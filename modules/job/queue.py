@@ -89,8 +89,9 @@ class Job:
     anybody polls for, and gets a name of its own. is_listed: whether the list of waiting tasks shows it. request: the
     data it was made of, None for work that is a function only. future: gets the result or the error. priority: higher
     ones come first. order: among the waiting jobs of a user, lowest first. turn: what the line calls when the job may
-    begin, None when it is over; is_called: whether it has. is_interrupted: whether it was told to end early. A job that
-    is over refers to nothing of its work.
+    begin, None when it is over; is_called: whether it has. is_interrupted: whether it was told to end early. seeds: the
+    seed and variation seed it has drawn, None before. record: what connects it with what is written down of it. A job
+    that is over refers to nothing of its work.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class Job:
         self.place: Place | None = None
         self.is_called = False
         self.is_interrupted = False
+        self.seeds: list[Any] | None = None
+        self.record: Any = None
 
     @property
     def state(self) -> JobState:
@@ -396,6 +399,13 @@ class JobQueue:
         self._close_books(job)
         self._tell(job)
         self.line.release()
+
+    def note_seeds(self, seeds: list[Any]) -> None:
+        """Notes what the running job has drawn; of several runs in a job the first counts."""
+        job = self.running()
+        if job is not None and job.seeds is None:
+            job.seeds = seeds
+            self._tell(job)
 
     def _tell(self, job: Job) -> None:
         """Tells the listeners of a change; one that fails is named in the log, and costs the job nothing."""

@@ -6,12 +6,12 @@ on the same data directory keeps its rows in memory.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -82,8 +82,8 @@ class Row:
 
     id: what clients poll for; of several with the same id the latest is meant. number: in the order in which they came.
     place: orders the waiting ones of a user. after_restart: what becomes of it while it waits, "run", "hold" or
-    "drop". text: what a search looks through. Times are seconds since the epoch. seeds: what the job drew, [seeds,
-    variation seeds]. results: one dict for each image, with `infotext` and `file`, its path.
+    "drop". text: what a search looks through. Times are seconds since the epoch. seeds: what the job drew, [seed,
+    variation seed]. results: one dict for each image, with `infotext` and `file`, its path.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Row:
     started: float | None = None
     ended: float | None = None
     error: str | None = None
-    seeds: list[list[int]] | None = None
+    seeds: list[Any] | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     number: int = 0
 
@@ -113,7 +113,8 @@ class JobStore:
     """The rows of a data directory.
 
     path: of the SQLite file. All methods may be called from any thread, and are over when what they write is safe from
-    the end of the process; a power cut may cost the last of them.
+    the end of the process; a power cut may cost the last of them. What cannot be written, as on a full disk, is named
+    in the log and lost: no job fails for it.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -153,26 +154,37 @@ class JobStore:
         self._engine.dispose()
         self._owner.release()
 
-    def add(self, row: Row, body: Any) -> Row:
-        """Writes a new job and what it was asked for, as JSON; returns it with its number.
+    @contextmanager
+    def _writes(self) -> Iterator[sa.Connection]:
+        """One change of the file, all of it or nothing."""
+        with self._writing:
+            try:
+                with self._engine.begin() as connection:
+                    yield connection
+            except exc.DatabaseError as e:
+                logger.warning("a job could not be written down in %s: %s", self.path, e.orig)
 
-        body: what it was asked for; None for what cannot be written down.
+    def add(self, row: Row, body: str | None) -> Row:
+        """Writes a new job and returns it with its number, 0 if it could not be written.
+
+        body: what it was asked for, if that lies here.
         """
         values = {name: value for name, value in vars(row).items() if name != "number"}
-        with self._writing, self._engine.begin() as connection:
+        number = 0
+        with self._writes() as connection:
             number = connection.execute(jobs.insert(), values).inserted_primary_key[0]
             if body is not None:
-                connection.execute(requests.insert(), {"number": number, "body": json.dumps(body)})
+                connection.execute(requests.insert(), {"number": number, "body": body})
         return replace(row, number=number)
 
     def update(self, number: int, **values: Any) -> None:
         """Changes the fields of one job."""
-        with self._writing, self._engine.begin() as connection:
+        with self._writes() as connection:
             connection.execute(jobs.update().where(jobs.c.number == number).values(values))
 
     def update_all(self, numbers: Iterable[int], **values: Any) -> None:
         """Changes the fields of many jobs alike, at once."""
-        with self._writing, self._engine.begin() as connection:
+        with self._writes() as connection:
             statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(values)
             rows = [{"of": number} for number in numbers]
             if rows:
@@ -181,7 +193,7 @@ class JobStore:
     def set_places(self, places: dict[int, float]) -> None:
         """Orders waiting jobs anew. places: number of a job -> its place."""
         statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(place=sa.bindparam("to"))
-        with self._writing, self._engine.begin() as connection:
+        with self._writes() as connection:
             if places:
                 connection.execute(statement, [{"of": number, "to": place} for number, place in places.items()])
 
@@ -194,11 +206,10 @@ class JobStore:
             found = connection.execute(statement).mappings().first()
         return None if found is None else row_of(found)
 
-    def body(self, number: int) -> Any:
-        """Returns what a job was asked for; None where it was not written down, or is gone."""
+    def body(self, number: int) -> str | None:
+        """Returns what a job was asked for; None where it does not lie here."""
         with self._engine.connect() as connection:
-            found = connection.execute(sa.select(requests.c.body).where(requests.c.number == number)).scalar()
-        return None if found is None else json.loads(found)
+            return connection.execute(sa.select(requests.c.body).where(requests.c.number == number)).scalar()
 
     def find(
         self,
@@ -243,7 +254,7 @@ class JobStore:
         rows = [{"of": number} for number in numbers]
         if not rows:
             return
-        with self._writing, self._engine.begin() as connection:
+        with self._writes() as connection:
             connection.execute(requests.delete().where(requests.c.number == sa.bindparam("of")), rows)
             connection.execute(jobs.delete().where(jobs.c.number == sa.bindparam("of")), rows)
 

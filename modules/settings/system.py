@@ -72,4 +72,25 @@ sections = [
             "api_max_prompt_parts": OptionInfo(64, "Most parts of one prompt joined by AND", restrict_api=True),
         },
     ),
+    options_section(
+        ("jobs", "Jobs", "system"),
+        {
+            "jobs_after_restart": OptionInfo(
+                "as asked",
+                "Jobs that still wait when the program ends",
+                "Radio",
+                choices("as asked", "run", "hold", "drop"),
+                restrict_api=True,
+            ).info("as asked: those of the page are held, those that clients only queued are run"),
+            "jobs_history": OptionInfo(10_000, "Jobs to remember", restrict_api=True).info("0: all"),
+            "jobs_spool_size": OptionInfo(
+                1000, "Most megabytes of images that were not saved, and of large requests", restrict_api=True
+            ).info("of jobs that are over, the oldest go first; 0: no limit"),
+            "jobs_spool_days": OptionInfo(7, "Days to keep them", restrict_api=True).info("0: no limit"),
+            "jobs_limit": OptionInfo(0, "Most jobs that may wait", restrict_api=True).info("0: any number"),
+            "jobs_user_limit": OptionInfo(0, "Most jobs of one user that may wait", restrict_api=True).info(
+                "0: any number"
+            ),
+        },
+    ),
 ]

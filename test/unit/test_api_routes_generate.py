@@ -68,4 +68,4 @@ def test_a_plan_runs_wherever_the_device_is_held(sd_model):
     with call_queue.gpu_job(plan.name, plan.task_id):
         result = plan.work()
     assert isinstance(result.processed, processing.Processed)
-    assert plan.answer(result)["parameters"]["steps"] == 1
+    assert plan.answer(result, plan.images(result))["parameters"]["steps"] == 1

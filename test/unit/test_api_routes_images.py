@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from modules import call_queue, script_callbacks, shared
-from modules.api import models, routes_images
+from modules.api import image_jobs, models
 
 
 def encoded(size=(8, 6), color="orange", infotext=None):
@@ -89,7 +89,7 @@ def test_a_bad_image_is_named_and_the_others_are_made(client):
 
 
 def test_the_fields_of_a_request_become_the_arguments_of_the_job():
-    arguments = routes_images.extras_arguments(models.ExtrasSingleImageRequest(image="x", upscaler_1="Nearest"))
+    arguments = image_jobs.extras_arguments(models.ExtrasSingleImageRequest(image="x", upscaler_1="Nearest"))
     assert arguments["extras_upscaler_1"] == "Nearest" and arguments["extras_upscaler_2"] == "None"
     assert not {"image", "upscaler_1", "upscaler_2"} & arguments.keys()
 

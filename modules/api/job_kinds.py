@@ -1,0 +1,57 @@
+"""face: the table of what can be a job over the API: kind -> what its request looks like, and how it is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+
+from modules.api import generate, image_jobs, models
+from modules.errors import InvalidInput
+from modules.job.journal import Asked
+from modules.job.plan import Plan
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of job. body: model of the request; prepare: checks one, which may change it, and plans the job."""
+
+    body: type[BaseModel]
+    prepare: Callable[[Any], Plan]
+
+
+KINDS: dict[str, Kind] = {
+    "txt2img": Kind(models.StableDiffusionTxt2ImgProcessingAPI, generate.prepare_txt2img),
+    "img2img": Kind(models.StableDiffusionImg2ImgProcessingAPI, generate.prepare_img2img),
+    "extra-single-image": Kind(models.ExtrasSingleImageRequest, image_jobs.plan_extras_single),
+    "extra-batch-images": Kind(models.ExtrasBatchImagesRequest, image_jobs.plan_extras_batch),
+    "interrogate": Kind(models.InterrogateRequest, image_jobs.plan_interrogation),
+}
+"""Kind -> what the route /sdapi/v1/KIND takes and does."""
+
+
+def asked(kind: str, body: BaseModel, user: str | None, **wishes: Any) -> Asked:
+    """Returns what is written down of a request, which has to be called before it is prepared."""
+    said = body.model_dump(exclude_unset=True)
+    return Asked(kind, said, text=str(said.get("prompt") or ""), user=user, **wishes)
+
+
+def body_of(kind: str, body: Any) -> BaseModel:
+    """Returns the request of a kind. Raises InvalidInput for an unknown kind, RequestValidationError for a body that
+    does not fit.
+    """
+    if kind not in KINDS:
+        raise InvalidInput(f"kind: there is no {kind!r}; give one of {', '.join(KINDS)}", field="kind")
+    try:
+        return KINDS[kind].body.model_validate(body)
+    except ValidationError as e:
+        errors = [row | {"loc": ("body", "request", *row["loc"])} for row in e.errors()]
+        raise RequestValidationError(errors) from e
+
+
+def make_plan(kind: str, body: Any) -> Plan:
+    """Returns how a job is run that was written down."""
+    return KINDS[kind].prepare(body_of(kind, body))

@@ -1,0 +1,107 @@
+"""face: jobs over the API: asking for them, looking at them, cancelling, moving, making them again.
+
+Jobs of the classic routes are among them; their answers name theirs in a header.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import os
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import FileResponse
+
+from modules.api import auth, job_kinds, jobs
+from modules.api.job_models import JobItem, JobList, JobOrder, JobSubmission, JobsWaiting
+from modules.errors import NotFound, NotSaved
+from modules.http_paths import OWN_PREFIX
+from modules.http_routes import DescribedRoute
+from modules.job.queue import Job
+from modules.job.store import Row, State
+
+MOST_IN_A_PAGE = 1000
+MOST_ROWS = 2**53
+
+router = APIRouter(prefix=f"{OWN_PREFIX}v1/jobs", tags=["jobs"], route_class=DescribedRoute)
+
+
+def row_of(id: str) -> Row:
+    """Returns the job of an id. Raises NotFound."""
+    row = jobs.journal().store.get(id)
+    if row is None:
+        raise NotFound(f"There is no job {id!r}", field="id")
+    return row
+
+
+def shown(job: Job) -> dict:
+    """Returns a job that has just been queued."""
+    return jobs.described(job.record.row, jobs.positions())
+
+
+@router.post("", status_code=202, response_model=JobItem, summary="Queue a job")
+def submit_job(submission: JobSubmission, request: Request) -> dict:
+    """Queues a job that nobody waits for."""
+    body = job_kinds.body_of(submission.kind, submission.request)
+    wishes = {"priority": submission.priority, "after_restart": submission.after_restart}
+    asked = job_kinds.asked(submission.kind, body, auth.user_of(request), **wishes)
+    journal = jobs.journal()
+    journal.check_limits(asked.user)
+    job = journal.submit(job_kinds.KINDS[submission.kind].prepare(body), asked)
+    if not job.record.row.number:
+        journal.queue.cancel(job)
+        raise NotSaved("The job cannot be written down: is the disk of the data directory full?")
+    return shown(job)
+
+
+@router.get("", response_model=JobList, summary="All jobs, the latest first")
+def list_jobs(
+    state: Annotated[list[State] | None, Query(description="Only those in one of these states.")] = None,
+    user: Annotated[str | None, Query(description="Only those of this user.")] = None,
+    text: Annotated[str, Query(max_length=1000, description="Words that all have to be in prompt or id.")] = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_IN_A_PAGE, description="Jobs in a page.")] = 100,
+    offset: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Jobs to leave out before the page.")] = 0,
+) -> dict:
+    """Lists jobs of this run of the program and of those before."""
+    rows, total = jobs.journal().store.find(state or (), user, text, limit, offset)
+    positions = jobs.positions() if any(row.state == State.QUEUED for row in rows) else {}
+    return {"jobs": [jobs.described(row, positions) for row in rows], "total": total}
+
+
+@router.post("/reorder", response_model=JobsWaiting, summary="Put waiting jobs before all others")
+def reorder_jobs(order: JobOrder) -> dict:
+    """Arranges the waiting jobs; those of a higher priority still come first, and users still have their turns."""
+    return {"ids": jobs.journal().arrange(order.ids)}
+
+
+@router.get("/{id}", response_model=JobItem, summary="One job")
+def get_job(id: str) -> dict:
+    """Shows a job."""
+    return jobs.described(row := row_of(id), jobs.positions() if row.state == State.QUEUED else {})
+
+
+@router.get("/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")
+def get_job_image(id: str, n: int) -> FileResponse:
+    """Sends the file of an image, as it was saved, or as it is kept of a job whose images were not."""
+    results = row_of(id).results
+    if not 0 <= n < len(results):
+        raise NotFound(f"n: job {id!r} has {len(results)} images, from 0 on", field="n")
+    file = results[n]["file"]
+    if file is None or not os.path.isfile(file):
+        raise NotFound(
+            f"Image {n} of job {id!r} is gone: it was deleted, or cleared by the settings of jobs", field="n"
+        )
+    return FileResponse(file, media_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
+
+
+@router.delete("/{id}", response_model=JobItem, summary="Cancel a job")
+def cancel_job(id: str) -> dict:
+    """Takes a job out of the queue; the running one ends early and keeps what it has made. One that is over stays."""
+    jobs.journal().cancel(row_of(id))
+    return get_job(id)
+
+
+@router.post("/{id}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
+def retry_job(id: str) -> dict:
+    """Queues a job again that is over, with the seeds it had; one that is held is queued itself."""
+    return shown(jobs.journal().retry(row_of(id)))

@@ -1,0 +1,175 @@
+"""The routes of jobs on the real program: asked for, watched, cancelled, moved, made again; classic requests too."""
+
+import base64
+import io
+import time
+from urllib.parse import quote
+
+import pytest
+from PIL import Image
+
+from modules import call_queue, shared
+from modules.api import jobs
+
+SECONDS = 60
+JOBS = "/serena/v1/jobs"
+SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 3}
+
+
+def submit(client, kind="txt2img", wishes=(), **fields):
+    answer = client.post(JOBS, json={"kind": kind, "request": SMALL | fields} | dict(wishes))
+    assert answer.status_code == 202, answer.text
+    return answer.json()
+
+
+def get(client, job):
+    return client.get(f"{JOBS}/{quote(job['id'])}").json()
+
+
+def over(client, job):
+    deadline = time.monotonic() + SECONDS
+    while (job := get(client, job))["state"] in ("queued", "running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return job
+
+
+def image_of(client, job, n=0):
+    answer = client.get(f"{JOBS}/{quote(job['id'])}/images/{n}")
+    assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
+    return Image.open(io.BytesIO(answer.content))
+
+
+def test_a_job_is_asked_for_and_fetched_later(client):
+    job = submit(client)
+    assert (job["kind"], job["state"], job["images"], job["error"]) == ("txt2img", "queued", 0, None)
+    job = over(client, job)
+    assert (job["state"], job["images"], job["progress"], job["position"]) == ("done", 1, 1, None)
+    assert job["infotexts"][0].startswith("red apple\nSteps: 1")
+    image = image_of(client, job)
+    assert image.text["parameters"] == job["infotexts"][0]
+    classic = client.post("/sdapi/v1/txt2img", json=SMALL)
+    assert image.tobytes() == Image.open(io.BytesIO(base64.b64decode(classic.json()["images"][0]))).tobytes()
+
+
+def test_a_classic_answer_names_its_job_whose_images_stay(client):
+    answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "mein Bild ä/1"})
+    assert answer.headers["X-Serena-Job"] == "mein Bild %C3%A4/1"
+    answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"send_images": False})
+    assert answer.json()["images"] == []
+    job = get(client, {"id": answer.headers["X-Serena-Job"]})
+    assert job["state"] == "done" and image_of(client, job).size == (64, 64)
+    failed = client.post("/sdapi/v1/txt2img", json=SMALL | {"script_name": "nope"})
+    assert failed.status_code >= 400 and "X-Serena-Job" not in failed.headers, "refused before it was a job"
+
+
+def test_an_image_that_was_saved_is_the_users_file(client, settings, tmp_path):
+    job = over(client, submit(client, save_images=True, override_settings={"samples_filename_pattern": "kept"}))
+    row = jobs.journal().store.get(job["id"])
+    assert (
+        row.results[0]["file"].startswith(str(shared.opts.outdir_txt2img_samples)) or "kept" in row.results[0]["file"]
+    )
+    assert image_of(client, job).size == (64, 64)
+
+
+@pytest.mark.parametrize("kind", ["extra-single-image", "extra-batch-images"])
+def test_enlarging_is_a_job_too(client, kind):
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), "orange").save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode()
+    source = {"image": data} if kind == "extra-single-image" else {"imageList": [{"data": data, "name": "a"}]}
+    body = {"kind": kind, "request": source | {"upscaling_resize": 2, "upscaler_1": "Nearest"}}
+    job = over(client, client.post(JOBS, json=body).json())
+    assert job["state"] == "done", job
+    assert image_of(client, job).size == (16, 16)
+
+
+def test_waiting_jobs_have_positions_and_are_moved_and_cancelled(client):
+    with call_queue.queue_lock:
+        first, second, third = (submit(client, prompt=f"cat {n}") for n in range(3))
+        assert [get(client, job)["position"] for job in (first, second, third)] == [1, 2, 3]
+        urgent = submit(client, wishes={"priority": 5})
+        assert (urgent["position"], get(client, first)["position"]) == (1, 2)
+        order = client.post(f"{JOBS}/reorder", json={"ids": [third["id"]]}).json()["ids"]
+        assert order == [urgent["id"], third["id"], first["id"], second["id"]]
+        assert client.delete(f"{JOBS}/{quote(first['id'])}").json()["state"] == "cancelled"
+        listed = client.get(JOBS, params={"text": "CAT 1", "state": "queued"}).json()
+        assert listed["total"] == 1 and listed["jobs"][0]["id"] == second["id"]
+    for job in (urgent, third, second):
+        assert over(client, job)["state"] == "done"
+    assert get(client, first)["images"] == 0
+
+
+def test_the_running_job_ends_early_and_keeps_what_it_has(client):
+    job = submit(client, steps=150, n_iter=2)
+    deadline = time.monotonic() + SECONDS
+    while not shared.state.sampling_step:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert get(client, job)["state"] == "running"
+    assert client.delete(f"{JOBS}/{quote(job['id'])}").json()["state"] in ("running", "interrupted")
+    job = over(client, job)
+    assert job["state"] == "interrupted"
+    again = client.delete(f"{JOBS}/{quote(job['id'])}")
+    assert again.status_code == 200 and again.json()["state"] == "interrupted"
+
+
+def test_a_job_is_made_again_with_the_seeds_it_had(client):
+    job = over(client, submit(client, seed=-1, subseed=-1, subseed_strength=0.5))
+    answer = client.post(f"{JOBS}/{quote(job['id'])}/retry")
+    assert answer.status_code == 202 and answer.json()["id"] != job["id"]
+    again = over(client, answer.json())
+    assert again["infotexts"] == job["infotexts"]
+    assert image_of(client, again).tobytes() == image_of(client, job).tobytes()
+
+
+def test_pages_of_the_list(client):
+    made = [over(client, submit(client)) for _ in range(2)]
+    first = client.get(JOBS, params={"limit": 1}).json()
+    second = client.get(JOBS, params={"limit": 1, "offset": 1}).json()
+    assert [first["jobs"][0]["id"], second["jobs"][0]["id"]] == [made[1]["id"], made[0]["id"]]
+    assert first["total"] == second["total"] >= 2
+    assert client.get(JOBS, params={"user": "nobody"}).json() == {"jobs": [], "total": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    [
+        ("POST", "", {"kind": "painting", "request": {}}, 422, "kind"),
+        ("POST", "", {"kind": "img2img", "request": {}}, 404, "init_images"),
+        ("POST", "", {"kind": "txt2img", "request": {"width": 10**9}}, 422, "width"),
+        ("GET", "/nope", None, 404, "id"),
+        ("DELETE", "/nope", None, 404, "id"),
+        ("POST", "/nope/retry", None, 404, "id"),
+        ("GET", "/nope/images/0", None, 404, "id"),
+    ],
+)
+def test_what_is_wrong_is_named(client, method, path, body, status, field):
+    answer = client.request(method, JOBS + path, json=body)
+    assert (answer.status_code, answer.json()["field"]) == (status, field), answer.text
+
+
+def test_a_request_that_does_not_fit_says_where(client):
+    answer = client.post(JOBS, json={"kind": "txt2img", "request": {"steps": "many"}})
+    assert answer.status_code == 422 and answer.json()["detail"][0]["loc"] == ["body", "request", "steps"]
+
+
+def test_too_many_jobs_are_told_when_to_come_again(client, settings):
+    with call_queue.queue_lock:
+        job = submit(client)
+        shared.opts.data["jobs_limit"] = 1
+        try:
+            answer = client.post(JOBS, json={"kind": "txt2img", "request": SMALL})
+            assert answer.status_code == 429 and int(answer.headers["Retry-After"]) > 0
+            assert client.post("/sdapi/v1/txt2img", json=SMALL).status_code == 429
+        finally:
+            del shared.opts.data["jobs_limit"]
+    assert over(client, job)["state"] == "done"
+
+
+def test_an_image_that_is_gone_says_so(client):
+    job = over(client, submit(client))
+    jobs.journal().spool.remove(jobs.journal().store.get(job["id"]).number)
+    answer = client.get(f"{JOBS}/{quote(job['id'])}/images/0")
+    assert answer.status_code == 404 and "is gone" in answer.json()["detail"]
+    assert client.get(f"{JOBS}/{quote(job['id'])}/images/1").json()["field"] == "n"

@@ -1,0 +1,293 @@
+"""What is written down of jobs: before they wait, while they run, when they are over, after the program was killed."""
+
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from modules import call_queue, errors, shared
+from modules.job.journal import LARGE, LOST, Asked, Journal
+from modules.job.plan import Plan, ResultImage
+from modules.job.queue import JobQueue
+from modules.job.spool import Spool
+from modules.job.store import JobStore, State
+
+SECONDS = 20
+
+
+class Program:
+    """One run of the program on a data directory: a journal over a queue of its own."""
+
+    def __init__(self, folder, monkeypatch):
+        self.queue = JobQueue()
+        self.made = []
+        self.may_end = threading.Event()
+        self.may_end.set()
+        monkeypatch.setattr(call_queue, "queue", self.queue)
+        self.journal = Journal(
+            JobStore(folder / "jobs.sqlite3"), Spool(str(folder / "files")), self.queue, self.make_plan
+        )
+
+    def make_plan(self, kind, body):
+        """A job that makes an image of a colour, and draws the seeds that it was not given."""
+        if body.get("fails"):
+            raise errors.InvalidInput("no such colour")
+
+        def work():
+            self.made.append(body)
+            self.queue.note_seeds([body.get("seed", 41), body.get("subseed", 42)])
+            if body.get("breaks"):
+                raise errors.InvalidInput("broken")
+            assert self.may_end.wait(SECONDS)
+            return Image.new("RGB", (8, 8), body["colour"])
+
+        return Plan(
+            kind,
+            work,
+            lambda result, images: len(images),
+            lambda image: [ResultImage(image, body["colour"], format=shared.opts.samples_format)],
+        )
+
+    def submit(self, colour="red", **body):
+        wishes = {name: body.pop(name) for name in ("user", "after_restart", "priority") if name in body}
+        body |= {"colour": colour}
+        return self.journal.submit(self.make_plan("paint", body), Asked("paint", body, text=colour, **wishes))
+
+    def row(self, job):
+        return self.journal.store.get(job.record.row.id)
+
+    def over(self, job):
+        """The row of a job once it is over."""
+        job.record.kept.result(SECONDS)
+        return self.row(job)
+
+    def die(self):
+        """What is left when the process is killed: nobody writes anything any more, and the file is free."""
+        self.journal.store.update = self.journal.store.add = lambda *args, **values: None
+        self.may_end.set()
+        self.queue.close(SECONDS)
+        self.journal.close()
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch, program):
+    runs = []
+
+    def run():
+        runs.append(Program(tmp_path, monkeypatch))
+        return runs[-1]
+
+    yield run
+    runs[-1].die()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def test_a_job_is_written_down_from_first_to_last(start):
+    run = start()
+    changes = []
+    run.journal.listeners.append(lambda row: changes.append(str(row.state)))
+    with run.queue.line:
+        job = run.submit("red")
+        assert run.row(job).state == State.QUEUED and run.journal.body(run.row(job)) == {"colour": "red"}
+    row = run.over(job)
+    assert (row.state, row.text, row.seeds, row.error) == (State.DONE, "red", [41, 42], None)
+    assert row.submitted <= row.started <= row.ended
+    assert changes == ["queued", "running", "running", "done"], "the second time with its seeds"
+    with Image.open(row.results[0]["file"]) as image:
+        assert image.size == (8, 8) and row.results[0]["infotext"] == "red"
+
+
+def test_images_that_were_saved_are_not_written_again(start, tmp_path):
+    run = start()
+    saved = tmp_path / "saved.png"
+    Image.new("RGB", (4, 4)).save(saved)
+    plan = Plan("x", lambda: 1, lambda *_: None, lambda result: [ResultImage(Image.new("RGB", (4, 4)), "", str(saved))])
+    row = run.over(run.journal.submit(plan, Asked("paint", {})))
+    assert row.results == [{"file": str(saved), "infotext": ""}] and run.journal.spool.numbers() == []
+
+
+def test_images_are_kept_in_the_format_of_the_answer(start, settings):
+    run = start()
+    for image_format in ("png", "jpg", "webp"):
+        settings(samples_format=image_format)
+        row = run.over(run.submit("green"))
+        assert row.results[0]["file"].endswith(f"0.{image_format}")
+
+
+def test_errors_and_interruptions_are_written_down(start):
+    run = start()
+    failed = run.submit("red", breaks=True)
+    with pytest.raises(errors.InvalidInput):
+        failed.future.result(SECONDS)
+    row = run.over(failed)
+    assert (row.state, row.error, row.seeds) == (State.FAILED, "broken", [41, 42])
+
+    run.may_end.clear()
+    stopped = run.submit("blue")
+    wait_for(lambda: run.row(stopped).state == State.RUNNING)
+    shared.state.interrupted = False
+    assert run.journal.cancel(run.row(stopped)) and shared.state.interrupted
+    run.may_end.set()
+    row = run.over(stopped)
+    assert row.state == State.INTERRUPTED and len(row.results) == 1, "what it has made so far is its result"
+    assert not run.journal.cancel(row)
+
+
+def test_a_waiting_job_is_cancelled_at_once(start):
+    run = start()
+    with run.queue.line:
+        job = run.submit()
+        assert run.journal.cancel(run.row(job)) and run.row(job).state == State.CANCELLED
+    assert run.made == []
+
+
+def test_results_that_cannot_be_kept_fail_the_job_and_nobody_waits_for_ever(start, monkeypatch, caplog):
+    run = start()
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(run.journal.spool, "put", full)
+    job = run.submit()
+    assert run.over(job).results == [{"file": None, "infotext": "red"}]
+    assert job.record.kept.result()[0].content, "who waits gets the image all the same"
+
+    plan = Plan("x", lambda: 1, lambda *_: None, lambda result: 1 / 0)
+    job = run.journal.submit(plan, Asked("paint", {}))
+    assert "division" in run.over(job).error and run.row(job).state == State.FAILED
+
+
+def test_the_killed_run_leaves_lost_held_and_queued_jobs(start):
+    run = start()
+    run.may_end.clear()
+    done = run.submit("green")
+    run.may_end.set()
+    run.over(done)
+    run.may_end.clear()
+    running = run.submit("red")
+    held = run.submit("yellow", after_restart="hold")
+    again = run.submit("blue", after_restart="run")
+    dropped = run.submit("black", after_restart="drop")
+    wait_for(lambda: run.row(running).seeds)
+    run.die()
+
+    run = start()
+    run.may_end.clear()
+    run.journal.restore()
+    lost = run.row(running)
+    assert (lost.state, lost.error) == (State.LOST, LOST)
+    assert [run.row(job).state for job in (held, dropped, done)] == [State.HELD, State.CANCELLED, State.DONE]
+    assert [job.id for job in run.queue.live()] == [run.row(again).id]
+
+    retried = run.journal.retry(lost)
+    taken_up = run.journal.retry(run.row(held))
+    run.may_end.set()
+    assert run.over(retried).state == run.over(taken_up).state == State.DONE
+    assert run.over(retried).id != lost.id and run.row(held).state == State.DONE, (
+        "a held job is itself, a retry another"
+    )
+    assert {"colour": "red", "seed": 41, "subseed": 42} in run.made
+
+
+@pytest.mark.parametrize(("wish", "state"), [("hold", State.HELD), ("drop", State.CANCELLED)])
+def test_a_setting_decides_for_all_that_waited(start, settings, wish, state):
+    run = start()
+    with run.queue.line:
+        jobs = [run.submit(fate, after_restart=fate) for fate in ("hold", "run", "drop")]
+        run.die()
+    run = start()
+    settings(jobs_after_restart=wish)
+    run.journal.restore()
+    assert {run.row(job).state for job in jobs} == {state}
+
+
+def test_the_order_of_waiting_jobs_outlives_the_program(start):
+    run = start()
+    with run.queue.line:
+        jobs = [run.submit(name, after_restart="run") for name in ("a", "b", "c", "d")]
+        ids = [job.record.row.id for job in jobs]
+        assert run.journal.arrange([ids[2], "no such job", ids[1]]) == [ids[2], ids[1], ids[0], ids[3]]
+        run.die()
+    run = start()
+    with run.queue.line:
+        run.journal.restore()
+        assert [job.id for job in run.queue.waiting()] == [ids[2], ids[1], ids[0], ids[3]]
+    wait_for(lambda: len(run.made) == 4)
+
+
+def test_a_job_that_can_no_longer_be_planned_says_so(start, monkeypatch):
+    run = start()
+    with run.queue.line:
+        job = run.submit("red", fails=False, after_restart="run")
+        run.die()
+    run = start()
+    monkeypatch.setattr(run.journal, "_make_plan", lambda kind, body: run.make_plan(kind, body | {"fails": True}))
+    run.journal.restore()
+    assert (run.row(job).state, run.row(job).error) == (State.FAILED, "no such colour")
+
+
+def test_the_end_of_the_program_leaves_waiting_jobs_written_down(start):
+    run = start()
+    run.may_end.clear()
+    running = run.submit("red")
+    waiting = run.submit("blue")
+    wait_for(lambda: run.row(running).state == State.RUNNING)
+    run.journal.leave()
+    run.may_end.set()
+    run.queue.close(SECONDS)
+    wait_for(lambda: run.row(running).state == State.DONE)
+    assert run.row(waiting).state == State.QUEUED
+
+
+def test_only_what_is_over_can_be_made_again(start):
+    run = start()
+    with run.queue.line:
+        job = run.submit()
+        with pytest.raises(errors.Busy, match="queued"):
+            run.journal.retry(run.row(job))
+    run.over(job)
+    again = run.journal.retry(run.row(job))
+    assert run.over(again).state == State.DONE and run.made[-1]["seed"] == 41
+
+
+def test_large_requests_lie_in_the_spool_and_go_with_it(start, settings):
+    run = start()
+    image = "x" * LARGE
+    job = run.submit("red", image=image)
+    row = run.over(job)
+    assert run.journal.store.body(row.number) is None and run.journal.body(row)["image"] == image
+    run.journal.spool.remove(row.number)
+    with pytest.raises(errors.NotFound, match="not kept"):
+        run.journal.retry(row)
+
+
+def test_limits_hold_for_all_and_for_each_user(start, settings):
+    run = start()
+    with run.queue.line:
+        settings(jobs_limit=3, jobs_user_limit=2)
+        jobs = [run.submit(user="ann"), run.submit(user="ann")]
+        with pytest.raises(errors.TooManyJobs, match="jobs_user_limit"):
+            run.submit(user="ann")
+        jobs.append(run.submit(user="bob"))
+        with pytest.raises(errors.TooManyJobs, match="jobs_limit"):
+            run.submit(user="cid")
+        assert run.journal.store.find()[1] == 3, "what was refused is not written down"
+    for job in jobs:
+        run.over(job)
+
+
+def test_as_many_jobs_are_remembered_as_the_setting_says(start, settings):
+    run = start()
+    settings(jobs_history=5)
+    for number in range(25):
+        last = run.submit("red", number=number)
+        run.over(last)
+    wait_for(lambda: run.journal.store.find()[1] < 25)
+    assert len(run.journal.spool.numbers()) < 25 and run.row(last) is not None

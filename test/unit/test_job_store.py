@@ -1,0 +1,123 @@
+"""Rows of jobs in a file: written, found, kept over the end of the process, owned by one."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from modules.job.store import JobStore, Row, State
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = JobStore(tmp_path / "jobs" / "jobs.sqlite3")
+    yield made
+    made.close()
+
+
+def add(store, id, **fields):
+    return store.add(Row(id, "txt2img", submitted=time.time(), **fields), '{"prompt": "x"}')
+
+
+def test_a_row_comes_back_as_it_was_written(store):
+    row = add(store, "task(1)", user="ann", priority=2, text="red apple", place=1.5, after_restart="run")
+    assert row.number == 1 and store.get("task(1)") == row and store.body(row.number) == '{"prompt": "x"}'
+    results = [{"file": None, "infotext": "red"}]
+    store.update(row.number, state=State.DONE, results=results, seeds=[2**63, 1], ended=3.0)
+    found = store.get("task(1)")
+    assert (found.state, found.results, found.seeds, found.ended) == (State.DONE, results, [2**63, 1], 3.0)
+    assert store.get("task(2)") is None and store.body(99) is None
+
+
+def test_the_latest_of_several_jobs_with_an_id_is_meant(store):
+    add(store, "mine")
+    second = add(store, "mine")
+    assert store.get("mine").number == second.number
+
+
+def test_jobs_are_found_by_state_user_and_words(store):
+    for number in range(30):
+        add(store, f"task({number})", user="ann" if number % 3 else "bob", text=f"apple_{number} 100%")
+    store.update(1, state=State.DONE)
+    rows, total = store.find(limit=10)
+    assert total == 30 and [row.number for row in rows] == list(range(30, 20, -1))
+    rows, total = store.find(limit=10, offset=25)
+    assert total == 30 and [row.number for row in rows] == [5, 4, 3, 2, 1]
+    assert store.find(states=[State.DONE])[1] == 1 and store.find(states=[State.DONE, State.QUEUED])[1] == 30
+    assert store.find(user="bob")[1] == 10
+    assert [row.id for row in store.find(text="100% APPLE_17")[0]] == ["task(17)"]
+    assert store.find(text="TXT2IMG task(3)")[1] == 1 and store.find(text="app%le")[1] == 0
+    assert store.counts() == {"queued": 29, "done": 1}
+
+
+def test_waiting_jobs_come_in_the_order_of_their_places(store):
+    for place in (3.0, 1.0, 2.0):
+        add(store, str(place), place=place)
+    assert [row.id for row in store.waiting()] == ["1.0", "2.0", "3.0"]
+    store.set_places({1: 0.5})
+    assert [row.id for row in store.waiting()] == ["3.0", "1.0", "2.0"]
+    store.update_all([1, 2], state=State.HELD)
+    assert [row.id for row in store.waiting(State.HELD)] == ["3.0", "1.0"]
+    assert [row.id for row in store.waiting()] == ["2.0"]
+
+
+def test_forgotten_jobs_take_their_requests_along(store):
+    for number in range(4):
+        add(store, str(number))
+    store.update_all([1, 3], state=State.DONE)
+    assert [row.number for row in store.oldest(10)] == [1, 3]
+    store.forget([1, 3])
+    assert store.find()[1] == 2 and store.body(1) is None and store.body(2) is not None
+
+
+def test_rows_outlive_a_process_that_is_killed(tmp_path):
+    script = (
+        "import os, signal, sys; from modules.job.store import JobStore, Row;"
+        "store = JobStore(sys.argv[1]); row = store.add(Row('a', 'txt2img'), '{}');"
+        "store.update(row.number, state='running'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    path = tmp_path / "jobs.sqlite3"
+    subprocess.run([sys.executable, "-c", script, str(path)], cwd=ROOT, check=False)
+    store = JobStore(path)
+    assert store.is_kept and store.get("a").state == State.RUNNING
+    store.close()
+
+
+def test_a_second_program_keeps_its_rows_to_itself(store, caplog):
+    other = JobStore(store.path)
+    assert not other.is_kept and "another program" in caplog.text
+    add(other, "theirs")
+    assert other.get("theirs") is not None and store.get("theirs") is None
+    other.close()
+
+
+@pytest.mark.parametrize("damage", ["version", "bytes"])
+def test_an_unreadable_file_is_kept_aside(tmp_path, caplog, damage):
+    path = tmp_path / "jobs.sqlite3"
+    store = JobStore(path)
+    add(store, "old")
+    if damage == "version":
+        with sa.create_engine(f"sqlite:///{path}").begin() as connection:
+            connection.exec_driver_sql("PRAGMA user_version = 99")
+    store.close()
+    if damage == "bytes":
+        path.write_bytes(b"no database at all" * 100)
+    again = JobStore(path)
+    assert again.find() == ([], 0) and "cannot be read" in caplog.text
+    assert [name for name in os.listdir(tmp_path) if name.endswith(".unreadable")]
+    again.close()
+
+
+def test_what_cannot_be_written_is_a_warning(store, caplog):
+    row = add(store, "a")
+    with store._engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+    assert add(store, "b").number == 0
+    store.update(row.number, state=State.DONE)
+    assert "could not be written down" in caplog.text and store.get("a").state == State.QUEUED
