@@ -41,6 +41,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "GET /serena/v1/jobs/{id}/images/{n}",
         "DELETE /serena/v1/jobs/{id}",
         "POST /serena/v1/jobs/{id}/retry",
+        "GET /serena/v1/events",
     ),
     "fields": (),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from typing import Any
 
 from modules import call_queue, progress
@@ -16,6 +17,10 @@ from modules.paths_internal import data_path
 FOLDER = os.path.join(data_path, "jobs")
 
 
+listeners: list[Callable[[Row], object]] = []
+"""Are told of each job that has changed, in any thread; they must not block."""
+
+
 def journal_file() -> str:
     """Returns the path of the file of all jobs."""
     return os.path.join(FOLDER, "jobs.sqlite3")
@@ -25,7 +30,9 @@ def journal_file() -> str:
 def journal() -> Journal:
     """Returns the journal of the data directory, opened when it is first asked for."""
     store = JobStore(journal_file())
-    return Journal(store, Spool(os.path.join(FOLDER, "files")), call_queue.queue, job_kinds.make_plan)
+    made = Journal(store, Spool(os.path.join(FOLDER, "files")), call_queue.queue, job_kinds.make_plan)
+    made.listeners += listeners
+    return made
 
 
 def restore() -> None:

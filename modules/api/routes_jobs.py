@@ -9,10 +9,11 @@ import mimetypes
 import os
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import FileResponse, StreamingResponse
 
 from modules.api import auth, job_kinds, jobs
+from modules.api.events import events
 from modules.api.job_models import JobItem, JobList, JobOrder, JobSubmission, JobsWaiting
 from modules.errors import NotFound, NotSaved
 from modules.http_paths import OWN_PREFIX
@@ -23,7 +24,13 @@ from modules.job.store import Row, State
 MOST_IN_A_PAGE = 1000
 MOST_ROWS = 2**53
 
-router = APIRouter(prefix=f"{OWN_PREFIX}v1/jobs", tags=["jobs"], route_class=DescribedRoute)
+JOBS = f"{OWN_PREFIX}v1/jobs"
+
+router = APIRouter(tags=["jobs"], route_class=DescribedRoute)
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
 
 
 def row_of(id: str) -> Row:
@@ -39,7 +46,7 @@ def shown(job: Job) -> dict:
     return jobs.described(job.record.row, jobs.positions())
 
 
-@router.post("", status_code=202, response_model=JobItem, summary="Queue a job")
+@router.post(JOBS, status_code=202, response_model=JobItem, summary="Queue a job")
 def submit_job(submission: JobSubmission, request: Request) -> dict:
     """Queues a job that nobody waits for."""
     body = job_kinds.body_of(submission.kind, submission.request)
@@ -54,7 +61,7 @@ def submit_job(submission: JobSubmission, request: Request) -> dict:
     return shown(job)
 
 
-@router.get("", response_model=JobList, summary="All jobs, the latest first")
+@router.get(JOBS, response_model=JobList, summary="All jobs, the latest first")
 def list_jobs(
     state: Annotated[list[State] | None, Query(description="Only those in one of these states.")] = None,
     user: Annotated[str | None, Query(description="Only those of this user.")] = None,
@@ -68,19 +75,19 @@ def list_jobs(
     return {"jobs": [jobs.described(row, positions) for row in rows], "total": total}
 
 
-@router.post("/reorder", response_model=JobsWaiting, summary="Put waiting jobs before all others")
+@router.post(JOBS + "/reorder", response_model=JobsWaiting, summary="Put waiting jobs before all others")
 def reorder_jobs(order: JobOrder) -> dict:
     """Arranges the waiting jobs; those of a higher priority still come first, and users still have their turns."""
     return {"ids": jobs.journal().arrange(order.ids)}
 
 
-@router.get("/{id}", response_model=JobItem, summary="One job")
+@router.get(JOBS + "/{id}", response_model=JobItem, summary="One job")
 def get_job(id: str) -> dict:
     """Shows a job."""
     return jobs.described(row := row_of(id), jobs.positions() if row.state == State.QUEUED else {})
 
 
-@router.get("/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")
+@router.get(JOBS + "/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")
 def get_job_image(id: str, n: int) -> FileResponse:
     """Sends the file of an image, as it was saved, or as it is kept of a job whose images were not."""
     results = row_of(id).results
@@ -94,14 +101,29 @@ def get_job_image(id: str, n: int) -> FileResponse:
     return FileResponse(file, media_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
 
 
-@router.delete("/{id}", response_model=JobItem, summary="Cancel a job")
+@router.delete(JOBS + "/{id}", response_model=JobItem, summary="Cancel a job")
 def cancel_job(id: str) -> dict:
     """Takes a job out of the queue; the running one ends early and keeps what it has made. One that is over stays."""
     jobs.journal().cancel(row_of(id))
     return get_job(id)
 
 
-@router.post("/{id}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
+@router.post(JOBS + "/{id}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
 def retry_job(id: str) -> dict:
     """Queues a job again that is over, with the seeds it had; one that is held is queued itself."""
     return shown(jobs.journal().retry(row_of(id)))
+
+
+@router.get(
+    f"{OWN_PREFIX}v1/events",
+    response_class=EventStream,
+    summary="What happens to jobs, as it happens",
+    description="Server-sent events: `job` with a job that was queued, has begun or is over, `progress` of the running "
+    "one, `resync` when events are missing and jobs have to be read anew.",
+)
+async def follow_events(
+    last_event_id: Annotated[str | None, Header(description="The id of the last event that was received.")] = None,
+    previews: Annotated[bool, Query(description="With previews of the running job, as data URIs.")] = True,
+) -> EventStream:
+    """Sends events until the client goes."""
+    return EventStream(events.follow(last_event_id, previews), headers={"Cache-Control": "no-cache"})

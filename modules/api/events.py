@@ -1,0 +1,160 @@
+"""face: what happens to jobs, told to all who listen: server-sent events, each encoded once however many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+
+from modules import call_queue, progress, shared
+from modules.api import jobs
+from modules.job.store import Row
+
+KEPT = 1000
+"""Events that a listener can catch up with."""
+
+MOST_WAITING = 200
+"""Events that may wait for one listener; one that is slower than this is told to read everything anew."""
+
+SECONDS_BETWEEN = 0.5
+"""Between two looks at the progress of the running job."""
+
+SECONDS_OF_SILENCE = 15.0
+"""After which a comment is sent, so that proxies keep the connection."""
+
+RESYNC = "event: resync\ndata: {}\n\n"
+"""Tells a listener that events are missing: what it knows has to be read anew."""
+
+
+@dataclass(eq=False)
+class Listener:
+    """A connection. loop: the event loop it lives in."""
+
+    wants_previews: bool
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    texts: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+    is_behind: bool = False
+
+    def put(self, text: str) -> None:
+        """Hands over an event; called in the listener's loop."""
+        try:
+            self.texts.put_nowait(text)
+        except asyncio.QueueFull:
+            self.is_behind = True
+
+
+class Events:
+    """The events of this run of the program, in order, and those who listen."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._run = uuid.uuid4().hex[:8]
+        self._number = 0
+        self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
+        self._listeners: set[Listener] = set()
+        self._watch: asyncio.Task[None] | None = None
+
+    def changed(self, row: Row) -> None:
+        """Tells of a job that was queued, has begun or is over. May be called in any thread."""
+        said = as_text("job", jobs.described(row))
+        with self._guard:
+            self._number += 1
+            text = f"id: {self._run}-{self._number}\n{said}"
+            self._kept.append((self._number, text))
+            self._tell(text)
+
+    async def follow(self, last_id: str | None = None, wants_previews: bool = True) -> AsyncIterator[str]:
+        """Yields events as they are sent, those after `last_id` first. Ends when whoever iterates stops."""
+        listener = Listener(wants_previews)
+        self._listeners.add(listener)
+        if self._watch is None or self._watch.done():
+            self._watch = asyncio.create_task(self._watch_progress())
+        try:
+            for text in self._missed(last_id):
+                yield text
+            while True:
+                if listener.is_behind:
+                    listener.is_behind = False
+                    listener.texts = asyncio.Queue(MOST_WAITING)
+                    yield RESYNC
+                try:
+                    yield await asyncio.wait_for(listener.texts.get(), SECONDS_OF_SILENCE)
+                except TimeoutError:
+                    yield ": nothing new\n\n"
+        finally:
+            self._listeners.discard(listener)
+
+    def _missed(self, last_id: str | None) -> list[str]:
+        if last_id is None:
+            return [": welcome\n\n"]
+        run, _, number = last_id.partition("-")
+        kept = list(self._kept)
+        oldest = kept[0][0] if kept else self._number + 1
+        if run != self._run or not number.isdecimal() or int(number) + 1 < oldest:
+            return [RESYNC]
+        return [text for n, text in kept if n > int(number)]
+
+    def _tell(self, text: str) -> None:
+        for listener in list(self._listeners):
+            self._hand(listener, text)
+
+    @staticmethod
+    def _hand(listener: Listener, text: str) -> None:
+        with suppress(RuntimeError):  # its loop has ended
+            listener.loop.call_soon_threadsafe(listener.put, text)
+
+    async def _watch_progress(self) -> None:
+        """Tells how far the running job is, as long as somebody listens."""
+        last: tuple[Any, ...] = ()
+        while self._listeners:
+            job = call_queue.queue.running()
+            if job is not None and job.record is not None:
+                wants_previews = any(listener.wants_previews for listener in self._listeners)
+                said = await run_in_threadpool(progress_of, job.id, wants_previews)
+                if (now := (said["id"], said["progress"], said.get("preview"))) != last:
+                    last = now
+                    self._tell_progress(said)
+            await asyncio.sleep(SECONDS_BETWEEN)
+
+    def _tell_progress(self, said: dict[str, Any]) -> None:
+        full = as_text("progress", said)
+        plain = as_text("progress", {key: value for key, value in said.items() if key != "preview"})
+        for listener in list(self._listeners):
+            self._hand(listener, full if listener.wants_previews else plain)
+
+
+def as_text(name: str, data: dict[str, Any]) -> str:
+    """Returns an event as it is sent."""
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+def progress_of(id: str, wants_preview: bool) -> dict[str, Any]:
+    """Returns how far the running job is, with a preview as a data URI if there is one."""
+    state = shared.state
+    share = progress.job_progress()
+    said = {
+        "id": id,
+        "progress": share,
+        "eta": progress.estimate_seconds_left(share),
+        "step": state.sampling_step,
+        "steps": state.sampling_steps,
+        "text": state.textinfo,
+    }
+    if wants_preview and shared.opts.live_previews_enable:
+        state.set_current_image()
+        if state.current_image is not None:
+            said["preview"] = progress.encode_preview(state.current_image)
+    return said
+
+
+events = Events()
+"""The events of this process."""
+jobs.listeners.append(events.changed)
