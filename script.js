@@ -140,6 +140,20 @@
         return Array.from({length: count}, () => ({__type__: "update", visible: true}));
     }
 
+    let reportLoaded = null;
+
+    const loaded = new Promise((resolve) => {
+        reportLoaded = resolve;
+    });
+
+    /**
+     * Resolves when the onUiLoaded callbacks have run: what the server fills into the page comes after them, as their
+     * watchers expect. To be the `js` of an event without inputs.
+     */
+    function whenUiLoaded() {
+        return loaded;
+    }
+
     /** Runs the onUiLoaded callbacks as soon as all expected elements are there, at the latest at `deadline`. */
     function awaitLastBlocks(deadline) {
         expectedIds = expectedIds.filter((id) => !document.getElementById(id));
@@ -150,6 +164,7 @@
         window.adaptDom();
         window.executedOnLoaded = true;
         executeCallbacks(callbacks.uiLoadedCallbacks);
+        reportLoaded([]);
     }
 
     function onMutations(records) {
@@ -187,7 +202,7 @@
     Object.assign(window, {
         gradioApp, get_uiCurrentTab, get_uiCurrentTabContent,
         onUiUpdate, onAfterUiUpdate, onUiLoaded, onElements, onUiTabChange, onOptionsChanged, onOptionsAvailable,
-        executeCallbacks, scheduleAfterUiUpdateCallbacks, revealBlocks, uiElementIsVisible, uiElementInSight
+        executeCallbacks, scheduleAfterUiUpdateCallbacks, revealBlocks, whenUiLoaded, uiElementIsVisible, uiElementInSight
     });
 
     document.addEventListener("DOMContentLoaded", () => {

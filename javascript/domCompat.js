@@ -21,6 +21,21 @@
         }
     }
 
+    /** The text of a tab's button ended with a space, and scripts that look for a tab compare the whole of it. */
+    function endTabNamesWithASpace() {
+        for (const button of document.querySelectorAll(".tabs > .tab-nav > button[role=tab]")) {
+            if (!/\s$/.test(button.textContent)) button.append(" ");
+        }
+    }
+
+    /** The button that empties an image was named "Clear", and the list of a menu had the class "options". */
+    function keepOldNames() {
+        for (const button of document.querySelectorAll('.image-container button[aria-label="Remove Image"]')) {
+            button.setAttribute("aria-label", "Clear");
+        }
+        for (const list of document.querySelectorAll("ul.option-list:not(.options)")) list.classList.add("options");
+    }
+
     /** The sign that Gradio shows for an empty gallery is named, which only something with a role can be. */
     function giveEmptySignsARole() {
         for (const sign of document.querySelectorAll(".empty[aria-label]:not([role])")) sign.setAttribute("role", "img");
@@ -34,7 +49,9 @@
 
     function adaptDom() {
         liftTabButtons();
+        endTabNamesWithASpace();
         liftTextFields();
+        keepOldNames();
         giveEmptySignsARole();
         giveMenusAPlaceholder();
     }

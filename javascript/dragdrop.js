@@ -35,6 +35,24 @@
         input.dispatchEvent(new Event("change"));
     }
 
+    /**
+     * Gives image files that a script has put into a file field their type. Those made of a name and contents have none,
+     * and Gradio refuses what does not say that it is an image.
+     */
+    function typeImageFiles(event) {
+        const input = event.target;
+        if (event.isTrusted || input.type !== "file" || !input.accept.includes("image")) return;
+        const files = Array.from(input.files);
+        if (files.every((file) => file.type)) return;
+        const transfer = new DataTransfer();
+        for (const file of files) {
+            const ending = file.name.split(".").pop().toLowerCase().replace("jpg", "jpeg");
+            const type = PICTURE_TYPES.find((name) => name.endsWith(`/${ending}`)) ?? "image/png";
+            transfer.items.add(file.type ? file : new File([file], file.name, {type}));
+        }
+        input.files = transfer.files;
+    }
+
     /** Puts a picture into an image input in place of the one it shows. */
     function dropReplaceImage(imgWrap, files) {
         if (!isValidImageList(files)) return;
@@ -125,6 +143,7 @@
         event.preventDefault();
         event.stopPropagation();
     }, true);
+    document.addEventListener("change", typeImageFiles, true);
     window.addEventListener("paste", pastePicture);
 
     Object.assign(window, {isValidImageList, dropReplaceImage, eventHasFiles, isURL, dragDropTargetIsPrompt});

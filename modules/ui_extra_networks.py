@@ -58,7 +58,7 @@ def create_ui(interface: gr.Blocks, unrelated_tabs: Iterable[gr.Tab], tabname: s
         create_preview_controls(ui)
     for tab in unrelated_tabs:
         tab.select(fn=None, js=f"() => extraNetworksUnrelatedTabSelected({quote_js(tabname)})", **QUIET)
-    interface.load(fn=ui.pages_html, inputs=[], outputs=ui.pages, **QUIET).then(
+    interface.load(fn=ui.pages_html, inputs=[], outputs=ui.pages, js="whenUiLoaded", **QUIET).then(
         fn=None, js=f"() => setupExtraNetworksForTab({quote_js(tabname)})", **QUIET
     )
     return ui

@@ -68,6 +68,27 @@ def test_viewer_turns_over_zooms_and_closes(site):
     assert not viewer.is_visible()
 
 
+def test_scripts_find_what_they_know_of_older_pages(site):
+    page = site.page
+    names = page.evaluate("[...document.querySelectorAll('#tabs > .tab-nav > button')].map((b) => b.textContent)")
+    assert names[:2] == ["txt2img ", "img2img "] and all(name.endswith(" ") for name in names)
+    assert page.evaluate("whenUiLoaded()") == []
+    site.show("img2img")
+    page.evaluate(
+        """async () => {
+            const picture = await new Promise((done) => document.createElement("canvas").toBlob(done));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([picture], "pose.png"));
+            const input = document.querySelector("#img2img_image input[type=file]");
+            input.files = transfer.files;
+            input.dispatchEvent(new Event("change", {bubbles: true}));
+        }"""
+    )
+    page.wait_for_selector("#img2img_image img")
+    page.click("#img2img_image button[aria-label='Clear']")
+    page.wait_for_selector("#img2img_image img", state="detached")
+
+
 def test_a_sound_tells_that_pictures_are_done(site):
     page = site.page
     assert page.evaluate("fetch(document.querySelector('#audio_notification audio').src).then((it) => it.ok)")
