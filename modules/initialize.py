@@ -63,6 +63,7 @@ def initialize() -> None:
     step("list checkpoints", sd_models.setup_model)
     step("shared", shared_init.initialize)
     optional_step("remove unfinished files", initialize_util.remove_unfinished_files)
+    optional_step("defaults of the page", initialize_util.make_ui_config)
     optional_step("setup codeformer", codeformer_model.setup_model, cmd_opts.codeformer_models_path)
     optional_step("setup gfpgan", gfpgan_model.setup_model, cmd_opts.gfpgan_models_path)
     initialize_rest()

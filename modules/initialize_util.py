@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from modules import errors
+from modules import errors, util
 from modules.shared_cmd_options import cmd_opts
 
 if TYPE_CHECKING:
@@ -134,6 +134,12 @@ def restore_config_state_file() -> None:
         return
     logger.info("restoring extensions as in %s", path)
     config_states.restore_extension_config(state)
+
+
+def make_ui_config() -> None:
+    """Writes an empty file of the page's defaults where there is none: extensions open it while they load."""
+    if not os.path.exists(cmd_opts.ui_config_file):
+        util.write_text_atomically(cmd_opts.ui_config_file, "{}")
 
 
 def remove_unfinished_files() -> None:

@@ -163,3 +163,13 @@ def test_files_that_a_killed_program_was_writing_go_at_the_start(tmp_path, monke
         if thread.name == "remove unfinished files":
             thread.join()
     assert [file for file in (*left, *kept) if file.exists()] == kept
+
+
+def test_extensions_find_a_file_of_the_page_s_defaults_before_there_is_one(flags, tmp_path):
+    path = tmp_path / "ui-config.json"
+    flags(ui_config_file=str(path))
+    initialize_util.make_ui_config()
+    assert json.loads(path.read_text(encoding="utf8")) == {}
+    path.write_text('{"a": 1}', encoding="utf8")
+    initialize_util.make_ui_config()
+    assert json.loads(path.read_text(encoding="utf8")) == {"a": 1}
