@@ -126,9 +126,8 @@ def check_job(server: Server, job: Row, baselines: dict[str, Image.Image]) -> li
 
 def check_route(server: Server, route: Row) -> list[str]:
     """Asks a route until it answers what its row wants, for `wait` seconds at most."""
-    method, body = route.get("method", "GET"), dict(route.get("body") or {})
-    if body.get("init_images") == ["PICTURE"]:
-        body["init_images"] = [picture_text()]
+    method = route.get("method", "GET")
+    body = json.loads(json.dumps(route.get("body") or {}).replace('"PICTURE"', json.dumps(picture_text())))
     for _ in range(route.get("wait", 0) + 1):
         status, text = server.call(method, route["path"], body or None)
         is_good = status == route["status"] if "status" in route else 200 <= status < 300

@@ -7,11 +7,12 @@ that is deleted afterwards. The packages they need are those of the Python that 
 runs on the CPU with the embedded model. Extensions share a server in groups of --group; when it does not start, or
 plain images differ, each runs alone.
 
-tools/extension_rows.json says what is checked, one row for each extension: `repo`; `dir` below extensions/; `packages`
-it needs; `with`: extensions beside it; `files` and `data_files` put beside; `env` and `flags`; `options`, `samplers`,
-`scripts` that have to be listed; `jobs` (`kind`, `body`, `settings`, `expect`, compared with the job without the
-extension, changed by `against`); `routes`; `page` with `tab`, `elem_ids`, `labels`, `assets`, `events`; `ignore`:
-exceptions that v1.10.1 shows as well.
+tools/extension_rows.json says what is checked, one row for each extension: `repo`; `dir` below extensions/;
+`packages` it needs; `with`: extensions beside it; `alone`: it changes the page for all; `files` and `data_files` put
+beside; `env` and `flags`; `options`, `samplers`, `scripts` that have to be listed; `jobs` (`kind`, `body`,
+`settings`, `expect`, compared with the job without the extension, changed by `against`); `routes`; `page` with `tab`,
+`elem_ids`, `labels`, `assets`, `events`, and `browser`, what a user does there (tools/extension_browser.py);
+`ignore`: exceptions that v1.10.1 shows as well; `note`: what to know of the row.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 
 from PIL import Image
 
+from tools.extension_browser import check_browser
 from tools.extension_checks import (
     PLAIN_JOBS,
     Row,
@@ -78,6 +80,12 @@ class Trial:
         """Makes an empty data folder."""
         return Path(tempfile.mkdtemp(dir=self.work))
 
+    def groups(self) -> list[list[Row]]:
+        """Returns which rows share a server: those that change the page for all have one of their own."""
+        alone = [[row] for row in self.rows if row.get("alone")]
+        others = [row for row in self.rows if not row.get("alone")]
+        return alone + [others[start : start + self.args.group] for start in range(0, len(others), self.args.group)]
+
     def run(self, rows: list[Row]) -> None:
         """Tries rows together, with each form of the program."""
         for form in self.args.forms.split(","):
@@ -94,7 +102,6 @@ class Trial:
                 for row in rows if len(rows) > 1 else ():
                     self.alone(row, form)
             if self.args.logs:
-                self.args.logs.mkdir(parents=True, exist_ok=True)
                 name = f"{'-'.join(row['id'] for row in rows)}-{form}.log"
                 shutil.copy(data_dir / "server.log", self.args.logs / name)
             shutil.rmtree(data_dir)
@@ -118,10 +125,13 @@ class Trial:
         if plain and len(rows) > 1:
             raise RuntimeError("one of the group spoils plain images")
         facts = facts_of(server, form == "page")
+        steps = [row for row in rows if form == "page" and "browser" in row.get("page", {})]
+        visits = check_browser(server, steps, self.args.logs) if steps else {}
         for row in rows:
-            before = len(server.log())
+            before = len(server.log()) if row not in steps else len(started)
             page = check_lists(row, facts) + (check_page(server, row, facts) if form == "page" else [])
-            job = plain + [
+            job = [*plain, *visits.get(row["id"], [])]
+            job += [
                 f"{job.get('name', '?')}: {fault}"
                 for job in row.get("jobs", [])
                 for fault in check_job(server, job, self.baselines)
@@ -157,12 +167,14 @@ def main() -> int:
     parser.add_argument("--logs", type=Path, help="folder for the logs of the servers")
     parser.add_argument("--out", type=Path, help="file for the report, as JSON")
     args = parser.parse_args()
+    if args.logs:
+        args.logs.mkdir(parents=True, exist_ok=True)
     rows = json.loads(ROWS.read_text(encoding="utf8"))
     trial = Trial(args, rows)
     try:
         trial.make_baselines()
-        for start in range(0, len(trial.rows), args.group):
-            trial.run(trial.rows[start : start + args.group])
+        for group in trial.groups():
+            trial.run(group)
     finally:
         shutil.rmtree(trial.work, ignore_errors=True)
     return int(any(faults for row in trial.report.values() for form in FORMS for faults in row.get(form, {}).values()))
