@@ -37,3 +37,17 @@ test("times are shown as people read them", () => {
     assert.deepEqual([5.9, 61, 3601].map(page.formatTime), ["5s", "01:01", "01:00:01"]);
     assert.match(page.randomId(), /^task\([a-z0-9]{3,15}\)$/);
 });
+
+test("the counter of a prompt names the brackets that do not match", () => {
+    const {checkBrackets} = loadScripts("../extensions-builtin/prompt-bracket-checker/javascript/prompt-bracket-checker");
+    const classes = new Set();
+    const counter = {classList: {toggle: (name, on) => (on ? classes.add(name) : classes.delete(name))}};
+    const titleFor = (value) => {
+        checkBrackets({value}, counter);
+        return counter.title;
+    };
+    assert.equal(titleFor("((a) b] {c"), "(...) - 1 not closed\n[...] - 1 not opened\n{...} - 1 not closed");
+    assert.ok(classes.has("error"));
+    assert.equal(titleFor("(a) [b] {c}"), "");
+    assert.ok(!classes.has("error"));
+});

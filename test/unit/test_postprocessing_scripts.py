@@ -15,20 +15,21 @@ from modules.scripts_postprocessing import PostprocessedImage
 from modules.textual_inversion import autocrop
 from modules.upscaler import UpscalerLanczos, UpscalerNearest, UpscalerNone
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
+FOR_TRAINING = ROOT / "extensions-builtin" / "postprocessing-for-training"
 FACE = Path(__file__).parents[1] / "golden" / "inputs" / "face128.png"
 
 
-def load(name):
-    return script_loading.load_module(str(SCRIPTS / f"postprocessing_{name}.py"))
+def load(name, folder=ROOT):
+    return script_loading.load_module(str(folder / "scripts" / f"postprocessing_{name}.py"))
 
 
 upscale = load("upscale")
-split_oversized = load("split_oversized")
-focal_crop = load("focal_crop")
-autosized_crop = load("autosized_crop")
-flipped = load("create_flipped_copies")
-caption = load("caption")
+split_oversized = load("split_oversized", FOR_TRAINING)
+focal_crop = load("focal_crop", FOR_TRAINING)
+autosized_crop = load("autosized_crop", FOR_TRAINING)
+flipped = load("create_flipped_copies", FOR_TRAINING)
+caption = load("caption", FOR_TRAINING)
 gfpgan = load("gfpgan")
 codeformer = load("codeformer")
 

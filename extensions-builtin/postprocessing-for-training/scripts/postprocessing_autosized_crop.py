@@ -1,4 +1,4 @@
-"""face: postprocessing script "Auto-sized crop": crops to the allowed size that suits an image's shape best."""
+"""Postprocessing script "Auto-sized crop": crops to the allowed size that suits an image's shape best."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@
         canvas_hotkey_move: {key: "F", name: "Moving canvas", text: "Hold to move the picture with the pointer"},
         canvas_hotkey_fullscreen: {key: "S", name: "Fullscreen", text: "Fill the window, or leave it"},
         canvas_hotkey_reset: {key: "R", name: "Reset Zoom", text: "Show the whole picture"},
+        canvas_hotkey_overlap: {key: "O", name: "Overlap", text: "Lie above all else, or not"},
     };
 
     const WHEEL_NOTCH = 100;
@@ -78,11 +79,6 @@
         await showWholePicture(canvas);
     }
 
-    /** The image editor shows the whole picture by itself when its size changes. */
-    function toggleFullscreen(canvas) {
-        canvas.classList.toggle("canvas-fullscreen");
-    }
-
     /** Moves the slider for the size of the brush or eraser by steps: it has to be opened, and nothing can be drawn then. */
     async function moveBrushSlider(canvas, steps) {
         if (!canvas.querySelector(`${SELECTED_TOOL}:not(:first-child)`)) return; // the first isn't one to draw with
@@ -138,8 +134,9 @@
         canvas_hotkey_shrink_brush: (canvas) => resizeBrush(canvas, -1),
         canvas_hotkey_grow_brush: (canvas) => resizeBrush(canvas, 1),
         canvas_hotkey_move: startMoving,
-        canvas_hotkey_fullscreen: toggleFullscreen,
+        canvas_hotkey_fullscreen: (canvas) => canvas.classList.toggle("canvas-fullscreen"), // the editor fits itself
         canvas_hotkey_reset: reset,
+        canvas_hotkey_overlap: (canvas) => canvas.classList.toggle("canvas-overlap"),
     };
 
     /** The setting whose letter is the physical key of an event, or whose modifier it is. */

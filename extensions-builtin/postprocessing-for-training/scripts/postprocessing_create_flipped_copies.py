@@ -1,4 +1,4 @@
-"""face: postprocessing script "Create flipped copies": adds mirrored versions of an image."""
+"""Postprocessing script "Create flipped copies": adds mirrored versions of an image."""
 
 from __future__ import annotations
 

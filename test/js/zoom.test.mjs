@@ -11,11 +11,12 @@ const STANDARD = {
     canvas_hotkey_move: "F",
     canvas_hotkey_fullscreen: "S",
     canvas_hotkey_reset: "R",
+    canvas_hotkey_overlap: "O",
 };
 
 /** The keys in use with some settings changed. */
 function keys(changes) {
-    return {...loadScripts("canvasHotkeys").canvasHotkeys({...STANDARD, canvas_disabled_functions: [], ...changes})};
+    return {...loadScripts("../extensions-builtin/canvas-zoom-and-pan/javascript/zoom").canvasHotkeys({...STANDARD, canvas_disabled_functions: [], ...changes})};
 }
 
 test("keys are those of the settings", () => {
@@ -37,5 +38,6 @@ test("a key that two functions have stays with neither", () => {
 
 test("what is switched off has no key", () => {
     const left = keys({canvas_disabled_functions: ["Overlap", "Zoom", "Reset Zoom"]});
-    assert.deepEqual(Object.keys(left), Object.keys(STANDARD).filter((key) => !["canvas_hotkey_zoom", "canvas_hotkey_reset"].includes(key)));
+    const off = ["canvas_hotkey_zoom", "canvas_hotkey_reset", "canvas_hotkey_overlap"];
+    assert.deepEqual(Object.keys(left), Object.keys(STANDARD).filter((key) => !off.includes(key)));
 });

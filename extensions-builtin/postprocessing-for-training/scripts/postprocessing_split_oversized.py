@@ -1,4 +1,4 @@
-"""face: postprocessing script "Split oversized images": cuts a long image into overlapping pieces."""
+"""Postprocessing script "Split oversized images": cuts a long image into overlapping pieces."""
 
 from __future__ import annotations
 

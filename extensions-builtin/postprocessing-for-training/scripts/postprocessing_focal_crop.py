@@ -1,4 +1,4 @@
-"""face: postprocessing script "Auto focal point crop": crops to the target size around what the image is about."""
+"""Postprocessing script "Auto focal point crop": crops to the target size around what the image is about."""
 
 from __future__ import annotations
 

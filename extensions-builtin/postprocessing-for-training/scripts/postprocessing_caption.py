@@ -1,4 +1,4 @@
-"""face: postprocessing script "Caption": describes an image in a text file beside it."""
+"""Postprocessing script "Caption": describes an image in a text file beside it."""
 
 from __future__ import annotations
 
