@@ -13,6 +13,23 @@
         }
     }
 
+    /** `display: block` is how scripts tell the tab that is shown. Gradio makes it `flex`, which looks the same. */
+    function showAsBlock(tab) {
+        if (tab.style.display === "flex") tab.style.display = "block";
+    }
+
+    const knownTabs = new WeakSet();
+    const tabObserver = new MutationObserver((records) => records.forEach(({target}) => showAsBlock(target)));
+
+    function showTabsAsBlocks() {
+        for (const tab of document.getElementsByClassName("tabitem")) {
+            if (knownTabs.has(tab)) continue;
+            knownTabs.add(tab);
+            tabObserver.observe(tab, {attributes: true, attributeFilter: ["style"]});
+            showAsBlock(tab);
+        }
+    }
+
     /** `label > textarea`: Gradio puts a container between them. */
     function liftTextFields() {
         const selector = ".gradio-textbox > label > .input-container > :is(textarea, input)";
@@ -50,6 +67,7 @@
     function adaptDom() {
         liftTabButtons();
         endTabNamesWithASpace();
+        showTabsAsBlocks();
         liftTextFields();
         keepOldNames();
         giveEmptySignsARole();

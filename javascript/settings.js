@@ -22,7 +22,7 @@
 
     function settingsShowAllTabs() {
         for (const page of pages()) {
-            if (!settingsExcludeTabsFromShowAll[page.id]) page.style.display = "flex";
+            if (!settingsExcludeTabsFromShowAll[page.id]) page.style.display = "block";
         }
         setShowAll(true);
     }
@@ -31,7 +31,7 @@
     function settingsShowOneTab() {
         const buttons = [...gradioApp().querySelectorAll("#settings .tab-nav > button[role=tab]")];
         const chosen = buttons.findIndex((button) => button.classList.contains("selected"));
-        pages().forEach((page, i) => page.style.setProperty("display", i === chosen ? "flex" : "none"));
+        pages().forEach((page, i) => page.style.setProperty("display", i === chosen ? "block" : "none"));
         setShowAll(false);
     }
 

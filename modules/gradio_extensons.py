@@ -148,9 +148,14 @@ def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
 
 
 def add_classes_to_gradio_component(comp: Any) -> None:
-    """Adds the classes of Gradio 3 that style sheets and scripts look for: gradio-button, gradio-dropdown, ..."""
+    """Adds the classes of Gradio 3 that style sheets and scripts look for: gradio-button, gradio-dropdown, ...; its
+    buttons of the variant "tool" have that class too.
+    """
     name = comp.get_block_name()
     classes = [f"gradio-{name}", *(["multiselect"] if getattr(comp, "multiselect", False) else [])]
+    if getattr(comp, "variant", None) == "tool":
+        comp.variant = "secondary"
+        classes.append("tool")
     comp.elem_classes = [*comp.elem_classes, *(c for c in classes if c not in comp.elem_classes)]
 
 
@@ -323,12 +328,26 @@ def dependencies(page: gr.Blocks) -> list[dict[str, Any]]:
     ]
 
 
+class EventFunctions(dict[int, Any]):
+    """What the events of a page call, by number. Walked, it gives them as the list did that Gradio 3 had."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Takes one out, which may be named by itself: Gradio does so with what it has found by walking."""
+        return super().pop(getattr(key, "_id", key), *default)
+
+
 def restore_old_names() -> None:
     """Puts names of Gradio 3 on today's modules and classes."""
     blocks.Block.style = lambda self, *args, **kwargs: self
     for cls in (gr.components.Component, blocks.BlockContext):
         cls.update = classmethod(lambda cls, **kwargs: gr.update(**kwargs))
     gr.Blocks.dependencies = property(dependencies)
+    blocks.BlocksConfig.fns = property(
+        lambda self: self.event_functions, lambda self, fns: setattr(self, "event_functions", EventFunctions(fns))
+    )
     gr.Box, gr.Variable = gr.Group, gr.State
     gr.inputs = gr.outputs = gr.components
     gr.components.IOComponent = gr.components.Component

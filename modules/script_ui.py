@@ -41,7 +41,7 @@ class GradioControls:
         if page is None:
             yield
             return
-        blocks, events = set(page.blocks), set(page.fns)
+        blocks, events = set(page.blocks), set(page.fns.keys())
         try:
             yield
         except Exception:

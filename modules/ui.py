@@ -232,7 +232,7 @@ def footer_html() -> str:
 def versions_html() -> str:
     """Returns one line of versions; the page fills in the checkpoint."""
     versions = (
-        f"version: <b>{html.escape(version.PROGRAM_VERSION)}</b>",
+        f"version: <a>{html.escape(version.PROGRAM_VERSION)}</a>",  # where scripts look for it
         f"python: <span title='{html.escape(sys.version)}'>{platform.python_version()}</span>",
         f"torch: {html.escape(torch.__version__)}",
         f"gradio: {gr.__version__}",

@@ -1,3 +1,4 @@
+import copy
 import functools
 
 import gradio as gr
@@ -208,6 +209,27 @@ def test_events_of_a_page_are_listed_as_they_were():
     (listed,) = page.dependencies
     assert (listed["targets"], listed["trigger"]) == ([button._id], "click")
     assert (listed["inputs"], listed["outputs"], listed["js"]) == ([box._id], [box._id], "f")
+
+
+def test_what_events_call_is_walked_as_a_list_and_found_by_number():
+    with gr.Blocks() as page:
+        box, button = gr.Textbox(), gr.Button()
+        button.click(str, box, box)
+
+        @button.click(inputs=box, outputs=box, js="x => x")
+        def decorated(text):
+            return text
+
+    assert [called.fn.__name__ for called in page.fns] == ["str", "decorated"]
+    assert [page.fns[called._id] for called in page.fns] == list(page.fns)
+    assert list(copy.copy(page.default_config).fns) == list(page.fns)
+
+
+def test_the_variant_of_old_tool_buttons_is_the_class_of_todays():
+    with gr.Blocks():
+        button = gr.Button("x", variant="tool", elem_classes=["own"])
+    assert properties(button)["variant"] == "secondary"
+    assert {"tool", "own"} <= set(properties(button)["elem_classes"])
 
 
 def test_tooltip_and_classes_reach_the_page():

@@ -92,7 +92,7 @@ def test_sound_is_played_if_there_is_one(program, tmp_path, monkeypatch, place):
 
 def test_footer_names_versions():
     text = ui.footer_html()
-    assert "version: <b>" in text and f"gradio: {gr.__version__}" in text and text.count("http") == 1
+    assert "version: <a>" in text and f"gradio: {gr.__version__}" in text and text.count("http") == 1
 
 
 def test_names_extensions_import():
