@@ -58,13 +58,15 @@ def use_unet_of_sd15_size(sd_model):
     """Puts random weights of SD1.5's U-Net in place of the loaded model's; its text width stays."""
     from diffusers import UNet2DConditionModel
 
+    from modules.sd_models_types import laid_out
+
     unet = UNet2DConditionModel(
         sample_size=32,
         block_out_channels=(320, 640, 1280, 1280),
         attention_head_dim=8,
-        cross_attention_dim=sd_model.model.diffusion_model.config.cross_attention_dim,
+        cross_attention_dim=sd_model.network("denoiser").config.cross_attention_dim,
     ).eval()
-    sd_model.model.diffusion_model = unet.requires_grad_(False)
+    sd_model.model.diffusion_model = laid_out(unet.requires_grad_(False))
 
 
 def main() -> None:

@@ -169,7 +169,7 @@ def peft_pipeline(model: Any, text_encoder: Any) -> Any:
         vae=model.first_stage_model,
         text_encoder=text_encoder,
         tokenizer=model.cond_stage_model.wrapped.tokenizer,
-        unet=copy.deepcopy(model.model.diffusion_model),
+        unet=copy.deepcopy(model.network("denoiser")),
         scheduler=DDIMScheduler(),
         safety_checker=None,
         feature_extractor=None,

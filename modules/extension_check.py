@@ -13,7 +13,7 @@ from modules.extension_load import Loading, Place
 
 HERE, TRANSLATED, REPLACED, MISSING = "here", "translated", "replaced", "missing"
 
-NETWORKS = "the networks are diffusers' and transformers': see shared.sd_model.model.diffusion_model"
+NETWORKS = "of this package there is what extensions use: see modules/packages and docs/model_names.md"
 IN_PLACE_OF = {
     "backend": "made for another program; here models are diffusers' and transformers', see modules/sd_models_types.py",
     "basicsr": "upscalers are read by the package spandrel, faces are found by facexlib",

@@ -95,8 +95,14 @@ def setup_for_low_vram(sd_model: WebuiSdModel, use_medvram: bool) -> None:
     if use_medvram:
         parts.append(sd_model.model)
     else:
-        sd_model.model.diffusion_model.enable_group_offload(
-            onload_device=devices.device, offload_device=devices.cpu, offload_type="block_level", num_blocks_per_group=1
+        from diffusers.hooks import apply_group_offloading
+
+        apply_group_offloading(
+            sd_model.model.diffusion_model,
+            onload_device=devices.device,
+            offload_device=devices.cpu,
+            offload_type="block_level",
+            num_blocks_per_group=1,
         )
     group = TakingTurns(devices.device)
     for part in parts:

@@ -20,7 +20,6 @@ from modules import (
     model_families,
     sd_hijack_clip,
     sd_hijack_optimizations,
-    sd_hijack_unet,
     sd_models_config,
     sd_models_xl,
     text_encoders,
@@ -221,9 +220,6 @@ def unet_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     config = shapes.unet_config(found, family.unet_prefix, family.unet)
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
-    sd_hijack_unet.fit_decoder_to_skips(unet)
-    sd_hijack_unet.join_through_th(unet)
-    sd_hijack_optimizations.use_selected_attention(unet)
     return unet, functools.partial(convert_ldm_unet_checkpoint, config=unet.config)
 
 
@@ -232,9 +228,11 @@ def vae_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     torchvision_ops.declare_missing()
     from diffusers import AutoencoderKL
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+    from ldm.modules.diffusionmodules.model import adopt
 
     with torch.device("meta"):
         vae = AutoencoderKL(**shapes.vae_config(found, family.vae_prefix))
+    adopt(vae)
     sd_hijack_optimizations.use_selected_attention(vae)
     return vae, functools.partial(convert_ldm_vae_checkpoint, config=vae.config)
 

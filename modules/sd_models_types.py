@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modules import devices, model_families, model_patches, sd_unet
+from modules import devices, model_families, model_patches, sd_hijack_optimizations, sd_unet
 from modules.model_families import DENOISER, VAE
 from modules.placement import Placement
-from modules.sampling.conditioning import Cond, Conditioning, ConditioningError, with_size
+from modules.sampling.conditioning import SIZE_WIDTH, Cond, Conditioning, ConditioningError, with_size
 from modules.weight_patches import WeightPlace
 
 if TYPE_CHECKING:
@@ -50,14 +50,15 @@ class Posterior:
 
 
 class DiffusionWrapper(torch.nn.Module):
-    """The U-Net (`diffusion_model`) and how conditions reach it.
+    """The U-Net (`diffusion_model`) as extensions know it, and how conditions reach it.
 
-    conditioning_key: as v1.10.1 calls it. takes_image: an image is further channels of the U-Net's input.
+    network: the U-Net as diffusers has it. conditioning_key: as v1.10.1 calls it. takes_image: an image is further
+    channels of the U-Net's input.
     """
 
-    def __init__(self, diffusion_model: UNet2DConditionModel, conditioning_key: str, takes_image: bool = False):
+    def __init__(self, network: UNet2DConditionModel, conditioning_key: str, takes_image: bool = False):
         super().__init__()
-        self.diffusion_model = diffusion_model
+        self.diffusion_model = laid_out(network)
         self.conditioning_key = conditioning_key
         self.takes_image = takes_image or conditioning_key in ("concat", "hybrid")
 
@@ -73,42 +74,43 @@ class DiffusionWrapper(torch.nn.Module):
         """Returns the raw output (B, C, h, w) of the U-Net for latents x (B, C, h, w) and timesteps t (B,).
 
         The images of c_concat are more channels of x; models without such channels leave them alone, because all are
-        given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`. A U-Net that an extension
-        put in place gets the vector as `y`, with the size in it.
+        given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`; together they are `y`.
         """
         if self.takes_image:
             x = torch.cat([x, *(c_concat or ())], dim=1)
         context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
         substitute = sd_unet.selection.unet
-        if substitute is not None:
-            vector = with_size(c_adm, time_ids)
-            return substitute(x, t, context, **({} if vector is None else {"y": vector}))
-        return self.diffusion_model(x, t, context, **self.embedded(c_adm, time_ids), return_dict=False)[0]
+        if substitute is None:
+            self.check_vector(c_adm, time_ids)
+        vector = with_size(c_adm, time_ids)
+        beside = {} if vector is None else {"y": vector}
+        return (substitute or self.diffusion_model)(x, t, context=context, **beside)
 
-    def embedded(self, vector: torch.Tensor | None, size: torch.Tensor | None) -> dict[str, Any]:
-        """Returns the arguments by which the U-Net adds vector and size to its embedding of the timestep.
+    def check_vector(self, vector: torch.Tensor | None, size: torch.Tensor | None) -> None:
+        """Raises ConditioningError for parts that the U-Net has no place for, and if it needs what is not there."""
+        width = getattr(self.diffusion_model, "vector_width", None)
+        for name, part in {"vector": vector, "time_ids": size}.items():
+            if part is not None and width is None:
+                raise ConditioningError(f"The conditioning has a part that the model has no place for: {name!r}")
+        if width is None:
+            return
+        if vector is None:
+            raise ConditioningError("The model needs a part that the conditioning does not have: 'vector'")
+        given = vector.shape[-1] + (0 if size is None else SIZE_WIDTH * size.shape[-1])
+        if given != width:
+            raise ConditioningError(
+                f"The model needs {width} numbers beside the text, in 'vector' or also 'time_ids'; here are {given}"
+            )
 
-        Raises ConditioningError if it has no place for them, or needs what is not there.
-        """
-        config = getattr(self.diffusion_model, "config", {})
-        parts = {"vector": vector, "time_ids": size}
-        if config.get("class_embed_type") == "projection":
-            check_parts(parts, needed=("vector",), taken=("vector", "time_ids"))
-            return {"class_labels": with_size(vector, size)}
-        if config.get("addition_embed_type") == "text_time":
-            check_parts(parts, needed=("vector", "time_ids"), taken=("vector", "time_ids"))
-            return {"added_cond_kwargs": {"text_embeds": vector, "time_ids": size}}
-        check_parts(parts, needed=(), taken=())
-        return {}
 
+def laid_out(network: torch.nn.Module) -> torch.nn.Module:
+    """Returns a denoiser as extensions know it: a U-Net of diffusers in the original's layout, others as they are."""
+    from diffusers import UNet2DConditionModel
+    from ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-def check_parts(parts: Mapping[str, torch.Tensor | None], needed: Sequence[str], taken: Sequence[str]) -> None:
-    """Raises ConditioningError for a part that is missing, or there although nothing takes it."""
-    for name, part in parts.items():
-        if part is None and name in needed:
-            raise ConditioningError(f"The model needs a part that the conditioning does not have: {name!r}")
-        if part is not None and name not in taken:
-            raise ConditioningError(f"The conditioning has a part that the model has no place for: {name!r}")
+    layout = UNetModel(network) if isinstance(network, UNet2DConditionModel) else network
+    sd_hijack_optimizations.use_selected_attention(layout)
+    return layout
 
 
 @dataclass
@@ -255,9 +257,10 @@ class WebuiSdModel(torch.nn.Module):
         return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
 
     def network(self, name: str) -> torch.nn.Module:
-        """Returns one of its modules: the denoiser, the VAE or a text encoder."""
-        networks = {DENOISER: self.model.diffusion_model, VAE: self.first_stage_model}
-        return networks[name] if name in networks else self.cond_stage_model.encoders[name]
+        """Returns one of its modules: the denoiser, as diffusers has it, the VAE or a text encoder."""
+        if name == DENOISER:
+            return getattr(self.model.diffusion_model, "unet", self.model.diffusion_model)
+        return self.first_stage_model if name == VAE else self.cond_stage_model.encoders[name]
 
     def bring(self, device: torch.device) -> None:
         """Moves it to a device, apart from the modules that compute elsewhere, which go there."""

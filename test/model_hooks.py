@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from modules.sd_hijack_optimizations import AttentionProcessor
-from modules.sd_hijack_unet import JoinAgain
 
 
 def job_hooks(network: nn.Module) -> list[Callable[..., Any]]:
@@ -16,5 +15,5 @@ def job_hooks(network: nn.Module) -> list[Callable[..., Any]]:
         hook
         for layer in network.modules()
         for hook in (*layer._forward_pre_hooks.values(), *layer._forward_hooks.values())
-        if not isinstance(hook, JoinAgain) and getattr(hook, "__func__", None) is not AttentionProcessor.begin_pass
+        if getattr(hook, "__func__", None) is not AttentionProcessor.begin_pass
     ]

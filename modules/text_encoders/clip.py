@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import ftfy
@@ -90,6 +91,28 @@ class ClipNetwork(TextNetwork):
         self.transformer.text_model.embeddings.token_embedding = layer
 
 
+class OpenClipNetwork(ClipNetwork):
+    """CLIP whose checkpoints have OpenCLIP's names; `model` has them too, over the layers of transformers."""
+
+    @property
+    def model(self) -> SimpleNamespace:
+        """The text model under OpenCLIP's names."""
+        text, project = self.transformer.text_model, self.transformer.text_projection
+        return SimpleNamespace(
+            token_embedding=text.embeddings.token_embedding,
+            positional_embedding=text.embeddings.position_embedding.weight,
+            transformer=SimpleNamespace(resblocks=[open_clip_block(layer) for layer in text.encoder.layers]),
+            ln_final=text.final_layer_norm,
+            text_projection=None if project is None else project.weight.T,
+        )
+
+
+def open_clip_block(layer: torch.nn.Module) -> SimpleNamespace:
+    """Returns the parts of a layer of transformers under OpenCLIP's names."""
+    mlp = SimpleNamespace(c_fc=layer.mlp.fc1, gelu=layer.mlp.activation_fn, c_proj=layer.mlp.fc2)
+    return SimpleNamespace(ln_1=layer.layer_norm1, attn=layer.self_attn, ln_2=layer.layer_norm2, mlp=mlp)
+
+
 def tokenizer_dir(facts: TextEncoder) -> str:
     """Returns the folder of an encoder's vocabulary."""
     return os.path.join(embedded_dir, facts.tokenizer)
@@ -102,8 +125,9 @@ def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:
 
     config = CLIPTextConfig(**shapes.clip_config(found, facts))
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_dir(facts))
+    kind = OpenClipNetwork if facts.prefix.endswith(".model.") else ClipNetwork
     with torch.device("meta"):
-        network = ClipNetwork(facts, CLIPTextModel(config), tokenizer)
+        network = kind(facts, CLIPTextModel(config), tokenizer)
     # Not among the weights: which row of the position embedding belongs to which token.
     positions = torch.arange(config.max_position_embeddings)[None]
     network.transformer.text_model.embeddings.position_ids = positions

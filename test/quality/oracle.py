@@ -55,7 +55,7 @@ def pipeline(sd_model, scheduler) -> StableDiffusionPipeline:
         vae=sd_model.first_stage_model,
         text_encoder=text.transformer.text_model,
         tokenizer=text.tokenizer,
-        unet=sd_model.model.diffusion_model,
+        unet=sd_model.network("denoiser"),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

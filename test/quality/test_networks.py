@@ -116,7 +116,7 @@ def test_each_image_of_a_batch_equals_its_single_run(txt2img):
 def test_job_equals_the_same_weights_merged_by_hand(txt2img, client, files, model):
     strength, tensors = 0.8, load_file(files / "lab-lora.safetensors")
     keys = {place: key for key, places in model.weight_places.items() for place in places}
-    modules = {f"lora_unet_{name}".replace(".", "_"): m for name, m in model.model.diffusion_model.named_modules()}
+    modules = {f"lora_unet_{name}".replace(".", "_"): m for name, m in model.network("denoiser").named_modules()}
     for name, module in model.cond_stage_model.wrapped.transformer.named_modules():
         name = name if name.startswith("text_model") else f"text_model.{name}"
         modules[f"lora_te_{name}".replace(".", "_")] = module
@@ -422,7 +422,7 @@ def test_a_network_that_an_extension_adds_to_a_job_without_any_counts(txt2img, n
 def test_layers_have_the_names_of_v1_10_1(networks, model):
     mapping = model.network_layer_mapping
     layer = mapping["diffusion_model_middle_block_1_transformer_blocks_0_attn2_to_k"]
-    assert layer is model.model.diffusion_model.mid_block.attentions[0].transformer_blocks[0].attn2.to_k
+    assert layer is model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn2.to_k
     assert layer.network_layer_name == "diffusion_model_middle_block_1_transformer_blocks_0_attn2_to_k"
     assert mapping["transformer_text_model_encoder_layers_0_mlp_fc1"].out_features > 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import nn
@@ -26,33 +25,33 @@ VECTOR_WIDTH = 3
 
 
 class GaussianUnet(nn.Module):
-    """Predicts eps or v of Gaussian data of std 0.5, with the arguments of diffusers' UNet2DConditionModel.
+    """Predicts eps or v of Gaussian data of std 0.5, with the arguments of every U-Net of `diffusion_model`.
 
     The mean is the mean of the text tokens, plus that of the vector and of the channels beyond those of the latent.
     calls: what each evaluation got.
     """
 
-    def __init__(self, parameterization: str, config: dict[str, Any]) -> None:
+    def __init__(self, parameterization: str, vector_width: int | None) -> None:
         super().__init__()
         self.parameterization = parameterization
-        self.config = config
+        self.vector_width = vector_width
         self.calls: list[SimpleNamespace] = []
 
-    def forward(self, sample, timestep, encoder_hidden_states, class_labels=None, return_dict=True):
-        x, image = sample[:, :LATENT_CHANNELS], sample[:, LATENT_CHANNELS:]
-        means = encoder_hidden_states.mean(dim=(1, 2))
+    def forward(self, x, timesteps, context, y=None):
+        x, image = x[:, :LATENT_CHANNELS], x[:, LATENT_CHANNELS:]
+        means = context.mean(dim=(1, 2))
         if image.shape[1]:
             means = means + image.mean(dim=(1, 2, 3))
-        if class_labels is not None:
-            means = means + class_labels.mean(dim=1)
-        call = {"x": x, "image": image, "t": timestep, "text": encoder_hidden_states, "vector": class_labels}
-        length = encoder_hidden_states.shape[1]
+        if y is not None:
+            means = means + y.mean(dim=1)
+        call = {"x": x, "image": image, "t": timesteps, "text": context, "vector": y}
+        length = context.shape[1]
         self.calls.append(SimpleNamespace(rows=len(x), tokens=length, means=means.tolist(), **call))
 
-        alpha = alpha_at(timestep).float().view(-1, 1, 1, 1)
+        alpha = alpha_at(timesteps).float().view(-1, 1, 1, 1)
         x0 = Gaussian(means.view(-1, 1, 1, 1), STD).denoise(x / alpha**0.5, ((1 - alpha) / alpha).flatten() ** 0.5)
         eps = (x - alpha**0.5 * x0) / (1 - alpha) ** 0.5
-        return (eps if self.parameterization == "eps" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0,)
+        return eps if self.parameterization == "eps" else alpha**0.5 * eps - (1 - alpha) ** 0.5 * x0
 
 
 class PromptModel(WebuiSdModel):
@@ -69,7 +68,7 @@ class PromptModel(WebuiSdModel):
         takes_vector: bool = False,
     ) -> None:
         family = replace(model_families.SD1, conditioning_key=conditioning_key, architecture=architecture)
-        unet = GaussianUnet(parameterization, {"class_embed_type": "projection" if takes_vector else None})
+        unet = GaussianUnet(parameterization, VECTOR_WIDTH if takes_vector else None)
         placement = Placement.from_flags(torch.device("cpu"))
         super().__init__(family, unet, None, None, ALPHAS_CUMPROD, parameterization, placement)
         self.cond_stage_model_empty_prompt = torch.full((1, 2, 1), 9.0)

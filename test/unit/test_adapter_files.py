@@ -67,7 +67,7 @@ def test_names_of_kohya_lead_to_layers(names, written):
 
 
 def test_layers_are_known_by_the_names_of_v1_10_1(model, names):
-    assert names.by_sd_key["diffusion_model_out_2"].module is model.model.diffusion_model.conv_out
+    assert names.by_sd_key["diffusion_model_out_2"].module is model.model.diffusion_model.out[2]
     assert len(names.by_sd_key) == len(names.layers)
     assert not any("first_stage" in layer.key for layer in names.layers)
 
@@ -147,7 +147,7 @@ def test_all_layers_of_the_model_are_named(model):
 
 
 def test_names_hold_when_something_is_put_around_a_layer(model):
-    attention = model.model.diffusion_model.mid_block.attentions[0].transformer_blocks[0].attn1
+    attention = model.network("denoiser").mid_block.attentions[0].transformer_blocks[0].attn1
     (layer,) = model.layer_names.find("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q")
     before, attention.to_q = attention.to_q, nn.Sequential(attention.to_q)
     try:

@@ -74,7 +74,7 @@ CONFIGS = {
 @pytest.mark.filterwarnings("ignore:Adapter 'default'. 32 LoRA tensor.s. have invalid shape")  # peft, of its biases
 @pytest.mark.parametrize("options", CONFIGS.values(), ids=CONFIGS)
 def test_file_of_diffusers_does_what_its_network_does(model, tmp_path, options):
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     theirs = trained(unet, LoraConfig(**{"r": 4, "target_modules": LINEAR, **options}))
     file = written_by_diffusers(tmp_path, unet=theirs)
     assert not file.unread
@@ -121,7 +121,7 @@ OLDER = {
 
 @pytest.mark.parametrize("older", OLDER.values(), ids=OLDER)
 def test_older_files_of_diffusers_have_strength_1(model, tmp_path, older):
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     theirs = trained(unet, LoraConfig(r=4, lora_alpha=4, target_modules=LINEAR))
     tensors = {f"unet.{key}": value for key, value in older(get_peft_model_state_dict(theirs)).items()}
     save_file(tensors, tmp_path / "a.safetensors")
@@ -130,7 +130,7 @@ def test_older_files_of_diffusers_have_strength_1(model, tmp_path, older):
 
 
 def test_file_that_diffusers_converted_for_others(model, tmp_path):
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     theirs = trained(unet, LoraConfig(r=4, lora_alpha=4, target_modules=LINEAR))
     tensors = {f"base_model.model.{key}": value for key, value in get_peft_model_state_dict(theirs).items()}
     converted = convert_state_dict_to_kohya(
@@ -146,7 +146,7 @@ def folder(model, tmp_path):
     """A folder as peft writes it, and the network it was written from."""
     torch.manual_seed(0)
     options = {"r": 4, "lora_alpha": 10, "alpha_pattern": {"attn2.to_v": 3}, "target_modules": LINEAR}
-    theirs = get_peft_model(copy.deepcopy(model.model.diffusion_model), LoraConfig(**options))
+    theirs = get_peft_model(copy.deepcopy(model.network("denoiser")), LoraConfig(**options))
     randomise(theirs)
     theirs.save_pretrained(tmp_path)
     return tmp_path, theirs.eval()
@@ -154,7 +154,7 @@ def folder(model, tmp_path):
 
 def test_folder_of_peft(model, folder):
     path, theirs = folder
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     with applied(model, adapter_files.read(str(path / "adapter_model.safetensors"))):
         torch.testing.assert_close(predict(unet), predict(theirs), rtol=1e-4, atol=1e-4)
 

@@ -147,7 +147,7 @@ ALGORITHMS = {
 def test_file_that_lycoris_saved_for_a_model(model, tmp_path, options):
     torch.manual_seed(0)
     LycorisNetwork.apply_preset({"target_module": ["Attention"]})
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     theirs = copy.deepcopy(unet)
     wrapper = create_lycoris(theirs, 1.0, **{"linear_dim": 4, "linear_alpha": 4, **options})
     wrapper.apply_to()

@@ -34,10 +34,10 @@ def model(unet):
     calls = []
 
     def record(module, args, kwargs):
-        calls.append(SimpleNamespace(rows=len(args[0]), tokens=args[2], vector=kwargs["class_labels"]))
+        calls.append(SimpleNamespace(rows=len(args[0]), tokens=kwargs["context"], vector=kwargs["y"]))
 
-    handle = unet.register_forward_pre_hook(record, with_kwargs=True)
     model = tiny_xl_model(unet)
+    handle = model.model.diffusion_model.register_forward_pre_hook(record, with_kwargs=True)
     model.cond_stage_model_empty_prompt = {"crossattn": EMPTY["crossattn"][None], "vector": EMPTY["vector"][None]}
     model.calls = calls
     yield model
@@ -220,7 +220,7 @@ class TestNetworkThatEmbedsTheSize:
         cond = Conditioning(CAT["crossattn"][None], CAT["vector"][None, :POOLED], size=self.SIZE)
         results = [
             in_half_precision(network).apply_model(X, self.TIMESTEP, cond)
-            for network in (unet, embedding.model.diffusion_model)
+            for network in (unet, embedding.network("denoiser"))
         ]
         assert torch.equal(*results)
         rounded = Conditioning(cond.tokens, cond.vector, size=self.SIZE.bfloat16())
@@ -228,7 +228,7 @@ class TestNetworkThatEmbedsTheSize:
         assert results[0].dtype == torch.float32
 
     def test_needs_the_size_apart(self, embedding):
-        with pytest.raises(ConditioningError, match="needs .*'time_ids'"):
+        with pytest.raises(ConditioningError, match="needs 1544 numbers .*'time_ids'; here are 8"):
             embedding.apply_model(X, self.TIMESTEP, {"crossattn": CAT["crossattn"][None], "vector": torch.ones(1, 8)})
 
 

@@ -38,7 +38,7 @@ def inputs():
 
 def test_weights_arrive_in_the_networks(model):
     stored = embedded_weights()
-    unet = model.model.diffusion_model
+    unet = model.network("denoiser")
     first = unet.down_blocks[0].attentions[0].transformer_blocks[0].attn1.to_q.weight
     assert torch.equal(first, stored[f"{UNET}input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"].float())
     table = model.cond_stage_model.wrapped.transformer.text_model.embeddings.token_embedding.weight
@@ -65,7 +65,7 @@ def test_model_made_during_a_job_can_be_used_for_training():
 def test_unet_computes_as_diffusers_own(model, inputs):
     from diffusers import UNet2DConditionModel
 
-    ours = model.model.diffusion_model
+    ours = model.network("denoiser")
     theirs = UNet2DConditionModel(**{k: v for k, v in ours.config.items() if not k.startswith("_")}).eval()
     theirs.load_state_dict(ours.state_dict())
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_layout_of_sd15(tmp_path, caplog, inputs):
 
     made = load(write_checkpoint(tmp_path / "sd15.safetensors", replace_unet))
     assert not caplog.records
-    unet = made.model.diffusion_model
+    unet = made.network("denoiser")
     assert made.family.name == "sd1"
     assert [type(block).__name__ for block in unet.up_blocks] == ["UpBlock2D"] + ["CrossAttnUpBlock2D"] * 3
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_schedule_where_the_file_has_none(tmp_path):
 def test_types_and_memory_format(inputs):
     placement = Placement(torch.device("cpu"), torch.bfloat16, torch.float32, torch.float16, channels_last=True)
     made = load(checkpoints.embedded_checkpoint, placement=placement)
-    weight = made.model.diffusion_model.conv_in.weight
+    weight = made.network("denoiser").conv_in.weight
     assert weight.dtype == torch.bfloat16
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert made.cond_stage_model.wrapped.transformer.text_model.final_layer_norm.weight.dtype == torch.float16
@@ -221,7 +221,7 @@ def test_types_and_memory_format(inputs):
 
 def test_fp8_stores_in_8_bits_and_computes_in_more(model, inputs):
     made = load(checkpoints.embedded_checkpoint, placement=replace(CPU, fp8=True))
-    block = made.model.diffusion_model.down_blocks[0].attentions[0].transformer_blocks[0]
+    block = made.network("denoiser").down_blocks[0].attentions[0].transformer_blocks[0]
     assert block.attn1.to_q.weight.dtype == torch.float8_e4m3fn
     assert block.norm1.weight.dtype == torch.float32
     assert made.first_stage_model.dtype == torch.float32

@@ -97,8 +97,10 @@ def test_only_self_attention_at_full_resolution_sees_fewer_tokens(model):
     for handle in handles:
         handle.remove()
     self_attention = {name: tokens for name, tokens in seen.items() if ".attn1." in name}
-    assert {tokens for name, tokens in self_attention.items() if name.startswith("down_blocks.0.")} == {32}
-    assert {tokens for name, tokens in self_attention.items() if name.startswith("mid_block.")} == {4}
+    assert {
+        tokens for name, tokens in self_attention.items() if name.startswith(("input_blocks.1.", "input_blocks.2."))
+    } == {32}
+    assert {tokens for name, tokens in self_attention.items() if name.startswith("middle_block.")} == {4}
     assert {tokens for name, tokens in seen.items() if ".attn2.to_q" in name} == {64, 16, 4}
 
 
@@ -106,7 +108,7 @@ def test_block_computes_what_the_method_says(model):
     from tomesd.merge import bipartite_soft_matching_random2d
 
     unet = model.model.diffusion_model
-    block = unet.down_blocks[0].attentions[0].transformer_blocks[0]
+    block = unet.input_blocks[1][1].transformer_blocks[0]
     seen = {}
     handle = block.register_forward_hook(lambda _, args, output: seen.update(tokens=args[0], out=output), prepend=True)
     with token_merging(model, 0.4):
@@ -118,7 +120,7 @@ def test_block_computes_what_the_method_says(model):
     merge, unmerge = bipartite_soft_matching_random2d(tokens, 10, 6, 2, 2, int(60 * 0.4), no_rand=True)
     with torch.no_grad():
         tokens = unmerge(block.attn1(merge(block.norm1(tokens)))) + tokens
-        tokens = block.attn2(block.norm2(tokens), encoder_hidden_states=context) + tokens
+        tokens = block.attn2(block.norm2(tokens), context=context) + tokens
         expected = block.ff(block.norm3(tokens)) + tokens
     assert torch.allclose(seen["out"], expected, atol=1e-5)
 
@@ -148,7 +150,7 @@ def hypernetworks():
 NETWORKS = hypernetworks()
 TILING = hypertile.Hypertile()
 SETTINGS = hypertile.TilingSettings(max_depth=3, max_tile=128, swap_size=3)
-WEIGHT = "model.diffusion_model.conv_in.weight"
+WEIGHT = "model.diffusion_model.input_blocks.0.0.weight"
 
 
 def on_weight(path, change):
@@ -159,7 +161,7 @@ PATCHES = {
     "token merging": lambda model: token_merging(model, 0.5),
     "tiling": circular_padding,
     "circular padding": lambda model: circular_padding(model, True),
-    "hypertile": lambda model: TILING.unet_tiled(model.model.diffusion_model, False, (256, 256), SETTINGS),
+    "hypertile": lambda model: TILING.unet_tiled(model.network("denoiser"), False, (256, 256), SETTINGS),
     "hypernetworks": lambda model: applied(NETWORKS, model.model.diffusion_model),
     "learned vectors": lambda model: learned_vectors(model, EncoderExchange()),
     "weights": on_weight(WEIGHT, lambda weight: weight * 1.5),

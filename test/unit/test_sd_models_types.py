@@ -37,9 +37,9 @@ def test_half_precision_rounds_timesteps(model, monkeypatch):
     seen = {}
 
     class Unet(torch.nn.Module):
-        def forward(self, x, t, context, return_dict):
+        def forward(self, x, t, context):
             seen.update(x=x.dtype, t=t, context=context.dtype)
-            return (x,)
+            return x
 
     monkeypatch.setattr(model, "loaded_as", replace(model.loaded_as, dtype=torch.float16))
     monkeypatch.setitem(model.model._modules, "diffusion_model", Unet())
@@ -130,6 +130,6 @@ def test_a_vae_elsewhere_gets_its_input_there_and_gives_its_result_here(model, m
 
 
 def test_modules_are_found_by_name(model):
-    assert model.network("denoiser") is model.model.diffusion_model
+    assert model.network("denoiser") is model.model.diffusion_model.unet
     assert model.network("vae") is model.first_stage_model
     assert model.network("clip_l") is model.cond_stage_model

@@ -435,8 +435,8 @@ def test_a_call_never_waits_for_the_device(sampler):
     """On the meta device a tensor has no values: asking for one raises."""
 
     class Unet(torch.nn.Module):
-        def forward(self, x, t, context, return_dict):
-            return (x * t.view(-1, 1, 1, 1).float() + context.mean(),)
+        def forward(self, x, t, context):
+            return x * t.view(-1, 1, 1, 1).float() + context.mean()
 
     meta = {"device": "meta"}
     call = Call(sampler)

@@ -199,9 +199,9 @@ def build(dtype=torch.float32, fp8=False):
     return model_load.build(prepared, Placement(CPU, dtype, dtype_text=dtype, dtype_vae=dtype, fp8=fp8))
 
 
-UNET = "model.diffusion_model.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"
-CONVOLUTION = "model.diffusion_model.down_blocks.0.resnets.0.conv1.weight"
-INPUT = "model.diffusion_model.conv_in.weight"
+UNET = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+CONVOLUTION = "model.diffusion_model.input_blocks.1.0.in_layers.2.weight"
+INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 TEXT = "cond_stage_model.wrapped.transformer.text_model.encoder.layers.0.mlp.fc1.weight"
 
 

@@ -65,7 +65,7 @@ def tile(settings: HypertileSettings, size: tuple[int, int], tiles_unet: bool) -
     """Has the job's model tiled for images of this size (width, height), whichever model that becomes."""
 
     def _unet(model: Any) -> AbstractContextManager[None]:
-        return tiling.unet_tiled(model.model.diffusion_model, model.is_sdxl, size, settings.unet_tiling)
+        return tiling.unet_tiled(model.network("denoiser"), model.is_sdxl, size, settings.unet_tiling)
 
     def _vae(model: Any) -> AbstractContextManager[None]:
         return tiling.vae_tiled(model.first_stage_model, size, settings.vae_tiling)

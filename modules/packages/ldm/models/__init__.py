@@ -1,0 +1,1 @@
+"""engine: `ldm.models`: samplers and models as a whole."""

@@ -1,0 +1,1 @@
+"""engine: `ldm.models.diffusion`: samplers and models as a whole."""

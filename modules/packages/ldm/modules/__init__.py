@@ -1,0 +1,1 @@
+"""engine: `ldm.modules`: the parts of networks."""

@@ -1,0 +1,1 @@
+"""engine: `ldm.modules.diffusionmodules`: U-Net and VAE."""

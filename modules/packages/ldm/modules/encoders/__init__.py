@@ -1,0 +1,1 @@
+"""engine: `ldm.modules.encoders`: text encoders."""

@@ -1,0 +1,1 @@
+"""engine: `sgm.modules.diffusionmodules`: U-Net and VAE."""
