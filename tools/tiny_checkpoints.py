@@ -289,7 +289,19 @@ SD2 = Recipe(
     vae=TINY_VAE,
 )
 
+SD1 = Recipe(
+    unet={
+        "block_out_channels": (32, 64, 128, 128),
+        "layers_per_block": 2,
+        "attention_head_dim": 8,
+        "cross_attention_dim": TINY_CLIP_L["hidden_size"],
+    },
+    texts={"cond_stage_model.transformer.": TINY_CLIP_L},
+    vae=TINY_VAE,
+)
+
 RECIPES = {
+    "sd1": SD1,
     "sd2": SD2,
     "sd2-v": replace(SD2, output_shift=-1.0),  # by which such a model is told
     "sd2-inpainting": replace(SD2, unet={**SD2.unet, "in_channels": 9}),

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.usefixtures("sd_model")
 def files(loaded_program, tmp_path_factory):
     """A folder with a checkpoint of every kind, and the networks that are in each."""
     folder = tmp_path_factory.mktemp("xl")
-    kinds = [kind for kind in tiny_checkpoints.RECIPES if not kind.startswith("sd2")]
+    kinds = [kind for kind in tiny_checkpoints.RECIPES if kind.startswith(("sdxl", "ssd"))]
     return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in kinds}
 
 
