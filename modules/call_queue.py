@@ -109,14 +109,12 @@ def add_coroutine(handler: Callable, coroutine: Callable[..., Awaitable]) -> Non
 def wrap_queued_call(func: Callable) -> Callable:
     """Returns `func` waiting until no job runs, without being a job itself (for example a rescan of the model folder).
 
-    A job of the queue's own thread has the device: its call is made at once.
+    A job has the device: its calls are made at once.
     """
 
     @wraps(func)
     def queued(*args: Any, **kwargs: Any) -> Any:
         """Makes the call in the caller's thread."""
-        if queue.is_own_thread():
-            return func(*args, **kwargs)
         with queue_lock:
             return func(*args, **kwargs)
 

@@ -11,12 +11,15 @@ from types import TracebackType
 class FIFOLock:
     """A mutual exclusion lock without barging: release hands it to whoever has waited longest.
 
-    A thread waits in `acquire`; what must not block lines up with a function that is called when its turn comes.
+    A thread waits in `acquire`; what must not block lines up with a function that is called when its turn comes. The
+    thread that has the lock gets it again at once, and has it until it was released as often.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._held = False
+        self._owner: int | None = None
+        self._repeats = 0
         self._waiting: deque[Callable[[], object]] = deque()
 
     def line_up(self, turn: Callable[[], object]) -> None:
@@ -40,13 +43,26 @@ class FIFOLock:
         self.release()
         return False
 
+    def own(self) -> None:
+        """Notes that the lock, which a `turn` has brought, belongs to the calling thread."""
+        self._owner = threading.get_ident()
+
+    def is_own(self) -> bool:
+        """Tells whether the calling thread has the lock."""
+        return self._owner == threading.get_ident()
+
     def acquire(self, blocking: bool = True) -> bool:
-        """Takes the lock and returns True; returns False if it is held and blocking is false."""
+        """Takes the lock and returns True; returns False if another thread has it and blocking is false."""
+        if self.is_own():
+            self._repeats += 1
+            return True
         if not blocking:
             with self._guard:
-                was_free = not self._held
+                if self._held:
+                    return False
                 self._held = True
-                return was_free
+            self.own()
+            return True
         turn = threading.Event()
         self.line_up(turn.set)
         try:
@@ -54,17 +70,36 @@ class FIFOLock:
         except BaseException:
             self.leave(turn.set)
             raise
+        self.own()
         return True
 
     def release(self) -> None:
-        """Gives the lock to the next in line. Raises RuntimeError if it is not held."""
+        """Takes back one `acquire`; the last one gives the lock to the next in line.
+
+        Any thread may release it for good. Raises RuntimeError if it is not held.
+        """
+        if self.is_own() and self._repeats:
+            self._repeats -= 1
+            return
         with self._guard:
             if not self._held:
                 raise RuntimeError("the lock is not held")
+            self._owner, self._repeats = None, 0
             turn = self._waiting.popleft() if self._waiting else None
             self._held = turn is not None
         if turn is not None:
             turn()
+
+    def give_back(self) -> None:
+        """Releases the lock however often the calling thread has taken it; changes nothing when it has lost it."""
+        if self.is_own():
+            self._repeats = 0
+            self.release()
+
+    @property
+    def _lock(self) -> FIFOLock:
+        """The lock itself: a name that extensions ask for `locked`."""
+        return self
 
     def locked(self) -> bool:
         """Tells whether somebody holds the lock."""

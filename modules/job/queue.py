@@ -250,8 +250,14 @@ class JobQueue:
     def hold(self, job: Job) -> Iterator[Job]:
         """Waits for the job's turn; what stands in the `with` block is the job, in the caller's thread.
 
-        Its future tells only that it is over. Raises Cancelled when the job is cancelled before its turn.
+        Its future tells only that it is over. Raises Cancelled when the job is cancelled before its turn, RuntimeError
+        in a thread that has the device, since its turn would never come.
         """
+        if self.line.is_own():
+            raise RuntimeError(
+                "a job that has the device has asked for it as another job: call the function itself, without the"
+                " wrapper that waits in the queue"
+            )
         turn = threading.Event()
         with self._guard:
             self._line_up(job, turn.set)
@@ -271,11 +277,6 @@ class JobQueue:
             self._finish(job, None)
         finally:
             job.future.set_result(None)
-
-    def is_own_thread(self) -> bool:
-        """Tells whether the caller is a job that the queue's thread runs, so that it holds the line already."""
-        worker = self._worker
-        return worker is not None and worker.thread is threading.current_thread()
 
     def close(self, timeout: float | None = None) -> None:
         """Cancels what is queued and ends the thread after the running job, waited for at most `timeout` seconds.
@@ -390,6 +391,7 @@ class JobQueue:
         """Marks a job as running. Returns False when it was cancelled."""
         if not job.begin():
             return False
+        self.line.own()
         self._tell(job)
         return True
 
@@ -398,7 +400,7 @@ class JobQueue:
         job.error = None if error is None else str(error) or type(error).__name__
         self._close_books(job)
         self._tell(job)
-        self.line.release()
+        self.line.give_back()
 
     def note_seeds(self, seeds: list[Any]) -> None:
         """Notes what the running job has drawn; of several runs in a job the first counts."""

@@ -98,7 +98,7 @@ def test_an_image_is_described_as_a_job(client, monkeypatch):
     seen = []
 
     def describe(image):
-        seen.append((image.mode, image.size, shared.state.job, call_queue.queue.is_own_thread()))
+        seen.append((image.mode, image.size, shared.state.job, call_queue.queue_lock.is_own()))
         return "an orange"
 
     monkeypatch.setattr(shared.interrogator, "interrogate", describe)

@@ -61,7 +61,7 @@ def test_frozen_settings_say_so(client, monkeypatch):
 def test_settings_are_applied_in_order_though_some_wait_for_the_device(client, monkeypatch):
     order = []
     for key, waits in (("jpeg_quality", False), ("sd_vae", True), ("samples_format", False)):
-        note = lambda key=key: order.append((key, call_queue.queue.is_own_thread()))  # noqa: E731
+        note = lambda key=key: order.append((key, call_queue.queue_lock.is_own()))  # noqa: E731
         monkeypatch.setattr(
             shared.opts.data_labels[key], "onchange", call_queue.wrap_queued_call(note) if waits else note
         )

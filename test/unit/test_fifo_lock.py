@@ -13,6 +13,15 @@ def wait_until(condition):
     raise AssertionError("it did not happen")
 
 
+def elsewhere(call):
+    """What a call returns in another thread."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
 def test_lock_goes_to_waiting_threads_in_order():
     lock = FIFOLock()
     order = []
@@ -34,10 +43,10 @@ def test_lock_goes_to_waiting_threads_in_order():
 
 def test_acquire_without_blocking():
     lock = FIFOLock()
-    assert lock.acquire(blocking=False) is True
-    assert lock.acquire(blocking=False) is False
+    assert lock.acquire(blocking=False) is True and lock.is_own()
+    assert elsewhere(lambda: lock.acquire(blocking=False)) is False
     lock.release()
-    assert lock.acquire() is True
+    assert elsewhere(lambda: lock.acquire(blocking=False)) is True and not lock.is_own()
 
 
 def test_release_hands_over_so_that_nobody_can_jump_the_queue():
@@ -55,9 +64,34 @@ def test_release_hands_over_so_that_nobody_can_jump_the_queue():
     wait_until(lambda: lock._waiting)
     lock.release()
     assert lock.acquire(blocking=False) is False
+    assert not lock.is_own()
     assert got_it.wait(10)
     may_end.set()
     thread.join()
+
+
+def test_who_has_the_lock_gets_it_again_and_releases_it_as_often():
+    lock = FIFOLock()
+    with lock, lock:
+        lock.acquire(blocking=False)
+        assert elsewhere(lambda: lock.acquire(blocking=False)) is False
+        lock.release()
+    assert not lock.locked() and not lock.is_own()
+
+
+def test_a_lock_is_given_back_at_once_unless_it_was_lost():
+    lock = FIFOLock()
+    lock.acquire()
+    lock.acquire()
+    lock.give_back()
+    assert not lock.locked()
+    lock.acquire()
+    elsewhere(lock.release)
+    assert not lock._lock.locked()
+    lock.give_back()
+    assert elsewhere(lock.acquire) is True
+    lock.give_back()
+    assert lock.locked(), "it is the other's"
 
 
 def test_release_of_a_free_lock_is_an_error():
@@ -75,7 +109,7 @@ def test_lock_is_released_after_an_exception():
 @pytest.mark.parametrize("is_its_turn", [False, True])
 def test_waiting_that_is_interrupted_loses_no_turn(monkeypatch, is_its_turn):
     lock = FIFOLock()
-    lock.acquire()
+    elsewhere(lock.acquire)
 
     class InterruptedEvent(threading.Event):
         def wait(self, timeout=None):

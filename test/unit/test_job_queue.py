@@ -143,6 +143,7 @@ def test_a_thread_that_stops_waiting_gives_up_its_place(queue, monkeypatch):
             raise KeyboardInterrupt
 
     with queue.line:
+        queue.line._owner = None  # it is another thread's
         with monkeypatch.context() as patch:
             patch.setattr("modules.job.queue.threading.Event", Interrupted)
             with pytest.raises(KeyboardInterrupt), queue.hold(Job("impatient")):
@@ -169,8 +170,35 @@ def test_one_named_daemon_thread_does_all_the_work(queue):
     threads = {queue.submit(Job("work"), threading.current_thread).future.result(SECONDS) for _ in range(5)}
     (thread,) = threads
     assert thread.name == "job worker" and thread.daemon
-    assert not queue.is_own_thread()
-    assert queue.submit(Job("work"), queue.is_own_thread).future.result(SECONDS)
+    assert not queue.line.is_own()
+    assert queue.submit(Job("work"), queue.line.is_own).future.result(SECONDS)
+
+
+def test_a_job_that_takes_the_line_again_gives_it_back_when_it_ends(queue):
+    queue.submit(Job("work"), queue.line.acquire).future.result(SECONDS)
+    with queue.hold(Job("work")):
+        queue.line.acquire()
+    assert not queue.line.locked()
+
+
+def test_a_line_that_somebody_has_released_under_a_job_costs_nothing(queue):
+    def work():
+        thread = threading.Thread(target=queue.line.release)
+        thread.start()
+        thread.join()
+
+    queue.submit(Job("work"), work).future.result(SECONDS)
+    assert queue.submit(Job("work"), lambda: "next").future.result(SECONDS) == "next"
+
+
+def test_a_job_inside_a_job_is_refused_instead_of_waited_for(queue):
+    def work():
+        with queue.hold(Job("inner")):
+            pass
+
+    with pytest.raises(RuntimeError, match="call the function itself"):
+        queue.submit(Job("work"), work).future.result(SECONDS)
+    assert not queue.line.locked() and not queue.live()
 
 
 def test_closing_waits_for_the_running_job_and_cancels_the_rest_and_the_queue_can_be_used_again(queue):
