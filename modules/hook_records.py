@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from modules import errors, extensions
+from modules.hook_watch import watch
 from modules.shared_cmd_options import cmd_opts
 
 logger = logging.getLogger(__name__)
@@ -123,8 +124,9 @@ records = HookRecords()
 
 
 class Call:
-    """While entered, code of an extension runs: its time is added up, and an exception is remembered and goes no
-    further. Interruptions pass: they are no Exception. failure: what went wrong, None while nothing has.
+    """While entered, code of an extension runs: its time is added up, it is named when it hangs, and an exception is
+    remembered and goes no further. Interruptions pass: they are no Exception. failure: what went wrong, None while
+    nothing has.
     """
 
     __slots__ = ("failure", "hook", "how_to_fix", "script", "started")
@@ -139,9 +141,11 @@ class Call:
         if records.on_call is not None:
             records.on_call(self.script)
         self.started = time.perf_counter()
+        watch.enter(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
+        watch.leave(self)
         seconds = time.perf_counter() - self.started
         records.add(self.script, seconds)
         is_failure = isinstance(error, Exception)

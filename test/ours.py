@@ -28,6 +28,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "jobs_spool_days",
         "jobs_limit",
         "jobs_user_limit",
+        "hook_seconds",
     ),
     "callbacks": (),
     "script_hooks": (),

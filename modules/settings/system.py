@@ -34,6 +34,12 @@ sections = [
                 False, "Read .safetensors files as a whole instead of mapping them into memory"
             ).info("faster on network drives"),
             "hide_ldm_prints": OptionInfo(True, "Keep prints of model libraries from the console"),
+            "hook_seconds": OptionInfo(
+                30,
+                "Name an extension in the log that has been working for this many seconds",
+                "Slider",
+                slider(0, 600, 1),
+            ).info("one hook of it, or the loading of a file, while it still works; 0: never"),
             "dump_stacks_on_signal": OptionInfo(
                 False, "Print what every thread is doing when the program is stopped with Ctrl+C"
             ),
