@@ -10,9 +10,9 @@ import dataclasses
 import html
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from modules import errors, extensions, shared, shared_items, timer, util
 from modules.hooks import CALLBACK_HOOKS, run_each
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gradio import Blocks
     from PIL import Image
     from torch import Tensor
+    from torch.nn import Module
 
 
 @dataclasses.dataclass
@@ -273,10 +274,19 @@ def add_order_settings() -> None:
 shared_items.register("callbacks_order_settings", lambda: callbacks_order_settings().items())
 
 
-Registrar = Callable[..., None]
+CallbackT = TypeVar("CallbackT", contravariant=True)
 
 
-def registrar(category: str) -> Registrar:
+class Registrar(Protocol[CallbackT]):
+    """A function that registers callbacks of one hook. name: tells more of the callback than its file and hook do."""
+
+    __name__: str
+
+    def __call__(self, callback: CallbackT, *, name: str | None = None) -> None:
+        """Adds a callback of the calling file to the hook."""
+
+
+def registrar(category: str) -> Registrar[Any]:
     """Makes the function that registers callbacks of a category."""
     spec = CALLBACK_HOOKS[category]
 
@@ -292,27 +302,27 @@ def registrar(category: str) -> Registrar:
     return register
 
 
-on_app_started = registrar("app_started")
-on_before_reload = registrar("on_reload")
-on_model_loaded = registrar("model_loaded")
-on_ui_tabs = registrar("ui_tabs")
-on_ui_train_tabs = registrar("ui_train_tabs")
-on_ui_settings = registrar("ui_settings")
-on_before_image_saved = registrar("before_image_saved")
-on_image_saved = registrar("image_saved")
-on_extra_noise = registrar("extra_noise")
-on_cfg_denoiser = registrar("cfg_denoiser")
-on_cfg_denoised = registrar("cfg_denoised")
-on_cfg_after_cfg = registrar("cfg_after_cfg")
-on_before_component = registrar("before_component")
-on_after_component = registrar("after_component")
-on_image_grid = registrar("image_grid")
-on_infotext_pasted = registrar("infotext_pasted")
-on_script_unloaded = registrar("script_unloaded")
-on_before_ui = registrar("before_ui")
-on_list_optimizers = registrar("list_optimizers")
-on_list_unets = registrar("list_unets")
-on_before_token_counter = registrar("before_token_counter")
+on_app_started: Registrar[Callable[[Blocks | None, FastAPI], object]] = registrar("app_started")
+on_before_reload: Registrar[Callable[[], object]] = registrar("on_reload")
+on_model_loaded: Registrar[Callable[[Module], object]] = registrar("model_loaded")
+on_ui_tabs: Registrar[Callable[[], list[tuple[Blocks, str, str]] | None]] = registrar("ui_tabs")
+on_ui_train_tabs: Registrar[Callable[[UiTrainTabParams], object]] = registrar("ui_train_tabs")
+on_ui_settings: Registrar[Callable[[], object]] = registrar("ui_settings")
+on_before_image_saved: Registrar[Callable[[ImageSaveParams], object]] = registrar("before_image_saved")
+on_image_saved: Registrar[Callable[[ImageSaveParams], object]] = registrar("image_saved")
+on_extra_noise: Registrar[Callable[[ExtraNoiseParams], object]] = registrar("extra_noise")
+on_cfg_denoiser: Registrar[Callable[[CFGDenoiserParams], object]] = registrar("cfg_denoiser")
+on_cfg_denoised: Registrar[Callable[[CFGDenoisedParams], object]] = registrar("cfg_denoised")
+on_cfg_after_cfg: Registrar[Callable[[AfterCFGCallbackParams], object]] = registrar("cfg_after_cfg")
+on_before_component: Registrar[Callable[..., object]] = registrar("before_component")
+on_after_component: Registrar[Callable[..., object]] = registrar("after_component")
+on_image_grid: Registrar[Callable[[ImageGridLoopParams], object]] = registrar("image_grid")
+on_infotext_pasted: Registrar[Callable[[str, dict[str, Any]], object]] = registrar("infotext_pasted")
+on_script_unloaded: Registrar[Callable[[], object]] = registrar("script_unloaded")
+on_before_ui: Registrar[Callable[[], object]] = registrar("before_ui")
+on_list_optimizers: Registrar[Callable[[list[Any]], object]] = registrar("list_optimizers")
+on_list_unets: Registrar[Callable[[list[Any]], object]] = registrar("list_unets")
+on_before_token_counter: Registrar[Callable[[BeforeTokenCounterParams], object]] = registrar("before_token_counter")
 
 
 def run_callbacks(category: str, *args: Any, **kwargs: Any) -> list[Any]:
@@ -350,9 +360,11 @@ def ui_train_tabs_callback(params: UiTrainTabParams) -> None:
     run_callbacks("ui_train_tabs", params)
 
 
-def ui_settings_callback() -> None:
-    """Calls the hook ui_settings."""
-    run_callbacks("ui_settings")
+def ui_settings_callback(called: Sequence[ScriptCallback] = ()) -> list[ScriptCallback]:
+    """Calls the hook ui_settings, but for the callbacks of it that are among `called`; returns all that have been."""
+    callbacks = [callback for callback in ordered_callbacks("ui_settings") if callback not in called]
+    run_each("ui_settings", callbacks, lambda callback: callback())
+    return [*called, *callbacks]
 
 
 def before_image_saved_callback(params: ImageSaveParams) -> None:

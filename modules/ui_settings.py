@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from importlib import metadata
@@ -128,6 +128,7 @@ class UiSettings:
     show_all_pages: gr.Button
     show_one_page: gr.Button
     search_input: gr.Textbox
+    registered: Sequence[script_callbacks.ScriptCallback] = ()
 
     def run_settings(self, *args: Any) -> tuple[str, str]:
         """Stores all values of the page. Raises InvalidInput, and stores nothing, if one has the wrong type."""
@@ -159,8 +160,8 @@ class UiSettings:
         return get_value_for_setting(key), opts.dumpjson()
 
     def register_settings(self) -> None:
-        """Lets extensions add theirs."""
-        script_callbacks.ui_settings_callback()
+        """Lets extensions add theirs, those that have not done so for this page."""
+        self.registered = script_callbacks.ui_settings_callback(self.registered)
 
     def create_ui(self, loadsave: Any, dummy_component: Any) -> None:
         """Builds the tab; quick settings have their widget above the tabs only."""
@@ -171,6 +172,7 @@ class UiSettings:
             name: i for i, name in enumerate(opts.quicksettings_list) if name != "quicksettings"
         }
         shared.settings_components = self.component_dict
+        self.register_settings()  # some ask for it where their script is made, which has happened since
         script_callbacks.add_order_settings()
 
         with gr.Blocks(analytics_enabled=False) as settings_interface:

@@ -11,6 +11,8 @@ from modules import shared, version
 from modules.job.settings import ResultSettings
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from modules.job.run_state import RunState
 
 KEYS = [
@@ -86,10 +88,41 @@ TAKEN_OVER = (
 class FinishedJob:
     """The data of a result. Scripts make and change it too, so everything can be assigned."""
 
+    # of TAKEN_OVER, which the constructor sets
+    prompt: str
+    negative_prompt: str
+    subseed_strength: float
+    width: int
+    height: int
+    sampler_name: str
+    cfg_scale: float
+    steps: int
+    batch_size: int
+    restore_faces: bool
+    sd_model_name: str
+    sd_model_hash: str
+    sd_vae_name: str
+    sd_vae_hash: str
+    seed_resize_from_w: int
+    seed_resize_from_h: int
+    extra_generation_params: dict[str, Any]
+    styles: list[str]
+    token_merging_ratio: float
+    token_merging_ratio_hr: float
+    eta: float | None
+    ddim_discretize: str
+    s_churn: float
+    s_tmin: float
+    s_tmax: float
+    s_noise: float
+    s_min_uncond: float
+    sampler_noise_scheduler_override: Any
+    is_using_inpainting_conditioning: bool
+
     def __init__(
         self,
         p: RunState,
-        images_list: list[Any],
+        images_list: list[Image.Image],
         seed: Any = -1,
         info: str = "",
         subseed: Any = None,
@@ -103,7 +136,7 @@ class FinishedJob:
     ):
         settings = ResultSettings.from_opts(shared.opts)
         self.images = images_list
-        self.extra_images: list[Any] = []
+        self.extra_images: list[Image.Image] = []
         """Images of scripts that the page shows after the results."""
         for name in TAKEN_OVER:
             setattr(self, name, getattr(p, name))
@@ -118,11 +151,11 @@ class FinishedJob:
         self.job_timestamp = shared.state.job_timestamp
         self.clip_skip = settings.CLIP_stop_at_last_layers
 
-        self.all_prompts = all_prompts or p.all_prompts or [self.prompt]
-        self.all_negative_prompts = all_negative_prompts or p.all_negative_prompts or [self.negative_prompt]
-        self.all_seeds = all_seeds or p.all_seeds or [self.seed]
-        self.all_subseeds = all_subseeds or p.all_subseeds or [self.subseed]
-        self.infotexts = infotexts or [info] * len(images_list)
+        self.all_prompts: list[str] = all_prompts or p.all_prompts or [self.prompt]
+        self.all_negative_prompts: list[str] = all_negative_prompts or p.all_negative_prompts or [self.negative_prompt]
+        self.all_seeds: list[int] = all_seeds or p.all_seeds or [self.seed]
+        self.all_subseeds: list[int] = all_subseeds or p.all_subseeds or [self.subseed]
+        self.infotexts: list[str] = infotexts or [info] * len(images_list)
         self.version = version.PROGRAM_VERSION
 
     def js(self) -> str:

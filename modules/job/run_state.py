@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from modules.opts_snapshot import OptsSnapshot
     from modules.rng import ImageRNG
     from modules.runtime_context import RuntimeContext
+    from modules.sd_models_types import WebuiSdModel
+    from modules.sd_samplers_common import Sampler
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +58,14 @@ class RunState(RequestFields):
     token_merging_ratio = 0
     token_merging_ratio_hr = 0
 
+    if TYPE_CHECKING:  # it is a property, see below
+        sd_model: WebuiSdModel
+
     scripts_value: Any = field(default=None, init=False)
-    script_args_value: list = field(default=None, init=False)
+    script_args_value: list[Any] = field(default=None, init=False)
     scripts_setup_complete: bool = field(default=False, init=False)
 
-    sampler: Any = field(default=None, init=False)
+    sampler: Sampler | None = field(default=None, init=False)
     is_using_inpainting_conditioning: bool = field(default=False, init=False)
     paste_to: tuple | None = field(default=None, init=False)
 
@@ -73,19 +78,19 @@ class RunState(RequestFields):
     step_multiplier: int = field(default=1, init=False)
     color_corrections: list = field(default=None, init=False)
 
-    all_prompts: list = field(default=None, init=False)
-    all_negative_prompts: list = field(default=None, init=False)
-    all_seeds: list = field(default=None, init=False)
-    all_subseeds: list = field(default=None, init=False)
+    all_prompts: list[str] = field(default=None, init=False)
+    all_negative_prompts: list[str] = field(default=None, init=False)
+    all_seeds: list[int] = field(default=None, init=False)
+    all_subseeds: list[int] = field(default=None, init=False)
     iteration: int = field(default=0, init=False)
     main_prompt: str = field(default=None, init=False)
     main_negative_prompt: str = field(default=None, init=False)
 
-    prompts: list = field(default=None, init=False)
-    negative_prompts: list = field(default=None, init=False)
-    seeds: list = field(default=None, init=False)
-    subseeds: list = field(default=None, init=False)
-    extra_network_data: dict = field(default=None, init=False)
+    prompts: list[str] = field(default=None, init=False)
+    negative_prompts: list[str] = field(default=None, init=False)
+    seeds: list[int] = field(default=None, init=False)
+    subseeds: list[int] = field(default=None, init=False)
+    extra_network_data: dict[str, Any] = field(default=None, init=False)
 
     notes_made: list = field(default_factory=list, init=False)
     notes_told: list = field(default_factory=list, init=False)
@@ -128,7 +133,7 @@ class RunState(RequestFields):
         self._setup_scripts_once()
 
     @property
-    def script_args(self) -> list:
+    def script_args(self) -> list[Any]:
         """The flat argument list all scripts take their slices from."""
         return self.script_args_value
 
@@ -171,10 +176,10 @@ class Txt2ImgState(Txt2ImgFields, RunState):
     latent_scale_mode: dict = field(default=None, init=False)
     hr_c: tuple | None = field(default=None, init=False)
     hr_uc: tuple | None = field(default=None, init=False)
-    all_hr_prompts: list = field(default=None, init=False)
-    all_hr_negative_prompts: list = field(default=None, init=False)
-    hr_prompts: list = field(default=None, init=False)
-    hr_negative_prompts: list = field(default=None, init=False)
+    all_hr_prompts: list[str] = field(default=None, init=False)
+    all_hr_negative_prompts: list[str] = field(default=None, init=False)
+    hr_prompts: list[str] = field(default=None, init=False)
+    hr_negative_prompts: list[str] = field(default=None, init=False)
     hr_extra_network_data: list = field(default=None, init=False)
 
 

@@ -29,7 +29,8 @@ def test_extensions_of_all_kinds_do_their_job(start, tmp_path, flags):  # noqa: 
     program = start(*flags, "--skip-install")
     program.wait_for_line("Running on local URL")
 
-    assert json.loads(program.request("/sdapi/v1/options"))["own_number"] == 3
+    options = json.loads(program.request("/sdapi/v1/options"))
+    assert (options["own_number"], options["own_late"]) == (3, "late")
     scripts = json.loads(program.request("/sdapi/v1/scripts"))
     assert {"always on"} <= set(scripts["txt2img"]) & set(scripts["img2img"])
     assert json.loads(program.request("/own/v1/page")) == "a page in a frame"

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from modules import errors, sd_models, shared, sysinfo, ui_settings
+from modules import errors, script_callbacks, sd_models, shared, sysinfo, ui_settings
 from modules.options import OptionHTML, OptionInfo
 from modules.ui_components import DropdownMulti
 
@@ -118,6 +118,20 @@ def test_checkpoint_is_shown_as_its_menu_has_it(stored, monkeypatch, use_short, 
     assert ui_settings.current_value("sd_model_checkpoint") == shown
     monkeypatch.setitem(shared.opts.data, "sd_model_checkpoint", "gone")
     assert ui_settings.current_value("sd_model_checkpoint") == "gone"
+
+
+def test_settings_of_scripts_that_are_made_later_are_registered_too_and_each_once(program, monkeypatch):
+    calls = []
+    monkeypatch.setitem(script_callbacks.callback_map, "callbacks_ui_settings", [])
+    page = ui_settings.UiSettings()
+    script_callbacks.on_ui_settings(lambda: calls.append("first"))
+    page.register_settings()
+    script_callbacks.on_ui_settings(lambda: calls.append("late"))
+    page.register_settings()
+    page.register_settings()
+    ui_settings.UiSettings().register_settings()
+    script_callbacks.ordered_callbacks_map.clear()
+    assert calls == ["first", "late", "first", "late"]
 
 
 def test_report_is_checked(program):

@@ -2,11 +2,18 @@
 
 import gradio as gr
 
-from modules import scripts, shared
+from modules import script_callbacks, scripts, shared
 from modules.ui_components import InputAccordion
 
 
+def add_setting():
+    shared.opts.add_option("own_late", shared.OptionInfo("late", "Asked for where the script is made"))
+
+
 class AlwaysOn(scripts.Script):
+    def __init__(self):
+        script_callbacks.on_ui_settings(add_setting)
+
     def title(self):
         return "Always on"
 
