@@ -29,7 +29,8 @@ from modules.paths_internal import (  # noqa: F401  # names extensions import fr
 class Flag:
     """One flag: action, type and the rest as argparse has them.
 
-    obsolete: nothing reads it; it is accepted, and said once to have no effect when the program starts.
+    obsolete: nothing reads it; it is accepted, and said once to have no effect when the program starts. idle: why a
+    flag that v1.10.1 reads has nothing to do here, which is said as well.
     """
 
     name: str
@@ -40,19 +41,26 @@ class Flag:
     choices: tuple[str, ...] | None = None
     nargs: str | None = None
     obsolete: bool = False
+    idle: str = ""
 
     def arguments(self) -> dict[str, Any]:
         """Returns the keyword arguments of argparse's add_argument."""
         given = {"type": self.type, "choices": self.choices, "nargs": self.nargs}
         kwargs = {key: value for key, value in given.items() if value is not None}
-        if self.obsolete:
-            kwargs |= {"nargs": 0} if self.action == "store_true" else {}
-            return {"action": Obsolete, "const": True, "default": self.default, "help": argparse.SUPPRESS, **kwargs}
+        if self.obsolete or self.idle:
+            kwargs |= {"nargs": 0} if self.action.startswith("store_") else {}
+            kwargs |= {"const": self.action != "store_false", "default": self.default}
+            help = argparse.SUPPRESS if self.obsolete else f"{self.help}; no effect: {self.idle}"
+            return {"action": Obsolete, "reason": self.idle, "help": help, **kwargs}
         return {"action": self.action, "default": self.default, "help": self.help, **kwargs}
 
 
 class Obsolete(argparse.Action):
-    """Stores like any flag, and notes in the parser that the flag was given."""
+    """Stores like any flag, and notes in the parser that the flag was given, and the reason why it has no effect."""
+
+    def __init__(self, *args: Any, reason: str = "", **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.reason = reason
 
     def __call__(
         self,
@@ -63,7 +71,7 @@ class Obsolete(argparse.Action):
     ) -> None:
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
         if isinstance(parser, Parser):
-            parser.obsolete_given[self.option_strings[0]] = None
+            parser.obsolete_given[self.option_strings[0]] = self.reason
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,8 +79,8 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
-        # The obsolete flags of the command lines parsed so far, in order.
-        self.obsolete_given: dict[str, None] = {}
+        # The flags without effect of the command lines parsed so far, in order -> why they have none, if it is not age.
+        self.obsolete_given: dict[str, str] = {}
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Parses as argparse does, and ends the program with what is wrong with each argument that is unknown."""
@@ -119,7 +127,11 @@ FLAGS: tuple[Flag, ...] = (
     switch("-f", argparse.SUPPRESS),
     switch("--update-all-extensions", "pull every extension that is a git checkout before the start"),
     switch("--skip-python-version-check", "do not warn of a Python version that is not tested"),
-    switch("--skip-torch-cuda-test", "do not say that torch sees no accelerator"),
+    switch(
+        "--skip-torch-cuda-test",
+        "do not say that torch sees no accelerator",
+        idle="nothing is tested, and a computer without an accelerator computes on the CPU",
+    ),
     switch("--reinstall-xformers", "install the pinned xformers again"),
     switch("--reinstall-torch", "install the pinned torch again"),
     switch("--update-check", "say at the start whether the checkout is behind its upstream branch"),
@@ -132,7 +144,11 @@ FLAGS: tuple[Flag, ...] = (
     switch("--dump-sysinfo", "write a file with facts about this computer for bug reports, and exit"),
     value("--loglevel", "level of the log: CRITICAL, ERROR, WARNING, INFO or DEBUG"),
     # folders and model files
-    switch("--do-not-download-clip", "do not fetch a text encoder that is missing in a checkpoint"),
+    switch(
+        "--do-not-download-clip",
+        "do not fetch a text encoder that is missing in a checkpoint",
+        idle="none is ever fetched",
+    ),
     path("--data-dir", "folder of everything that is yours: settings, models, extensions, pictures", script_path),
     path("--models-dir", "folder of the model folders; <data-dir>/models if not given"),
     path("--config", "YAML file of the default model architecture", sd_default_config),
@@ -185,7 +201,11 @@ FLAGS: tuple[Flag, ...] = (
     # attention
     switch("--xformers", "prefer the attention of xformers, and install it"),
     switch("--force-enable-xformers", "use xformers even if it says it cannot run here"),
-    switch("--xformers-flash-attention", "ask xformers for Flash Attention"),
+    switch(
+        "--xformers-flash-attention",
+        "ask xformers for Flash Attention",
+        idle="xformers takes the fastest of its kernels that fits",
+    ),
     switch("--deepdanbooru", "nothing reads this", obsolete=True),
     switch("--opt-split-attention", "prefer the split attention of Doggettx"),
     switch("--opt-sub-quad-attention", "prefer sub-quadratic attention"),
@@ -206,9 +226,11 @@ FLAGS: tuple[Flag, ...] = (
         str.lower,
         nargs="+",
     ),
-    switch("--use-ipex", "use an Intel XPU"),
+    switch("--use-ipex", "use an Intel XPU", idle="a GPU by Intel is used when torch finds one"),
     switch(
-        "--disable-model-loading-ram-optimization", "build models in memory first when loading, not on the meta device"
+        "--disable-model-loading-ram-optimization",
+        "build models in memory first when loading, not on the meta device",
+        idle="weights go from the file to the device, there is no slower way",
     ),
     # the server and the page
     switch("--listen", "serve on 0.0.0.0: the page is open to the network"),
@@ -220,7 +242,7 @@ FLAGS: tuple[Flag, ...] = (
     value("--freeze-settings-in-sections", "sections of settings to lock, separated by commas"),
     value("--freeze-specific-settings", "settings to lock, separated by commas"),
     value("--ui-settings-file", "file of the settings", join(data_path, "config.json")),
-    switch("--gradio-debug", "start Gradio in its debug mode"),
+    switch("--gradio-debug", "start Gradio in its debug mode", idle="errors of the page are always in the log"),
     value("--gradio-auth", "logins of the page: user:password,user:password"),
     path("--gradio-auth-path", "file with logins of the page"),
     value("--gradio-img2img-tool", "nothing reads this", obsolete=True),
@@ -259,13 +281,27 @@ FLAGS: tuple[Flag, ...] = (
     value("--cors-allow-origins-regex", "regular expression of origins that may call the server from a browser"),
     value("--tls-keyfile", "TLS key; needs --tls-certfile"),
     value("--tls-certfile", "TLS certificate; needs --tls-keyfile"),
-    switch("--disable-tls-verify", "do not verify certificates", action="store_false", default=None),
+    switch(
+        "--disable-tls-verify",
+        "do not verify certificates",
+        action="store_false",
+        default=None,
+        idle="the server asks no address of its own",
+    ),
     value("--server-name", "host name or address to serve on"),
     switch("--gradio-queue", "nothing reads this", default=True, obsolete=True),
-    switch("--no-gradio-queue", "do not queue the events of the page"),
+    switch(
+        "--no-gradio-queue",
+        "do not queue the events of the page",
+        idle="the events of the page travel by plain HTTP, without WebSockets",
+    ),
     switch("--skip-version-check", "do not warn of versions of packages that are not tested"),
     switch("--no-hashing", "compute no sha256 of model files"),
-    switch("--no-download-sd-model", "do not fetch a checkpoint when there is none"),
+    switch(
+        "--no-download-sd-model",
+        "do not fetch a checkpoint when there is none",
+        idle="none is ever fetched: there is an embedded one",
+    ),
     value("--subpath", "path of the page behind a reverse proxy"),
     switch("--add-stop-route", "nothing reads this", obsolete=True),
     switch("--api-server-stop", "serve the routes that stop, restart and kill the server"),

@@ -41,8 +41,8 @@ def _parse() -> Any:
     options.webui_is_non_local = any([options.share, options.listen, options.ngrok, options.server_name])
     options.disable_extension_access = options.webui_is_non_local and not options.enable_insecure_extension_access
     options.styles_file = options.styles_file or [os.path.join(data_path, "styles.csv")]
-    for flag in parser.obsolete_given:
-        logger.warning("%s has no effect in this version; it can be left out", flag)
+    for flag, reason in parser.obsolete_given.items():
+        logger.warning("%s has no effect%s; it can be left out", flag, f": {reason}" if reason else " in this version")
     return options
 
 

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,23 @@ def test_flag_of_the_reference_is_there_with_its_meaning(flag):
 def test_flags_without_effect_are_those_of_the_reference():
     without_effect = {flag["flags"][0] for flag in REFERENCE["flags"] if flag["no_effect"]}
     assert {flag.name for flag in cmd_args.FLAGS if flag.obsolete} == without_effect
+
+
+def words_of_the_program():
+    """All words of the source of everything but the table of flags."""
+    folders = (ROOT / name for name in ("modules", "scripts", "extensions-builtin"))
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    code = "\n".join(file.read_text(encoding="utf8") for file in files if file.name != "cmd_args.py")
+    return set(re.findall(r"\w+", code))
+
+
+def test_a_flag_is_read_or_says_why_it_has_no_effect():
+    # the folder of an upscaler's models is asked for by the name of its class
+    read_by_name = {f"{name}_models_path" for name in ("esrgan", "realesrgan", "dat", "ldsr", "scunet", "swinir")}
+    words = words_of_the_program() | read_by_name | {"f"}
+    unread = {flag.name for flag in cmd_args.FLAGS if flag.name.strip("-").replace("-", "_") not in words}
+    assert unread <= {flag.name for flag in cmd_args.FLAGS if flag.obsolete or flag.idle}
+    assert unread >= {flag.name for flag in cmd_args.FLAGS if flag.idle}
 
 
 def test_every_flag_but_the_obsolete_says_what_it_does():
@@ -96,7 +114,15 @@ def test_bad_command_line_is_explained(capsys, arguments, message):
 def test_parser_notes_obsolete_flags_by_their_full_name():
     parser = cmd_args.create_parser()
     parser.parse_args(["--unload-gf", "--max-batch-count=3", "--api", "--unload-gfpgan"])
-    assert list(parser.obsolete_given) == ["--unload-gfpgan", "--max-batch-count"]
+    assert parser.obsolete_given == {"--unload-gfpgan": "", "--max-batch-count": ""}
+
+
+def test_flags_with_nothing_to_do_here_keep_their_values_and_say_why():
+    parser = cmd_args.create_parser()
+    parsed = parser.parse_args(["--no-gradio-queue", "--disable-tls-verify"])
+    assert (parsed.no_gradio_queue, parsed.disable_tls_verify, parsed.use_ipex) == (True, False, False)
+    assert "plain HTTP" in parser.obsolete_given["--no-gradio-queue"]
+    assert "plain HTTP" in " ".join(parser.format_help().split())
 
 
 def test_extension_may_declare_a_flag_again():
