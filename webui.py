@@ -127,6 +127,7 @@ def create_app() -> FastAPI:
     from fastapi import FastAPI
 
     from modules import (
+        gradio_extensons,
         script_callbacks,
         shared,
         ui_assets,
@@ -161,7 +162,7 @@ def create_app() -> FastAPI:
     app.add_middleware(ui_assets.Assets)
     ui_routes.setup_ui_api(app)
 
-    with startup_timer.subcategory("app_started_callback"):
+    with startup_timer.subcategory("app_started_callback"), gradio_extensons.without_new_applications():
         script_callbacks.app_started_callback(shared.demo, app)
     move_mounts_to_end(app)
     return app

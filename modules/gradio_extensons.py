@@ -84,6 +84,11 @@ def translate_class(cls: type, kwargs: dict[str, Any]) -> tuple[type, dict[str, 
         cls = sketch_components[kwargs["tool"]]
         known = {name for base in (cls, native(cls)) for name in inspect.signature(base.__init__).parameters}
         kwargs = translate_keywords(cls.__name__, known, {key: value for key, value in kwargs.items() if key != "tool"})
+    if cls is gr.Gallery:
+        kwargs = {
+            "interactive": False,
+            **kwargs,
+        }  # it only showed images; one that is an event's input takes uploads now
     if cls in (gr.File, gr.UploadButton, gr.Files) and kwargs.get("type") in ("file", "bytes"):
         kwargs = {**kwargs, "type": "filepath" if kwargs["type"] == "file" else "binary"}
     return cls, kwargs
@@ -252,17 +257,28 @@ def setup_listener(*args: Any, **kwargs: Any) -> Callable:
 
 
 @contextmanager
-def parts_of_a_page() -> Iterator[None]:
-    """Blocks built inside are not made into applications of their own, which Gradio does with each and takes
-    seconds.
+def without_new_applications() -> Iterator[None]:
+    """Blocks that are left inside keep the application they have, or none: Gradio makes a new one each time, which
+    takes seconds, and which a page that is served already never uses.
     """
-    app, get_config_file = blocks.App, gr.Blocks.get_config_file
-    blocks.App = SimpleNamespace(create_app=lambda *args, **kwargs: None)
-    gr.Blocks.get_config_file = lambda self: {}
+    app = blocks.App
+    blocks.App = SimpleNamespace(create_app=lambda page, *args, **kwargs: getattr(page, "app", None))
     try:
         yield
     finally:
-        blocks.App, gr.Blocks.get_config_file = app, get_config_file
+        blocks.App = app
+
+
+@contextmanager
+def parts_of_a_page() -> Iterator[None]:
+    """Blocks built inside are not made into applications of their own, nor described to the page."""
+    get_config_file = gr.Blocks.get_config_file
+    gr.Blocks.get_config_file = lambda self: {}
+    try:
+        with without_new_applications():
+            yield
+    finally:
+        gr.Blocks.get_config_file = get_config_file
 
 
 def subclasses(cls: type) -> Iterator[type]:

@@ -136,6 +136,12 @@ def test_image_with_a_tool_becomes_a_canvas():
     assert mask.elem_id == "m" and mask.brush.default_size == 20
 
 
+def test_a_gallery_takes_no_uploads_unless_it_says_so():
+    with gr.Blocks():
+        shown, taking = gr.Gallery(), gr.Gallery(interactive=True)
+    assert (shown.interactive, taking.interactive) == (False, True)
+
+
 def test_text_without_a_value_is_empty():
     with gr.Blocks():
         assert gr.Textbox().value == "" and gr.Textbox(value="a").value == "a" and gr.Number().value is None
@@ -257,6 +263,15 @@ def test_scripts_hear_of_components_while_the_page_is_built(monkeypatch):
     heard.clear()
     type(box)(**box.constructor_args, render=False)
     assert heard == [], "an event re-creates components; scripts do not hear of that"
+
+
+def test_events_added_to_a_page_that_is_served_reach_it_without_a_new_application():
+    with gr.Blocks() as page:
+        button = gr.Button()
+    served = page.app
+    with gradio_extensons.without_new_applications(), page:
+        button.click(None, js="f")
+    assert page.app is served and [event["js"] for event in page.config["dependencies"]] == ["f"]
 
 
 def test_parts_of_a_page_are_no_applications():
