@@ -8,7 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # said before any import can fail
 import os
 import subprocess
 
-from modules import errors, launch_utils, launch_venv, logging_config, restart
+from modules import errors, launch_utils, launch_venv, logging_config, restart, safe_mode
 from modules.launch_utils import (  # noqa: F401  # names that the install.py of extensions import from here
     args,
     check_run_python,
@@ -44,13 +44,14 @@ def main() -> None:
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
 
-    if not args.skip_prepare_environment:
-        venv_folder = launch_venv.folder()
-        if venv_folder is not None and not launch_venv.is_inside():
-            launch_venv.enter(venv_folder)
-        if not args.check_extension:  # which runs nothing of extensions, their installers neither
-            with launch_utils.startup_timer.subcategory("prepare environment"):
-                prepare_environment()
+    venv_folder = None if args.skip_prepare_environment else launch_venv.folder()
+    if venv_folder is not None and not launch_venv.is_inside():
+        launch_venv.enter(venv_folder)
+    if will_serve() and not args.disable_all_extensions:
+        safe_mode.recover(args.ui_settings_file)
+    if not args.skip_prepare_environment and not args.check_extension:  # which runs no installers of extensions
+        with launch_utils.startup_timer.subcategory("prepare environment"):
+            prepare_environment()
 
     if args.check_extension:
         print(check_extension(args.check_extension))
@@ -60,6 +61,11 @@ def main() -> None:
         sys.exit(run_tests())
     elif not args.exit:
         start()
+
+
+def will_serve() -> bool:
+    """Says whether the flags ask for the program itself, not for something else."""
+    return not (args.check_extension or args.dump_sysinfo or args.run_tests or args.exit)
 
 
 def check_extension(source: str) -> str:
@@ -103,6 +109,7 @@ def start() -> None:
     if args.test_server:
         launch_utils.configure_for_tests()
     given = " ".join(sys.argv[1:])
+    safe_mode.marker.begin()
     print(f"Launching {'API server' if args.nowebui else 'Web UI'} with arguments: {given}", flush=True)
 
     import webui

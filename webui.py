@@ -7,7 +7,7 @@ import os
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from modules import initialize_util, server, timer
+from modules import initialize_util, safe_mode, server, timer
 from modules.shared_cmd_options import cmd_opts
 from modules.timer import startup_timer
 from modules.version import __version__
@@ -34,6 +34,7 @@ def main() -> None:
 
     with startup_timer.subcategory("imports"):
         initialize.imports()
+    initialize.note_whose_code_runs()
     initialize.initialize()
     serve(running)
     running.stop()
@@ -219,6 +220,7 @@ def announce(running: server.Server, is_first: bool = True) -> None:
     from modules.hook_records import records
 
     records.end_start()
+    safe_mode.marker.end()
     timer.startup_record = startup_timer.dump()
     print(f"Startup time: {startup_timer.summary()}", flush=True)
     if is_first:

@@ -59,6 +59,12 @@ def place_of(error: BaseException, script: str) -> tuple[str, int]:
     return (own or [(script, 0)])[-1]
 
 
+def extension_file_in(error: BaseException) -> str:
+    """Returns the last file of an extension that an exception came through; empty if it came through none."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return next((file for file in reversed(files) if extensions.find_extension(file) is not None), "")
+
+
 class HookRecords:
     """What is known since the start, or the last reload.
 
@@ -68,7 +74,9 @@ class HookRecords:
 
     def __init__(self) -> None:
         self.on_call: Callable[[str], None] | None = None
-        """Is told of each file whose code is about to run during a start."""
+        """Is told of each file whose code is about to run during a start, and "" when it has run; but not of the
+        thousands of calls for components.
+        """
         self.restart()
 
     def restart(self) -> None:
@@ -83,6 +91,7 @@ class HookRecords:
     def end_start(self) -> None:
         """Ends the start: what runs outside of jobs is measured no more."""
         self._seconds = None
+        self.on_call = None
 
     @contextmanager
     def job(self) -> Iterator[list[Failure]]:
@@ -138,8 +147,7 @@ class Call:
         self.failure: Failure | None = None
 
     def __enter__(self) -> Call:
-        if records.on_call is not None:
-            records.on_call(self.script)
+        self.tell(self.script)
         self.started = time.perf_counter()
         watch.enter(self)
         return self
@@ -147,6 +155,7 @@ class Call:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> bool:
         watch.leave(self)
         seconds = time.perf_counter() - self.started
+        self.tell("")
         records.add(self.script, seconds)
         is_failure = isinstance(error, Exception)
         if is_failure:
@@ -156,3 +165,8 @@ class Call:
         if cmd_opts.trace_hooks:
             logger.info("hook %s: %s (%.1f ms)", self.hook, self.script, seconds * 1000)
         return is_failure
+
+    def tell(self, script: str) -> None:
+        """Tells who wants to know during a start whose code runs."""
+        if records.on_call is not None and not self.hook.endswith("_component"):
+            records.on_call(script)

@@ -55,6 +55,14 @@ def check_versions() -> None:
     errors.check_versions({name: version for name, version in pins.items() if name in ("torch", "gradio") and version})
 
 
+def note_whose_code_runs() -> None:
+    """Has a start that dies leave behind which extension it died of, see `modules.safe_mode`."""
+    from modules import safe_mode
+    from modules.hook_records import records
+
+    records.on_call = safe_mode.marker.note
+
+
 def initialize() -> None:
     """Brings the program to where it can serve: registries filled, scripts loaded, the model on its way."""
     from modules import codeformer_model, gfpgan_model, initialize_util, sd_models, shared_init

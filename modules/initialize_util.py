@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from modules import errors, util
+from modules import errors, safe_mode, util
 from modules.shared_cmd_options import cmd_opts
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def configure_sigint_handler() -> None:
     def end(sig: int, frame: FrameType | None) -> None:
         """Ends the program at once, with what each thread was doing."""
         print("Interrupted.", flush=True)
+        safe_mode.marker.end()
         dumpstacks()
         os._exit(0)
 

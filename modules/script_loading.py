@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from modules import errors
+from modules import errors, safe_mode
 from modules.paths_internal import script_path
 
 PACKAGES = {
@@ -126,6 +126,7 @@ def preload_extensions(
         preload_script = os.path.join(extensions_dir, dirname, "preload.py")
         if not os.path.isfile(preload_script):
             continue
+        safe_mode.marker.note(preload_script)
         try:
             module = load_module(preload_script)
             if hasattr(module, "preload"):
@@ -133,3 +134,4 @@ def preload_extensions(
         except Exception as e:
             errors.report(f"Error running preload() for {preload_script}", exc_info=True)
             failed_preloads.append((preload_script, e))
+        safe_mode.marker.note("")

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 
+from modules import hook_records
 from modules.errors import OutOfMemory, WebuiError
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,11 @@ def out_of_memory(request: Request, error: MemoryError) -> JSONResponse:
 
 
 def unexpected_error(request: Request, error: Exception) -> JSONResponse:
-    """Answers an error nobody foresaw: the log has its traceback, the client its kind and message."""
+    """Answers an error nobody foresaw: the log has its traceback, the client its kind and message. If it came out of an
+    extension, the tab Extensions names it.
+    """
+    if script := hook_records.extension_file_in(error):
+        logger.error("%s", hook_records.records.fail(f"route {request.url.path}", script, error))
     body = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error)}
     return JSONResponse(status_code=500, content=body)
 

@@ -1,8 +1,11 @@
 """What the code of extensions took and where it failed: by extension, hook, file and line, and for a job."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from modules import extensions, hook_records
+from modules.api import http_errors
 from modules.hook_records import Call, HookRecords
 
 CODE = """
@@ -107,3 +110,17 @@ def test_a_start_tells_whose_code_runs(records):
     records.on_call = told.append
     with Call("load", "a.py"):
         assert told == ["a.py"]
+
+
+def test_an_error_of_a_route_belongs_to_the_extension_it_came_through(records, extension):
+    script, names = extension
+    request = SimpleNamespace(url=SimpleNamespace(path="/mine/x"))
+    try:
+        names["hook"]()
+    except ZeroDivisionError as error:
+        assert http_errors.unexpected_error(request, error).status_code == 500
+    assert [str(failure) for failure in records.failures] == [
+        "Extension broken failed in route /mine/x (scripts/main.py, line 3): ZeroDivisionError: division by zero"
+    ]
+    assert http_errors.unexpected_error(request, ValueError("ours")).status_code == 500
+    assert len(records.failures) == 1
