@@ -11,8 +11,8 @@ from modules import errors, extension_check, git_repo, launch_utils, paths_inter
 from modules.code_names import Library
 from modules.extension_check import ExtensionReport
 
-ADDRESSES = ("https://", "http://")
-CLONE = ("clone", "--quiet", "--depth", "1", "--no-tags", "-c", "core.symlinks=false", "--")
+ADDRESSES = ("https://", "http://", "ssh://", "git://", "git@", "file://")
+CLONE = ("clone", "--quiet", "--depth", "1", "--no-tags", "-c", "core.symlinks=false")
 """Links become files that hold their target: what is read is what was cloned, and no file of this computer."""
 
 
@@ -27,11 +27,12 @@ def installed() -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
-def report(source: str) -> ExtensionReport:
+def report(source: str, name: str = "", branch: str = "") -> ExtensionReport:
     """Returns the report about an extension; where one of its name is installed, with what changes against that.
 
-    source: a folder, or an address that begins with https:// or http://. Raises InvalidInput for anything else, and for
-    what git cannot clone.
+    source: a folder, or an address that git can clone, with its scheme. name: of the folder it is installed in, where
+    that is not the address's. branch: of an address, where it is not the default one. Raises InvalidInput for anything
+    else, and for what git cannot clone.
     """
     program = extension_check.program_library(Path(paths_internal.script_path))
     if not is_address(source):
@@ -40,10 +41,11 @@ def report(source: str) -> ExtensionReport:
             message = f"{source}: there is no such folder; give the folder of an extension or an https:// address"
             raise errors.InvalidInput(message, field="source")
         return _compared(folder, program)
-    name = source.rstrip("/").rpartition("/")[2].removesuffix(".git").strip(".") or "extension"
+    name = name or source.rstrip("/").rpartition("/")[2].removesuffix(".git").strip(".") or "extension"
+    chosen = ["--branch", branch] if branch else []
     with tempfile.TemporaryDirectory() as work:
         try:
-            git_repo.run_git(work, *CLONE, source, name)
+            git_repo.run_git(work, *CLONE, *chosen, "--", source, name)
         except FileNotFoundError:
             raise errors.InvalidInput("Cloning needs git, which is not installed", field="source") from None
         except subprocess.CalledProcessError as e:

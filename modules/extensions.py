@@ -174,7 +174,7 @@ class Extension:
         return list_files(self.path, subdir, extension)
 
     def check_updates(self) -> None:
-        """Asks the remote for the newest commit of its default branch; the answer stands in can_update and status.
+        """Asks the remote for the newest commit of the branch; the answer stands in can_update and status.
 
         Raises CalledProcessError when the remote cannot be reached.
         """

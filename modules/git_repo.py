@@ -28,6 +28,10 @@ def is_checkout(path: str) -> bool:
     return os.path.exists(os.path.join(path, ".git"))
 
 
+NO_QUESTIONS = {"GIT_TERMINAL_PROMPT": "0", "GIT_HTTP_LOW_SPEED_LIMIT": "100", "GIT_HTTP_LOW_SPEED_TIME": "30"}
+"""Variables under which git asks for no password, and gives a server up that sends nothing for 30 seconds."""
+
+
 def run_git(path: str, *arguments: str) -> str:
     """Runs git in a folder and returns what it prints. It never asks for a password.
 
@@ -39,7 +43,7 @@ def run_git(path: str, *arguments: str) -> str:
         capture_output=True,
         encoding="utf8",
         errors="replace",
-        env=os.environ | {"GIT_TERMINAL_PROMPT": "0"},
+        env=NO_QUESTIONS | os.environ | {"GIT_TERMINAL_PROMPT": "0"},
     ).stdout.strip()
 
 
@@ -60,10 +64,34 @@ def describe(path: str) -> RepoInfo:
     )
 
 
+def followed_branch(path: str) -> str:
+    """Returns the branch of the remote that a checkout follows, "HEAD" where it follows none: the default branch."""
+    try:
+        upstream = run_git(path, "rev-parse", "--abbrev-ref", "--symbolic-full-name", "@{upstream}")
+    except subprocess.CalledProcessError:  # no branch is checked out, or it has no upstream
+        return "HEAD"
+    return upstream.partition("/")[2] or "HEAD"
+
+
 def newest_commit(path: str) -> str | None:
-    """Returns the hash of the newest commit of the remote's default branch, asked for over the network."""
+    """Returns the hash of the newest commit of the branch that a checkout follows, asked for over the network.
+
+    Where the remote has that branch no more, it is that of the default branch; None without a remote.
+    """
     remote = remote_name(path)
-    return run_git(path, "ls-remote", remote, "HEAD").partition("\t")[0] or None if remote else None
+    if remote is None:
+        return None
+    branch = followed_branch(path)
+    lines = run_git(path, "ls-remote", remote, "HEAD", f"refs/heads/{branch}").splitlines()
+    commits = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
+    return commits.get(f"refs/heads/{branch}") or commits.get("HEAD")
+
+
+def clone(address: str, target: str, branch: str = "") -> None:
+    """Clones a repository with its submodules into a folder that does not exist yet."""
+    chosen = ["--branch", branch] if branch else []
+    parent, name = os.path.split(os.path.abspath(target))
+    run_git(parent, "clone", "--quiet", "--recurse-submodules", *chosen, "--", address, name)
 
 
 def has_commit(path: str, commit: str) -> bool:
@@ -76,6 +104,10 @@ def has_commit(path: str, commit: str) -> bool:
 
 
 def fetch_and_reset_hard(path: str, commit: str | None = None) -> None:
-    """Fetches everything and switches to a commit, the remote's newest by default; local changes are lost."""
+    """Fetches everything and switches to a commit, by default the newest of the branch that the checkout follows; local
+    changes are lost.
+    """
     run_git(path, "fetch", "--all")
-    run_git(path, "reset", "--hard", commit or f"{remote_name(path)}/HEAD")
+    run_git(path, "reset", "--hard", commit or newest_commit(path) or "HEAD")
+    if os.path.exists(os.path.join(path, ".gitmodules")):
+        run_git(path, "submodule", "update", "--init", "--recursive")

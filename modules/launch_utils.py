@@ -5,6 +5,7 @@ Extensions use run, run_pip, is_installed and the git helpers in their install.p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import importlib.util
@@ -16,6 +17,7 @@ import tempfile
 from collections.abc import Collection, Mapping
 
 from modules import cmd_args, errors, launch_pins, settings_file
+from modules.cache import cache_dir
 from modules.paths_internal import extensions_dir, packages_path, script_path
 from modules.timer import startup_timer
 from modules.version import PROGRAM_VERSION
@@ -329,10 +331,24 @@ def list_extensions(settings_path: str) -> list[str]:
     return [] if switched_off else settings_file.enabled_extensions(settings_path, extensions_dir)
 
 
+def installer_log(name: str) -> str:
+    """Returns the path of the file with what the install.py of an extension has said the last time."""
+    return os.path.join(cache_dir, "installers", f"{name}.log")
+
+
+def keep_installer_log(extension_dir: str, text: str) -> None:
+    """Keeps what an install.py has said, for the Extensions tab; where that cannot be written there is none."""
+    path = installer_log(os.path.basename(os.path.abspath(extension_dir)))
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf8") as file:
+            file.write(text)
+
+
 def run_extension_installer(extension_dir: str) -> None:
     """Runs the install.py of an extension, if it has one, in a process of its own; a failing one is only reported.
 
-    Its pip leaves the packages of the program as they are, whoever calls it.
+    Its pip leaves the packages of the program as they are, whoever calls it. What it says is in `installer_log`.
     """
     path_installer = os.path.join(extension_dir, "install.py")
     if not os.path.isfile(path_installer):
@@ -349,7 +365,9 @@ def run_extension_installer(extension_dir: str) -> None:
             )
     except RuntimeError as e:
         errors.report(str(e))
+        keep_installer_log(extension_dir, str(e))
         return
+    keep_installer_log(extension_dir, output)
     if output.strip():
         print(output.strip())
 
