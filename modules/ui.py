@@ -22,6 +22,7 @@ from modules import (
     script_callbacks,
     shared,
     ui_checkpoint_merger,
+    ui_extensions,
     ui_generation,
     ui_gradio_extensions,
     ui_img2img,
@@ -176,7 +177,8 @@ def create_interfaces(page: Page) -> list[Interface]:
     page.settings.create_ui(page.loadsave, page.dummy)
     own = [Interface(page.tabs[row.id].interface, row.label, row.id) for row in TABS]
     others = [Interface(*tab) for tab in script_callbacks.ui_tabs_callback()]
-    return [*own, *others, Interface(page.settings.interface, "Settings", "settings")]
+    last = [(page.settings, "Settings", "settings"), (ui_extensions.UiExtensions(), "Extensions", "extensions")]
+    return [*own, *others, *(Interface(tab.interface, label, name) for tab, label, name in last)]
 
 
 def in_preferred_order(interfaces: Sequence[Interface]) -> list[Interface]:

@@ -25,6 +25,7 @@ PARTS = (
     "extra_networks",
     "tools",
     "settings",
+    "extensions",
     "popups",
     "footer",
     "menus",

@@ -27,8 +27,9 @@ def hooks_page() -> str:
         "# Hooks",
         "",
         "A hook is a callback registered through `modules.script_callbacks.on_...`, or a method of a",
-        "`modules.scripts.Script`. Exceptions of a hook are logged with file and hook and do not end the job;",
-        "`--trace-hooks` logs every call with its time.",
+        "`modules.scripts.Script`. Exceptions of a hook do not end the job: they are named with hook, file and line",
+        "in the log, in the tab Extensions and in the comments of the job. `--trace-hooks` logs every call with its",
+        "time; the tab has the sums for each extension.",
         "",
     ]
     for title, table in (("Callbacks", hooks.CALLBACK_HOOKS), ("Methods of a script", hooks.SCRIPT_HOOKS)):

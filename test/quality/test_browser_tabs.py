@@ -8,7 +8,7 @@ from PIL import Image
 
 from tools import tiny_checkpoints
 
-TABS = ("txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings")
+TABS = ("txt2img", "img2img", "extras", "pnginfo", "modelmerger", "settings", "extensions")
 PANE = "#txt2img_checkpoints-button"
 SETTINGS = {"txt2img_steps": 6, "txt2img_width": 64, "txt2img_height": 64, "txt2img_seed": 11, "txt2img_cfg_scale": 5.5}
 

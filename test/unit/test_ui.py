@@ -22,7 +22,7 @@ def tabs_of(page):
 
 def test_tabs_in_their_order(page):
     assert list(tabs_of(page))[:5] == ["txt2img", "img2img", "Extras", "PNG Info", "Checkpoint Merger"]
-    assert list(tabs_of(page))[-1] == "Settings" and shared.tab_names == list(tabs_of(page))
+    assert list(tabs_of(page))[-2:] == ["Settings", "Extensions"] and shared.tab_names == list(tabs_of(page))
 
 
 def test_order_of_the_settings(monkeypatch):
@@ -67,7 +67,7 @@ def test_tab_of_an_extension(app, monkeypatch):
         gr.Textbox(label="Mine", elem_id="mine_text")
     monkeypatch.setattr(ui.script_callbacks, "ui_tabs_callback", lambda: [(blocks, "Mine", "mine")])
     page = ui.create_ui()
-    assert list(tabs_of(page))[-2] == "Mine"
+    assert list(tabs_of(page))[-3] == "Mine"
     assert page.ui_loadsave.ui_settings["mine/Mine/value"] == ""
 
 
