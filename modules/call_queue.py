@@ -6,6 +6,7 @@ All of them stand in one line, that of `progress.queue`: one job at a time, firs
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,11 @@ def submit(name: str, work: Callable[[], Any], id_task: str | None = None, reque
     return enqueue(make_job(name, id_task, request), work)
 
 
+def submit_unasked(name: str, work: Callable[[], Any], id_task: str | None, args: tuple) -> Job:
+    """Queues a call of a handler of which nothing is known but that it is one."""
+    return submit(name, work, id_task)
+
+
 def enqueue(job: Job, work: Callable[[], Any]) -> Job:
     """Does what `submit` does, with a job that is there already."""
     return queue.submit(job, work, in_fresh_modes(job.name))
@@ -133,12 +139,16 @@ def task_id_of(args: tuple) -> str | None:
     return first if isinstance(first, str) and first.startswith("task(") and first.endswith(")") else None
 
 
-def wrap_gradio_gpu_call(func: Callable, extra_outputs: list | None = None) -> Callable:
+def wrap_gradio_gpu_call(
+    func: Callable, extra_outputs: list | None = None, submit: Callable[..., Job] | None = None
+) -> Callable:
     """Returns a Gradio handler that runs as a job: queued, with progress, and with its result kept for a page that is
     reloaded meanwhile.
 
-    Called, it runs the job in the caller's thread; as a coroutine, it has the queue's thread run it.
+    Called, it runs the job in the caller's thread; as a coroutine, it has the queue's thread run it. submit: queues a
+    call, given its name, its work, its id and its arguments, in a thread of its own.
     """
+    enter = submit or submit_unasked
 
     def named(args: tuple) -> tuple[str, str | None]:
         id_task = task_id_of(args)
@@ -160,7 +170,8 @@ def wrap_gradio_gpu_call(func: Callable, extra_outputs: list | None = None) -> C
     async def awaiting(*args: Any, **kwargs: Any) -> Any:
         """Has the queue's thread run the job, which goes on when the page is closed."""
         name, id_task = named(args)
-        return await submit(name, partial(recorded, *args, **kwargs), id_task).outcome()
+        queued = await asyncio.to_thread(enter, name, partial(recorded, *args, **kwargs), id_task, args)
+        return await queued.outcome()
 
     add_coroutine(job, awaiting)
     return wrap_gradio_call(job, extra_outputs=extra_outputs, add_stats=True)

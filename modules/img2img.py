@@ -21,7 +21,7 @@ from modules.job.run_state import copy_of_job
 from modules.processing import Processed, StableDiffusionProcessingImg2Img
 from modules.processing_runner import ProcessingRunner
 from modules.shared import opts, state
-from modules.txt2img import result_outputs, tab_request
+from modules.txt2img import result_outputs, run, tab_request
 from modules.ui_form import named_values
 
 logger = logging.getLogger(__name__)
@@ -345,14 +345,22 @@ def run_batch(p: StableDiffusionProcessingImg2Img, batch: ImageBatch) -> Process
 ProcessingRunner.run_batch = staticmethod(run_batch)
 
 
+def tab_job(id_task: str, request: gr.Request, values: Img2ImgValues) -> JobRequest:
+    """Returns the job of the tab. Raises InvalidInput when the chosen mode has no image."""
+    image, mask = image_and_mask(values)
+    if image is None and not values.is_batch:
+        raise errors.InvalidInput("There is no picture to work on: add one above.", field="init_images")
+    return img2img_request(id_task, request, values, image, mask)
+
+
+request_of_call = named_values(Img2ImgValues)(tab_job)
+"""Returns the job that `img2img` runs when it is called with the same."""
+
+
 @named_values(Img2ImgValues)
 def img2img(id_task: str, request: gr.Request, values: Img2ImgValues) -> tuple[list, str, str, str]:
     """Generates from the values of the tab: gallery, generation info, infotext, log.
 
     Raises InvalidInput when the chosen mode has no image.
     """
-    image, mask = image_and_mask(values)
-    if image is None and not values.is_batch:
-        raise errors.InvalidInput("There is no picture to work on: add one above.", field="init_images")
-    job = img2img_request(id_task, request, values, image, mask)
-    return result_outputs(ProcessingRunner(job).run().processed)
+    return result_outputs(run(tab_job(id_task, request, values)))

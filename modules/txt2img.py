@@ -42,8 +42,6 @@ def tab_request(
 ) -> JobRequest:
     """Returns the job that a tab's values ask for. fields: what is not among the values, or is something else."""
     script, script_values = values_by_script(runner, values.script_args)
-    if opts.enable_console_prompts:
-        logger.info("%s: %s", kind, values.prompt)
     return JobRequest(
         kind,
         fields_of(values, FIELDS[kind])
@@ -90,10 +88,21 @@ def result_outputs(processed: processing.Processed) -> tuple[list, str, str, str
     )
 
 
+def run(job: JobRequest) -> processing.Processed:
+    """Runs a job of the page, with its prompt in the console if that is wanted."""
+    if opts.enable_console_prompts:
+        logger.info("%s: %s", job.kind, job.fields["prompt"])
+    return ProcessingRunner(job).run().processed
+
+
+def request_of_call(id_task: str, request: gr.Request, *args: Any) -> JobRequest:
+    """Returns the job that `txt2img` runs when it is called with the same."""
+    return txt2img_request(id_task, request, values_from_list(Txt2ImgValues, args))
+
+
 def txt2img(id_task: str, request: gr.Request, *args: Any) -> tuple[list, str, str, str]:
     """Generates from the values of the tab (`Txt2ImgValues`, in order): gallery, generation info, infotext, log."""
-    job = txt2img_request(id_task, request, values_from_list(Txt2ImgValues, args))
-    return result_outputs(ProcessingRunner(job).run().processed)
+    return result_outputs(run(request_of_call(id_task, request, *args)))
 
 
 def upscale_request(request: JobRequest, image: Image.Image, record: ImageRecord) -> JobRequest:
@@ -130,7 +139,7 @@ def txt2img_upscale(
     image = infotext_utils.image_from_url_text(gallery[gallery_index])
     records = records_in(info, len(gallery))
     job = upscale_request(job, image, records[gallery_index])
-    processed = ProcessingRunner(job).run().processed
+    processed = run(job)
     images = [entry[0] if isinstance(entry, (tuple, list)) else entry for entry in gallery]
     first = processed.index_of_first_image
     if processed.images[first:]:  # not when interrupted

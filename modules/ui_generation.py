@@ -29,6 +29,7 @@ from modules import (
     shared_items,
     ui_common,
     ui_extra_networks,
+    ui_jobs,
 )
 from modules.sd_hijack import model_hijack
 from modules.ui_common import QUIET
@@ -296,9 +297,13 @@ def connect_token_counters(tab: GenerationTab) -> None:
     styles.change(fn=count_negative, **negative)
 
 
-def connect_job(tab: GenerationTab, function: Callable, js: str) -> None:
-    """Runs a job when Generate is clicked or Shift+Enter pressed in the prompt. Clicks during a job queue."""
-    job = ui_common.show_first_image(call_queue.wrap_gradio_gpu_call(function, extra_outputs=[None, "", ""]))
+def connect_job(tab: GenerationTab, function: Callable, request_of: ui_jobs.RequestOf, js: str) -> None:
+    """Runs a job when Generate is clicked or Shift+Enter pressed in the prompt. Clicks during a job queue.
+
+    request_of: takes what the function takes, and returns the job it runs.
+    """
+    wrapped = call_queue.wrap_gradio_gpu_call(function, [None, "", ""], ui_jobs.submitter(request_of))
+    job = ui_common.show_first_image(wrapped)
     arguments = {
         "fn": job,
         "js": js,

@@ -47,7 +47,7 @@ PNG_INFO_PROPERTIES = ("Prompt", "Negative prompt", "Seed", "CFG scale", "Sample
 class Img2ImgTab(GenerationTab):
     def connect(self) -> None:
         """Connects the tab's buttons."""
-        connect_job(self, img2img_job.img2img, "submit_img2img")
+        connect_job(self, img2img_job.img2img, img2img_job.request_of_call, "submit_img2img")
         connect_restore(self, "restoreProgressImg2img")
         connect_token_counters(self)
         connect_modes(self.form)

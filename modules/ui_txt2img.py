@@ -40,7 +40,7 @@ from modules.ui_generation import (
 class Txt2ImgTab(GenerationTab):
     def connect(self) -> None:
         """Connects the tab's buttons."""
-        connect_job(self, txt2img_job.txt2img, "submit")
+        connect_job(self, txt2img_job.txt2img, txt2img_job.request_of_call, "submit")
         connect_upscale(self)
         connect_hires_resolution(self.form)
         connect_restore(self, "restoreProgressTxt2img")

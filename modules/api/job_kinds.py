@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from modules.api import generate, image_jobs, models
 from modules.errors import InvalidInput
+from modules.job import request_json
 from modules.job.journal import Asked
 from modules.job.plan import Plan
+from modules.job.request import JobRequest
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Kind:
     body: type[BaseModel]
     prepare: Callable[[Any], Plan]
 
+
+SEEDS = ("seed", "subseed")
 
 KINDS: dict[str, Kind] = {
     "txt2img": Kind(models.StableDiffusionTxt2ImgProcessingAPI, generate.prepare_txt2img),
@@ -52,6 +56,36 @@ def body_of(kind: str, body: Any) -> BaseModel:
         raise RequestValidationError(errors) from e
 
 
-def make_plan(kind: str, body: Any) -> Plan:
+PAGE = "page"
+"""Key of a body that is no request of the API, but a `JobRequest` of the page."""
+
+
+def page_body(request: JobRequest) -> dict[str, Any] | None:
+    """Returns what is written down of a job of the page; None if that is not possible."""
+    values = request_json.to_json(request)
+    return None if values is None else {PAGE: values}
+
+
+def make_plan(kind: str, body: dict[str, Any]) -> Plan:
     """Returns how a job is run that was written down."""
-    return KINDS[kind].prepare(body_of(kind, body))
+    if PAGE not in body:
+        return KINDS[kind].prepare(body_of(kind, body))
+    try:
+        request = request_json.from_json(body[PAGE])
+    except TypeError as e:
+        raise InvalidInput(f"What this job was asked for was written by another version of the program: {e}") from e
+    return generate.plan(request, lambda result, images: None)
+
+
+def again(body: dict[str, Any], seeds: Sequence[Any] | None) -> dict[str, Any]:
+    """Returns the body of a job that is made again, with the seed and variation seed it had drawn, if it had.
+
+    A script that makes several jobs of one draws its own.
+    """
+    if PAGE in body:
+        request = body[PAGE] | {"task_id": None}
+        if seeds and not request["script"]:
+            request["attributes"] = request["attributes"] | dict(zip(SEEDS, seeds, strict=True))
+        return {PAGE: request}
+    body = {key: value for key, value in body.items() if key != "force_task_id"}
+    return body | dict(zip(SEEDS, seeds, strict=True)) if seeds and not body.get("script_name") else body

@@ -30,7 +30,8 @@ def journal_file() -> str:
 def journal() -> Journal:
     """Returns the journal of the data directory, opened when it is first asked for."""
     store = JobStore(journal_file())
-    made = Journal(store, Spool(os.path.join(FOLDER, "files")), call_queue.queue, job_kinds.make_plan)
+    spool = Spool(os.path.join(FOLDER, "files"))
+    made = Journal(store, spool, call_queue.queue, job_kinds.make_plan, job_kinds.again)
     made.listeners += listeners
     return made
 

@@ -41,8 +41,6 @@ NO_REQUEST = "What this job was asked for is not kept any more."
 AFTER_RESTART = ("run", "hold", "drop")
 """What can become of a job that still waited when the program ended."""
 
-MakePlan = Callable[[str, Any], Plan]
-
 
 @dataclass(frozen=True)
 class JournalSettings(OptionValues):
@@ -88,15 +86,25 @@ class Asked:
 class Journal:
     """Enters jobs into the queue and the store, and keeps what they make.
 
-    listeners: are told of each row that has changed, in the thread that changed it; they must not block.
+    make_plan: how a job is run, of its kind and what was written down. again: what is written down of one that is made
+    again, of that and the seeds it had drawn. listeners: are told of each row that has changed, in the thread that
+    changed it; they must not block.
     """
 
-    def __init__(self, store: JobStore, spool: Spool, queue: JobQueue, make_plan: MakePlan):
+    def __init__(
+        self,
+        store: JobStore,
+        spool: Spool,
+        queue: JobQueue,
+        make_plan: Callable[[str, Any], Plan],
+        again: Callable[[Any, Sequence[Any] | None], Any],
+    ):
         self.store = store
         self.spool = spool
         self.queue = queue
         self.listeners: list[Callable[[Row], object]] = []
         self._make_plan = make_plan
+        self._again = again
         self._live: dict[int, Job] = {}
         self._keeper = ThreadPoolExecutor(2, thread_name_prefix="job keeper")
         self._ended = 0
@@ -150,10 +158,7 @@ class Journal:
             return self.release(row)
         if row.state not in OVER:
             raise errors.Busy(f"Job {row.id} is {row.state}: it can be retried when it is over", field="id")
-        body = self.body(row)
-        if row.seeds and not body.get("script_name"):
-            body |= {"seed": row.seeds[0], "subseed": row.seeds[1]}
-        body.pop("force_task_id", None)
+        body = self._again(self.body(row), row.seeds)
         asked = Asked(row.kind, body, row.text, row.user, row.priority, row.after_restart, row.webhook)
         return self.submit(self._make_plan(row.kind, body), asked)
 

@@ -1,0 +1,125 @@
+"""Clicks of the page are written down as jobs are, and can be made again from that."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from PIL import Image
+
+from modules import call_queue, errors, img2img, scripts, txt2img, ui_jobs
+from modules.api import job_kinds, jobs
+from modules.job import request_json
+from modules.job.request import ImageBatch, JobRequest
+from modules.job.store import State
+
+SECONDS = 60
+
+
+def page_values(prompt):
+    """What the txt2img tab sends: its values, and those of all scripts as they stand in the page."""
+    values = dict.fromkeys(txt2img.Txt2ImgValues.__dataclass_fields__)
+    values |= {"prompt": prompt, "negative_prompt": "", "prompt_styles": [], "n_iter": 1, "batch_size": 1}
+    values |= {"cfg_scale": 5.0, "height": 64, "width": 64, "enable_hr": False, "denoising_strength": 0.7}
+    values |= {"override_settings_texts": [], "hr_prompt": "", "hr_negative_prompt": "", "hr_scale": 2.0}
+    values |= {"hr_second_pass_steps": 0, "hr_resize_x": 0, "hr_resize_y": 0}
+    del values["script_args"]
+    return [*values.values(), *scripts.scripts_txt2img.default_args]
+
+
+def click(id_task, prompt):
+    """One click on Generate, as the page's server carries it out; returns the job's row."""
+    handler = call_queue.wrap_gradio_gpu_call(
+        txt2img.txt2img, [None, "", ""], ui_jobs.submitter(txt2img.request_of_call)
+    )
+    outputs = asyncio.run(call_queue.coroutine_of(handler)(id_task, None, *page_values(prompt)))
+    row = jobs.journal().store.get(id_task)
+    return outputs, row
+
+
+@pytest.fixture
+def page(app):
+    """The page, whose scripts have controls."""
+
+
+def wait_until_over(id):
+    for _ in range(SECONDS * 20):
+        row = jobs.journal().store.get(id)
+        if row.state not in (State.QUEUED, State.RUNNING):
+            return row
+        time.sleep(0.05)
+    raise AssertionError("the job does not end")
+
+
+def test_a_click_is_a_job_that_is_written_down(page):
+    outputs, _ = click("task(click)", "red apple")
+    row = wait_until_over("task(click)")
+    assert (row.kind, row.state, row.after_restart) == ("txt2img", State.DONE, "hold")
+    assert row.text.startswith("red apple\nSteps: ") and len(row.results) == 1
+    assert row.results[0]["infotext"] == json.loads(outputs[1])["infotexts"][0]
+    with Image.open(row.results[0]["file"]) as image:
+        assert image.size == (64, 64)
+
+
+def test_a_click_is_made_again_with_its_seed(page):
+    click("task(first)", "green apple")
+    row = wait_until_over("task(first)")
+    again = jobs.journal().retry(row)
+    assert again.id != row.id
+    made = wait_until_over(again.id)
+    assert made.state == State.DONE, made.error
+    assert made.results[0]["infotext"] == row.results[0]["infotext"]
+
+
+def test_what_is_wrong_with_a_click_is_shown_and_makes_no_job(page):
+    def wrong(*args):
+        raise errors.InvalidInput("There is no picture to work on")
+
+    handler = call_queue.wrap_gradio_gpu_call(txt2img.txt2img, [None, "", ""], ui_jobs.submitter(wrong))
+    outputs = asyncio.run(call_queue.coroutine_of(handler)("task(wrong)", None, *page_values("x")))
+    assert "There is no picture" in outputs[-1] and jobs.journal().store.get("task(wrong)") is None
+
+
+def test_requests_come_back_from_json_as_they_were():
+    image = Image.new("RGBA", (3, 2), (1, 2, 3, 4))
+    request = JobRequest(
+        "img2img",
+        {"init_images": [image], "mask": None, "prompt": "ä", "override_settings": {"CLIP_stop_at_last_layers": 2}},
+        script="X/Y/Z plot",
+        script_values={"X/Y/Z plot": [1, "a", None, {"image": image}]},
+        batch=ImageBatch(["a.png"], "out", png_info=["Seed"]),
+        user="ann",
+        task_id="task(1)",
+    )
+    back = request_json.from_json(json.loads(json.dumps(request_json.to_json(request))))
+    assert back.fields["init_images"][0].tobytes() == image.tobytes() and back.fields["init_images"][0].mode == "RGBA"
+    assert back.script_values["X/Y/Z plot"][3]["image"].size == (3, 2)
+    assert (back.batch, back.user, back.script, back.fields["prompt"]) == (request.batch, "ann", request.script, "ä")
+
+
+def test_what_cannot_be_written_down_is_no_reason_not_to_run():
+    assert request_json.to_json(JobRequest("txt2img", {"prompt": object()})) is None
+    assert job_kinds.page_body(JobRequest("txt2img", {"prompt": object()})) is None
+
+
+def test_a_request_of_another_version_says_so():
+    body = job_kinds.page_body(JobRequest("txt2img", {"prompt": "x"}))
+    body["page"]["flavour"] = "sour"
+    with pytest.raises(errors.InvalidInput, match="another version"):
+        job_kinds.make_plan("txt2img", body)
+
+
+def test_the_request_of_a_call_is_what_the_call_runs(page, monkeypatch):
+    ran = []
+    monkeypatch.setattr(
+        img2img, "run", lambda job: ran.append(job) or (_ for _ in ()).throw(errors.Cancelled("enough"))
+    )
+    values = dict.fromkeys(img2img.Img2ImgValues.__dataclass_fields__)
+    values |= {"mode": 0, "init_img": Image.new("RGB", (8, 8)), "selected_scale_tab": 0, "override_settings_texts": []}
+    del values["script_args"]
+    args = ("task(i)", None, *values.values(), *scripts.scripts_img2img.default_args)
+    with pytest.raises(errors.Cancelled):
+        img2img.img2img(*args)
+    asked = img2img.request_of_call(*args)
+    assert ran[0].fields.keys() == asked.fields.keys() and ran[0].script_values == asked.script_values
+    assert asked.kind == "img2img" and asked.task_id == "task(i)"
