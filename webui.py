@@ -46,8 +46,7 @@ def close_queue() -> None:
 
     Those that wait stay written down, and what has been made is written down before.
     """
-    from modules import call_queue
-    from modules.api import jobs
+    from modules import call_queue, jobs
 
     jobs.leave()
     call_queue.queue.close(LAST_JOB_SECONDS)
@@ -96,8 +95,7 @@ def serve(running: server.Server) -> None:
 
 def restore_jobs() -> None:
     """Takes up the jobs that the last run of the program has left, once there are scripts to plan them with."""
-    from modules import errors
-    from modules.api import jobs
+    from modules import errors, jobs
 
     errors.run(jobs.restore, "taking up the jobs of the last run")
 

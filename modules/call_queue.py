@@ -83,11 +83,6 @@ def submit(name: str, work: Callable[[], Any], id_task: str | None = None, reque
     return enqueue(make_job(name, id_task, request), work)
 
 
-def submit_unasked(name: str, work: Callable[[], Any], id_task: str | None, args: tuple) -> Job:
-    """Queues a call of a handler of which nothing is known but that it is one."""
-    return submit(name, work, id_task)
-
-
 def enqueue(job: Job, work: Callable[[], Any]) -> Job:
     """Does what `submit` does, with a job that is there already."""
     return queue.submit(job, work, in_fresh_modes(job.name))
@@ -148,7 +143,6 @@ def wrap_gradio_gpu_call(
     Called, it runs the job in the caller's thread; as a coroutine, it has the queue's thread run it. submit: queues a
     call, given its name, its work, its id and its arguments, in a thread of its own.
     """
-    enter = submit or submit_unasked
 
     def named(args: tuple) -> tuple[str, str | None]:
         id_task = task_id_of(args)
@@ -170,8 +164,10 @@ def wrap_gradio_gpu_call(
     async def awaiting(*args: Any, **kwargs: Any) -> Any:
         """Has the queue's thread run the job, which goes on when the page is closed."""
         name, id_task = named(args)
-        queued = await asyncio.to_thread(enter, name, partial(recorded, *args, **kwargs), id_task, args)
-        return await queued.outcome()
+        work = partial(recorded, *args, **kwargs)
+        if submit is None:
+            return await enqueue(make_job(name, id_task), work).outcome()
+        return await (await asyncio.to_thread(submit, name, work, id_task, args)).outcome()
 
     add_coroutine(job, awaiting)
     return wrap_gradio_call(job, extra_outputs=extra_outputs, add_stats=True)

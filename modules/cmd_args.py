@@ -325,6 +325,7 @@ FLAGS: tuple[Flag, ...] = (
 ADDED_FLAGS: tuple[Flag, ...] = (
     switch("--exit", "prepare everything and exit"),
     switch("--run-tests", "install requirements_test.txt and run the tests; what follows -- goes to pytest"),
+    switch("--metrics", "answer GET /metrics for Prometheus, under the login of the API"),
     switch("--trace-hooks", "log every call of an extension's hook with its time"),
     value("--check-extension", "say what an extension at a path or URL needs and changes, run none of it, and exit"),
 )

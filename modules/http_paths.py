@@ -11,7 +11,10 @@ PING_PATH = "/internal/ping"
 OWN_PREFIX = "/serena/"
 """The beginning of the paths of the API that v1.10.1 does not have."""
 
-API_PREFIXES = ("/sdapi/", OWN_PREFIX)
+OPENAI_PREFIX = "/v1/"
+"""The beginning of the paths that OpenAI's clients ask for, behind the address they are given."""
+
+API_PREFIXES = ("/sdapi/", OWN_PREFIX, OPENAI_PREFIX)
 """The beginnings of the paths of the REST API: they are under its login instead of the page's, and in its log."""
 
 

@@ -32,7 +32,7 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     "callbacks": (),
     "script_hooks": (),
-    "flags": ("--exit", "--run-tests", "--trace-hooks", "--check-extension"),
+    "flags": ("--exit", "--run-tests", "--trace-hooks", "--metrics", "--check-extension"),
     "routes": (
         "POST /serena/v1/extensions/check",
         "POST /serena/v1/jobs",
@@ -43,6 +43,8 @@ OURS: dict[str, tuple[str, ...]] = {
         "DELETE /serena/v1/jobs/{id}",
         "POST /serena/v1/jobs/{id}/retry",
         "GET /serena/v1/events",
+        "POST /v1/images/generations",
+        "POST /v1/images/edits",
     ),
     "fields": (),
 }

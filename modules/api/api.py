@@ -25,6 +25,7 @@ from modules.api import (
     routes_jobs,
     routes_lists,
     routes_models,
+    routes_openai,
     routes_progress,
     routes_server,
     routes_settings,
@@ -46,6 +47,7 @@ ROUTERS = (
     routes_generate,
     routes_images,
     routes_jobs,
+    routes_openai,
     routes_progress,
     routes_lists,
     routes_models,
@@ -73,6 +75,10 @@ class Api:
         self.router.include_router(routes_settings.settings_router(), dependencies=self.dependencies)
         if shared.cmd_opts.api_server_stop:
             self.router.include_router(routes_server.router, dependencies=self.dependencies)
+        if shared.cmd_opts.metrics:
+            from modules.api import routes_metrics
+
+            self.router.include_router(routes_metrics.router, dependencies=self.dependencies)
         app.include_router(self.router)
         http_errors.install(app)
         script_ui.ensure_controls()

@@ -1,4 +1,4 @@
-"""face: who may use the API: HTTP Basic with the pairs of --api-auth."""
+"""face: who may use the API: HTTP Basic with the pairs of --api-auth, or such a pair as the key of a client."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.exceptions import HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from fastapi.security.utils import get_authorization_scheme_param
 
 from modules import shared
 from modules.errors import InvalidInput
@@ -30,13 +31,25 @@ def credentials_from(text: str) -> dict[str, str]:
     return pairs
 
 
+class Login(HTTPBasic):
+    """HTTP Basic; clients that know keys only send "user:password" as theirs."""
+
+    async def __call__(self, request: Request) -> HTTPBasicCredentials | None:
+        """Returns the user and the password of a request."""
+        scheme, key = get_authorization_scheme_param(request.headers.get("Authorization"))
+        if scheme.lower() == "bearer":
+            user, _, password = key.partition(":")
+            return HTTPBasicCredentials(username=user, password=password)
+        return await super().__call__(request)
+
+
 def auth_dependencies() -> list:
     """Returns what every route of the API depends on: nothing, or a login when --api-auth is given."""
     if not shared.cmd_opts.api_auth:
         return []
     known = credentials_from(shared.cmd_opts.api_auth)
 
-    def check(request: Request, credentials: Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]) -> bool:
+    def check(request: Request, credentials: Annotated[HTTPBasicCredentials, Depends(Login())]) -> bool:
         """Notes the user; raises an HTTPException unless user and password belong together."""
         # Both comparisons take the same time whether or not the user exists.
         password = known.get(credentials.username, "")

@@ -14,8 +14,8 @@ from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 
-from modules import call_queue, progress, shared
-from modules.api import jobs
+from modules import call_queue, jobs, progress, shared
+from modules.api import job_view
 from modules.job.store import Row
 
 KEPT = 1000
@@ -64,7 +64,7 @@ class Events:
 
     def changed(self, row: Row) -> None:
         """Tells of a job that was queued, has begun or is over. May be called in any thread."""
-        said = as_text("job", jobs.described(row))
+        said = as_text("job", job_view.described(row))
         with self._guard:
             self._number += 1
             text = f"id: {self._run}-{self._number}\n{said}"

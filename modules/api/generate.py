@@ -14,7 +14,7 @@ from modules import progress, runtime_utils, scripts, sd_samplers, shared
 from modules.api import infotext_fields, limits, script_args
 from modules.api.image_codec import decode_base64_to_image, decode_images, to_json_images
 from modules.errors import InvalidInput, NotFound
-from modules.job.plan import Plan, ResultImage
+from modules.job.plan import Plan, ResultImage, with_records
 from modules.job.request import JobRequest
 from modules.processing import Processed
 from modules.processing_runner import JobResult, ProcessingRunner, values_by_script
@@ -93,10 +93,7 @@ def job_request(
 
 def images_of(result: JobResult) -> list[ResultImage]:
     """Returns the images of a result, each with its infotext and its file."""
-    return [
-        ResultImage(image, record.infotext, record.file, shared.opts.samples_format)
-        for image, record in zip(result.images, result.records, strict=True)
-    ]
+    return with_records(result.images, result.records, shared.opts.samples_format)
 
 
 def answer(

@@ -11,10 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from modules.api import generate, image_jobs, models
 from modules.errors import InvalidInput
-from modules.job import request_json
 from modules.job.journal import Asked
 from modules.job.plan import Plan
-from modules.job.request import JobRequest
+from modules.job.sources import SOURCES, Source
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ KINDS: dict[str, Kind] = {
 def asked(kind: str, body: BaseModel, user: str | None, **wishes: Any) -> Asked:
     """Returns what is written down of a request, which has to be called before it is prepared."""
     said = body.model_dump(exclude_unset=True)
-    return Asked(kind, said, text=str(said.get("prompt") or ""), user=user, **wishes)
+    return Asked(kind, {"api": said}, text=str(said.get("prompt") or ""), user=user, **wishes)
 
 
 def body_of(kind: str, body: Any) -> BaseModel:
@@ -56,36 +55,15 @@ def body_of(kind: str, body: Any) -> BaseModel:
         raise RequestValidationError(errors) from e
 
 
-PAGE = "page"
-"""Key of a body that is no request of the API, but a `JobRequest` of the page."""
-
-
-def page_body(request: JobRequest) -> dict[str, Any] | None:
-    """Returns what is written down of a job of the page; None if that is not possible."""
-    values = request_json.to_json(request)
-    return None if values is None else {PAGE: values}
-
-
 def make_plan(kind: str, body: dict[str, Any]) -> Plan:
     """Returns how a job is run that was written down."""
-    if PAGE not in body:
-        return KINDS[kind].prepare(body_of(kind, body))
-    try:
-        request = request_json.from_json(body[PAGE])
-    except TypeError as e:
-        raise InvalidInput(f"What this job was asked for was written by another version of the program: {e}") from e
-    return generate.plan(request, lambda result, images: None)
+    return KINDS[kind].prepare(body_of(kind, body))
 
 
 def again(body: dict[str, Any], seeds: Sequence[Any] | None) -> dict[str, Any]:
-    """Returns the body of a job that is made again, with the seed and variation seed it had drawn, if it had.
-
-    A script that makes several jobs of one draws its own.
-    """
-    if PAGE in body:
-        request = body[PAGE] | {"task_id": None}
-        if seeds and not request["script"]:
-            request["attributes"] = request["attributes"] | dict(zip(SEEDS, seeds, strict=True))
-        return {PAGE: request}
+    """Returns the body of a job that is made again. A script that makes several jobs of one draws its own seeds."""
     body = {key: value for key, value in body.items() if key != "force_task_id"}
     return body | dict(zip(SEEDS, seeds, strict=True)) if seeds and not body.get("script_name") else body
+
+
+SOURCES["api"] = Source(make_plan, again)

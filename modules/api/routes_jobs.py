@@ -12,7 +12,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
-from modules.api import auth, job_kinds, jobs
+from modules import jobs
+from modules.api import auth, job_kinds, job_view
 from modules.api.events import events
 from modules.api.job_models import JobItem, JobList, JobOrder, JobSubmission, JobsWaiting
 from modules.errors import NotFound, NotSaved
@@ -43,7 +44,7 @@ def row_of(id: str) -> Row:
 
 def shown(job: Job) -> dict:
     """Returns a job that has just been queued."""
-    return jobs.described(job.record.row, jobs.positions())
+    return job_view.described(job.record.row, job_view.positions())
 
 
 @router.post(JOBS, status_code=202, response_model=JobItem, summary="Queue a job")
@@ -71,8 +72,8 @@ def list_jobs(
 ) -> dict:
     """Lists jobs of this run of the program and of those before."""
     rows, total = jobs.journal().store.find(state or (), user, text, limit, offset)
-    positions = jobs.positions() if any(row.state == State.QUEUED for row in rows) else {}
-    return {"jobs": [jobs.described(row, positions) for row in rows], "total": total}
+    positions = job_view.positions() if any(row.state == State.QUEUED for row in rows) else {}
+    return {"jobs": [job_view.described(row, positions) for row in rows], "total": total}
 
 
 @router.post(JOBS + "/reorder", response_model=JobsWaiting, summary="Put waiting jobs before all others")
@@ -84,7 +85,7 @@ def reorder_jobs(order: JobOrder) -> dict:
 @router.get(JOBS + "/{id}", response_model=JobItem, summary="One job")
 def get_job(id: str) -> dict:
     """Shows a job."""
-    return jobs.described(row := row_of(id), jobs.positions() if row.state == State.QUEUED else {})
+    return job_view.described(row := row_of(id), job_view.positions() if row.state == State.QUEUED else {})
 
 
 @router.get(JOBS + "/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")

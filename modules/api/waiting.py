@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from modules import call_queue
-from modules.api import auth, job_kinds, jobs
+from modules import call_queue, jobs
+from modules.api import auth, job_kinds
 from modules.job.plan import Plan
 from modules.job.queue import Job
 

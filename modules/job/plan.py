@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from PIL import Image
 from modules import images
 
 if TYPE_CHECKING:
+    from modules.job.records import ImageRecord
     from modules.job.request import JobRequest
 
 
@@ -28,6 +29,14 @@ class ResultImage:
     def content(self) -> bytes:
         """The file that is sent, infotext included, encoded once."""
         return images.encode(self.image, self.format)
+
+
+def with_records(made: Sequence[Image.Image], records: Sequence[ImageRecord], image_format: str) -> list[ResultImage]:
+    """Returns images that a job has made, each with its infotext and its file."""
+    return [
+        ResultImage(image, record.infotext, record.file, image_format)
+        for image, record in zip(made, records, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

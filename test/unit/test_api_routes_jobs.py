@@ -8,8 +8,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from modules import call_queue, shared
-from modules.api import jobs
+from modules import call_queue, jobs, shared
 
 SECONDS = 60
 JOBS = "/serena/v1/jobs"

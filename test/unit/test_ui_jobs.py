@@ -7,9 +7,8 @@ import time
 import pytest
 from PIL import Image
 
-from modules import call_queue, errors, img2img, scripts, txt2img, ui_jobs
-from modules.api import job_kinds, jobs
-from modules.job import request_json
+from modules import call_queue, errors, img2img, jobs, scripts, txt2img, ui_jobs
+from modules.job import request_json, sources
 from modules.job.request import ImageBatch, JobRequest
 from modules.job.store import State
 
@@ -99,14 +98,14 @@ def test_requests_come_back_from_json_as_they_were():
 
 def test_what_cannot_be_written_down_is_no_reason_not_to_run():
     assert request_json.to_json(JobRequest("txt2img", {"prompt": object()})) is None
-    assert job_kinds.page_body(JobRequest("txt2img", {"prompt": object()})) is None
 
 
 def test_a_request_of_another_version_says_so():
-    body = job_kinds.page_body(JobRequest("txt2img", {"prompt": "x"}))
-    body["page"]["flavour"] = "sour"
+    said = request_json.to_json(JobRequest("txt2img", {"prompt": "x"})) | {"flavour": "sour"}
     with pytest.raises(errors.InvalidInput, match="another version"):
-        job_kinds.make_plan("txt2img", body)
+        sources.make_plan("txt2img", {"page": said})
+    with pytest.raises(errors.InvalidInput, match="fax"):
+        sources.make_plan("txt2img", {"fax": said})
 
 
 def test_the_request_of_a_call_is_what_the_call_runs(page, monkeypatch):

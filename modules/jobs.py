@@ -1,0 +1,54 @@
+"""job: the journal of this process, in its data directory."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+
+from modules import call_queue
+from modules.job import sources
+from modules.job.journal import Journal
+from modules.job.spool import Spool
+from modules.job.store import JobStore, Row
+from modules.paths_internal import data_path
+
+FOLDER = os.path.join(data_path, "jobs")
+
+
+listeners: list[Callable[[Row], object]] = []
+"""Are told of each job that has changed, in any thread; they must not block."""
+
+
+def journal_file() -> str:
+    """Returns the path of the file of all jobs."""
+    return os.path.join(FOLDER, "jobs.sqlite3")
+
+
+@functools.cache
+def journal() -> Journal:
+    """Returns the journal of the data directory, opened when it is first asked for."""
+    store = JobStore(journal_file())
+    spool = Spool(os.path.join(FOLDER, "files"))
+    made = Journal(store, spool, call_queue.queue, sources.make_plan, sources.again)
+    made.listeners = listeners
+    return made
+
+
+def restore() -> None:
+    """Takes up what the last run of the program has left, if it wrote anything down."""
+    if os.path.exists(journal_file()):
+        journal().restore()
+
+
+def leave() -> None:
+    """Has what waits stay as it is when the queue closes: it is taken up again at the next start."""
+    if journal.cache_info().currsize:
+        journal().leave()
+
+
+def close() -> None:
+    """Closes the journal, if it was ever opened."""
+    if journal.cache_info().currsize:
+        journal().close()
+        journal.cache_clear()

@@ -1,0 +1,77 @@
+"""Images for OpenAI's own client, over a real connection."""
+
+import base64
+import io
+
+import httpx
+import openai
+import pytest
+from PIL import Image
+
+from modules import shared
+
+
+@pytest.fixture
+def openai_client(client):
+    """OpenAI's client, whose connection is the application in this process."""
+    transport = client._transport
+    return openai.OpenAI(
+        base_url="http://testserver/v1",
+        api_key="none",
+        max_retries=0,
+        http_client=httpx.Client(transport=transport, base_url="http://testserver"),
+    )
+
+
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    file.seek(0)
+    file.name = "image.png"
+    return file
+
+
+def decoded(entry):
+    return Image.open(io.BytesIO(base64.b64decode(entry.b64_json)))
+
+
+def test_images_are_made(openai_client):
+    answer = openai_client.images.generate(model="gpt-image-1", prompt="red apple", size="64x64", n=2)
+    assert [decoded(entry).size for entry in answer.data] == [(64, 64)] * 2
+    assert decoded(answer.data[0]).text["parameters"].startswith("red apple\nSteps: 50")
+    assert decoded(answer.data[0]).tobytes() != decoded(answer.data[1]).tobytes()
+
+
+def test_an_address_gives_the_image(openai_client, client):
+    checkpoint = shared.opts.sd_model_checkpoint
+    answer = openai_client.images.generate(model=checkpoint, prompt="red apple", size="64x64", response_format="url")
+    found = client.get(answer.data[0].url)
+    assert Image.open(io.BytesIO(found.content)).size == (64, 64)
+
+
+def test_an_image_is_edited_where_it_is_transparent(openai_client):
+    source = Image.new("RGBA", (64, 64), (255, 120, 0, 255))
+    source.paste((0, 0, 0, 0), (0, 0, 32, 64))
+    answer = openai_client.images.edit(model="", image=png(source), prompt="blue", size="64x64")
+    edited = decoded(answer.data[0]).convert("RGB")
+    assert edited.getpixel((60, 32)) == (255, 120, 0) and edited.getpixel((4, 32)) != (0, 0, 0)
+
+
+def test_a_mask_of_another_size_is_named(openai_client):
+    image, mask = Image.new("RGB", (64, 64)), Image.new("RGBA", (32, 32))
+    with pytest.raises(openai.UnprocessableEntityError, match="mask is"):
+        openai_client.images.edit(model="", image=png(image), mask=png(mask), prompt="x")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "param"),
+    [
+        ({"size": "big"}, openai.UnprocessableEntityError, "size"),
+        ({"size": "9999999x64"}, openai.UnprocessableEntityError, "width"),
+        ({"model": "no such model"}, openai.NotFoundError, "model"),
+    ],
+)
+def test_errors_are_those_the_client_knows(openai_client, fields, error, param):
+    with pytest.raises(error) as raised:
+        openai_client.images.generate(**{"prompt": "x", "model": "", "size": "64x64"} | fields)
+    assert raised.value.param == param and raised.value.body["message"]
