@@ -15,8 +15,8 @@ from modules.job.plan import Plan
 
 @dataclass(frozen=True)
 class Source:
-    """make_plan: how a job is run, of its kind and what is written down. again: what is written down of one that is made
-    again, of that and the seed and variation seed it had drawn, None if it had drawn none.
+    """make_plan: how a job is run, of its kind and what is written down. again: what is written down of one that is
+    made again, of that and the seed and variation seed it had drawn, None if it had drawn none.
     """
 
     make_plan: Callable[[str, dict[str, Any]], Plan]
