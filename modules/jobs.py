@@ -9,8 +9,8 @@ from collections.abc import Callable
 from modules import call_queue
 from modules.job import sources
 from modules.job.journal import Journal
+from modules.job.row import Row
 from modules.job.spool import Spool
-from modules.job.store import JobStore, Row
 from modules.paths_internal import data_path
 
 FOLDER = os.path.join(data_path, "jobs")
@@ -20,15 +20,12 @@ listeners: list[Callable[[Row], object]] = []
 """Are told of each job that has changed, in any thread; they must not block."""
 
 
-def journal_file() -> str:
-    """Returns the path of the file of all jobs."""
-    return os.path.join(FOLDER, "jobs.sqlite3")
-
-
 @functools.cache
 def journal() -> Journal:
     """Returns the journal of the data directory, opened when it is first asked for."""
-    store = JobStore(journal_file())
+    from modules.job.store import JobStore  # with all of SQLAlchemy, which the page need not wait for
+
+    store = JobStore(os.path.join(FOLDER, "jobs.sqlite3"))
     spool = Spool(os.path.join(FOLDER, "files"))
     made = Journal(store, spool, call_queue.queue, sources.make_plan, sources.again)
     made.listeners = listeners
@@ -36,9 +33,8 @@ def journal() -> Journal:
 
 
 def restore() -> None:
-    """Takes up what the last run of the program has left, if it wrote anything down."""
-    if os.path.exists(journal_file()):
-        journal().restore()
+    """Opens the journal, and takes up what the last run of the program has left."""
+    journal().restore()
 
 
 def leave() -> None:

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from modules import call_queue, jobs, progress, shared
 from modules.api import job_view
-from modules.job.store import Row
+from modules.job.row import Row
 
 KEPT = 1000
 """Events that a listener can catch up with."""

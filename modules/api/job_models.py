@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from modules.job.store import State
+from modules.job.row import State
 
 
 class JobSubmission(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modules import call_queue, progress
-from modules.job.store import Row, State
+from modules.job.row import Row, State
 
 
 def described(row: Row, positions: dict[str, int] | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from modules.errors import NotFound, NotSaved
 from modules.http_paths import OWN_PREFIX
 from modules.http_routes import DescribedRoute
 from modules.job.queue import Job
-from modules.job.store import Row, State
+from modules.job.row import Row, State
 
 MOST_IN_A_PAGE = 1000
 MOST_ROWS = 2**53

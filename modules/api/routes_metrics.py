@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from modules import call_queue, devices, jobs
-from modules.job.store import OVER, Row, State
+from modules.job.row import OVER, Row, State
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 """Upper ends of the classes that waiting and running are sorted into."""

@@ -16,14 +16,17 @@ from contextlib import suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modules import call_queue, errors, shared
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import Job, JobQueue, JobState, create_task_id
+from modules.job.row import OVER, Row, State
 from modules.job.spool import Spool
-from modules.job.store import OVER, JobStore, Row, State
 from modules.options import OptionValues
+
+if TYPE_CHECKING:
+    from modules.job.store import JobStore
 
 logger = logging.getLogger(__name__)
 

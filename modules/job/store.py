@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy import exc
+
+from modules.job.row import OVER, Row, State
 
 logger = logging.getLogger(__name__)
 
@@ -57,51 +58,6 @@ requests = sa.Table(
     sa.Column("number", sa.Integer, sa.ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
-
-
-class State(StrEnum):
-    """The stage of a job's life, beyond that of the process that runs it."""
-
-    QUEUED = "queued"
-    HELD = "held"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    INTERRUPTED = "interrupted"
-    LOST = "lost"
-
-
-OVER = (State.DONE, State.FAILED, State.CANCELLED, State.INTERRUPTED, State.LOST)
-"""The states that nothing follows."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A job as it is written down.
-
-    id: what clients poll for; of several with the same id the latest is meant. number: in the order in which they came.
-    place: orders the waiting ones of a user. after_restart: what becomes of it while it waits, "run", "hold" or
-    "drop". text: what a search looks through. Times are seconds since the epoch. seeds: what the job drew, [seed,
-    variation seed]. results: one dict for each image, with `infotext` and `file`, its path.
-    """
-
-    id: str
-    kind: str
-    state: State = State.QUEUED
-    user: str | None = None
-    priority: int = 0
-    place: float = 0.0
-    after_restart: str = "hold"
-    webhook: str | None = None
-    text: str = ""
-    submitted: float = 0.0
-    started: float | None = None
-    ended: float | None = None
-    error: str | None = None
-    seeds: list[Any] | None = None
-    results: list[dict[str, Any]] = field(default_factory=list)
-    number: int = 0
 
 
 def row_of(found: Any) -> Row:

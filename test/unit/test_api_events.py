@@ -8,7 +8,7 @@ import pytest
 
 from modules import server
 from modules.api.events import KEPT, MOST_WAITING, RESYNC, Events
-from modules.job.store import Row, State
+from modules.job.row import Row, State
 
 SECONDS = 60
 

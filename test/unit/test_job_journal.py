@@ -10,8 +10,9 @@ from modules import call_queue, errors, shared
 from modules.job.journal import LARGE, LOST, Asked, Journal
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import JobQueue
+from modules.job.row import State
 from modules.job.spool import Spool
-from modules.job.store import JobStore, State
+from modules.job.store import JobStore
 
 SECONDS = 20
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from modules.job.store import JobStore, Row, State
+from modules.job.row import Row, State
+from modules.job.store import JobStore
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -78,7 +79,7 @@ def test_forgotten_jobs_take_their_requests_along(store):
 
 def test_rows_outlive_a_process_that_is_killed(tmp_path):
     script = (
-        "import os, signal, sys; from modules.job.store import JobStore, Row;"
+        "import os, signal, sys; from modules.job.row import Row; from modules.job.store import JobStore;"
         "store = JobStore(sys.argv[1]); row = store.add(Row('a', 'txt2img'), '{}');"
         "store.update(row.number, state='running'); os.kill(os.getpid(), signal.SIGKILL)"
     )

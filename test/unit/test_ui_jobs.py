@@ -10,7 +10,7 @@ from PIL import Image
 from modules import call_queue, errors, img2img, jobs, scripts, txt2img, ui_jobs
 from modules.job import request_json, sources
 from modules.job.request import ImageBatch, JobRequest
-from modules.job.store import State
+from modules.job.row import State
 
 SECONDS = 60
 
