@@ -136,7 +136,7 @@ def create_app() -> FastAPI:
         ui_security,
     )
     from modules.api import api as rest_api
-    from modules.api import documentation
+    from modules.api import documentation, routes_jobs
     from modules.call_queue import queue_lock
 
     app = FastAPI(title="Stable Diffusion web UI", version=__version__, docs_url=None, redoc_url=None)
@@ -151,6 +151,7 @@ def create_app() -> FastAPI:
         startup_timer.record("scripts before_ui_callback")
         shared.demo = create_page(app)
         ui_extra_networks_routes.add_pages_to_demo(app)
+        app.include_router(routes_jobs.page_router)
 
     if cmd_opts.api or cmd_opts.nowebui:
         rest_api.api_middleware(app)

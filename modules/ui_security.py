@@ -110,19 +110,20 @@ def basic_login(header: str) -> tuple[str, str] | None:
     return user, password
 
 
-def is_logged_in(page: gradio.routes.App, connection: HTTPConnection) -> bool:
-    """Says whether a request comes from someone the page knows: by the cookie of its login, or, for programs, by HTTP
-    Basic with the same users.
+def logged_in(page: gradio.routes.App, connection: HTTPConnection) -> str | None:
+    """Returns the user a request comes from, None for nobody the page knows: by the cookie of its login, or, for
+    programs, by HTTP Basic with the same users.
     """
     names = (f"access-token-{page.cookie_id}", f"access-token-unsecure-{page.cookie_id}")
-    if any(connection.cookies.get(name) in page.tokens for name in names):
-        return True
+    known = (page.tokens.get(connection.cookies.get(name)) for name in names)
+    if (user := next(filter(None, known), None)) is not None:
+        return user
     login = basic_login(connection.headers.get("authorization", ""))
     if login is None or not isinstance(page.auth, dict):
-        return False
+        return None
     user, password = login
     is_same = compare_digest(password.encode(), page.auth.get(user, "").encode())
-    return is_same and user in page.auth
+    return user if is_same and user in page.auth else None
 
 
 def needs_login(path: str) -> bool:
@@ -157,8 +158,11 @@ class Guard:
             return error(403, f"Request of {origin} refused: --cors-allow-origins={origin} lets its pages in")
         page = page_of(scope["app"])
         is_closed = page is not None and page.auth is not None and needs_login(get_route_path(scope))
-        if is_closed and not is_logged_in(page, connection):
-            return error(401, "Not authenticated")
+        if is_closed:
+            user = logged_in(page, connection)
+            if user is None:
+                return error(401, "Not authenticated")
+            connection.state.page_user = user
         length, largest = headers.get("content-length", "0"), largest_body(scope)
         if not length.isdecimal() or int(length) > largest:
             return error(413, too_large(largest))

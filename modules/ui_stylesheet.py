@@ -30,6 +30,7 @@ PARTS = (
     "footer",
     "menus",
     "narrow",
+    "jobs",
     "viewer",
     "aspect",
 )

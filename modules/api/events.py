@@ -36,9 +36,10 @@ RESYNC = "event: resync\ndata: {}\n\n"
 
 @dataclass(eq=False)
 class Listener:
-    """A connection. loop: the event loop it lives in."""
+    """A connection. only: the user whose jobs it hears of, None for all. loop: the event loop it lives in."""
 
     wants_previews: bool
+    only: str | None
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     texts: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
     is_behind: bool = False
@@ -58,7 +59,7 @@ class Events:
         self._guard = threading.Lock()
         self._run = uuid.uuid4().hex[:8]
         self._number = 0
-        self._kept: deque[tuple[int, str]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[int, str | None, str]] = deque(maxlen=KEPT)
         self._listeners: set[Listener] = set()
         self._watch: asyncio.Task[None] | None = None
 
@@ -68,17 +69,23 @@ class Events:
         with self._guard:
             self._number += 1
             text = f"id: {self._run}-{self._number}\n{said}"
-            self._kept.append((self._number, text))
-            self._tell(text)
+            self._kept.append((self._number, row.user, text))
+            for listener in list(self._listeners):
+                self._hand(listener, row.user, text)
 
-    async def follow(self, last_id: str | None = None, wants_previews: bool = True) -> AsyncIterator[str]:
-        """Yields events as they are sent, those after `last_id` first. Ends when whoever iterates stops."""
-        listener = Listener(wants_previews)
+    async def follow(
+        self, last_id: str | None = None, wants_previews: bool = True, only: str | None = None
+    ) -> AsyncIterator[str]:
+        """Yields events as they are sent, those after `last_id` first. Ends when whoever iterates stops.
+
+        only: the user whose jobs alone are told of.
+        """
+        listener = Listener(wants_previews, only)
         self._listeners.add(listener)
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._watch_progress())
         try:
-            for text in self._missed(last_id):
+            for text in self._missed(last_id, only):
                 yield text
             while True:
                 if listener.is_behind:
@@ -92,7 +99,7 @@ class Events:
         finally:
             self._listeners.discard(listener)
 
-    def _missed(self, last_id: str | None) -> list[str]:
+    def _missed(self, last_id: str | None, only: str | None) -> list[str]:
         if last_id is None:
             return [": welcome\n\n"]
         run, _, number = last_id.partition("-")
@@ -100,14 +107,12 @@ class Events:
         oldest = kept[0][0] if kept else self._number + 1
         if run != self._run or not number.isdecimal() or int(number) + 1 < oldest:
             return [RESYNC]
-        return [text for n, text in kept if n > int(number)]
-
-    def _tell(self, text: str) -> None:
-        for listener in list(self._listeners):
-            self._hand(listener, text)
+        return [text for n, user, text in kept if n > int(number) and only in (None, user)]
 
     @staticmethod
-    def _hand(listener: Listener, text: str) -> None:
+    def _hand(listener: Listener, user: str | None, text: str) -> None:
+        if listener.only not in (None, user):
+            return
         with suppress(RuntimeError):  # its loop has ended
             listener.loop.call_soon_threadsafe(listener.put, text)
 
@@ -121,14 +126,14 @@ class Events:
                 said = await run_in_threadpool(progress_of, job.id, wants_previews)
                 if (now := (said["id"], said["progress"], said.get("preview"))) != last:
                     last = now
-                    self._tell_progress(said)
+                    self._tell_progress(job.user, said)
             await asyncio.sleep(SECONDS_BETWEEN)
 
-    def _tell_progress(self, said: dict[str, Any]) -> None:
+    def _tell_progress(self, user: str | None, said: dict[str, Any]) -> None:
         full = as_text("progress", said)
         plain = as_text("progress", {key: value for key, value in said.items() if key != "preview"})
         for listener in list(self._listeners):
-            self._hand(listener, full if listener.wants_previews else plain)
+            self._hand(listener, user, full if listener.wants_previews else plain)
 
 
 def as_text(name: str, data: dict[str, Any]) -> str:

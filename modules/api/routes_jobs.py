@@ -34,9 +34,14 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-def row_of(id: str) -> Row:
-    """Returns the job of an id. Raises NotFound."""
-    row = jobs.journal().store.get(id)
+def only_user(request: Request) -> str | None:
+    """Returns the user whose jobs a request may see and change: all, None, but for one who is logged in to the page."""
+    return getattr(request.state, "page_user", None)
+
+
+def row_of(id: str, request: Request) -> Row:
+    """Returns the job of an id. Raises NotFound, also for that of somebody else."""
+    row = jobs.journal().store.get(id, only_user(request))
     if row is None:
         raise NotFound(f"There is no job {id!r}", field="id")
     return row
@@ -64,6 +69,7 @@ def submit_job(submission: JobSubmission, request: Request) -> dict:
 
 @router.get(JOBS, response_model=JobList, summary="All jobs, the latest first")
 def list_jobs(
+    request: Request,
     state: Annotated[list[State] | None, Query(description="Only those in one of these states.")] = None,
     user: Annotated[str | None, Query(description="Only those of this user.")] = None,
     text: Annotated[str, Query(max_length=1000, description="Words that all have to be in prompt or id.")] = "",
@@ -71,27 +77,31 @@ def list_jobs(
     offset: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Jobs to leave out before the page.")] = 0,
 ) -> dict:
     """Lists jobs of this run of the program and of those before."""
-    rows, total = jobs.journal().store.find(state or (), user, text, limit, offset)
+    rows, total = jobs.journal().store.find(state or (), only_user(request) or user, text, limit, offset)
     positions = job_view.positions() if any(row.state == State.QUEUED for row in rows) else {}
     return {"jobs": [job_view.described(row, positions) for row in rows], "total": total}
 
 
 @router.post(JOBS + "/reorder", response_model=JobsWaiting, summary="Put waiting jobs before all others")
-def reorder_jobs(order: JobOrder) -> dict:
+def reorder_jobs(order: JobOrder, request: Request) -> dict:
     """Arranges the waiting jobs; those of a higher priority still come first, and users still have their turns."""
-    return {"ids": jobs.journal().arrange(order.ids)}
+    user = only_user(request)
+    return {"ids": jobs.journal().arrange(order.ids, user)}
 
 
 @router.get(JOBS + "/{id}", response_model=JobItem, summary="One job")
-def get_job(id: str) -> dict:
+def get_job(id: str, request: Request) -> dict:
     """Shows a job."""
-    return job_view.described(row := row_of(id), job_view.positions() if row.state == State.QUEUED else {})
+    return job_view.described(row := row_of(id, request), job_view.positions() if row.state == State.QUEUED else {})
 
 
 @router.get(JOBS + "/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")
-def get_job_image(id: str, n: int) -> FileResponse:
+def get_job_image(
+    id: str, n: int, request: Request, thumbnail: Annotated[bool, Query(description="A small copy of it.")] = False
+) -> FileResponse:
     """Sends the file of an image, as it was saved, or as it is kept of a job whose images were not."""
-    results = row_of(id).results
+    row = row_of(id, request)
+    results = row.results
     if not 0 <= n < len(results):
         raise NotFound(f"n: job {id!r} has {len(results)} images, from 0 on", field="n")
     file = results[n]["file"]
@@ -99,20 +109,22 @@ def get_job_image(id: str, n: int) -> FileResponse:
         raise NotFound(
             f"Image {n} of job {id!r} is gone: it was deleted, or cleared by the settings of jobs", field="n"
         )
+    if thumbnail:
+        file = jobs.journal().spool.thumbnail(row.number, n, file)
     return FileResponse(file, media_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
 
 
 @router.delete(JOBS + "/{id}", response_model=JobItem, summary="Cancel a job")
-def cancel_job(id: str) -> dict:
+def cancel_job(id: str, request: Request) -> dict:
     """Takes a job out of the queue; the running one ends early and keeps what it has made. One that is over stays."""
-    jobs.journal().cancel(row_of(id))
-    return get_job(id)
+    jobs.journal().cancel(row_of(id, request))
+    return get_job(id, request)
 
 
 @router.post(JOBS + "/{id}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
-def retry_job(id: str) -> dict:
+def retry_job(id: str, request: Request) -> dict:
     """Queues a job again that is over, with the seeds it had; one that is held is queued itself."""
-    return shown(jobs.journal().retry(row_of(id)))
+    return shown(jobs.journal().retry(row_of(id, request)))
 
 
 @router.get(
@@ -123,8 +135,26 @@ def retry_job(id: str) -> dict:
     "one, `resync` when events are missing and jobs have to be read anew.",
 )
 async def follow_events(
+    request: Request,
     last_event_id: Annotated[str | None, Header(description="The id of the last event that was received.")] = None,
     previews: Annotated[bool, Query(description="With previews of the running job, as data URIs.")] = True,
 ) -> EventStream:
     """Sends events until the client goes."""
-    return EventStream(events.follow(last_event_id, previews), headers={"Cache-Control": "no-cache"})
+    return EventStream(
+        events.follow(last_event_id, previews, only_user(request)), headers={"Cache-Control": "no-cache"}
+    )
+
+
+page_router = APIRouter(prefix="/internal", tags=["page"], route_class=DescribedRoute)
+"""The same for the page, under its login and without --api: what its panel of jobs needs."""
+
+for path, function, method in (
+    ("/jobs", list_jobs, "GET"),
+    ("/jobs/reorder", reorder_jobs, "POST"),
+    ("/jobs/{id}", get_job, "GET"),
+    ("/jobs/{id}", cancel_job, "DELETE"),
+    ("/jobs/{id}/images/{n}", get_job_image, "GET"),
+    ("/jobs/{id}/retry", retry_job, "POST"),
+    ("/events", follow_events, "GET"),
+):
+    page_router.add_api_route(path, function, methods=[method], include_in_schema=False)

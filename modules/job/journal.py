@@ -184,12 +184,14 @@ class Journal:
             return False
         return self.queue.cancel(job) or self.queue.interrupt(job, shared.state.interrupt)
 
-    def arrange(self, ids: Sequence[str]) -> list[str]:
-        """Puts waiting jobs before all others; returns the ids of all that wait, in order."""
-        by_id = {job.id: job for job in self.queue.waiting()}
+    def arrange(self, ids: Sequence[str], user: str | None = None) -> list[str]:
+        """Puts waiting jobs before all others; returns the ids of all that wait, in order. user: whose jobs alone are
+        moved and named.
+        """
+        by_id = {job.id: job for job in self.queue.waiting() if user is None or job.user == user}
         moved = self.queue.arrange([by_id[id] for id in ids if id in by_id])
         self.store.set_places({job.record.row.number: order for job, order in moved.items() if job.record is not None})
-        return [job.id for job in self.queue.waiting()]
+        return [job.id for job in self.queue.waiting() if user is None or job.user == user]
 
     def body(self, row: Row) -> Any:
         """Returns what a job was asked for. Raises NotFound where it is gone."""

@@ -5,6 +5,7 @@ One folder a job, by its number. Cleared by its own rule, the oldest first; the 
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import threading
@@ -13,11 +14,15 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
+from PIL import Image
+
 from modules import shared
 from modules.options import Options, OptionValues
 
 MEGABYTE = 1_000_000
 DAY = 24 * 60 * 60
+THUMBNAIL = 192
+"""Longest side of a small copy, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,18 @@ class Spool:
         with self._guard:
             if self._size is not None:
                 self._size += len(content)
+        return path
+
+    def thumbnail(self, number: int, place: int, file: str) -> str:
+        """Returns the path of a small copy of an image of a job, made once. Raises OSError."""
+        name = f"{place}.thumbnail.webp"
+        path = os.path.join(self.folder, str(number), name)
+        if not os.path.isfile(path):
+            content = io.BytesIO()
+            with Image.open(file) as image:
+                image.thumbnail((THUMBNAIL, THUMBNAIL))
+                image.convert("RGB").save(content, "WEBP", quality=80)
+            self.put(number, name, content.getvalue())
         return path
 
     def read(self, number: int, name: str) -> bytes | None:

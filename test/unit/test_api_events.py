@@ -123,3 +123,18 @@ def test_a_client_watches_a_job_over_http(app):
     finally:
         running.detach()
         running.stop()
+
+
+def test_a_user_of_the_page_hears_of_the_own_jobs_alone():
+    async def listen():
+        events = Events()
+        for user in ("ann", "bob", None):
+            events.changed(Row(f"old {user}", "txt2img", user=user))
+        stream = events.follow(f"{events._run}-0", only="bob")
+        heard = await take(stream, 1)
+        for user in ("ann", "bob"):
+            events.changed(Row(f"new {user}", "txt2img", user=user))
+        await asyncio.sleep(0)
+        return ids_of(heard + await take(stream, 1))
+
+    assert asyncio.run(listen()) == ["old bob", "new bob"]

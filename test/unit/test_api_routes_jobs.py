@@ -172,3 +172,39 @@ def test_an_image_that_is_gone_says_so(client):
     answer = client.get(f"{JOBS}/{quote(job['id'])}/images/0")
     assert answer.status_code == 404 and "is gone" in answer.json()["detail"]
     assert client.get(f"{JOBS}/{quote(job['id'])}/images/1").json()["field"] == "n"
+
+
+def test_the_page_has_the_same_without_the_api(client):
+    job = over(client, submit(client))
+    place = f"/internal/jobs/{quote(job['id'])}"
+    assert client.get(place).json() == job
+    small = client.get(f"{place}/images/0", params={"thumbnail": True})
+    assert small.headers["content-type"] == "image/webp" and max(Image.open(io.BytesIO(small.content)).size) <= 192
+    assert client.get("/internal/jobs", params={"limit": 1}).json()["jobs"][0]["id"] == job["id"]
+    assert client.post("/internal/jobs", json={}).status_code == 405, "asking for jobs needs --api"
+
+
+def test_whoever_is_logged_in_to_the_page_sees_the_own_jobs():
+    from starlette.requests import Request
+
+    from modules.api import routes_jobs
+    from modules.errors import NotFound
+    from modules.job.row import Row
+
+    store = jobs.journal().store
+    for user in ("ann", "bob", None):
+        store.add(Row(f"of {user}", "txt2img", user=user), None)
+
+    def request(user):
+        made = Request({"type": "http", "headers": []})
+        made.state.page_user = user
+        return made
+
+    assert routes_jobs.get_job("of ann", request("ann"))["user"] == "ann"
+    for other in ("of bob", "of None"):
+        for act in (routes_jobs.get_job, routes_jobs.cancel_job, routes_jobs.retry_job):
+            with pytest.raises(NotFound):
+                act(other, request("ann"))
+    assert {
+        row["user"] for row in routes_jobs.list_jobs(request("ann"), user="bob", text="", limit=9, offset=0)["jobs"]
+    } == {"ann"}
