@@ -25,7 +25,8 @@ FILES = [
     for pattern in ("*.py", "modules/**/*.py", "scripts/*.py", "extensions-builtin/**/*.py")
     for path in sorted(ROOT.glob(pattern))
 ]
-OWN = {"modules", "launch", "webui"}
+OWN = {"modules", "launch", "webui", *(entry.stem for entry in (ROOT / "modules" / "packages").iterdir())}
+"""The program, and the stand-ins it brings along."""
 
 # Packages that one feature needs and the user installs; what imports them names them in its error.
 OPTIONAL = {

@@ -181,7 +181,7 @@ def test_the_page_has_the_same_without_the_api(client):
     small = client.get(f"{place}/images/0", params={"thumbnail": True})
     assert small.headers["content-type"] == "image/webp" and max(Image.open(io.BytesIO(small.content)).size) <= 192
     assert client.get("/internal/jobs", params={"limit": 1}).json()["jobs"][0]["id"] == job["id"]
-    assert client.post("/internal/jobs", json={}).status_code == 405, "asking for jobs needs --api"
+    assert client.post("/internal/jobs", json={}).status_code in (404, 405), "asking for jobs needs --api"
 
 
 def test_whoever_is_logged_in_to_the_page_sees_the_own_jobs():

@@ -2,25 +2,31 @@
 
 import base64
 import io
+import urllib.request
 
-import httpx
 import openai
 import pytest
 from PIL import Image
 
-from modules import shared
+from modules import server, shared
+
+
+@pytest.fixture(scope="module")
+def running(app):
+    """The application behind uvicorn."""
+    result = server.Server(server.open_socket("127.0.0.1", 29160, server.PORTS_TO_TRY))
+    result.start()
+    result.attach(app)
+    yield result
+    result.detach()
+    result.stop()
 
 
 @pytest.fixture
-def openai_client(client):
-    """OpenAI's client, whose connection is the application in this process."""
-    transport = client._transport
-    return openai.OpenAI(
-        base_url="http://testserver/v1",
-        api_key="none",
-        max_retries=0,
-        http_client=httpx.Client(transport=transport, base_url="http://testserver"),
-    )
+def openai_client(running):
+    """OpenAI's own client."""
+    with openai.OpenAI(base_url=f"{running.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def png(image):
@@ -42,11 +48,11 @@ def test_images_are_made(openai_client):
     assert decoded(answer.data[0]).tobytes() != decoded(answer.data[1]).tobytes()
 
 
-def test_an_address_gives_the_image(openai_client, client):
+def test_an_address_gives_the_image(openai_client):
     checkpoint = shared.opts.sd_model_checkpoint
     answer = openai_client.images.generate(model=checkpoint, prompt="red apple", size="64x64", response_format="url")
-    found = client.get(answer.data[0].url)
-    assert Image.open(io.BytesIO(found.content)).size == (64, 64)
+    with urllib.request.urlopen(answer.data[0].url) as found, Image.open(found) as image:
+        assert image.size == (64, 64)
 
 
 def test_an_image_is_edited_where_it_is_transparent(openai_client):

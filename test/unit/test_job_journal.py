@@ -27,7 +27,7 @@ class Program:
         self.may_end.set()
         monkeypatch.setattr(call_queue, "queue", self.queue)
         self.journal = Journal(
-            JobStore(folder / "jobs.sqlite3"), Spool(str(folder / "files")), self.queue, self.make_plan
+            JobStore(folder / "jobs.sqlite3"), Spool(str(folder / "files")), self.queue, self.make_plan, self.again
         )
 
     def make_plan(self, kind, body):
@@ -49,6 +49,10 @@ class Program:
             lambda result, images: len(images),
             lambda image: [ResultImage(image, body["colour"], format=shared.opts.samples_format)],
         )
+
+    @staticmethod
+    def again(body, seeds):
+        return body | dict(zip(("seed", "subseed"), seeds or (), strict=False))
 
     def submit(self, colour="red", **body):
         wishes = {name: body.pop(name) for name in ("user", "after_restart", "priority") if name in body}
