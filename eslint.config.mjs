@@ -5,7 +5,7 @@ import path from "node:path";
 import js from "@eslint/js";
 import globals from "globals";
 
-const SCRIPTS = ["script.js", "javascript/**/*.js", "{extensions-builtin,test/data/extensions}/**/javascript/**/*.js"];
+const SCRIPTS = ["script.js", "javascript/**/*.js", "{extensions-builtin,test/data/extensions}/**/javascript/**/*.js", "test/data/page_checks.js"];
 
 function filesBelow(folder) {
     if (!fs.existsSync(folder)) return [];

@@ -172,11 +172,23 @@
         answerAwaited();
         executeCallbacks(callbacks.uiUpdateCallbacks, records);
         scheduleAfterUiUpdateCallbacks();
+        noteTabChange();
+    }
+
+    const tabObserver = new MutationObserver(noteTabChange);
+    let observedTabs = null;
+
+    /** Runs the callbacks for another tab once its content is shown too. Choosing one changes classes, no elements. */
+    function noteTabChange() {
         const tab = get_uiCurrentTab();
-        if (tab && tab !== window.uiCurrentTab) {
-            window.uiCurrentTab = tab;
-            executeCallbacks(callbacks.uiTabChangeCallbacks);
+        if (!tab || !get_uiCurrentTabContent()) return;
+        if (tab.parentElement !== observedTabs) {
+            observedTabs = tab.parentElement;
+            tabObserver.observe(observedTabs, {attributes: true, attributeFilter: ["class"], subtree: true});
         }
+        if (tab === window.uiCurrentTab) return;
+        window.uiCurrentTab = tab;
+        executeCallbacks(callbacks.uiTabChangeCallbacks);
     }
 
     /** Whether an element takes up room on the page. */

@@ -1,4 +1,7 @@
-"""A tab with an event and JavaScript, a flag, a setting, and a library beside its scripts."""
+"""A tab with events and JavaScript, a flag, a setting, and a library beside its scripts.
+
+Its JavaScript talks to the server through hidden fields and buttons, as many do.
+"""
 
 import gradio as gr
 from own_library import greeting
@@ -26,6 +29,12 @@ def add_tab():
         with gr.Box():
             box = gr.Textbox(label="Own box", elem_id="own_tab_box", show_copy_button=True).style(container=False)
             button = Fancy("Greet", shout=True, elem_id="own_tab_greet", tooltip="greets", full_width=True)
+        heard = gr.Textbox(visible=False, elem_id="own_tab_heard")
+        answer = gr.Textbox(visible=False, elem_id="own_tab_answer")
+        ask = gr.Button(visible=False, elem_id="own_tab_ask")
+        ask.click(lambda text: f"{text} {shared.opts.own_number}", inputs=[heard], outputs=[answer])
+        send = gr.Button("Send to txt2img", elem_id="own_tab_send")
+        send.click(None, [box], None, _js="own_tab_send")
         button.click(fn=lambda: gr.Textbox.update(value=greeting(WORD)), outputs=[box], _js="() => []", show_progress=False)
     return [(tab, "Own tab", "own_tab")]
 
