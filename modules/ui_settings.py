@@ -206,7 +206,7 @@ class UiSettings:
         section = page = column = None
         with gr.Tabs(elem_id="settings"):
             for index, (key, item) in enumerate(opts.data_labels.items()):
-                is_hidden = item.section[0] is None
+                is_hidden = item.section is None or item.section[0] is None
                 if section != item.section and not is_hidden:
                     self.close_page(page, column)
                     section = item.section

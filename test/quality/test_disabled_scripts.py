@@ -54,7 +54,7 @@ def test_scripts_that_are_switched_off_change_nothing(always_on, is_img2img):
     script_ui.build_unseen(runner, is_img2img)
     titles = {script.title() for script in runner.alwayson_scripts}
     assert {"Always on", "Template", "Hypertile", "Extra options", "Seed", "Refiner"} <= titles
-    assert ("Soft Inpainting" in titles) == is_img2img
+    assert ("Soft inpainting" in titles) == is_img2img
     assert run(is_img2img, runner) == run(is_img2img, None)
 
 
