@@ -523,21 +523,18 @@ class UiExtensions:
         """Makes what shows the report about an extension, over the page."""
         self.to_check = gr.Text(elem_id="extension_to_check", visible=False)
         self.check_button = gr.Button(elem_id="check_extension_button", visible=False)
-        with gr.Column(visible=False, elem_id="extension_report", elem_classes=["popup-dialog"]) as self.report:
+        with gr.Column(elem_id="extension_report", elem_classes=["popup-dialog"]):
             self.report_html = gr.HTML("", elem_id="extension_report_html")
 
     def connect_installs(self) -> None:
         """Connects what installs and what reports, now that all of the tab is there."""
         show: dict[str, Any] = {"fn": None, "js": '() => popupId("extension_report")'}
-        made_visible: dict[str, Any] = {"fn": lambda: gr.update(visible=True), "inputs": [], "outputs": [self.report]}
         self.check_button.click(
             fn=telling(check_extension), inputs=[self.to_check], outputs=[self.report_html]
-        ).success(**made_visible, **QUIET).success(**show)
+        ).success(**show)
         self.check_url.click(
-            fn=telling(check_address),
-            inputs=[self.url, self.name, self.branch],
-            outputs=[self.report_html],
-        ).success(**made_visible, **QUIET).success(**show)
+            fn=telling(check_address), inputs=[self.url, self.name, self.branch], outputs=[self.report_html]
+        ).success(**show)
         self.install.click(
             fn=wrap_gradio_call_no_job(install_extension_from_url, extra_outputs=[gr.update()]),
             inputs=[self.name, self.url, self.branch],
