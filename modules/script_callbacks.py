@@ -351,8 +351,15 @@ def model_loaded_callback(sd_model: Any) -> None:
 
 
 def ui_tabs_callback() -> list[tuple[Any, str, str]]:
-    """Calls the hook ui_tabs and returns the tabs: (blocks, title, id)."""
-    return [tab for tabs in run_callbacks("ui_tabs") for tab in tabs or ()]
+    """Calls the hook ui_tabs and returns the tabs: (blocks, title, id). A callback that returns anything else is one
+    that fails.
+    """
+    found = run_each(
+        "ui_tabs",
+        ordered_callbacks("ui_tabs"),
+        lambda callback: [(blocks, title, name) for blocks, title, name in callback() or ()],
+    )
+    return [tab for tabs in found for tab in tabs]
 
 
 def ui_train_tabs_callback(params: UiTrainTabParams) -> None:

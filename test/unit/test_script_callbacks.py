@@ -71,6 +71,7 @@ def test_runners_hand_their_arguments_to_the_callbacks(runner):
 def test_tabs_of_all_callbacks_are_collected():
     script_callbacks.on_ui_tabs(lambda: [("block", "Title", "id")])
     script_callbacks.on_ui_tabs(lambda: None)
+    script_callbacks.on_ui_tabs(lambda: [("block0", "Title0")])
     script_callbacks.on_ui_tabs(lambda: [("block2", "Title2", "id2")])
     assert script_callbacks.ui_tabs_callback() == [("block", "Title", "id"), ("block2", "Title2", "id2")]
 
