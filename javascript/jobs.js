@@ -88,8 +88,7 @@
                 this.search, this.note, this.list, this.more);
             this.box.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
             new IntersectionObserver((entries) => entries[0].isIntersecting && this.loadMore()).observe(this.more);
-            gradioApp().querySelector("#footer")?.before(this.button);
-            document.body.append(this.box);
+            document.body.append(this.button, this.box);
         }
 
         async open() {
