@@ -187,8 +187,7 @@ def leave_out(p: StableDiffusionProcessingImg2Img, path: str, reason: object) ->
 def batch_paths(input: str | Sequence[Any]) -> list[str]:
     """Returns the files of a batch: images below a directory in natural order, or a list of paths or uploads."""
     if isinstance(input, str):
-        include_hidden = shared.opts.list_hidden_files
-        return list(shared.walk_files(input, allowed_extensions=BATCH_SUFFIXES, include_hidden=include_hidden))
+        return list(shared.walk_files(input, BATCH_SUFFIXES))
     return [os.path.abspath(getattr(file, "name", file)) for file in input]
 
 

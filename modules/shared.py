@@ -11,11 +11,11 @@ import argparse
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
-from modules import devices, memmon, shared_cmd_options, shared_items
+from modules import devices, memmon, shared_cmd_options, shared_items, util
 from modules.options import OptionHTML, OptionInfo, Options, options_section  # noqa: F401  # names extensions import
 from modules.paths_internal import (  # noqa: F401  # names extensions import from here
     data_path,
@@ -39,7 +39,7 @@ from modules.shared_options import options_templates, restricted_opts
 from modules.shared_state import State
 from modules.shared_total_tqdm import TotalTQDM
 from modules.styles import StyleDatabase
-from modules.util import html, html_path, listfiles, natural_sort_key, walk_files  # noqa: F401  # names extensions import
+from modules.util import html, html_path, listfiles, natural_sort_key  # noqa: F401  # names extensions import
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +119,11 @@ def set_model_provider(get: Callable[[], Module | None], set: Callable[[Module |
     """Says where the current model is kept: get may load it, set replaces it."""
     model_access.get = get
     model_access.set = set
+
+
+def walk_files(path: str, allowed_extensions: Iterable[str] | None = None) -> Iterator[str]:
+    """Yields the files under a path as `util.walk_files` does, in hidden folders only if the setting says so."""
+    yield from util.walk_files(path, allowed_extensions, include_hidden=opts.list_hidden_files)
 
 
 class Shared(types.ModuleType):

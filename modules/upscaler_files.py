@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from modules import shared, torchvision_ops, util
+from modules import shared, torchvision_ops
 from modules.errors import ModelLoadError, NotFound
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def load_models(
     """
     found: dict[str, None] = {}
     for place in dict.fromkeys(filter(None, [command_path, model_path])):
-        include_hidden = shared.opts.list_hidden_files
-        for path in util.walk_files(place, allowed_extensions=ext_filter, include_hidden=include_hidden):
+        for path in shared.walk_files(place, ext_filter):
             if os.path.islink(path) and not os.path.exists(path):
                 logger.warning("Skipping broken symbolic link %s", path)
             elif not (ext_blacklist and path.endswith(tuple(ext_blacklist))):

@@ -5,21 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from modules import shared, util
-from modules.options import OptionValues
 
 logger = logging.getLogger(__name__)
 
 EXTENSIONS = (".pt", ".ckpt", ".safetensors")
-
-
-@dataclass(frozen=True)
-class FolderSettings(OptionValues):
-    """What the settings say of folders."""
-
-    list_hidden_files: bool
 
 
 def folders() -> list[str]:
@@ -29,9 +20,8 @@ def folders() -> list[str]:
 
 def files() -> Iterator[tuple[str, str]]:
     """Yields (path of a file, folder of networks it lies in), folder by folder in natural order."""
-    include_hidden = FolderSettings.from_opts(shared.opts).list_hidden_files
     for folder in folders():
-        for filename in util.walk_files(folder, EXTENSIONS, include_hidden=include_hidden):
+        for filename in shared.walk_files(folder, EXTENSIONS):
             if filename == util.sendable(filename):
                 yield filename, folder
             else:

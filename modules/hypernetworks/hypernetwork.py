@@ -6,7 +6,6 @@ this module.
 
 from __future__ import annotations
 
-import glob
 import inspect
 import logging
 import os
@@ -318,8 +317,7 @@ class Hypernetwork:
 
 def list_hypernetworks(path: str) -> dict[str, str]:
     """Returns name -> file of the hypernetworks under a directory, sorted by name; "None" cannot be a name."""
-    found = glob.iglob(os.path.join(glob.escape(path), "**/*.pt"), recursive=True)
-    files = sorted((file for file in found if os.path.isfile(file)), key=str.lower)
+    files = sorted((file for file in shared.walk_files(path, (".pt",)) if os.path.isfile(file)), key=str.lower)
     names = {Path(file).stem: file for file in files if Path(file).stem != "None"}
     return {name: file for name, file in names.items() if is_text(name)}
 
