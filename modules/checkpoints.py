@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from modules import cache, errors, hashes, option_values, paths, shared, util, weights
+from modules import cache, diffusers_folders, errors, hashes, option_values, paths, shared, weights
 from modules.paths_internal import embedded_dir
 
 logger = logging.getLogger(__name__)
@@ -21,33 +21,40 @@ model_dir = "Stable-diffusion"
 model_path: str = os.path.abspath(os.path.join(paths.models_path, model_dir))
 embedded_checkpoint: str = os.path.join(embedded_dir, "demo-emoji.safetensors")
 
-CHECKPOINT_EXTENSIONS = (".ckpt", ".safetensors")
-VAE_ENDINGS = (".vae.ckpt", ".vae.safetensors")
+CHECKPOINT_EXTENSIONS = (".ckpt", ".safetensors", ".gguf")
+MODULE_NAMES = frozenset(
+    {"vae", "clip_l", "clip_g", "clip_h", "t5xxl", "text_encoder", "text_encoder_2", "text_encoder_3"}
+)
+"""What stands before the ending in the names of files that belong to a checkpoint: model.vae.safetensors."""
+
 SHORT_HASH_LENGTH = 10
 
 re_strip_checksum = re.compile(r"\s*\[[^]]+]\s*$")
 
 
 class CheckpointInfo:
-    """A checkpoint file and its names.
+    """A checkpoint, a file or a folder of diffusers, and its names.
 
     name: path below the checkpoint folder. title: name and, once it is known, short hash, as the setting
-    sd_model_checkpoint holds it. hash: the 8 digits older versions used; sha256, shorthash: None until computed. ids:
-    all the names the file answers to. metadata: what a safetensors file says of itself.
+    sd_model_checkpoint holds it. weights_file: what is hashed, of a folder the denoiser. hash: the 8 digits older
+    versions used; sha256, shorthash: None until computed. ids: all the names the file answers to. metadata: what a
+    safetensors file says of itself.
     """
 
     def __init__(self, filename: str):
         self.filename = filename
+        self.is_folder = diffusers_folders.is_one(filename)
         self.is_safetensors = weights.is_safetensors(filename)
         self.name = name_of(filename)
-        self.name_for_extra = os.path.splitext(os.path.basename(filename))[0]
-        self.model_name = os.path.splitext(self.name.replace("/", "_").replace("\\", "_"))[0]
-        self.metadata = self._read_metadata() if self.is_safetensors else {}
+        self.name_for_extra = self._without_ending(os.path.basename(filename))
+        self.model_name = self._without_ending(self.name.replace("/", "_").replace("\\", "_"))
+        self.metadata = self._read_metadata()
         self.modelspec_thumbnail = self.metadata.pop("modelspec.thumbnail", None)
-        self.hash = model_hash(filename)
+        self.weights_file = diffusers_folders.denoiser(filename)[0] if self.is_folder else filename
+        self.hash = model_hash(self.weights_file)
         self.sha256: str | None = None
         self.shorthash: str | None = None
-        self._set_hash(hashes.sha256_from_cache(filename, self.cache_title))
+        self._set_hash(hashes.sha256_from_cache(self.weights_file, self.cache_title))
 
     @property
     def is_embedded(self) -> bool:
@@ -59,7 +66,14 @@ class CheckpointInfo:
         """Under which the cache keeps what is known of the file."""
         return f"checkpoint/{self.name}"
 
+    def _without_ending(self, name: str) -> str:
+        return name if self.is_folder else os.path.splitext(name)[0]
+
     def _read_metadata(self) -> dict[str, Any]:
+        if self.is_folder:
+            return diffusers_folders.metadata(self.filename)
+        if not self.is_safetensors:
+            return {}
         try:
             return dict(
                 cache.cached_data_for_file(
@@ -101,7 +115,7 @@ class CheckpointInfo:
 
         None under --no-hashing.
         """
-        sha256 = hashes.sha256(self.filename, self.cache_title)
+        sha256 = hashes.sha256(self.weights_file, self.cache_title)
         if sha256 is not None and sha256 != self.sha256:
             old_title = self.title
             self._set_hash(sha256)
@@ -155,18 +169,30 @@ def replace_key(d: dict[str, Any], key: str, new_key: str, value: Any) -> None:
 
 
 def find_files() -> Iterator[str]:
-    """Yields the files in the checkpoint folder and --ckpt-dir, each once, VAE files left out."""
+    """Yields the files in the checkpoint folder and --ckpt-dir, each once, those of modules left out.
+
+    A folder of diffusers is one of them, what is in it is not.
+    """
     seen: set[str] = set()
     for folder in filter(None, dict.fromkeys([model_path, shared.cmd_opts.ckpt_dir])):
-        include_hidden = shared.opts.list_hidden_files
-        for filename in util.walk_files(folder, CHECKPOINT_EXTENSIONS, include_hidden=include_hidden):
-            if filename.lower().endswith(VAE_ENDINGS) or filename in seen:
+        files = list(shared.walk_files(folder, (*CHECKPOINT_EXTENSIONS, ".json")))
+        pipelines = [os.path.dirname(file) for file in files if os.path.basename(file) == diffusers_folders.INDEX]
+        inside = tuple(os.path.join(pipeline, "") for pipeline in pipelines)
+        files = [file for file in files if not file.endswith(".json") and not file.startswith(inside)]
+        for filename in [*filter(diffusers_folders.denoiser, pipelines), *files]:
+            if is_module(filename) or filename in seen:
                 continue
             if not os.path.exists(filename):
                 logger.warning("%s is a link to a file that is not there", filename)
                 continue
             seen.add(filename)
             yield filename
+
+
+def is_module(filename: str) -> bool:
+    """Says whether a file is a VAE or text encoder that belongs to a checkpoint, by its name."""
+    stem = os.path.splitext(os.path.basename(filename))[0]
+    return os.path.splitext(stem)[1][1:].lower() in MODULE_NAMES
 
 
 def scan() -> None:

@@ -327,6 +327,7 @@ ADDED_FLAGS: tuple[Flag, ...] = (
     switch("--run-tests", "install requirements_test.txt and run the tests; what follows -- goes to pytest"),
     switch("--metrics", "answer GET /metrics for Prometheus, under the login of the API"),
     switch("--trace-hooks", "log every call of an extension's hook with its time"),
+    path("--text-encoder-dir", "another folder that is searched for text encoders"),
     value("--check-extension", "say what an extension at a path or URL needs and changes, run none of it, and exit"),
 )
 

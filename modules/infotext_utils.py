@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 import logging
 import os
 import re
@@ -31,11 +32,13 @@ from modules import (
     prompt_parser,
     runtime_utils,
     script_callbacks,
+    sd_modules,
     sd_samplers,
     shared,
     shared_items,
     ui_tempdir,
 )
+from modules.model_load import MODULES_SETTING
 from modules.paths import data_path
 
 logger = logging.getLogger(__name__)
@@ -273,7 +276,6 @@ def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None
         extract_styles(res)
     infotext.convert_legacy_hypernetwork(res)
     infotext.add_hashes(res)
-    add_vae_of_modules(res)
     infotext.add_missing_parameters(res)
     restore_old_hires_fix_params(res)
     if _uses_emphasis(res["Prompt"]) or _uses_emphasis(res["Negative prompt"]):
@@ -282,18 +284,6 @@ def parse_generation_parameters(x: str, skip_fields: Iterable[str] | None = None
         infotext_versions.backcompat(res)
     infotext.drop_parameters(res, shared.opts.infotext_skip_pasting if skip_fields is None else skip_fields)
     return res
-
-
-re_module = re.compile(r"Module \d+")
-
-
-def add_vae_of_modules(res: dict[str, Any]) -> None:
-    """Adds the VAE among the modules that Forge names, files that take the place of parts of the checkpoint."""
-    modules = [str(value) for key, value in res.items() if re_module.fullmatch(key)]
-    found = filter(None, (model_sidecars.find(dialects.base.Wanted("vae", name)) for name in modules))
-    vae = next(found, None)
-    if vae is not None:
-        res.setdefault("VAE", vae.name)
 
 
 def extract_styles(res: dict[str, Any]) -> None:
@@ -352,10 +342,25 @@ def create_override_settings_dict(text_pairs: Iterable[str]) -> dict[str, Any]:
             raise errors.InvalidInput(f"{pair!r} is not of the form 'Key: value'", field="override_settings_texts")
         values[key] = value.strip()
     return {
-        setting: shared.opts.read_value(setting, values[key])
+        setting: shared.opts.read_value(setting, said_under(values, key))
         for key, setting in settings_in_infotext()
         if key in values
     }
+
+
+def said_under(params: Mapping[str, Any], key: str) -> Any:
+    """Returns what stands under a key, None if nothing does; of a list, under "Module 1", "Module 2" and so on, all."""
+    if not key.endswith(" 1"):
+        return params.get(key)
+    numbered = (f"{key[:-1]}{number}" for number in itertools.count(1))
+    return [params[name] for name in itertools.takewhile(params.__contains__, numbered)] or None
+
+
+def pairs_saying(key: str, value: Any) -> list[str]:
+    """Returns the texts "Key: value" by which the Override settings field shows what stands under a key."""
+    if not key.endswith(" 1"):
+        return [f"{key}: {value}"]
+    return [f"{key[:-1]}{number}: {item}" for number, item in enumerate(value, 1)]
 
 
 def get_override_settings(
@@ -372,7 +377,7 @@ def get_override_settings(
     skipped = set(skip_fields or ())
     found = []
     for key, setting in settings_in_infotext():
-        value = params.get(key)
+        value = said_under(params, key)
         if key in skipped or value is None:
             continue
         if setting == "sd_model_checkpoint" and shared.opts.disable_weights_auto_swap:
@@ -388,7 +393,11 @@ def get_override_settings(
 
 
 def said_of_setting(setting: str, value: Any) -> Any:
-    """Returns what a value of an infotext says of a setting: the name of a face restorer, that faces are restored."""
+    """Returns what a value of an infotext says of a setting: the name of a face restorer, that faces are restored;
+    the names of modules, files that are listed under longer ones.
+    """
+    if setting == MODULES_SETTING:
+        return [sd_modules.find(name) or name for name in value]
     is_name = setting == "face_restoration" and str(value).lower() not in option_values.YES | option_values.NO
     return True if is_name else value
 
@@ -401,10 +410,14 @@ def usable_override_settings(
     """
     found = []
     for key, setting, value in get_override_settings(params, skip_fields=skip_fields, unreadable=unreadable):
-        try:
-            found.append((key, setting, runtime_utils.checked_value(setting, value)))
-        except errors.WebuiError as e:
-            note(unreadable, f"{key}: {e.message}")
+        usable = []
+        for item in value if isinstance(value, list) else [value]:
+            try:
+                usable.append(runtime_utils.checked_value(setting, item))
+            except errors.WebuiError as e:
+                note(unreadable, f"{key}: {e.message}")
+        if usable:
+            found.append((key, setting, sum(usable, []) if isinstance(value, list) else usable[0]))
     return found
 
 
@@ -442,7 +455,7 @@ def paste_settings(handled: Iterable[str], params: Mapping[str, Any]) -> Any:
     found = usable_override_settings(params, unreadable, handled)
     if unreadable:
         gr.Warning(html.escape("Left out: " + "; ".join(unreadable)))
-    pairs = [f"{key}: {value}" for key, _, value in found]
+    pairs = [pair for key, _, value in found for pair in pairs_saying(key, value)]
     return gr.update(value=pairs, choices=pairs, visible=bool(pairs))
 
 

@@ -95,6 +95,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         scripts,
         scripts_auto_postprocessing,  # noqa: F401  # adds itself to the sources of scripts
         sd_hijack,
+        sd_modules,
         sd_samplers,
         sd_unet,
         sd_vae,
@@ -114,6 +115,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         scripts.load_scripts()
     optional_step("load upscalers", modelloader.load_upscalers)
     optional_step("refresh VAE", sd_vae.refresh_vae_list)
+    optional_step("refresh modules", sd_modules.refresh)
     optional_step("refresh textual inversion templates", textual_inversion.list_textual_inversion_templates)
     step("list optimizers", sd_hijack.list_optimizers)
     step("list unets", sd_unet.list_unets)

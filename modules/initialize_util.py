@@ -90,6 +90,7 @@ def configure_opts_onchange() -> None:
         shared.opts.onchange(key, function, call=call)
 
     attach("sd_model_checkpoint", wrap_queued_call(lambda: sd_models.reload_model_weights()))
+    attach("forge_additional_modules", wrap_queued_call(lambda: sd_models.reload_with_modules()))
     attach("sd_vae", wrap_queued_call(lambda: sd_vae.reload_vae_weights()))
     attach("sd_vae_overrides_per_model_preferences", wrap_queued_call(lambda: sd_vae.reload_vae_weights()))
     attach("fp8_storage", wrap_queued_call(lambda: sd_models.reload_model_weights(forced_reload=True)))

@@ -10,14 +10,16 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from modules import (
+    diffusers_folders,
     model_families,
+    quantized,
     sd_hijack_clip,
     sd_hijack_optimizations,
     sd_models_config,
@@ -28,7 +30,7 @@ from modules import (
 )
 from modules.adapter_files import LayerNames
 from modules.errors import ModelLoadError
-from modules.model_families import DENOISER, SIZE_NUMBERS, VAE, Family, Shapes, shapes
+from modules.model_families import DENOISER, SIZE_NUMBERS, VAE, Family, Shapes, diffusers_names, module_files, shapes
 from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_models_types import WebuiSdModel, WeightPlace
@@ -57,13 +59,15 @@ class Part:
 class Network:
     """A network without weights, and its weights still in their file.
 
-    weights: parameter name -> tensor. parameters: key of a weight in the single-file layout -> parameters it is for.
+    weights: parameter name -> tensor. scales: what a weight is multiplied with, of those that have a scale.
+    parameters: key of a weight in the single-file layout -> parameters it is for.
     """
 
     filename: str
     module: torch.nn.Module
     weights: StateDict
     parameters: dict[str, tuple[str, ...]]
+    scales: StateDict = field(default_factory=dict)
 
 
 @dataclass
@@ -93,7 +97,14 @@ class PreparedModel:
     @property
     def encoders(self) -> dict[str, Network]:
         """The text encoders by name, in the order of the family's row."""
-        return {encoder.name: self.networks[encoder.name] for encoder in self.family.text_encoders}
+        names = [encoder.name for encoder in self.family.text_encoders if encoder.name in self.networks]
+        return {name: self.networks[name] for name in names}
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files its networks came from, apart from the checkpoint's own."""
+        names = dict.fromkeys(network.filename for network in self.networks.values())
+        return tuple(name for name in names if name != self.filename)
 
     @property
     def is_sdxl(self) -> bool:
@@ -106,18 +117,21 @@ def prepare(
     metadata: Mapping[str, Any],
     config: str | None = None,
     state_dict: StateDict | None = None,
-    modules: Mapping[str, str] | None = None,
+    modules: Sequence[str] = (),
+    spare: Sequence[str] = (),
 ) -> PreparedModel:
     """Finds out what a checkpoint is and checks that nothing is missing. Reads the header, weights stay in the file.
 
-    config: architecture file beside it, if any. state_dict: its content, if it was read already. modules: name of a
-    module, "vae" or that of a text encoder -> the file to take it from instead; a file of the denoiser alone needs one
-    for each. Raises ModelLoadError naming the file and what was found in it.
+    config: architecture file beside it, if any. state_dict: its content, if it was read already. modules: files of a
+    VAE or of text encoders that are used in place of the checkpoint's, whichever they are. spare: such files for what
+    is missing then. A file of the denoiser alone needs them all. Raises ModelLoadError naming the file and what was
+    found in it.
     """
-    tensors = weights.read_state_dict(filename) if state_dict is None else state_dict
-    others = {name: Part(path, weights.read_state_dict(path)) for name, path in (modules or {}).items()}
+    checkpoint, own = read_checkpoint(filename) if state_dict is None else (Part(filename, state_dict), [])
+    tensors = checkpoint.tensors
+    chosen, others = ([read_module(path) for path in paths] for paths in (modules, spare))
     check_supported(filename, tensors)
-    family, parts, strangers = identify(Part(filename, tensors), others)
+    family, parts, strangers = identify(checkpoint, chosen, [*others, *own])
     overrides = sd_models_config.read_overrides(config, metadata, tensors)
     networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
     check_fit(filename, family, networks)
@@ -132,56 +146,110 @@ def prepare(
     )
 
 
-def identify(checkpoint: Part, others: Mapping[str, Part]) -> tuple[Family, dict[str, Part], list[str]]:
+def read_checkpoint(filename: str) -> tuple[Part, list[Part]]:
+    """Reads a checkpoint: one file, or the denoiser of a folder of diffusers and the other modules in there."""
+    if not diffusers_folders.is_one(filename):
+        return Part(filename, diffusers_names.original(weights.read_state_dict(filename))), []
+    denoiser = diffusers_names.original(diffusers_folders.read(diffusers_folders.denoiser(filename)))
+    others = [
+        Part(files[0], diffusers_names.original(diffusers_folders.read(files)))
+        for files in diffusers_folders.modules(filename)
+    ]
+    return Part(filename, denoiser), others
+
+
+def read_module(filename: str) -> Part:
+    """Reads a file of a VAE or of text encoders. Raises ModelLoadError for one that holds neither."""
+    part = Part(filename, diffusers_names.original(weights.read_state_dict(filename)))
+    found = weights.shapes_of(part.tensors)
+    if not module_files.contents(found):
+        raise ModelLoadError(
+            f"{filename} holds no VAE and no text encoder of a known kind. It holds: {shapes.describe(found)}"
+        )
+    return part
+
+
+def identify(
+    checkpoint: Part, chosen: Sequence[Part] = (), spare: Sequence[Part] = ()
+) -> tuple[Family, dict[str, Part], list[str]]:
     """Returns the family of a checkpoint, the weights of each of its modules, and the keys that belong to none.
 
-    others: modules from files of their own. Raises ModelLoadError for a checkpoint of no family, or without a module.
+    chosen: files of modules that replace the checkpoint's, spare: of modules it may lack. Raises ModelLoadError for a
+    checkpoint of no family, or without a module.
     """
     for family in model_families.FAMILIES:
-        parts, strangers = lay_out(family, checkpoint, others)
-        missing = [name for name, part in parts.items() if not part.tensors]
-        found = {key: shape for part in parts.values() for key, shape in weights.shapes_of(part.tensors).items()}
-        if DENOISER in missing or not family.matches(found, without=missing):
+        parts, strangers = lay_out(family, checkpoint, chosen, spare)
+        own = {name: part for name, part in parts.items() if part.filename == checkpoint.filename}
+        found = {key: shape for part in own.values() for key, shape in weights.shapes_of(part.tensors).items()}
+        if not family.matches(found, without=family.prefixes.keys() - own.keys()):
             continue
+        missing = [name for name in family.prefixes if name not in parts and not family.is_optional(name)]
         if missing and strangers and not family.matches(found):
             continue  # what seems to be missing may be there under other names: it is another family
-        check_modules(checkpoint.filename, family, missing, others)
+        check_modules(checkpoint.filename, family, missing)
+        for part in chosen:
+            if not any(part.filename == used.filename for used in parts.values()):
+                logger.warning("%s is for no module of %s and not used", part.filename, family.title)
         return family, parts, strangers
     known = ", ".join(family.title for family in model_families.FAMILIES)
+    found = weights.shapes_of(checkpoint.tensors)
     raise ModelLoadError(
-        f"{checkpoint.filename} is no checkpoint of a kind that can be loaded ({known}; all in the original "
-        f"single-file layout). It holds: {shapes.describe(weights.shapes_of(checkpoint.tensors))}"
+        f"{checkpoint.filename} is no checkpoint of a kind that can be loaded ({known}). It holds {len(found)} "
+        f"weights: {shapes.describe(found)}"
     )
 
 
-def lay_out(family: Family, checkpoint: Part, others: Mapping[str, Part]) -> tuple[dict[str, Part], list[str]]:
-    """Returns the weights of each module of a family, none for one that is not there, and the keys beside them."""
-    parts = {}
-    for name, prefix in family.prefixes.items():
-        source = others.get(name, checkpoint)
-        tensors = with_prefix(source.tensors, prefix)
-        if not tensors and (name == DENOISER or name in others):  # a file of this module alone
-            tensors = {prefix + key: tensor for key, tensor in source.tensors.items()}
-        parts[name] = Part(source.filename, weights.replace_prefixes(tensors, family.renamed))
+def lay_out(
+    family: Family, checkpoint: Part, chosen: Sequence[Part] = (), spare: Sequence[Part] = ()
+) -> tuple[dict[str, Part], list[str]]:
+    """Returns the weights of each module of a family that is there, and the keys beside them.
+
+    The modules of `chosen` files go before those of the checkpoint, and these before those of `spare` files.
+    """
+    own = {name: with_prefix(checkpoint.tensors, prefix) for name, prefix in family.prefixes.items()}
+    is_bare = not own[DENOISER]
+    if is_bare:  # a file of the denoiser alone
+        own[DENOISER] = {family.unet_prefix + key: tensor for key, tensor in checkpoint.tensors.items()}
+    parts = {name: Part(checkpoint.filename, tensors) for name, tensors in own.items() if tensors}
+    from_chosen = taken_from(family, chosen, own=parts)
+    parts = {**taken_from(family, spare, own={**parts, **from_chosen}), **parts, **from_chosen}
+    for part in parts.values():
+        part.tensors = weights.replace_prefixes(part.tensors, family.renamed)
     prefixes = tuple(family.prefixes.values())
-    is_bare = DENOISER not in others and not with_prefix(checkpoint.tensors, family.unet_prefix)
     strangers = [key for key in checkpoint.tensors if not key.startswith(prefixes) and not family.is_ignored(key)]
-    return parts, [] if is_bare else strangers
+    return {name: parts[name] for name in family.prefixes if name in parts}, [] if is_bare else strangers
 
 
-def check_modules(filename: str, family: Family, missing: list[str], others: Mapping[str, Part]) -> None:
-    """Raises ModelLoadError if modules are missing, or files are given for modules that the family does not have."""
-    unknown = others.keys() - family.prefixes.keys()
-    if unknown:
-        known = ", ".join(family.prefixes)
-        raise ModelLoadError(f"{family.title} has no module named {', '.join(sorted(unknown))}; it has: {known}")
+def taken_from(family: Family, files: Sequence[Part], own: Collection[str]) -> dict[str, Part]:
+    """Returns the modules of a family that are in files of their own, under the keys of the single-file layout.
+
+    own: modules that are there already, see `module_files.chosen`.
+    """
+    inside = [module_files.contents(weights.shapes_of(part.tensors)) for part in files]
+    taken = {}
+    for name, source in module_files.chosen(family, inside, own).items():
+        part, prefix = files[source.file], family.prefixes[name]
+        tensors = with_prefix(part.tensors, source.prefix)
+        taken[name] = Part(
+            part.filename, {prefix + key.removeprefix(source.prefix): tensor for key, tensor in tensors.items()}
+        )
+    return taken
+
+
+MODULES_SETTING = "forge_additional_modules"
+
+
+def check_modules(filename: str, family: Family, missing: list[str]) -> None:
+    """Raises ModelLoadError if modules are missing that a model of this family needs."""
     if missing:
         there = " and ".join(family.called(name) for name in family.prefixes if name not in missing)
-        rest = " and ".join(family.called(name) for name in missing)
-        is_missing = "is missing; give the file it is in" if len(missing) == 1 else "are missing; give their files"
+        there = "the denoiser" if there == family.called(DENOISER) else there
+        rest = " and ".join(f"a {family.called(name)}" for name in missing)
+        stem = os.path.splitext(os.path.basename(filename))[0]
         raise ModelLoadError(
-            f"{filename} looks like {family.title}, but holds {there} only: its {rest} {is_missing}, or use a complete "
-            "checkpoint"
+            f"{filename} is a file of {family.title} that holds {there} only: choose {rest} in the setting "
+            f'"VAE and text encoders" ({MODULES_SETTING}), or put files beside it that are named '
+            f"{' and '.join(f'{stem}.{name}.safetensors' for name in missing)}"
         )
 
 
@@ -196,6 +264,7 @@ def check_supported(filename: str, tensors: StateDict) -> None:
 
 def prepare_network(family: Family, name: str, part: Part) -> Network:
     """Makes one module of a family, without weights, and finds its weights. Raises ModelLoadError."""
+    part.tensors, scales = quantized.split_scales(part.filename, part.tensors)
     found = weights.shapes_of(part.tensors)
     try:
         if name == DENOISER:
@@ -207,6 +276,14 @@ def prepare_network(family: Family, name: str, part: Part) -> Network:
     except shapes.UnreadableShapes as e:
         raise ModelLoadError(f"{part.filename} looks like {family.title}, but {e}") from e
     network = Network(part.filename, module, convert(part.tensors), traced(part.tensors, convert))
+    if scales:
+        one = torch.ones(())
+        spread = {key: scales.get(key, one.expand(shape)) for key, shape in found.items()}
+        network.scales = {
+            name: scale
+            for name, scale in convert(spread).items()
+            if any(name in network.parameters[key] for key in scales)
+        }
     check_complete(f"{part.filename}, {family.called(name)} of {family.title}", network)
     return network
 
@@ -252,7 +329,8 @@ def traced(tensors: StateDict, convert: Convert) -> dict[str, tuple[str, ...]]:
     """
     keys = list(tensors)
     numbers = torch.arange(len(keys))
-    numbered = {key: number.expand(tensors[key].shape) for key, number in zip(keys, numbers, strict=True)}
+    shapes_there = weights.shapes_of(tensors)
+    numbered = {key: number.expand(shapes_there[key]) for key, number in zip(keys, numbers, strict=True)}
     places: dict[str, tuple[str, ...]] = dict.fromkeys(keys, ())
     for name, tensor in convert(numbered).items():
         if tensor.numel():
@@ -276,8 +354,9 @@ def check_complete(what: str, network: Network) -> None:
     if missing:
         raise ModelLoadError(f"{what}: {named(missing, 'weights are')} missing")
     for key, tensor in network.weights.items():
-        if tuple(tensor.shape) != expected[key]:
-            raise ModelLoadError(f"{what}: {key} has shape {tuple(tensor.shape)}, expected {expected[key]}")
+        shape = quantized.shape_of(tensor)
+        if shape != expected[key]:
+            raise ModelLoadError(f"{what}: {key} has shape {shape}, expected {expected[key]}")
 
 
 def check_fit(filename: str, family: Family, networks: Mapping[str, Network]) -> None:
@@ -424,6 +503,11 @@ def materialize(network: Network, device: torch.device, dtype: torch.dtype) -> t
     while network.weights:
         name, tensor = network.weights.popitem()
         owner_name, _, leaf = name.rpartition(".")
+        if quantized.keep_in_blocks(module, name, tensor, dtype):
+            continue
+        tensor = quantized.values(tensor)
+        if name in network.scales:
+            tensor = tensor.to(device, torch.float32) * network.scales[name].to(device)
         value = tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
         setattr(module.get_submodule(owner_name), leaf, torch.nn.Parameter(value, requires_grad=False))
     return module.to(device).eval()
@@ -434,7 +518,11 @@ def store_in_fp8(network: torch.nn.Module, compute_dtype: torch.dtype) -> None:
     from diffusers.hooks import apply_layerwise_casting
 
     apply_layerwise_casting(
-        network, storage_dtype=torch.float8_e4m3fn, compute_dtype=compute_dtype, skip_modules_pattern=()
+        network,
+        storage_dtype=torch.float8_e4m3fn,
+        compute_dtype=compute_dtype,
+        skip_modules_pattern=(),
+        skip_modules_classes=quantized.layers_in_blocks(),
     )
 
 
@@ -443,7 +531,7 @@ def load_vae(filename: str, family: Family, placement: Placement) -> Autoencoder
 
     Raises ModelLoadError for a file that is none, or one for latents of another number of channels.
     """
-    tensors = weights.read_state_dict(filename)
+    tensors = diffusers_names.original(weights.read_state_dict(filename))
     prefix = family.vae_prefix
     part = Part(filename, with_prefix(tensors, prefix) or {prefix + key: tensor for key, tensor in tensors.items()})
     found = weights.shapes_of(part.tensors)

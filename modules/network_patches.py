@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from modules import quantized
 from modules.adapter_files import ModelLayer, NetworkFile, Target
 from modules.adapters import Adapter, AdapterError, Operation
 from modules.weight_patches import Change, WeightPatch, WeightPlace
@@ -162,7 +163,7 @@ class Networks:
     """The patch of the networks that are active, equal to that of the same networks at the same strengths.
 
     functional: they act beside the layers while these compute, and weights stay as they are: slower, but the model need
-    not be changed.
+    not be changed. So they do in any case where weights are stored in blocks, which cannot be changed.
     """
 
     active: tuple[ActiveNetwork, ...]
@@ -171,7 +172,8 @@ class Networks:
     def __call__(self, model: Any) -> WeightPatch | AbstractContextManager[None]:
         """Returns what changes a model (WebuiSdModel)."""
         parts = self.parts(model)
-        return beside_layers(parts) if self.functional else WeightPatch(changes_of(parts))
+        is_beside = self.functional or any(quantized.is_in_blocks(layer.weight.parameter) for layer in parts)
+        return beside_layers(parts) if is_beside else WeightPatch(changes_of(parts))
 
     def parts(self, model: Any) -> dict[ModelLayer, tuple[Part, ...]]:
         """Returns what is added to which layer of a model (WebuiSdModel). What has no strength adds nothing."""
@@ -232,7 +234,7 @@ def adding(layer: ModelLayer, parts: tuple[Part, ...]) -> Callable[..., torch.Te
     def add(module: nn.Module, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
         """Returns the output with what is added."""
         for part in parts:
-            added = part.compute(part.adapter.output, operation, args[0], layer.weight.stored, part.strength, part.rank)
+            added = part.compute(part.adapter.output, operation, args[0], layer.weight.values, part.strength, part.rank)
             if added is not None:
                 output = output + added
         return output

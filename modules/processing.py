@@ -39,6 +39,7 @@ from modules.job import batches, conds, decode, generation_params, hires, init_i
 from modules.job.result import FinishedJob
 from modules.job.run_state import Img2ImgState, RunState, Txt2ImgState
 from modules.job.settings import CondSettings, InitImageSettings, TokenMergingSettings
+from modules.model_load import MODULES_SETTING
 from modules.opts_snapshot import create_opts_snapshot
 from modules.prompt_parser import SdConditioning
 from modules.prompt_seed_prep import prepare_prompt_seed_state
@@ -505,14 +506,16 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
     for name in ineffective:
         p.comment(f"override_settings: {name} has no effect on a job")
     if "sd_model_checkpoint" not in overrides:
+        p.override_settings.pop("sd_model_checkpoint", None)
+    has_own_model = not overrides.keys().isdisjoint(("sd_model_checkpoint", MODULES_SETTING))
+    if not has_own_model:
         # A job without a checkpoint of its own runs on the configured one, even after a refiner or another job left
         # its own loaded.
-        p.override_settings.pop("sd_model_checkpoint", None)
         sd_models.reload_model_weights()
 
     try:
         with temporary_opts(overrides, p.override_settings_restore_afterwards):
-            if "sd_model_checkpoint" in overrides:
+            if has_own_model:
                 with sd_models.SkipWritingToConfig():
                     sd_models.reload_model_weights()
             if "sd_vae" in overrides:

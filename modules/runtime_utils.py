@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from modules import checkpoints, option_values, shared
+from modules import checkpoints, option_values, sd_modules, shared
 from modules.errors import InvalidInput, NotFound
+from modules.model_load import MODULES_SETTING
 from modules.shared_options import OUTPUT_FOLDERS
 
 
@@ -80,6 +81,8 @@ def checked_value(key: str, value: Any) -> Any:
     NotFound for a checkpoint that is not there.
     """
     value = shared.opts.read_choice(key, value)
+    if key == MODULES_SETTING:
+        return sd_modules.names_of(value)
     return checkpoint_name(value) if key == "sd_model_checkpoint" else value
 
 

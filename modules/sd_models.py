@@ -28,6 +28,7 @@ from modules import (
     script_callbacks,
     sd_hijack,
     sd_models_config,
+    sd_modules,
     sd_unet,
     sd_vae,
     shared,
@@ -38,7 +39,7 @@ from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_
 from modules.errors import ModelLoadError
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond
-from modules.sd_models_types import WebuiSdModel
+from modules.sd_models_types import LoadedVae, WebuiSdModel
 from modules.timer import Timer
 
 if TYPE_CHECKING:
@@ -222,7 +223,10 @@ def load_model(
     with model_data.lock:
         timer = Timer()
         config = sd_models_config.find_checkpoint_config_near_filename(info)
-        prepared = model_load.prepare(info.filename, info.metadata, config, already_loaded_state_dict)
+        modules = sd_modules.files_of(info.filename)
+        prepared = model_load.prepare(
+            info.filename, info.metadata, config, already_loaded_state_dict, modules.chosen, modules.beside
+        )
         timer.record("read file")
         info.calculate_shorthash()
         timer.record("calculate hash")
@@ -230,7 +234,7 @@ def load_model(
         previous = model_data.sd_model.sd_checkpoint_info if model_data.sd_model else None
         make_room()
         try:
-            model = load_prepared(prepared, info, timer)
+            model = load_prepared(prepared, info, timer, modules.chosen)
         except Exception as e:  # memory or an extension: whatever it is, the model that worked comes back
             del prepared
             traceback.clear_frames(e.__traceback__)  # they hold what was loaded of the new model
@@ -244,8 +248,13 @@ def load_model(
         return model
 
 
-def load_prepared(prepared: model_load.PreparedModel, info: CheckpointInfo, timer: Timer) -> WebuiSdModel:
-    """Puts the weights of a checked file in place and everything that belongs to a model around them."""
+def load_prepared(
+    prepared: model_load.PreparedModel, info: CheckpointInfo, timer: Timer, modules: tuple[str, ...] = ()
+) -> WebuiSdModel:
+    """Puts the weights of a checked file in place and everything that belongs to a model around them.
+
+    modules: files that were chosen for it, see `sd_modules`.
+    """
     fp8 = check_fp8(prepared)
     devices.fp8 = fp8
     device = devices.cpu if lowvram.is_needed(prepared) else devices.device
@@ -256,6 +265,10 @@ def load_prepared(prepared: model_load.PreparedModel, info: CheckpointInfo, time
     model.sd_model_checkpoint = model.filename = info.filename
     model.sd_model_hash = info.shorthash
     model.used_config = prepared.config
+    model.modules_chosen = modules
+    model.modules_used = tuple(path for path in modules if path in prepared.files)
+    if prepared.vae.filename not in (info.filename, *modules):
+        model.loaded_vae = LoadedVae(prepared.vae.filename)
     apply_alpha_schedule_override(model)
     with model_data.shown_to_loader(model):
         lowvram.apply(model)
@@ -327,9 +340,27 @@ def reload_model_weights(
         return load_model(info)
 
 
+def reload_with_modules() -> None:
+    """Loads the current checkpoint with the modules that the settings name now.
+
+    If they do not fit it, they may be for the one that is chosen next: the model stays as it is, and a job that runs
+    before that says what is wrong.
+    """
+    try:
+        reload_model_weights()
+    except ModelLoadError as e:
+        logger.warning("VAE and text encoders are chosen that the checkpoint cannot be loaded with: %s", e.message)
+
+
 def is_loaded_as_wanted(model: WebuiSdModel, info: CheckpointInfo) -> bool:
-    """Returns whether a loaded model is that checkpoint, stored as the setting fp8_storage says."""
-    return model.sd_model_checkpoint == info.filename and model.fp8 == check_fp8(model)
+    """Returns whether a loaded model is that checkpoint, with the modules that the settings give it, stored as the
+    setting fp8_storage says.
+    """
+    return (
+        model.sd_model_checkpoint == info.filename
+        and model.fp8 == check_fp8(model)
+        and model.modules_chosen == sd_modules.chosen()
+    )
 
 
 def switch_to(model: WebuiSdModel, info: CheckpointInfo) -> WebuiSdModel:

@@ -40,6 +40,9 @@ ZERO_TERMINAL_SNR = "ztsnr"
 PREDICTION_TYPES = {"eps": "eps", "epsilon": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 """What files call a prediction type -> what we call it."""
 
+ARCHITECTURES = {"stable-diffusion-v2-512": "eps", "stable-diffusion-v2-768-v": "v"}
+"""Architectures, as metadata name them, that say what the network predicts although no shape does."""
+
 
 def find_checkpoint_config_near_filename(info: CheckpointInfo | None) -> str | None:
     """Returns the .yaml of the same name beside a checkpoint, None if there is none."""
@@ -69,7 +72,7 @@ def read_overrides(config: str | None, metadata: Mapping[str, Any], keys: Contai
     Raises ModelLoadError for a file that is no YAML, or that has values of the wrong kind.
     """
     params = read_model_params(config) if config else {}
-    marked = "v" if V_PREDICTION in keys else None
+    marked = "v" if V_PREDICTION in keys else ARCHITECTURES.get(str(metadata.get("modelspec.architecture")))
     prediction = params.get("parameterization", metadata.get("modelspec.prediction_type", marked))
     zero_terminal_snr = params.get("zero_terminal_snr", str(metadata.get("ss_zero_terminal_snr")) == "True")
     return ConfigOverrides(

@@ -127,7 +127,8 @@ class WebuiSdModel(torch.nn.Module):
     family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
     alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
     alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
-    the device. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
+    the device. modules_chosen: files of VAE and text encoders that were chosen for it, modules_used: those of them that
+    are in it. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
     where it is in the modules that the checkpoint came with. layer_names: these layers by all names that files of
     networks have for them, None while it is being made. patches: what is changed for the time of a job, and what rests
     after one.
@@ -162,6 +163,8 @@ class WebuiSdModel(torch.nn.Module):
         self.used_config: str | None = None
         self.cond_stage_model_empty_prompt: Cond | None = None
         self.loaded_vae = LoadedVae()
+        self.modules_chosen: tuple[str, ...] = ()
+        self.modules_used: tuple[str, ...] = ()
         self.weight_places: dict[str, tuple[WeightPlace, ...]] = {}
         self.layer_names: LayerNames | None = None
         self.patches = model_patches.ModelPatches(self)

@@ -25,7 +25,7 @@ from modules import (
     weights,
 )
 from modules.errors import ModelLoadError
-from modules.model_families import VAE
+from modules.model_families import VAE, diffusers_names
 from modules.placement import Placement
 from modules.sd_models_types import LoadedVae, WebuiSdModel
 
@@ -200,7 +200,7 @@ def resolve_vae(checkpoint_file: str) -> VaeResolution:
 
 def load_vae_dict(filename: str, map_location: str | None) -> weights.StateDict:
     """Returns the weights in a VAE file, without those of its training."""
-    tensors = weights.read_state_dict(filename, map_location or "cpu")
+    tensors = diffusers_names.original(weights.read_state_dict(filename, map_location or "cpu"))
     return {key: tensor for key, tensor in tensors.items() if not key.startswith(("loss", "model_ema."))}
 
 

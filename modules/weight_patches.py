@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from modules import devices
+from modules import devices, quantized
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 """A weight in float32, the original or what an earlier patch made of it -> the changed one, of the same shape.
@@ -62,6 +62,11 @@ class WeightPlace(NamedTuple):
     def stored(self) -> torch.Tensor:
         """The tensor the weight is stored in now."""
         return self.parameter.data
+
+    @property
+    def values(self) -> torch.Tensor:
+        """The numbers of the weight, also of one that is stored in blocks."""
+        return quantized.values(self.parameter)
 
     @property
     def resting_type(self) -> torch.dtype:

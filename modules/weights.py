@@ -1,4 +1,5 @@
-"""engine: files of weights: reads .safetensors and .ckpt into dictionaries of tensors. Knows no networks, no settings.
+"""engine: files of weights: reads them, whichever format they are in, into dictionaries of tensors by key. Knows no
+networks, no settings.
 
 Reading maps the file into memory, so that a weight costs no memory until it is used.
 """
@@ -6,6 +7,7 @@ Reading maps the file into memory, so that a weight costs no memory until it is 
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,11 +15,14 @@ from typing import Any
 
 import torch
 
-from modules import safe, util
+from modules import quantized, safe, util
 from modules.errors import ModelLoadError
 from modules.model_families import Shapes
 
 StateDict = dict[str, torch.Tensor]
+
+EXTENSIONS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
+"""Endings of the names of files that can be read."""
 
 MAX_HEADER_SIZE = 100_000_000
 """Bytes; the safetensors library has the same limit."""
@@ -100,8 +105,12 @@ def read_state_dict(filename: str, device: str = "cpu") -> StateDict:
     Raises ModelLoadError for a damaged file, and for a .ckpt that could run code.
     """
     try:
+        if os.path.isdir(filename):
+            raise ModelLoadError(f"{filename} is a folder; it takes a file here")
         if is_safetensors(filename):
             return read_safetensors(filename, device)
+        if filename.lower().endswith(".gguf"):
+            return quantized.read_gguf(filename)
         content = safe.load(filename, map_location=device, mmap=zipfile.is_zipfile(filename))
     except FileNotFoundError as e:
         raise ModelLoadError(f"{filename} is not there any more") from e
@@ -131,8 +140,8 @@ def get_state_dict_from_checkpoint(content: Any, filename: str = "the file") -> 
 
 
 def shapes_of(tensors: Mapping[str, torch.Tensor]) -> Shapes:
-    """Returns the shape of each tensor."""
-    return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    """Returns the shape of each tensor, of one in blocks that of what it means."""
+    return {key: quantized.shape_of(tensor) for key, tensor in tensors.items()}
 
 
 def replace_prefixes(tensors: StateDict, replacements: Mapping[str, str]) -> StateDict:

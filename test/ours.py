@@ -29,10 +29,11 @@ OURS: dict[str, tuple[str, ...]] = {
         "jobs_limit",
         "jobs_user_limit",
         "hook_seconds",
+        "forge_additional_modules",
     ),
     "callbacks": (),
     "script_hooks": (),
-    "flags": ("--exit", "--run-tests", "--trace-hooks", "--metrics", "--check-extension"),
+    "flags": ("--exit", "--run-tests", "--trace-hooks", "--metrics", "--text-encoder-dir", "--check-extension"),
     "routes": (
         "POST /serena/v1/extensions/check",
         "POST /serena/v1/jobs",
@@ -45,6 +46,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "GET /serena/v1/events",
         "POST /v1/images/generations",
         "POST /v1/images/edits",
+        "GET /sdapi/v1/sd-modules",
     ),
     "fields": (),
 }

@@ -8,9 +8,8 @@ It draws nothing to look at, but does all that a real one does in seconds. The s
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,134 +19,23 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from modules import torchvision_ops
+from modules.model_families import diffusers_names
+from modules.model_families.diffusers_names import StateDict
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-StateDict = dict[str, torch.Tensor]
-Renames = Mapping[str, str | Callable[[re.Match], str]]
-"""Pattern in a name -> what stands in its place."""
-
 VECTOR_NUMBERS = 256
 """Sinusoids of one number of the size conditioning."""
 
-RESIDUAL_BLOCK = {
-    r"\.norm1\.": ".in_layers.0.",
-    r"\.conv1\.": ".in_layers.2.",
-    r"\.time_emb_proj\.": ".emb_layers.1.",
-    r"\.norm2\.": ".out_layers.0.",
-    r"\.conv2\.": ".out_layers.3.",
-    r"\.conv_shortcut\.": ".skip_connection.",
-}
-"""Names inside a residual block of a U-Net: diffusers' -> the original's."""
 
-UNET_ENDS = {
-    r"^time_embedding\.linear_1\.": "time_embed.0.",
-    r"^time_embedding\.linear_2\.": "time_embed.2.",
-    r"^(class|add)_embedding\.linear_1\.": "label_emb.0.0.",
-    r"^(class|add)_embedding\.linear_2\.": "label_emb.0.2.",
-    r"^conv_in\.": "input_blocks.0.0.",
-    r"^conv_norm_out\.": "out.0.",
-    r"^conv_out\.": "out.2.",
-    r"^mid_block\.resnets\.0\.": "middle_block.0.",
-    r"^mid_block\.attentions\.0\.": "middle_block.1.",
-    r"^mid_block\.resnets\.1\.": "middle_block.2.",
-}
-
-VAE_NAMES = {
-    r"^(\w+)\.conv_norm_out\.": r"\1.norm_out.",
-    r"mid_block\.resnets\.0\.": "mid.block_1.",
-    r"mid_block\.resnets\.1\.": "mid.block_2.",
-    r"mid_block\.attentions\.0\.": "mid.attn_1.",
-    r"attn_1\.group_norm\.": "attn_1.norm.",
-    r"attn_1\.to_([qkv])\.": r"attn_1.\1.",
-    r"attn_1\.to_out\.0\.": "attn_1.proj_out.",
-    r"down_blocks\.(\d+)\.resnets\.": r"down.\1.block.",
-    r"down_blocks\.(\d+)\.downsamplers\.0\.": r"down.\1.downsample.",
-    r"conv_shortcut\.": "nin_shortcut.",
-}
-
-OPEN_CLIP_NAMES = {
-    r"^text_model\.": "",
-    r"^embeddings\.token_embedding\.": "token_embedding.",
-    r"^embeddings\.position_embedding\.weight$": "positional_embedding",
-    r"^final_layer_norm\.": "ln_final.",
-    r"^encoder\.layers\.": "transformer.resblocks.",
-    r"\.layer_norm1\.": ".ln_1.",
-    r"\.layer_norm2\.": ".ln_2.",
-    r"\.mlp\.fc1\.": ".mlp.c_fc.",
-    r"\.mlp\.fc2\.": ".mlp.c_proj.",
-    r"\.self_attn\.out_proj\.": ".attn.out_proj.",
-}
-
-
-def rename(name: str, renames: Renames) -> str:
-    """Returns a name after all replacements, in their order."""
-    for pattern, replacement in renames.items():
-        name = re.sub(pattern, replacement, name)
-    return name
-
-
-def original_unet(unet: UNet2DConditionModel) -> StateDict:
-    """Returns the weights of a U-Net under their names in the original layout."""
-    layers = unet.config.layers_per_block
-    attends = [hasattr(block, "attentions") for block in unet.up_blocks]
-
-    def block_name(match: re.Match) -> str:
-        """Returns what a module of an encoder's or decoder's block is called in the list of all blocks."""
-        side, level, kind, index = match[1], int(match[2]), match[3], int(match[4])
-        first = level * (layers + 1) + (1 if side == "down" else 0)
-        if kind == "downsamplers":
-            return f"input_blocks.{first + layers}.0.op."
-        if kind == "upsamplers":
-            return f"output_blocks.{first + layers}.{2 if attends[level] else 1}.conv."
-        blocks = "input_blocks" if side == "down" else "output_blocks"
-        return f"{blocks}.{first + index}.{0 if kind == 'resnets' else 1}."
-
-    weights = {}
-    for name, tensor in unet.state_dict().items():
-        where = re.sub(r"^(down|up)_blocks\.(\d+)\.(\w+)\.(\d+)\.(?:conv\.)?", block_name, rename(name, UNET_ENDS))
-        weights[rename(where, RESIDUAL_BLOCK) if ".resnets." in name else where] = tensor
-    return weights
-
-
-def original_vae(vae: AutoencoderKL) -> StateDict:
-    """Returns the weights of a VAE under their names in the original layout, whose attention is 1x1 convolutions."""
-    last = len(vae.decoder.up_blocks) - 1
-    decoder = {
-        r"up_blocks\.(\d+)\.resnets\.": lambda match: f"up.{last - int(match[1])}.block.",
-        r"up_blocks\.(\d+)\.upsamplers\.0\.": lambda match: f"up.{last - int(match[1])}.upsample.",
-    }
-    weights = {}
-    for name, tensor in vae.state_dict().items():
-        where = rename(name, {**VAE_NAMES, **decoder})
-        is_matrix = ".attn_1." in where and tensor.ndim == 2
-        weights[where] = tensor[..., None, None] if is_matrix else tensor
-    return weights
-
-
-def original_open_clip(model: CLIPTextModelWithProjection) -> StateDict:
-    """Returns the weights of a text encoder under their names in OpenCLIP, with one matrix for q, k and v."""
-    weights, stored = {}, model.state_dict()
-    for name, tensor in stored.items():
-        if name == "text_projection.weight":
-            weights["text_projection"] = tensor.T
-        elif ".q_proj." in name:
-            parts = [stored[name.replace(".q_proj.", f".{letter}_proj.")] for letter in "qkv"]
-            where = rename(name, OPEN_CLIP_NAMES).replace(".self_attn.q_proj.", ".attn.in_proj_")
-            weights[where] = torch.cat(parts)
-        elif ".k_proj." not in name and ".v_proj." not in name:
-            weights[rename(name, OPEN_CLIP_NAMES)] = tensor
-    weights["logit_scale"] = torch.tensor(4.6)
-    return weights
-
-
-def original_clip(model: CLIPTextModel) -> StateDict:
-    """Returns the weights of a text encoder under transformers' names of old, below `text_model.`."""
-    weights = {
-        name if name.startswith("text_model.") else f"text_model.{name}": t for name, t in model.state_dict().items()
-    }
+def text_weights(model: CLIPTextModel | CLIPTextModelWithProjection) -> StateDict:
+    """Returns the weights of a text encoder as files have them: in OpenCLIP's layout if it has a projection."""
+    stored = model.state_dict()
+    if "text_projection.weight" in stored:
+        return {**diffusers_names.original_open_clip(stored), "logit_scale": torch.tensor(4.6)}
+    weights = diffusers_names.original_clip(stored)
     count = weights["text_model.embeddings.position_embedding.weight"].shape[0]
     return {**weights, "text_model.embeddings.position_ids": torch.arange(count)[None]}
 
@@ -179,20 +67,13 @@ class TinyModel:
     def weights(self) -> StateDict:
         """Returns all weights in the original single-file layout, in half precision as most files are."""
         parts = {
-            "model.diffusion_model.": original_unet(self.unet),
-            "first_stage_model.": original_vae(self.vae),
-            **{prefix: ORIGINAL_TEXTS[type(model).__name__](model) for prefix, model in self.texts.items()},
+            "model.diffusion_model.": diffusers_names.original_unet(self.unet.state_dict()),
+            "first_stage_model.": diffusers_names.original_vae(self.vae.state_dict()),
+            **{prefix: text_weights(model) for prefix, model in self.texts.items()},
         }
         stored = {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.items()}
         halved = {key: t.half() if t.is_floating_point() else t for key, t in stored.items()}
         return {key: tensor.contiguous() for key, tensor in {**halved, **self.markers}.items()}
-
-
-ORIGINAL_TEXTS: dict[str, Callable[[Any], StateDict]] = {
-    "CLIPTextModel": original_clip,
-    "CLIPTextModelWithProjection": original_open_clip,
-}
-"""Class of a text encoder -> what names its weights as files do."""
 
 
 def make(recipe: Recipe, seed: int = 0) -> TinyModel:

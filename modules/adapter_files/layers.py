@@ -77,7 +77,7 @@ class LayerNames:
         self.by_sd_key: dict[str, ModelLayer] = {}
         self._by_name: dict[str, tuple[ModelLayer, ...]] = {}
         for name, prefix in family.prefixes.items():
-            if name != VAE:
+            if name != VAE and name in networks:
                 own = {key: places[key] for key in places if key.startswith(prefix)}
                 self._add(family, name, prefix, networks[name], own)
 

@@ -10,6 +10,7 @@ from modules import (
     sd_hijack,
     sd_models,
     sd_models_config,
+    sd_modules,
     sd_vae,
     shared,
     shared_items,
@@ -41,6 +42,12 @@ def get_sd_models() -> list[dict]:
 def get_sd_vaes() -> list[dict]:
     """Lists the VAE files."""
     return [{"model_name": name, "filename": filename} for name, filename in list(sd_vae.vae_dict.items())]
+
+
+@router.get("/sdapi/v1/sd-modules", response_model=list[models.SDVaeItem], summary="Files of VAEs and text encoders")
+def get_sd_modules() -> list[dict]:
+    """Lists what the setting forge_additional_modules takes: VAEs and text encoders in files of their own."""
+    return [{"model_name": name, "filename": filename} for name, filename in list(sd_modules.module_dict.items())]
 
 
 @router.get("/sdapi/v1/hypernetworks", response_model=list[models.HypernetworkItem], summary="Hypernetworks")

@@ -20,6 +20,7 @@ from modules import (
     image_names,
     merge,
     model_families,
+    quantized,
     sd_models,
     sd_models_config,
     sd_vae,
@@ -127,10 +128,10 @@ def merge_models(request: MergeRequest) -> MergeResult:
     b: Mapping[str, torch.Tensor] | None = None
     if model_b is not None:
         shared.state.textinfo = "Loading B"
-        b = sd_models.read_state_dict(model_b.filename, map_location="cpu")
+        b = plain_weights(model_b)
     if model_c is not None:
         shared.state.textinfo = "Loading C"
-        c = sd_models.read_state_dict(model_c.filename, map_location="cpu")
+        c = plain_weights(model_c)
         check_same_kind("tertiary_model_name", b, c)
         shared.state.textinfo = "Merging B and C"
         b = merge.differences(b, c)
@@ -138,12 +139,23 @@ def merge_models(request: MergeRequest) -> MergeResult:
         shared.state.nextjob()
 
     shared.state.textinfo = f"Loading {model_a.filename}..."
-    a = sd_models.read_state_dict(model_a.filename, map_location="cpu")
+    a = plain_weights(model_a)
     if b is None:
         return MergeResult(a)
     check_same_kind("secondary_model_name", a, b)
     shared.state.textinfo = "Merging A and B"
     return merge.merge(a, b, request.method.interpolate, request.multiplier, request.as_half, show_progress)
+
+
+def plain_weights(model: CheckpointInfo) -> weights.StateDict:
+    """Returns the weights of a checkpoint, on the CPU. Raises InvalidInput for numbers that mean others."""
+    tensors = sd_models.read_state_dict(model.filename, map_location="cpu")
+    if not quantized.is_plain(tensors):
+        raise errors.InvalidInput(
+            f"the weights of {model.title} have scales or are in blocks of GGUF: choose its file in 16 bits to merge",
+            field="primary_model_name",
+        )
+    return tensors
 
 
 def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> None:

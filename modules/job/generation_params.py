@@ -65,6 +65,7 @@ def model_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
         "Cache FP16 weight for LoRA": given(fp8, settings.cache_fp16_weight),
         "VAE hash": given(settings.add_vae_hash_to_info, p.sd_vae_hash),
         "VAE": given(settings.add_vae_name_to_info, p.sd_vae_name),
+        **{f"Module {number}": name for number, name in enumerate(p.sd_module_names, 1)},
     }
 
 

@@ -101,6 +101,7 @@ class RunState(RequestFields):
     sd_model_hash: str = field(default=None, init=False)
     sd_vae_name: str = field(default=None, init=False)
     sd_vae_hash: str = field(default=None, init=False)
+    sd_module_names: tuple = field(default=(), init=False)
 
     is_api: bool = field(default=False, init=False)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from modules import bounds, checkpoints, devices, images, sd_vae, shared
+from modules import bounds, checkpoints, devices, images, sd_modules, sd_vae, shared
 from modules.errors import InvalidInput, NotFound
 from modules.job.settings import SamplerDefaults, StartSettings
 from modules.sd_hijack import model_hijack
@@ -82,6 +82,7 @@ def note_model(p: RunState) -> None:
     p.sd_model_hash = shared.sd_model.sd_model_hash
     p.sd_vae_name = sd_vae.get_loaded_vae_name()
     p.sd_vae_hash = sd_vae.get_loaded_vae_hash()
+    p.sd_module_names = tuple(map(sd_modules.stem, shared.sd_model.modules_used))
 
 
 def fill_sampler_parameters(p: RunState) -> None:

@@ -76,7 +76,8 @@ class TextEncoder:
 
     embedding_key: under which name files of word vectors keep those of this encoder, None if it takes none. ignored:
     first parts of keys below prefix that no network needs. renamed: first parts that files of older programs have
-    there, and what they are called today.
+    there, and what they are called today. optional: whether a model works without it. file_width: of its vectors in
+    full size, by which files of encoders of one kind are told apart.
     """
 
     name: str
@@ -95,6 +96,8 @@ class TextEncoder:
     embedding_key: str | None = None
     ignored: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
+    optional: bool = False
+    file_width: int | None = None
 
 
 @dataclass(frozen=True)
@@ -235,6 +238,10 @@ class Family:
             for key, pattern in self.keys.items()
             if not key.startswith(left_out)
         )
+
+    def is_optional(self, name: str) -> bool:
+        """Says whether a model works without the module of this name."""
+        return any(encoder.name == name and encoder.optional for encoder in self.text_encoders)
 
     def is_ignored(self, key: str) -> bool:
         """Says whether a weight of a file is one that no network needs."""

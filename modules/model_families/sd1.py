@@ -29,6 +29,7 @@ CLIP_L = TextEncoder(
     kind="clip",
     prefix="cond_stage_model.transformer.",
     tokenizer="clip-tokenizer",
+    file_width=768,
     embedding_key="clip_l",
     # The rest of CLIP: its half for images, and where the halves meet.
     ignored=("text_model.embeddings.position_ids", "text_projection", "logit_scale", "vision_model.", "visual_proj"),

@@ -19,6 +19,7 @@ CLIP_H = TextEncoder(
     kind="clip",
     prefix="cond_stage_model.model.",
     tokenizer=CLIP_L.tokenizer,
+    file_width=1024,
     activation="gelu",
     layer=2,
     cut_layers=23,  # made of the files of diffusers

@@ -48,6 +48,7 @@ CLIP_G = TextEncoder(
     kind="clip",
     prefix="conditioner.embedders.1.model.",
     tokenizer=SD1_CLIP_L.tokenizer,
+    file_width=1280,
     activation="gelu",
     layer=2,
     clip_skip="never",

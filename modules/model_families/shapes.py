@@ -7,7 +7,6 @@ and depth loads without a configuration file. Raises UnreadableShapes for weight
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -234,6 +233,18 @@ def clip_config(shapes: Shapes, facts: TextEncoder) -> dict[str, Any]:
 
 
 def describe(shapes: Shapes) -> str:
-    """Returns what a file holds, for an error message: number of weights by the first two parts of their keys."""
-    groups = Counter(re.split(r"[._]?\d", ".".join(key.split(".")[:2]), maxsplit=1)[0] for key in shapes)
-    return ", ".join(f"{group}* ({n})" for group, n in groups.most_common(6)) or "no weights"
+    """Returns what a file holds, for an error message: number of weights by the first two parts of their keys, and one
+    weight with its shape.
+    """
+    groups: dict[str, list[str]] = {}
+    for key in shapes:
+        group = re.split(r"[._]?\d", ".".join(key.split(".")[:2]), maxsplit=1)[0]
+        groups.setdefault(group, []).append(key)
+    largest = sorted(groups.items(), key=lambda item: -len(item[1]))[:MAX_GROUPS]
+    described = ", ".join(f"{group}* ({len(keys)})" for group, keys in largest)
+    key = next(iter(largest[0][1])) if largest else ""
+    return f"{described}; such as {key} {shapes[key]}" if largest else "no weights"
+
+
+MAX_GROUPS = 6
+"""Groups of keys that are named."""

@@ -24,6 +24,14 @@ sections = [
                 infotext="Model hash",
                 refresh=shared_items.refresh_checkpoints,
             ),
+            "forge_additional_modules": OptionInfo(
+                [],
+                "VAE and text encoders",
+                "DropdownMulti",
+                choices_from("sd_modules"),
+                infotext="Module 1",
+                refresh=rescan("sd_modules"),
+            ).info("files used in place of the checkpoint's own; empty: its own"),
             "sd_checkpoints_limit": OptionInfo(1, "Checkpoints kept loaded", "Slider", slider(1, 10, 1)),
             "sd_checkpoints_keep_in_cpu": OptionInfo(
                 True, "Keep only one checkpoint on the device, the others in main memory"

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from modules import checkpoints, extras, sd_models, sd_vae, shared
+from modules import checkpoints, errors, extras, sd_models, sd_vae, shared
 from modules.job import checkpoint_merge
 from modules.merge import METHODS, MergeResult
 from test.unit.checkpoint_files import write_checkpoint
@@ -242,3 +242,11 @@ def test_models_of_different_families_are_named(folder):
     merge(primary_model_name=xl, secondary_model_name=xl)
     key = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
     assert torch.equal(load_file(folder / "merged.safetensors")[key], torch.arange(77)[None])
+
+
+def test_weights_with_scales_are_not_merged(folder):
+    stored = {WEIGHT: torch.ones(2, 2).to(torch.float8_e4m3fn), "model.diffusion_model.weight_scale": torch.ones(())}
+    save_file({f"{WEIGHT}eight": stored.pop(WEIGHT), **stored}, folder / "scaled.safetensors")
+    sd_models.list_models()
+    with pytest.raises(errors.InvalidInput, match=r"the weights of scaled\.safetensors have scales"):
+        checkpoint_merge.plain_weights(checkpoints.find("scaled.safetensors"))

@@ -207,6 +207,7 @@ def test_sizes_of_clip_under_either_naming(of_open_clip):
 
 def test_contents_are_described_by_parts():
     found = {"lora_unet_a.up": (1,), "lora_unet_b.up": (1,), "emb_params": (2, 768)}
-    assert shapes.describe(found) == "lora_unet_a.up* (1), lora_unet_b.up* (1), emb_params* (1)"
+    described = "lora_unet_a.up* (1), lora_unet_b.up* (1), emb_params* (1); such as lora_unet_a.up (1,)"
+    assert shapes.describe(found) == described
     assert shapes.describe({}) == "no weights"
     assert shapes.describe(weights.shapes_of(embedded_weights())).startswith("model.diffusion_model* (624)")

@@ -173,7 +173,7 @@ def test_missing_vae_is_said(tmp_path):
         for key in [key for key in stored if key.startswith("first_stage_model.")]:
             del stored[key]
 
-    with pytest.raises(ModelLoadError, match=r"no_vae\.safetensors looks like .*encoder.* is missing"):
+    with pytest.raises(ModelLoadError, match=r"no_vae\.safetensors is .* and text encoder only: choose a VAE"):
         load(write_checkpoint(tmp_path / "no_vae.safetensors", remove))
 
 
@@ -282,7 +282,7 @@ def split(tmp_path):
 @pytest.mark.parametrize("keep_prefix", [False, True])
 def test_modules_in_files_of_their_own_are_the_same_model(split, keep_prefix, model, inputs, caplog):
     denoiser, others = split(keep_prefix)
-    prepared = model_load.prepare(denoiser, {}, modules=others)
+    prepared = model_load.prepare(denoiser, {}, modules=list(others.values()))
     files = {name: network.filename for name, network in prepared.networks.items()}
     assert files == {"denoiser": denoiser, **others}
     assert list(prepared.encoders) == ["clip_l"]
@@ -298,7 +298,7 @@ def test_modules_in_files_of_their_own_are_the_same_model(split, keep_prefix, mo
 
 def test_module_from_another_file_replaces_that_of_the_checkpoint(split, model):
     _, others = split(vae=lambda tensors: tensors["decoder.conv_out.bias"].add_(1.0))
-    prepared = model_load.prepare(checkpoints.embedded_checkpoint, {}, modules={"vae": others["vae"]})
+    prepared = model_load.prepare(checkpoints.embedded_checkpoint, {}, modules=[others["vae"]])
     bias = model_load.build(prepared, CPU).first_stage_model.decoder.conv_out.bias
     assert torch.allclose(bias, model.first_stage_model.decoder.conv_out.bias + 1.0, atol=1e-2)
 
@@ -307,23 +307,38 @@ def test_denoiser_alone_names_what_is_missing(split):
     denoiser, others = split()
     with pytest.raises(
         ModelLoadError,
-        match=r"denoiser\.safetensors looks like .*holds U-Net only: its VAE and text encoder are missing",
+        match=r"denoiser\.safetensors is a file of .*holds the denoiser only: choose a VAE and a text encoder in .*"
+        r"forge_additional_modules.* named denoiser\.vae\.safetensors and denoiser\.clip_l\.safetensors",
     ):
         model_load.prepare(denoiser, {})
-    with pytest.raises(ModelLoadError, match="holds U-Net and VAE only: its text encoder is missing"):
-        model_load.prepare(denoiser, {}, modules={"vae": others["vae"]})
+    with pytest.raises(ModelLoadError, match="holds U-Net and VAE only: choose a text encoder in"):
+        model_load.prepare(denoiser, {}, modules=[others["vae"]])
 
 
-def test_files_for_modules_that_a_family_has_not(split):
+def test_files_for_modules_that_a_family_has_not(split, tmp_path, caplog):
     denoiser, others = split()
-    with pytest.raises(ModelLoadError, match="no module named t5; it has: denoiser, vae, clip_l"):
-        model_load.prepare(denoiser, {}, modules={**others, "t5": others["clip_l"]})
+    t5 = str(tmp_path / "t5.safetensors")
+    save_file({"encoder.block.0.layer.0.SelfAttention.q.weight": torch.zeros(8, 8)}, t5)
+    prepared = model_load.prepare(denoiser, {}, modules=[*others.values(), t5])
+    assert list(prepared.networks) == ["denoiser", "vae", "clip_l"]
+    assert "t5.safetensors is for no module of Stable Diffusion 1, tiny and not used" in caplog.text
 
 
-def test_files_that_are_not_the_module_they_are_given_for(split):
+def test_files_that_hold_no_module(split):
     denoiser, others = split()
-    with pytest.raises(ModelLoadError, match=r"clip_l\.safetensors looks like .* but first_stage_model.* is missing"):
-        model_load.prepare(denoiser, {}, modules={**others, "vae": others["clip_l"]})
+    with pytest.raises(ModelLoadError, match=r"denoiser\.safetensors holds no VAE and no text encoder .*input_blocks"):
+        model_load.prepare(denoiser, {}, modules=[*others.values(), denoiser])
+
+
+def test_spare_files_are_for_what_is_missing(split, model):
+    denoiser, others = split(vae=lambda tensors: tensors["decoder.conv_out.bias"].add_(1.0))
+    spare = list(others.values())
+    whole = model_load.prepare(checkpoints.embedded_checkpoint, {}, spare=spare)
+    assert {network.filename for network in whole.networks.values()} == {checkpoints.embedded_checkpoint}
+    assert whole.files == ()
+    filled = model_load.prepare(denoiser, {}, modules=[checkpoints.embedded_checkpoint], spare=spare)
+    assert filled.files == (checkpoints.embedded_checkpoint,)
+    assert model_load.prepare(denoiser, {}, spare=spare).files == (others["vae"], others["clip_l"])
 
 
 def test_text_encoder_of_another_width_does_not_fit(split, tmp_path):
@@ -332,7 +347,7 @@ def test_text_encoder_of_another_width_does_not_fit(split, tmp_path):
     path = str(tmp_path / "narrow.safetensors")
     save_file({key.removeprefix("transformer."): tensor for key, tensor in narrow.items()}, path)
     with pytest.raises(ModelLoadError, match="reads text of 128 channels, its text encoder gives 64"):
-        model_load.prepare(denoiser, {}, modules={**others, "clip_l": path})
+        model_load.prepare(denoiser, {}, modules=[others["vae"], path])
 
 
 def test_unknown_weights_are_named_with_their_file(split, caplog):
@@ -340,7 +355,7 @@ def test_unknown_weights_are_named_with_their_file(split, caplog):
         tensors["odd.weight"] = torch.ones(1)
 
     denoiser, others = split(vae=add, clip_l=add)
-    model_load.prepare(denoiser, {}, modules=others)
+    model_load.prepare(denoiser, {}, modules=list(others.values()))
     messages = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 2
     assert "vae.safetensors: 1 weights are (first_stage_model.odd.weight)" in messages[0]

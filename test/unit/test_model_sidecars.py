@@ -170,8 +170,7 @@ def test_modules_of_forge_and_hashes_become_settings(models):
     pairs = 'Steps: 3, Sampler: Euler, Seed: 1, Module 1: clip_l, Module 2: clear, Hashes: {"model": "1a2b3c4d5e", '
     pairs += '"lora:shine": "11aa", "lora:wood": "22bb", "embed:bad": "33cc"}, Version: neo'
     said = infotext_utils.parse_generation_parameters(f"red apple\n{pairs}")
-    assert [said[key] for key in ("VAE", "Model hash", "Lora hashes", "TI hashes", "Module 1", "Version")] == [
-        "clear.pt",
+    assert [said[key] for key in ("Model hash", "Lora hashes", "TI hashes", "Module 1", "Version")] == [
         "1a2b3c4d5e",
         "shine: 11aa, wood: 22bb",
         "bad: 33cc",

@@ -67,3 +67,11 @@ def test_other_files_are_named(tmp_path, text):
 
 def test_params_may_be_empty(tmp_path):
     assert sd_models_config.read_overrides(write(tmp_path, "model:\n  params:\n"), {}) == ConfigOverrides()
+
+
+@pytest.mark.parametrize(("name", "expected"), [("stable-diffusion-v2-768-v", "v"), ("stable-diffusion-v2-512", "eps")])
+def test_architecture_of_the_metadata(name, expected):
+    said = {"modelspec.architecture": name}
+    assert sd_models_config.read_overrides(None, said).parameterization == expected
+    said["modelspec.prediction_type"] = "v" if expected == "eps" else "epsilon"
+    assert sd_models_config.read_overrides(None, said).parameterization != expected
