@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from modules import moved_modules
 from modules.paths_internal import (  # noqa: F401  # names extensions import from here
     cwd,
     data_path,
@@ -17,6 +18,7 @@ from modules.paths_internal import (  # noqa: F401  # names extensions import fr
 for folder in (packages_path, script_path):
     if folder not in sys.path:
         sys.path.insert(0, folder)
+moved_modules.install()
 
 # There are no cloned repositories: the program folder stands for all of them.
 sd_path = script_path
