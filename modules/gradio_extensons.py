@@ -281,6 +281,17 @@ def parts_of_a_page() -> Iterator[None]:
         gr.Blocks.get_config_file = get_config_file
 
 
+def end_tabs(self: gr.Tabs, *args: Any) -> None:
+    """Ends a gr.Tabs with what is no tab beside it: the page tells tabs by counting all that stands in it."""
+    others = [child for child in self.children if not isinstance(child, gr.Tab)]
+    if others and self.parent is not None:
+        self.children = [child for child in self.children if isinstance(child, gr.Tab)]
+        self.parent.children.extend(others)
+        for child in others:
+            child.parent = self.parent
+    original_end_tabs(self, *args)
+
+
 def subclasses(cls: type) -> Iterator[type]:
     """Yields all classes below a class, at any depth."""
     for child in cls.__subclasses__():
@@ -387,6 +398,7 @@ original_Block_get_config = patches.patch(__name__, blocks.Block, "get_config", 
 original_postprocess_update = patches.patch(__name__, blocks, "postprocess_update_dict", postprocess_update)
 original_setup_listener = patches.patch(__name__, events.EventListener, "_setup", staticmethod(setup_listener))
 original_preprocess_image = patches.patch(__name__, image_utils, "preprocess_image", preprocess_image)
+original_end_tabs = patches.patch(__name__, gr.Tabs, "__exit__", end_tabs)
 patch_constructors()
 patch_values()
 patch_listeners()

@@ -160,6 +160,18 @@ def test_hidden_component_stays_in_the_page_under_a_class():
     assert hidden.visible is False, "Python code sees what it asked for"
 
 
+def test_what_is_put_among_tabs_stands_beside_them():
+    with gr.Blocks() as page:
+        with gr.Tabs() as tabs:
+            text = gr.Textbox(visible=False)
+            with gr.Tab("one") as one:
+                gr.Button("press")
+            with gr.Tab("two") as two:
+                gr.Button("press")
+    assert tabs.children == [one, two]
+    assert page.children[0] is tabs and page.children[1].children == [text]
+
+
 def test_update_of_visibility_is_one_of_classes():
     with gr.Blocks():
         box = gr.Textbox()
