@@ -68,6 +68,10 @@ def make_component(cls: type, *args: Any, **kwargs: Any) -> Any:
     component.__init__(*args, **kwargs)
     if isinstance(component, gr.Textbox) and component.value is None:
         component.value = ""  # as in Gradio 3; handlers and stored defaults want a text
+    if isinstance(component, gr.State) and callable(component.value):
+        component.value = (
+            component.value()
+        )  # which Gradio does when a page is loaded; the API's defaults need it before
     add_classes_to_gradio_component(component)
     if building():
         if component.elem_id is not None:

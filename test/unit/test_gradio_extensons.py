@@ -142,6 +142,11 @@ def test_a_gallery_takes_no_uploads_unless_it_says_so():
     assert (shown.interactive, taking.interactive) == (False, True)
 
 
+def test_state_that_a_function_makes_is_made():
+    with gr.Blocks():
+        assert gr.State(dict).value == {} and gr.State({"a": 1}).value == {"a": 1}
+
+
 def test_text_without_a_value_is_empty():
     with gr.Blocks():
         assert gr.Textbox().value == "" and gr.Textbox(value="a").value == "a" and gr.Number().value is None
