@@ -164,6 +164,7 @@ def check_browser(server: Server, rows: list[Row], pictures: Path | None) -> dic
             visit = Visit(program, server, row)
             faults[row["id"]] = visit.run(row["page"]["browser"])
             if faults[row["id"]] and pictures is not None:
-                visit.page.screenshot(path=pictures / f"{row['id']}.png")
+                with contextlib.suppress(Exception):  # a page that hangs has no picture
+                    visit.page.screenshot(path=pictures / f"{row['id']}.png")
             visit.page.close()
     return faults
