@@ -140,6 +140,35 @@ def sub_quadratic(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Te
     )
 
 
+def sub_quad_attention(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    q_chunk_size: int = 1024,
+    kv_chunk_size: int | None = None,
+    kv_chunk_size_min: int | None = None,
+    chunk_threshold: int | None = None,
+    use_checkpoint: bool = True,
+) -> torch.Tensor:
+    """Computes in chunks, for attention of extensions, whose heads are rows: (B, T, width).
+
+    chunk_threshold: percent of the free memory that the scores need at least; None or 0 to compute in chunks always.
+    """
+    out = attention.sub_quadratic(
+        q[:, None],
+        k[:, None],
+        v[:, None],
+        query_chunk=q_chunk_size,
+        key_chunk=kv_chunk_size,
+        min_bytes=get_available_vram() * (chunk_threshold or 0) // 100,
+    )
+    return out[:, 0]
+
+
+def get_xformers_flash_attention_op(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
+    """Returns no operator of xformers, for attention of extensions: xformers chooses the one that fits by itself."""
+
+
 optimizations: tuple[SdOptimization, ...] = (
     KernelOptimization("xformers", attention.xformers, cmd_opt="xformers", priority=100, available=has_xformers),
     # Above the others, unlike in v1.10.1: torch's kernel needs no more memory than they do and is the fastest of them.

@@ -113,6 +113,23 @@ def laid_out(network: torch.nn.Module) -> torch.nn.Module:
     return layout
 
 
+def before(table: torch.Tensor) -> torch.Tensor:
+    """Returns the share of the image at the step before each, which begins with the whole of it."""
+    return torch.cat([table.new_ones(1), table[:-1]])
+
+
+SCHEDULE_TABLES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "alphas_cumprod_prev": before,
+    "betas": lambda table: 1 - table / before(table),
+    "sqrt_alphas_cumprod": torch.sqrt,
+    "sqrt_one_minus_alphas_cumprod": lambda table: torch.sqrt(1 - table),
+    "log_one_minus_alphas_cumprod": lambda table: torch.log(1 - table),
+    "sqrt_recip_alphas_cumprod": torch.rsqrt,
+    "sqrt_recipm1_alphas_cumprod": lambda table: torch.sqrt(1 / table - 1),
+}
+"""Tables (timesteps,) of the noise schedule that extensions read off a model -> how they follow from alphas_cumprod."""
+
+
 @dataclass
 class LoadedVae:
     """Which VAE a model uses: the file it came from, None for the checkpoint's; `own`: the latter, kept aside then."""
@@ -178,6 +195,12 @@ class WebuiSdModel(torch.nn.Module):
         """Returns all weights, with what is patched now and without what only rests."""
         self.patches.use()
         return super().state_dict(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a table of SCHEDULE_TABLES; extensions may put their own in its place."""
+        if name in SCHEDULE_TABLES:
+            return SCHEDULE_TABLES[name](self.alphas_cumprod)
+        return super().__getattr__(name)
 
     @property
     def is_sd1(self) -> bool:

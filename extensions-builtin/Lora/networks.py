@@ -283,7 +283,10 @@ def create_module(net: network.Network, target: Target) -> network.NetworkModule
 
 def assign_network_names_to_compvis_modules(sd_model: Any) -> None:
     """Names the layers of a model as v1.10.1 does, in its `network_layer_mapping` and their `network_layer_name`."""
-    sd_model.network_layer_mapping = {name: layer.module for name, layer in sd_model.layer_names.by_sd_key.items()}
+    named = {name: layer.module for name, layer in sd_model.layer_names.by_sd_key.items()}
+    # What is around the layers has a name as well: extensions look for attention.
+    around = {path.replace(".", "_"): module for path, module in sd_model.model.named_modules() if path}
+    sd_model.network_layer_mapping = {**around, **named}
     for name, module in sd_model.network_layer_mapping.items():
         module.network_layer_name = name
 

@@ -425,6 +425,10 @@ def test_layers_have_the_names_of_v1_10_1(networks, model):
     assert layer is model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn2.to_k
     assert layer.network_layer_name == "diffusion_model_middle_block_1_transformer_blocks_0_attn2_to_k"
     assert mapping["transformer_text_model_encoder_layers_0_mlp_fc1"].out_features > 0
+    attention = mapping["diffusion_model_middle_block_1_transformer_blocks_0_attn1"]
+    assert attention is model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn1
+    assert attention.network_layer_name == "diffusion_model_middle_block_1_transformer_blocks_0_attn1"
+    assert "CrossAttention" in type(attention).__name__
 
 
 def test_modules_of_a_network_are_as_extensions_know_them(txt2img, networks):

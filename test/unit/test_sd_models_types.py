@@ -71,6 +71,20 @@ def test_storage_in_8_bits_is_known(model, monkeypatch):
     assert model.fp8 and model.placement.fp8
 
 
+def test_tables_of_the_schedule(model, monkeypatch):
+    share = model.alphas_cumprod
+    sum_of_shares = model.sqrt_alphas_cumprod**2 + model.sqrt_one_minus_alphas_cumprod**2
+    assert torch.allclose(sum_of_shares, torch.ones(1000))
+    assert torch.allclose(torch.cumprod(1 - model.betas, 0), share, atol=1e-6)
+    assert (model.alphas_cumprod_prev[0], model.alphas_cumprod_prev[1]) == (1, share[0])
+    assert torch.allclose(model.sqrt_recip_alphas_cumprod**2 - 1, model.sqrt_recipm1_alphas_cumprod**2, rtol=1e-4)
+    assert torch.allclose(model.log_one_minus_alphas_cumprod.exp(), 1 - share)
+    monkeypatch.setattr(model, "betas", 3, raising=False)
+    assert model.betas == 3
+    with pytest.raises(AttributeError, match="no attribute 'betes'"):
+        _ = model.betes
+
+
 def test_posterior_is_drawn_from_a_generator():
     posterior = Posterior(
         torch.full((1, 2, 2, 2), 3.0), torch.full((1, 2, 2, 2), 2.0), torch.Generator().manual_seed(7)
