@@ -16,6 +16,9 @@ from modules.scripts import Script, ScriptRunner
 
 SHIPPED_SCRIPTS = os.path.join(script_path, "scripts", "")
 
+COMES_WITH = {"controlnet": "https://github.com/Mikubill/sd-webui-controlnet"}
+"""Script, in lower case, that clients of the API send of themselves -> the extension that it belongs to."""
+
 
 def script_name_to_index(name: str, scripts: list[Script], field: str = "script_name") -> int:
     """Returns the place of the script with this title, in any letter case. field: of the request that names it.
@@ -24,7 +27,9 @@ def script_name_to_index(name: str, scripts: list[Script], field: str = "script_
     """
     titles = [script.title().lower() for script in scripts]
     if name.lower() not in titles:
-        raise InvalidInput(f"Script '{name}' not found", field=field)
+        extension = COMES_WITH.get(name.lower())
+        hint = f": it comes with an extension, {extension}, which is not installed" if extension else ""
+        raise InvalidInput(f"Script '{name}' not found{hint}", field=field)
     return titles.index(name.lower())
 
 

@@ -118,7 +118,14 @@ def test_arguments_have_to_be_a_list(runner, given):
     assert caught.value.field == "alwayson_scripts"
 
 
-@pytest.mark.parametrize(("name", "message"), [("Nothing", "not found"), ("Chosen One", "selectable script")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Nothing", "Script 'Nothing' not found$"),
+        ("ControlNet", "'ControlNet' not found: .*sd-webui-controlnet, which is not installed"),
+        ("Chosen One", "selectable script"),
+    ],
+)
 def test_entry_for_another_kind_of_script_is_refused(runner, name, message):
     with pytest.raises(InvalidInput, match=message) as caught:
         script_args.assemble(request(**{name: {}}), runner, {})

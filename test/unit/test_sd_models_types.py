@@ -77,7 +77,7 @@ def test_tables_of_the_schedule(model, monkeypatch):
     assert torch.allclose(sum_of_shares, torch.ones(1000))
     assert torch.allclose(torch.cumprod(1 - model.betas, 0), share, atol=1e-6)
     assert (model.alphas_cumprod_prev[0], model.alphas_cumprod_prev[1]) == (1, share[0])
-    assert torch.allclose(model.sqrt_recip_alphas_cumprod**2 - 1, model.sqrt_recipm1_alphas_cumprod**2, rtol=1e-4)
+    assert torch.allclose(model.sqrt_recip_alphas_cumprod**2 - 1, model.sqrt_recipm1_alphas_cumprod**2, rtol=1e-3)
     assert torch.allclose(model.log_one_minus_alphas_cumprod.exp(), 1 - share)
     monkeypatch.setattr(model, "betas", 3, raising=False)
     assert model.betas == 3
