@@ -11,26 +11,43 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from modules import (
+    denoisers,
     diffusers_folders,
+    image_readers,
     model_families,
     quantized,
     sd_hijack_clip,
     sd_hijack_optimizations,
     sd_models_config,
+    sd_models_sd3,
     sd_models_xl,
     text_encoders,
     torchvision_ops,
     weights,
+    whole_text,
 )
 from modules.adapter_files import LayerNames
+from modules.denoisers import Convert
 from modules.errors import ModelLoadError
-from modules.model_families import DENOISER, SIZE_NUMBERS, VAE, Family, Shapes, diffusers_names, module_files, shapes
+from modules.model_families import (
+    DENOISER,
+    SIZE_NUMBERS,
+    VAE,
+    Family,
+    NoiseSchedule,
+    Schedule,
+    Shapes,
+    diffusers_names,
+    module_files,
+    shapes,
+)
+from modules.model_families.base import EMBEDDED
 from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_models_types import WebuiSdModel, WeightPlace
@@ -41,9 +58,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 StateDict = weights.StateDict
-Convert = Callable[[StateDict], StateDict]
-"""Takes weights from their keys in a file to the names of a network's parameters."""
-
 MAX_KEYS_NAMED = 5
 
 
@@ -74,12 +88,14 @@ class Network:
 class PreparedModel:
     """A checkpoint that was found to be complete.
 
-    networks: by the names of `Family.prefixes`. parameterization: "eps" or "v", None where the U-Net has to be asked.
+    networks: by the names of `Family.prefixes`. schedule, alphas_cumprod: as trained. parameterization: what the
+    denoiser predicts, None where it has to be asked.
     """
 
     filename: str
     family: Family
     networks: dict[str, Network]
+    schedule: Schedule
     alphas_cumprod: torch.Tensor
     parameterization: str | None
     config: str
@@ -119,12 +135,14 @@ def prepare(
     state_dict: StateDict | None = None,
     modules: Sequence[str] = (),
     spare: Sequence[str] = (),
+    left_out: Collection[str] = (),
 ) -> PreparedModel:
     """Finds out what a checkpoint is and checks that nothing is missing. Reads the header, weights stay in the file.
 
     config: architecture file beside it, if any. state_dict: its content, if it was read already. modules: files of a
     VAE or of text encoders that are used in place of the checkpoint's, whichever they are. spare: such files for what
-    is missing then. A file of the denoiser alone needs them all. Raises ModelLoadError naming the file and what was
+    is missing then. A file of the denoiser alone needs them all. left_out: text encoders that take no part even if they
+    are there. Raises ModelLoadError naming the file and what was
     found in it.
     """
     checkpoint, own = read_checkpoint(filename) if state_dict is None else (Part(filename, state_dict), [])
@@ -132,16 +150,20 @@ def prepare(
     chosen, others = ([read_module(path) for path in paths] for paths in (modules, spare))
     check_supported(filename, tensors)
     family, parts, strangers = identify(checkpoint, chosen, [*others, *own])
+    parts = {name: part for name, part in parts.items() if name not in left_out}
     overrides = sd_models_config.read_overrides(config, metadata, tensors)
     networks = {name: prepare_network(family, name, part) for name, part in parts.items()}
     check_fit(filename, family, networks)
     report_unused(filename, strangers, family, parts, networks)
+    schedule = schedule_of(tensors, family, overrides)
+    is_told = isinstance(schedule, NoiseSchedule)  # the others leave no choice
     return PreparedModel(
         filename=filename,
         family=family,
         networks=networks,
-        alphas_cumprod=alphas_cumprod_of(tensors, family, overrides),
-        parameterization=overrides.parameterization or family.parameterization,
+        schedule=schedule,
+        alphas_cumprod=alphas_cumprod_of(tensors, family, schedule, overrides.zero_terminal_snr),
+        parameterization=(overrides.parameterization if is_told else None) or family.parameterization,
         config=config or os.path.join(sd_models_config.sd_configs_path, family.config),
     )
 
@@ -180,8 +202,11 @@ def identify(
     for family in model_families.FAMILIES:
         parts, strangers = lay_out(family, checkpoint, chosen, spare)
         own = {name: part for name, part in parts.items() if part.filename == checkpoint.filename}
-        found = {key: shape for part in own.values() for key, shape in weights.shapes_of(part.tensors).items()}
-        if not family.matches(found, without=family.prefixes.keys() - own.keys()):
+        found = weights.shapes_of({key: checkpoint.tensors[key] for key in family.keys if key in checkpoint.tensors})
+        for part in own.values():
+            found |= weights.shapes_of(part.tensors)
+        elsewhere = family.prefixes.keys() - own.keys() - set(family.own_modules)
+        if not family.matches(found, without=elsewhere):
             continue
         missing = [name for name in family.prefixes if name not in parts and not family.is_optional(name)]
         if missing and strangers and not family.matches(found):
@@ -268,9 +293,11 @@ def prepare_network(family: Family, name: str, part: Part) -> Network:
     found = weights.shapes_of(part.tensors)
     try:
         if name == DENOISER:
-            module, convert = unet_of(family, found)
+            module, convert = denoisers.kind_of(family).build(family, found)
         elif name == VAE:
             module, convert = vae_of(family, found)
+        elif name in [reader.name for reader in family.image_readers]:
+            module, convert = image_reader_of(family, name, found)
         else:
             module, convert = text_encoder_of(family, name, found)
     except shapes.UnreadableShapes as e:
@@ -286,18 +313,6 @@ def prepare_network(family: Family, name: str, part: Part) -> Network:
         }
     check_complete(f"{part.filename}, {family.called(name)} of {family.title}", network)
     return network
-
-
-def unet_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
-    """Makes the U-Net of these shapes, and what takes weights to its parameters."""
-    torchvision_ops.declare_missing()
-    from diffusers import UNet2DConditionModel
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
-
-    config = shapes.unet_config(found, family.unet_prefix, family.unet)
-    with torch.device("meta"):
-        unet = UNet2DConditionModel(**config)
-    return unet, functools.partial(convert_ldm_unet_checkpoint, config=unet.config)
 
 
 def vae_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
@@ -321,21 +336,33 @@ def text_encoder_of(family: Family, name: str, found: Shapes) -> tuple[torch.nn.
     return kind.build(facts, found), functools.partial(kind.convert, facts)
 
 
+def image_reader_of(family: Family, name: str, found: Shapes) -> tuple[torch.nn.Module, Convert]:
+    """Makes the network of that name that looks at images, and what takes weights to its parameters."""
+    facts = next(reader for reader in family.image_readers if reader.name == name)
+    kind = image_readers.KINDS[facts.kind]
+    return kind.build(facts, found), functools.partial(kind.convert, facts)
+
+
 def traced(tensors: StateDict, convert: Convert) -> dict[str, tuple[str, ...]]:
     """Returns, for each key of a file, the names of the parameters that its weight goes to, () for none.
 
-    Instead of weights their numbers are converted, in the shapes of the weights, which need no memory: what arrives
-    under a name tells where it came from, also if it was cut or turned on the way.
+    Instead of weights their numbers are converted, as long as the weights and 1 wide, which needs no memory: what
+    arrives under a name tells where it came from, also if it was cut or turned on the way.
     """
     keys = list(tensors)
     numbers = torch.arange(len(keys))
     shapes_there = weights.shapes_of(tensors)
-    numbered = {key: number.expand(shapes_there[key]) for key, number in zip(keys, numbers, strict=True)}
+    numbered = {key: number.expand(narrowed(shapes_there[key])) for key, number in zip(keys, numbers, strict=True)}
     places: dict[str, tuple[str, ...]] = dict.fromkeys(keys, ())
     for name, tensor in convert(numbered).items():
         if tensor.numel():
             places[keys[int(tensor[(0,) * tensor.ndim])]] += (name,)
     return places
+
+
+def narrowed(shape: Sequence[int]) -> tuple[int, ...]:
+    """Returns a shape that is 1 wide wherever it is not first; nothing stays nothing."""
+    return tuple(size if axis == 0 else min(size, 1) for axis, size in enumerate(shape))
 
 
 def with_prefix(tensors: StateDict, prefix: str) -> StateDict:
@@ -361,28 +388,25 @@ def check_complete(what: str, network: Network) -> None:
 
 def check_fit(filename: str, family: Family, networks: Mapping[str, Network]) -> None:
     """Raises ModelLoadError unless the modules of a model, which may come from several files, understand each other."""
-    reads = networks[DENOISER].module.config.cross_attention_dim
-    gives = sum(networks[encoder.name].module.width for encoder in family.text_encoders)
-    if reads != gives:
+    reads = denoisers.kind_of(family).reads(networks[DENOISER].module.config)
+    encoders = [networks[encoder.name].module for encoder in family.text_encoders if encoder.name in networks]
+    padded = sum(encoder.width for encoder in encoders if encoder.facts.padded)
+    whole = sum(encoder.width for encoder in encoders if not encoder.facts.padded)
+    if padded > reads.text or whole not in ((0, reads.text) if padded else (reads.text,)):
         raise ModelLoadError(
-            f"{filename} reads text of {reads} channels, its text encoder gives {gives}: they are of different models"
+            f"{filename} reads text of {reads.text} channels, its text encoder gives {whole or padded}: they are of "
+            "different models"
         )
-    check_vector(filename, family, networks)
-    check_latents(networks[VAE], family)
-
-
-def check_vector(filename: str, family: Family, networks: Mapping[str, Network]) -> None:
-    """Raises ModelLoadError unless the vector beside the text is as wide as the U-Net wants it."""
-    reads = networks[DENOISER].module.config.get("projection_class_embeddings_input_dim")
-    if reads is None:
-        return
-    pooled = sum(networks[encoder.name].module.pooled_width for encoder in family.text_encoders)
+    pooled = sum(encoder.pooled_width for encoder in encoders)
     gives = pooled + SIZE_WIDTH * sum(SIZE_NUMBERS[key] for key in family.size_keys)
-    if reads != gives:
+    if family.image == EMBEDDED:
+        gives += 2 * networks[family.image_readers[0].name].module.width
+    if reads.vector not in (None, gives):
         raise ModelLoadError(
-            f"{filename} looks like {family.title}, but reads a vector of {reads} numbers beside the text instead of "
-            f"{gives}: it is no such model, or its text encoder is of another one"
+            f"{filename} looks like {family.title}, but reads a vector of {reads.vector} numbers beside the text "
+            f"instead of {gives}: it is no such model, or its text encoder is of another one"
         )
+    check_latents(networks[VAE], family)
 
 
 def check_latents(vae: Network, family: Family) -> None:
@@ -422,14 +446,24 @@ def named(keys: list[str], what: str) -> str:
     return f"{len(keys)} {what} ({', '.join(keys[:MAX_KEYS_NAMED])}{more})"
 
 
-def alphas_cumprod_of(tensors: StateDict, family: Family, overrides: sd_models_config.ConfigOverrides) -> torch.Tensor:
+def schedule_of(tensors: StateDict, family: Family, overrides: sd_models_config.ConfigOverrides) -> Schedule:
+    """Returns how noise and time belong together, with what the file says of it."""
+    if isinstance(family.schedule, NoiseSchedule):
+        return overrides.schedule or family.schedule
+    stored = {name: float(tensors[key]) for name, key in family.schedule_keys.items() if key in tensors}
+    return replace(family.schedule, **stored)
+
+
+def alphas_cumprod_of(
+    tensors: StateDict, family: Family, schedule: Schedule, zero_terminal_snr: bool = False
+) -> torch.Tensor:
     """Returns, (timesteps,) float32, the table in the file if it has one that counts, else the schedule's."""
     stored = tensors.get("alphas_cumprod") if family.has_own_schedule else None
     if stored is None:
-        table = (overrides.schedule or family.schedule).alphas_cumprod()
+        table = schedule.alphas_cumprod()
     else:
         table = stored.detach().to("cpu", torch.float32, copy=True)
-    return model_families.zero_terminal(table) if overrides.zero_terminal_snr else table
+    return model_families.zero_terminal(table) if zero_terminal_snr else table
 
 
 def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
@@ -447,12 +481,16 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
             store_in_fp8(modules[name], placement.dtype_of(name))
     model = WebuiSdModel(
         family=prepared.family,
-        unet=modules[DENOISER],
+        denoiser=modules[DENOISER],
         vae=modules[VAE],
-        cond_stage_model=prompt_encoder(prepared.family, [modules[name] for name in prepared.encoders]),
+        cond_stage_model=prompt_encoder(
+            prepared.family, [modules[name] for name in prepared.encoders], modules[DENOISER].config
+        ),
         alphas_cumprod=prepared.alphas_cumprod.to(placement.device_of(DENOISER)),
         parameterization=parameterization,
         placement=placement,
+        schedule=prepared.schedule,
+        image_readers={reader.name: modules[reader.name] for reader in prepared.family.image_readers},
     )
     model.weight_places = weight_places(prepared.networks)
     model.layer_names = LayerNames(prepared.family, modules, model.weight_places)
@@ -476,13 +514,31 @@ V_SHIFT = -1.0
 """Mean of output less input, below which a U-Net predicts v: the test and its number are those of v1.10.1."""
 
 
-def prompt_encoder(family: Family, networks: list[text_encoders.TextNetwork]) -> sd_hijack_clip.TextConditionalModel:
-    """Returns what reads prompts for these text encoders: one alone, or what joins the vectors of several."""
-    encoders = [sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network) for network in networks]
-    if family.architecture == "sdxl":
-        return sd_models_xl.GeneralConditioner(encoders, family.size_keys)
-    (encoder,) = encoders
-    return encoder
+Joined = Callable[[Family, list[sd_hijack_clip.TextConditionalModel], int], sd_hijack_clip.TextConditionalModel]
+"""Takes a family, its encoders, and the channels of text that its denoiser reads to what reads prompts."""
+
+JOINED: dict[str, Joined] = {
+    "one": lambda family, encoders, width: encoders[0],
+    "xl": lambda family, encoders, width: sd_models_xl.GeneralConditioner(encoders, family.size_keys),
+    "sd3": lambda family, encoders, width: sd_models_sd3.JointConditioner(encoders, width),
+}
+"""By `Family.joined_by`."""
+
+
+def prompt_encoder(
+    family: Family, networks: list[text_encoders.TextNetwork], config: Mapping[str, Any]
+) -> sd_hijack_clip.TextConditionalModel:
+    """Returns what reads prompts for these text encoders: one alone, or what joins the vectors of several.
+
+    config: of the denoiser that will be told of them.
+    """
+    encoders = [
+        sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network)
+        if network.is_chunked
+        else whole_text.WholeTextEncoder(network)
+        for network in networks
+    ]
+    return JOINED[family.joined_by](family, encoders, denoisers.kind_of(family).reads(config).text)
 
 
 def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlace, ...]]:

@@ -19,7 +19,6 @@ import torch
 from modules import (
     call_queue,
     devices,
-    errors,
     extra_networks,
     images,
     latents,
@@ -82,16 +81,16 @@ class StableDiffusionProcessing(RunState):
         return conds.text_only_conditioning(self.sd_model, x, width or self.width, height or self.height, seed)
 
     def depth2img_image_conditioning(self, source_image: torch.Tensor) -> torch.Tensor:
-        """Raises NotSupported: depth models are not among the supported families."""
-        raise errors.NotSupported("Depth models are not supported.")
+        """Returns the conditioning of depth models (1, 1, h, w). source_image: (B, 3, H, W) in -1..1."""
+        return conds.depth_conditioning(self.sd_model, source_image)
 
     def edit_image_conditioning(self, source_image: torch.Tensor) -> torch.Tensor:
         """Returns InstructPix2Pix conditioning. source_image: (B, 3, H, W) in -1..1."""
         return conds.edit_conditioning(self.sd_model, source_image)
 
     def unclip_image_conditioning(self, source_image: torch.Tensor) -> torch.Tensor:
-        """Raises NotSupported: unCLIP models are not among the supported families."""
-        raise errors.NotSupported("unCLIP models are not supported.")
+        """Returns the conditioning of unCLIP models (B, D). source_image: (B, 3, H, W) in -1..1."""
+        return conds.embedded_conditioning(self.sd_model, source_image)
 
     def inpainting_image_conditioning(
         self,

@@ -80,6 +80,8 @@ class EmbeddingsWithFixes(nn.Module):
 def learned_vectors(model: Any, embeddings: EncoderExchange) -> Iterator[None]:
     """Has the text encoders of a model (WebuiSdModel) put learned vectors where `embeddings` announces them."""
     with ExitStack() as stack:
+        stack.callback(setattr, model.cond_stage_model, "hijack", model.cond_stage_model.hijack)
+        model.cond_stage_model.hijack = embeddings
         for encoder in model.cond_stage_model.encoders.values():
             stack.callback(setattr, encoder, "hijack", encoder.hijack)
             encoder.hijack = embeddings

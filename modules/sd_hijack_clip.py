@@ -290,10 +290,7 @@ class TextConditionalModel(torch.nn.Module):
     ) -> torch.Tensor | Encoded:
         """Encodes one chunk of each text, B lists of 77 token ids and weights: (B, 77, width), weights applied."""
         tokens = torch.asarray(remade_batch_tokens, device=devices.device)
-        if self.id_pad != self.id_end:
-            for row, ids in zip(tokens, remade_batch_tokens, strict=True):
-                row[ids.index(self.id_end) + 1 :] = self.id_pad
-
+        tokens = fill_after_end(tokens, self.id_end, self.id_pad)
         encoded = Encoded.of(self.encode_with_transformers(tokens))
         emphasis = sd_emphasis.get_current_option(self.settings.emphasis)()
         emphasis.tokens = remade_batch_tokens
@@ -317,6 +314,12 @@ class TextConditionalModel(torch.nn.Module):
         emphasis = self.settings.emphasis
         if emphasis != "Original" and any("(" in text or "[" in text for text in texts):
             params["Emphasis"] = emphasis
+
+
+def fill_after_end(tokens: torch.Tensor, id_end: int, id_pad: int) -> torch.Tensor:
+    """Returns token ids (B, T) with what fills up a text, behind its first end token, replaced."""
+    is_end = tokens == id_end
+    return tokens.masked_fill((is_end.cumsum(dim=1) > 0) & ~(is_end & (is_end.cumsum(dim=1) == 1)), id_pad)
 
 
 def infotext_name(name: str) -> str:

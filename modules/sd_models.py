@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class CheckpointSettings:
     """Which checkpoint is wanted, and how loaded ones are kept. The names are those of the options."""
 
     fp8_storage: str
+    sd3_enable_t5: bool
     sd_checkpoints_keep_in_cpu: bool
     sd_checkpoints_limit: int
     sd_model_checkpoint: str | None
@@ -209,6 +210,13 @@ def check_fp8(model: Any) -> bool:
     return wanted and devices.device.type != "mps"
 
 
+def left_out(families: Iterable[model_families.Family] = model_families.FAMILIES) -> frozenset[str]:
+    """Returns the names of the text encoders that the settings leave out of models of these families."""
+    settings = CheckpointSettings.from_opts(shared.opts)
+    encoders = [encoder for family in families for encoder in family.text_encoders if encoder.enabled_by is not None]
+    return frozenset(encoder.name for encoder in encoders if not getattr(settings, encoder.enabled_by))
+
+
 def load_model(
     checkpoint_info: CheckpointInfo | None = None, already_loaded_state_dict: weights.StateDict | None = None
 ) -> WebuiSdModel:
@@ -225,7 +233,7 @@ def load_model(
         config = sd_models_config.find_checkpoint_config_near_filename(info)
         modules = sd_modules.files_of(info.filename)
         prepared = model_load.prepare(
-            info.filename, info.metadata, config, already_loaded_state_dict, modules.chosen, modules.beside
+            info.filename, info.metadata, config, already_loaded_state_dict, modules.chosen, modules.beside, left_out()
         )
         timer.record("read file")
         info.calculate_shorthash()
@@ -269,6 +277,7 @@ def load_prepared(
     model.modules_used = tuple(path for path in modules if path in prepared.files)
     if prepared.vae.filename not in (info.filename, *modules):
         model.loaded_vae = LoadedVae(prepared.vae.filename)
+    model.left_out = left_out([model.family])
     apply_alpha_schedule_override(model)
     with model_data.shown_to_loader(model):
         lowvram.apply(model)
@@ -353,13 +362,14 @@ def reload_with_modules() -> None:
 
 
 def is_loaded_as_wanted(model: WebuiSdModel, info: CheckpointInfo) -> bool:
-    """Returns whether a loaded model is that checkpoint, with the modules that the settings give it, stored as the
-    setting fp8_storage says.
+    """Returns whether a loaded model is that checkpoint, with the modules that the settings give it, stored and
+    with the text encoders as the settings say.
     """
     return (
         model.sd_model_checkpoint == info.filename
         and model.fp8 == check_fp8(model)
         and model.modules_chosen == sd_modules.chosen()
+        and model.left_out == left_out([model.family])
     )
 
 

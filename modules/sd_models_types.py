@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modules import devices, model_families, model_patches, sd_hijack_optimizations, sd_unet
+from modules import denoisers, devices, model_families, model_patches, sd_unet
+from modules.denoisers import Told
 from modules.model_families import DENOISER, VAE
+from modules.model_families.base import EMBEDDED, MASKED
 from modules.placement import Placement
-from modules.sampling.conditioning import SIZE_WIDTH, Cond, Conditioning, ConditioningError, with_size
+from modules.sampling.conditioning import Cond, Conditioning, with_size
 from modules.weight_patches import WeightPlace
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers import AutoencoderKL
 
     from modules.adapter_files import LayerNames
     from modules.checkpoints import CheckpointInfo
@@ -50,17 +52,16 @@ class Posterior:
 
 
 class DiffusionWrapper(torch.nn.Module):
-    """The U-Net (`diffusion_model`) as extensions know it, and how conditions reach it.
+    """The denoiser (`diffusion_model`) as extensions know it, and how conditions reach it.
 
-    network: the U-Net as diffusers has it. conditioning_key: as v1.10.1 calls it. takes_image: an image is further
-    channels of the U-Net's input.
+    network: the denoiser as diffusers has it. conditioning_key: as v1.10.1 calls it.
     """
 
-    def __init__(self, network: UNet2DConditionModel, conditioning_key: str, takes_image: bool = False):
+    def __init__(self, network: torch.nn.Module, family: model_families.Family):
         super().__init__()
-        self.diffusion_model = laid_out(network)
-        self.conditioning_key = conditioning_key
-        self.takes_image = takes_image or conditioning_key in ("concat", "hybrid")
+        self.diffusion_model = denoisers.kind_of(family).lay_out(network)
+        self.family = family
+        self.conditioning_key = family.conditioning_key
 
     def forward(
         self,
@@ -71,46 +72,23 @@ class DiffusionWrapper(torch.nn.Module):
         c_adm: torch.Tensor | None = None,
         time_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Returns the raw output (B, C, h, w) of the U-Net for latents x (B, C, h, w) and timesteps t (B,).
+        """Returns the raw output (B, C, h, w) of the denoiser for latents x (B, C, h, w) and timesteps t (B,).
 
-        The images of c_concat are more channels of x; models without such channels leave them alone, because all are
-        given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`; together they are `y`.
+        The images of c_concat are more channels of x, or what is told beside the time; models that see no image leave
+        them alone, because all are given some. c_adm: the vector (B, D), time_ids: the size (B, 6), see `Conditioning`.
+        A U-Net that an extension put in place gets the vector as `y`, with the size in it. Raises ConditioningError
+        for parts that are missing, or that the denoiser has no place for.
         """
-        if self.takes_image:
+        if self.family.adds_channels:
             x = torch.cat([x, *(c_concat or ())], dim=1)
+        elif self.family.image == EMBEDDED and c_concat:
+            c_adm = torch.cat(list(c_concat), dim=1)
         context = torch.cat(list(c_crossattn), dim=1) if c_crossattn else None  # (B, T, width)
         substitute = sd_unet.selection.unet
-        if substitute is None:
-            self.check_vector(c_adm, time_ids)
-        vector = with_size(c_adm, time_ids)
-        beside = {} if vector is None else {"y": vector}
-        return (substitute or self.diffusion_model)(x, t, context=context, **beside)
-
-    def check_vector(self, vector: torch.Tensor | None, size: torch.Tensor | None) -> None:
-        """Raises ConditioningError for parts that the U-Net has no place for, and if it needs what is not there."""
-        width = getattr(self.diffusion_model, "vector_width", None)
-        for name, part in {"vector": vector, "time_ids": size}.items():
-            if part is not None and width is None:
-                raise ConditioningError(f"The conditioning has a part that the model has no place for: {name!r}")
-        if width is None:
-            return
-        if vector is None:
-            raise ConditioningError("The model needs a part that the conditioning does not have: 'vector'")
-        given = vector.shape[-1] + (0 if size is None else SIZE_WIDTH * size.shape[-1])
-        if given != width:
-            raise ConditioningError(
-                f"The model needs {width} numbers beside the text, in 'vector' or also 'time_ids'; here are {given}"
-            )
-
-
-def laid_out(network: torch.nn.Module) -> torch.nn.Module:
-    """Returns a denoiser as extensions know it: a U-Net of diffusers in the original's layout, others as they are."""
-    from diffusers import UNet2DConditionModel
-    from ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-    layout = UNetModel(network) if isinstance(network, UNet2DConditionModel) else network
-    sd_hijack_optimizations.use_selected_attention(layout)
-    return layout
+        if substitute is not None:
+            vector = with_size(c_adm, time_ids)
+            return substitute(x, t, context=context, **({} if vector is None else {"y": vector}))
+        return denoisers.kind_of(self.family).call(self.diffusion_model, x, t, Told(context, c_adm, time_ids))
 
 
 def before(table: torch.Tensor) -> torch.Tensor:
@@ -141,38 +119,46 @@ class LoadedVae:
 class WebuiSdModel(torch.nn.Module):
     """A loaded checkpoint.
 
-    family: its row in the table of families. parameterization: what the U-Net predicts, "eps" or "v".
-    alphas_cumprod: (timesteps,) share of the image's variance left at each timestep, as the running job wants it;
-    alphas_cumprod_original: as trained. loaded_as: the placement it was loaded with. lowvram: its parts take turns on
-    the device. modules_chosen: files of VAE and text encoders that were chosen for it, modules_used: those of them that
-    are in it. weight_places: key of a weight in the original single-file layout, in which files of networks name it ->
-    where it is in the modules that the checkpoint came with. layer_names: these layers by all names that files of
-    networks have for them, None while it is being made. patches: what is changed for the time of a job, and what rests
-    after one.
+    family: its row in the table of families. parameterization: what the denoiser predicts, a row of
+    `modules.sampling.denoisers.SIGMA_DENOISERS`. schedule: how noise and time belong together, by default as the row
+    says. image_readers: networks that look at images, by the names they get here. alphas_cumprod: (timesteps,) share of
+    the image's variance left at each timestep, as the running job wants it; alphas_cumprod_original: as trained.
+    loaded_as: the placement it was loaded with. lowvram: its parts take turns on the device. left_out: text encoders
+    that the settings left out. modules_chosen: files of VAE and text encoders that were chosen for it, modules_used:
+    those of them that are in it. weight_places: key of a weight in the original single-file layout, in which files of
+    networks name it -> where it is in the modules that the checkpoint came with. layer_names: these layers by all names
+    that files of networks have for them, None while it is being made. patches: what is changed for the time of a job,
+    and what rests after one.
     """
 
     def __init__(
         self,
         family: model_families.Family,
-        unet: UNet2DConditionModel,
+        denoiser: torch.nn.Module,
         vae: AutoencoderKL,
         cond_stage_model: TextConditionalModel,
         alphas_cumprod: torch.Tensor,
         parameterization: str,
         placement: Placement,
+        schedule: model_families.Schedule | None = None,
+        image_readers: Mapping[str, torch.nn.Module] | None = None,
     ):
         super().__init__()
         self.family = family
-        self.model = DiffusionWrapper(unet, family.conditioning_key, family.unet.takes_image)
+        self.model = DiffusionWrapper(denoiser, family)
         self.first_stage_model = vae
         self.cond_stage_model = cond_stage_model
+        for name, reader in (image_readers or {}).items():
+            self.add_module(name, reader)
         self.cond_stage_key = family.cond_stage_key
         self.parameterization = parameterization
+        self.schedule = schedule or family.schedule
         self.alphas_cumprod = alphas_cumprod
         self.alphas_cumprod_original = alphas_cumprod
         self.loaded_as = placement
 
         self.lowvram: bool = False
+        self.left_out: frozenset[str] = frozenset()
         self.sd_checkpoint_info: CheckpointInfo | None = None
         self.sd_model_checkpoint: str | None = None
         self.sd_model_hash: str | None = None
@@ -230,7 +216,7 @@ class WebuiSdModel(torch.nn.Module):
     @property
     def is_sdxl_inpaint(self) -> bool:
         """Whether it is an XL model that sees mask and masked image beside the latent."""
-        return self.family.name == "sdxl-inpainting"
+        return self.is_sdxl and self.family.image == MASKED
 
     @property
     def conditioner(self) -> TextConditionalModel:
@@ -283,9 +269,11 @@ class WebuiSdModel(torch.nn.Module):
         return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
 
     def network(self, name: str) -> torch.nn.Module:
-        """Returns one of its modules: the denoiser, as diffusers has it, the VAE or a text encoder."""
+        """Returns one of its modules: the denoiser, as diffusers has it, the VAE, a text encoder or an image reader."""
         if name == DENOISER:
             return getattr(self.model.diffusion_model, "unet", self.model.diffusion_model)
+        if name in [reader.name for reader in self.family.image_readers]:
+            return getattr(self, name)
         return self.first_stage_model if name == VAE else self.cond_stage_model.encoders[name]
 
     def bring(self, device: torch.device) -> None:

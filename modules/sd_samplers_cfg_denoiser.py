@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from modules import errors, hooks, prompt_parser, sd_samplers_common, shared
+from modules.model_families.base import EMBEDDED
 from modules.sampling import guidance
 from modules.sampling.conditioning import Cond, Conditioning
 from modules.sampling.guidance import CondsList
@@ -135,10 +136,12 @@ class CFGDenoiser(nn.Module):
     ) -> CFGDenoiserParams:
         """Stacks rows of one model input: each image once per part of its prompt, then each for its negative prompt.
 
-        InstructPix2Pix has all images a third time, without the one to edit. Raises InvalidInput if it meets AND there.
+        InstructPix2Pix has all images a third time, without the one to edit; unCLIP's negative prompts get none.
+        Raises InvalidInput if InstructPix2Pix meets AND.
         """
         repeats = [len(parts) for parts in conds_list]
-        images = [guidance.repeat_rows(image_cond, repeats), image_cond]
+        told = torch.zeros_like(image_cond) if self.sampler.sd_model.family.image == EMBEDDED else image_cond
+        images = [guidance.repeat_rows(image_cond, repeats), told]
         copies = 1
         if self.is_edit_model:
             if any(count > 1 for count in repeats):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from modules import sd_samplers_common
+from modules.errors import InvalidInput
+from modules.model_families import NoiseSchedule
 from modules.sampling.denoisers import LCMDenoiser
 from modules.sampling.lcm import sample_lcm
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
@@ -16,7 +18,12 @@ class CFGDenoiserLCM(CFGDenoiser):
     def inner_model(self) -> LCMDenoiser:
         """The model in the wrapper of consistency models, whatever it predicts."""
         if self.model_wrap is None:
-            self.model_wrap = LCMDenoiser(self.sampler.sd_model)
+            model = self.sampler.sd_model
+            if not isinstance(model.schedule, NoiseSchedule):
+                raise InvalidInput(
+                    f"LCM does not work with {model.family.title}: choose another sampler, like Euler", "sampler_name"
+                )
+            self.model_wrap = LCMDenoiser(model)
         return self.model_wrap
 
 

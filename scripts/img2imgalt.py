@@ -81,6 +81,10 @@ def guided(denoiser: Denoiser, decoding: Decoding, condition: dict[str, Any]) ->
 def find_noise_for_image(p: StableDiffusionProcessing, decoding: Decoding) -> Tensor:
     """Goes by Euler's method from the init latent up the noise levels, to the standard deviation of noise."""
     model = shared.sd_model
+    if model.parameterization not in ("eps", "v"):
+        raise errors.InvalidInput(
+            f"this script does not work with {model.family.title}: choose another one", "script_name"
+        )
     denoiser = SIGMA_DENOISERS[model.parameterization](model)
     sigmas = denoiser.get_sigmas(decoding.steps).flip(0).to(p.init_latent.device)
     denoise = guided(denoiser, decoding, condition_of(p, decoding, model))

@@ -9,7 +9,7 @@ from torch import nn
 
 from modules.adapter_files.file import NetworkFile
 from modules.adapters import Adapter, Rows
-from modules.model_families import DENOISER, VAE, Family
+from modules.model_families import DENOISER, Family
 from modules.weight_patches import WeightPlace
 
 Places = Mapping[str, tuple[WeightPlace, ...]]
@@ -76,8 +76,9 @@ class LayerNames:
         self.layers: list[ModelLayer] = []
         self.by_sd_key: dict[str, ModelLayer] = {}
         self._by_name: dict[str, tuple[ModelLayer, ...]] = {}
+        encoders = [encoder.name for encoder in family.text_encoders]
         for name, prefix in family.prefixes.items():
-            if name != VAE and name in networks:
+            if name == DENOISER or (name in networks and name in encoders):
                 own = {key: places[key] for key in places if key.startswith(prefix)}
                 self._add(family, name, prefix, networks[name], own)
 

@@ -164,7 +164,7 @@ def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[
     field: of the request that names the other one.
     """
     kinds = [model_families.detect(weights.shapes_of(tensors)) for tensors in (one, other)]
-    if None not in kinds and len({(kind.architecture, kind.text_encoders) for kind in kinds}) > 1:
+    if None not in kinds and len({(kind.architecture, kind.text_encoders, type(kind.schedule)) for kind in kinds}) > 1:
         raise errors.InvalidInput(
             f"these are models of different families, {kinds[0].title} and {kinds[1].title}: their weights mean "
             "different things, so choose checkpoints of one family",

@@ -17,6 +17,7 @@ from PIL import Image
 from modules import (
     devices,
     extra_networks,
+    image_readers,
     latents,
     lowvram,
     prompt_parser,
@@ -26,7 +27,9 @@ from modules import (
     sd_samplers,
     shared,
 )
+from modules.errors import InvalidInput
 from modules.job.settings import CondSettings, mask_weight_of
+from modules.model_families.base import DEPTH, EDITED, EMBEDDED, MASKED
 
 if TYPE_CHECKING:
     from modules.job.run_state import RunState, Txt2ImgState
@@ -219,7 +222,7 @@ def no_image_conditioning(latent: torch.Tensor) -> torch.Tensor:
 
 def takes_masked_image(sd_model: WebuiSdModel) -> bool:
     """Tells whether the U-Net is an inpainting model's."""
-    return sd_model.model.conditioning_key in IMAGE_CONDITIONED or sd_model.is_sdxl_inpaint
+    return sd_model.family.image == MASKED
 
 
 def with_mask_channel(latent: torch.Tensor, mask: torch.Tensor | float) -> torch.Tensor:
@@ -233,12 +236,17 @@ def text_only_conditioning(
     sd_model: WebuiSdModel, latent: torch.Tensor, width: int, height: int, seed: int = 0
 ) -> torch.Tensor:
     """Returns the image conditioning of a job that has no image: for inpainting models a grey image that is masked
-    everywhere, for InstructPix2Pix an empty latent.
+    everywhere, for InstructPix2Pix an empty latent, for unCLIP zeros.
 
-    latent: (B, C, h, w), gives batch size, device and dtype. seed: of the encoder's posterior noise.
+    latent: (B, C, h, w), gives batch size, device and dtype. seed: of the encoder's posterior noise. Raises
+    InvalidInput for depth models, which cannot do without one.
     """
-    if sd_model.cond_stage_key == "edit":
+    if sd_model.family.image == EDITED:
         return torch.zeros_like(latent)
+    if sd_model.family.image == DEPTH:
+        raise InvalidInput(f"{sd_model.family.title} starts from an image: use img2img", "sd_model_checkpoint")
+    if sd_model.family.image == EMBEDDED:
+        return latent.new_zeros(latent.shape[0], 2 * sd_model.embedder.width)
     if takes_masked_image(sd_model):
         grey = torch.full(
             (latent.shape[0], 3, height, width), 0.5, dtype=sd_model.placement.dtype_vae, device=latent.device
@@ -254,8 +262,33 @@ def text_only_conditioning(
 
 
 def edit_conditioning(sd_model: WebuiSdModel, pixels: torch.Tensor) -> torch.Tensor:
-    """Returns, for InstructPix2Pix, the posterior's mode, without the latent scale. pixels: (B, 3, H, W) in -1..1."""
-    return sd_model.encode_first_stage(pixels).mode()
+    """Returns, for models that edit an image, the posterior's mode, in most without the latent scale.
+
+    pixels: (B, 3, H, W) in -1..1.
+    """
+    latent = sd_model.encode_first_stage(pixels).mode()
+    return sd_model.latent_format.from_vae(latent) if sd_model.family.image_is_scaled else latent
+
+
+def depth_conditioning(sd_model: WebuiSdModel, pixels: torch.Tensor) -> torch.Tensor:
+    """Returns, for depth models, the map of distances (B, 1, h, w) of the first image. pixels: (B, 3, H, W) in -1..1.
+
+    Raises NotFound while the network that makes it is not there.
+    """
+    _, height, width = sd_model.latent_format.cells(pixels.shape[-1], pixels.shape[-2])
+    depth = image_readers.depth_map(pixels, (height, width))
+    return depth.expand(pixels.shape[0], -1, -1, -1).to(sd_model.dtype)
+
+
+@torch.no_grad()
+def embedded_conditioning(
+    sd_model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Generator | None = None
+) -> torch.Tensor:
+    """Returns, for unCLIP, what CLIP says of images, without noise. pixels: (B, 3, H, W) in -1..1.
+
+    generator: of the noise, which even its lowest level has a little of.
+    """
+    return sd_model.noise_augmentor(sd_model.embedder(pixels), 0, generator).to(sd_model.dtype)
 
 
 def inpainting_conditioning(
@@ -303,8 +336,12 @@ def image_conditioning(
     sd_model = p.sd_model
     generator = rng.posterior_generator(p.all_seeds[0])
     pixels = pixels.to(shared.device)
-    if sd_model.cond_stage_key == "edit":
+    if sd_model.family.image == EDITED:
         return edit_conditioning(sd_model, sd_model.placement.upcast(pixels))
+    if sd_model.family.image == DEPTH:
+        return depth_conditioning(sd_model, pixels)
+    if sd_model.family.image == EMBEDDED:
+        return embedded_conditioning(sd_model, pixels, generator)
     if takes_masked_image(sd_model):
         return inpainting_conditioning(
             p,

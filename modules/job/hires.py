@@ -25,7 +25,7 @@ from modules import (
 )
 from modules.errors import InvalidInput, NotFound
 from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
-from modules.job import conds, decode, output
+from modules.job import conds, decode, output, start
 from modules.job.settings import CondSettings, HiresSettings, mask_weight_of
 
 if TYPE_CHECKING:
@@ -64,8 +64,10 @@ def calculate_target_resolution(p: Txt2ImgState) -> None:
     request in the infotext.
     """
     calculate_size(p)
+    p.hr_upscale_to_x, p.hr_upscale_to_y = (start.whole_cells(p, s) for s in (p.hr_upscale_to_x, p.hr_upscale_to_y))
     if p.hr_resize_x and p.hr_resize_y:
-        excess = (p.hr_upscale_to_x - p.hr_resize_x, p.hr_upscale_to_y - p.hr_resize_y)
+        wanted_x, wanted_y = start.whole_cells(p, p.hr_resize_x), start.whole_cells(p, p.hr_resize_y)
+        excess = (p.hr_upscale_to_x - wanted_x, p.hr_upscale_to_y - wanted_y)
         _, p.truncate_y, p.truncate_x = p.sd_model.latent_format.cells(*excess)
 
 

@@ -23,6 +23,7 @@ def resolve(p: RunState) -> None:
     format that cannot be written, and NotFound for an unknown refiner.
     """
     check_prompt_and_size(p)
+    p.width, p.height = whole_cells(p, p.width), whole_cells(p, p.height)
     check_bounds(p)
     settings = StartSettings.from_opts(shared.opts)
     if settings.samples_save or getattr(p, "is_api", False):
@@ -42,13 +43,19 @@ def check_prompt_and_size(p: RunState) -> None:
     """Raises InvalidInput for a request that no model could carry out."""
     if p.prompt is None or (isinstance(p.prompt, list) and not p.prompt):
         raise InvalidInput("prompt is missing: give a text, or a list with one text per picture", field="prompt")
-    cell = p.sd_model.family.latent_format.downscale
+    cell = p.sd_model.family.cell
     if min(p.width, p.height) < cell:
         raise InvalidInput(
             f"the picture would be {p.width}x{p.height} pixels; give width and height (or firstphase_width and "
             f"firstphase_height) of at least {cell}",
             field="width",
         )
+
+
+def whole_cells(p: RunState, side: int) -> int:
+    """Returns a width or height that the model's denoiser can take: transformers take several cells as one."""
+    family = p.sd_model.family
+    return side // family.cell * family.cell if family.denoiser.patch > 1 else side
 
 
 def check_bounds(p: RunState) -> None:

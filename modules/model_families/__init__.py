@@ -10,8 +10,12 @@ from modules.model_families.base import (
     DENOISER,
     SIZE_NUMBERS,
     VAE,
+    EdmSchedule,
     Family,
+    FlowSchedule,
+    ImageReader,
     LatentFormat,
+    Mmdit,
     NoiseSchedule,
     Schedule,
     Shapes,
@@ -20,19 +24,34 @@ from modules.model_families.base import (
     zero_terminal,
 )
 from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1, SD1_INPAINTING, SD1_TINY
-from modules.model_families.sd2 import SD2, SD2_INPAINTING
-from modules.model_families.sdxl import SDXL, SDXL_INPAINTING, SDXL_PIX2PIX, SDXL_REFINER, SSD
+from modules.model_families.sd2 import SD2, SD2_DEPTH, SD2_INPAINTING, SD2_UNCLIP_H, SD2_UNCLIP_L
+from modules.model_families.sd3 import SD3
+from modules.model_families.sdxl import (
+    COSXL,
+    COSXL_EDIT,
+    PLAYGROUND,
+    SDXL,
+    SDXL_INPAINTING,
+    SDXL_PIX2PIX,
+    SDXL_REFINER,
+    SSD,
+)
 
 __all__ = [
     "DENOISER",
     "FAMILIES",
     "SD1",
     "SD2",
+    "SD3",
     "SDXL",
     "SIZE_NUMBERS",
     "VAE",
+    "EdmSchedule",
     "Family",
+    "FlowSchedule",
+    "ImageReader",
     "LatentFormat",
+    "Mmdit",
     "NoiseSchedule",
     "Schedule",
     "Shapes",
@@ -44,16 +63,23 @@ __all__ = [
 
 FAMILIES: tuple[Family, ...] = (
     SDXL_REFINER,
+    PLAYGROUND,
+    COSXL,
+    COSXL_EDIT,
     SDXL_INPAINTING,
     SDXL_PIX2PIX,
     SDXL,
     SSD,
+    SD2_UNCLIP_L,
+    SD2_UNCLIP_H,
+    SD2_DEPTH,
     SD2_INPAINTING,
     SD2,
     SD1_INPAINTING,
     INSTRUCT_PIX2PIX,
     SD1_TINY,
     SD1,
+    SD3,
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder, Unet
+from modules.model_families.base import EDITED, MASKED, Family, LatentFormat, ShapePattern, TextEncoder, Unet
 
 INPUT_CONVOLUTION = "model.diffusion_model.input_blocks.0.0.weight"
 TOKEN_EMBEDDING = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
@@ -63,7 +63,7 @@ def row(name: str, title: str, input_channels: int, conditioning_key: str, confi
         architecture="sd1",
         latent_format=SD1_LATENTS,
         text_encoders=(CLIP_L,),
-        unet=Unet(heads=8, takes_image=input_channels > SD1_LATENTS.channels),
+        denoiser=Unet(heads=8),
         conditioning_key=conditioning_key,
         config=config,
         ignored=IGNORED,
@@ -72,9 +72,11 @@ def row(name: str, title: str, input_channels: int, conditioning_key: str, confi
 
 
 SD1 = row("sd1", "Stable Diffusion 1", 4, "crossattn", "v1-inference.yaml")
-SD1_INPAINTING = row("sd1-inpainting", "Stable Diffusion 1 inpainting", 9, "hybrid", "v1-inpainting-inference.yaml")
+SD1_INPAINTING = row(
+    "sd1-inpainting", "Stable Diffusion 1 inpainting", 9, "hybrid", "v1-inpainting-inference.yaml", image=MASKED
+)
 INSTRUCT_PIX2PIX = row(
-    "instruct-pix2pix", "InstructPix2Pix", 8, "hybrid", "instruct-pix2pix.yaml", cond_stage_key="edit"
+    "instruct-pix2pix", "InstructPix2Pix", 8, "hybrid", "instruct-pix2pix.yaml", image=EDITED, cond_stage_key="edit"
 )
 
 # The checkpoint that comes with the program: SD1 throughout, but with a VAE of its own, on which the previews made for

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from modules.model_families.base import Family, LatentFormat, ShapePattern, TextEncoder, Unet
+from modules.model_families.base import (
+    EDITED,
+    MASKED,
+    EdmSchedule,
+    Family,
+    LatentFormat,
+    ShapePattern,
+    TextEncoder,
+    Unet,
+)
 from modules.model_families.sd1 import CLIP_L as SD1_CLIP_L
 from modules.model_families.sd1 import IGNORED, INPUT_CONVOLUTION
 
@@ -60,13 +69,11 @@ CLIP_G = TextEncoder(
     ignored=("logit_scale", "attn_mask", "text_model.embeddings.position_ids"),
 )
 
-SDXL_IGNORED = (*IGNORED, "conditioner.embedders.0.logit_scale", "denoiser.sigmas", "v_pred", "ztsnr")
-"""Beside what training leaves behind: empty weights that say how the model was trained, see `sd_models_config`."""
+SDXL_IGNORED = (*IGNORED, "conditioner.embedders.0.logit_scale", "denoiser.sigmas", "edm_", "v_pred", "ztsnr")
+"""Beside what training leaves behind: weights that say how the model was trained, see `sd_models_config`."""
 
 
-def row(
-    name: str, title: str, input_channels: int = 4, config: str = "sd_xl_base.yaml", cond_stage_key: str = "txt"
-) -> Family:
+def row(name: str, title: str, input_channels: int = 4, config: str = "sd_xl_base.yaml", **more: str) -> Family:
     """Returns a family with the networks of SDXL's base whose U-Net takes this many channels."""
     return Family(
         name=name,
@@ -80,25 +87,78 @@ def row(
         architecture="sdxl",
         latent_format=SDXL_LATENTS,
         text_encoders=(CLIP_L, CLIP_G),
-        unet=Unet(head_width=64, takes_image=input_channels > SDXL_LATENTS.channels),
+        denoiser=Unet(head_width=64),
         conditioning_key="crossattn",
         config=config,
-        cond_stage_key=cond_stage_key,
+        joined_by="xl",
         size_keys=("original_size_as_tuple", "crop_coords_top_left", "target_size_as_tuple"),
         has_own_schedule=False,
         ignored=SDXL_IGNORED,
-        unsupported={"edm_": "an EDM variant of Stable Diffusion XL, such as CosXL or Playground 2.5"},
+        **more,
     )
 
 
 SDXL = row("sdxl", "Stable Diffusion XL")
-SDXL_INPAINTING = row("sdxl-inpainting", "Stable Diffusion XL inpainting", 9, "sd_xl_inpaint.yaml")
-SDXL_PIX2PIX = row("sdxl-instruct-pix2pix", "InstructPix2Pix XL", 8, cond_stage_key="edit")
+SDXL_INPAINTING = row("sdxl-inpainting", "Stable Diffusion XL inpainting", 9, "sd_xl_inpaint.yaml", image=MASKED)
+SDXL_PIX2PIX = row("sdxl-instruct-pix2pix", "InstructPix2Pix XL", 8, image=EDITED, cond_stage_key="edit")
 SSD = replace(
     SDXL,
     name="ssd",
     title="Stable Diffusion XL, pruned",
     keys={key: shape for key, shape in SDXL.keys.items() if key != MIDDLE_ATTENTION},
+)
+
+
+def standardized(latents: LatentFormat, scale: float, **statistics: tuple[float, ...]) -> LatentFormat:
+    """Returns the latents of the same VAE with each channel brought to one mean and deviation, then scaled.
+
+    statistics: means and deviations of the channels. What the linear map of colours knows carries over.
+    """
+    means, deviations = statistics["means"], statistics["deviations"]
+    rows = list(zip(latents.rgb_rows, means, deviations, strict=True))
+    return replace(
+        latents,
+        scale=scale,
+        **statistics,
+        rgb_rows=tuple(tuple(c * latents.scale * std / scale for c in row) for row, _, std in rows),
+        rgb_bias=tuple(sum(row[i] * latents.scale * mean for row, mean, _ in rows) for i in range(3)),
+        approx_url=None,
+        taesd=None,
+    )
+
+
+PLAYGROUND = replace(
+    SDXL,
+    name="sdxl-playground",
+    title="Playground 2.5",
+    keys={**SDXL.keys, "edm_mean": None, "edm_std": None},
+    latent_format=standardized(
+        SDXL_LATENTS,
+        scale=0.5,
+        means=(-1.6574, 1.886, -1.383, 2.5155),
+        deviations=(8.4927, 5.9022, 6.5498, 5.2299),
+    ),
+    parameterization="edm",
+    schedule=EdmSchedule(sigma_min=0.002, sigma_max=80.0, sigma_data=0.5),
+)
+COS_SIGMA_MAX, COS_SIGMA_MIN = "edm_vpred.sigma_max", "edm_vpred.sigma_min"
+COSXL = replace(
+    SDXL,
+    name="sdxl-cosxl",
+    title="CosXL",
+    keys={**SDXL.keys, COS_SIGMA_MAX: None},
+    parameterization="edm_v",
+    schedule=EdmSchedule(sigma_min=0.002, sigma_max=120.0, sigma_data=1.0),
+    schedule_keys={"sigma_max": COS_SIGMA_MAX, "sigma_min": COS_SIGMA_MIN},
+)
+COSXL_EDIT = replace(
+    COSXL,
+    name="sdxl-cosxl-edit",
+    title="CosXL Edit",
+    keys={**SDXL_PIX2PIX.keys, COS_SIGMA_MAX: None},
+    image=EDITED,
+    image_is_scaled=True,
+    cond_stage_key="edit",
 )
 
 REFINER_CLIP_G = replace(CLIP_G, prefix="conditioner.embedders.0.model.")

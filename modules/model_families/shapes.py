@@ -6,12 +6,13 @@ and depth loads without a configuration file. Raises UnreadableShapes for weight
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from modules.model_families.base import Shapes, TextEncoder, Unet
+from modules.model_families.base import ImageReader, Mmdit, Shapes, TextEncoder, Unet
 
 
 class UnreadableShapes(ValueError):
@@ -157,6 +158,29 @@ def label_config(shapes: Shapes, prefix: str, facts: Unet) -> dict[str, Any]:
     return {**config, "addition_embed_type": "text_time", "addition_time_embed_dim": facts.size_embedding}
 
 
+def mmdit_config(shapes: Shapes, prefix: str, facts: Mmdit) -> dict[str, Any]:
+    """Returns arguments of diffusers' SD3Transformer2DModel. facts: what the shapes cannot say."""
+    width, channels, patch, _ = find(shapes, f"{prefix}x_embedder.proj.weight")
+    caption, text = find(shapes, f"{prefix}context_embedder.weight")
+    layers = count(shapes, f"{prefix}joint_blocks.", ".x_block.attn.qkv.weight")
+    blocks = [f"{prefix}joint_blocks.{i}.x_block" for i in range(layers)]
+    heads = max(1, width // facts.head_width)
+    return {
+        "patch_size": patch,
+        "in_channels": channels,
+        "out_channels": find(shapes, f"{prefix}final_layer.linear.weight")[0] // patch**2,
+        "num_layers": layers,
+        "num_attention_heads": heads,
+        "attention_head_dim": width // heads,
+        "joint_attention_dim": text,
+        "caption_projection_dim": caption,
+        "pooled_projection_dim": find(shapes, f"{prefix}y_embedder.mlp.0.weight")[1],
+        "pos_embed_max_size": math.isqrt(find(shapes, f"{prefix}pos_embed")[1]),
+        "dual_attention_layers": tuple(i for i, block in enumerate(blocks) if f"{block}.attn2.qkv.weight" in shapes),
+        "qk_norm": "rms_norm" if f"{blocks[0]}.attn.ln_q.weight" in shapes else None,
+    }
+
+
 def vae_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
     """Returns arguments of diffusers' AutoencoderKL."""
     levels = count(shapes, f"{prefix}encoder.down.", ".block.0.conv1.weight")
@@ -229,6 +253,44 @@ def clip_config(shapes: Shapes, facts: TextEncoder) -> dict[str, Any]:
         "num_attention_heads": max(1, width // facts.head_width),
         "max_position_embeddings": find(shapes, prefix + naming.position_embedding)[0],
         "hidden_act": facts.activation,
+    }
+
+
+def clip_vision_config(shapes: Shapes, facts: ImageReader) -> dict[str, Any]:
+    """Returns arguments of transformers' CLIPVisionConfig for OpenCLIP's image encoder below the prefix of its row."""
+    visual = facts.prefix + "visual."
+    width, channels, patch, _ = find(shapes, f"{visual}conv1.weight")
+    patches = find(shapes, f"{visual}positional_embedding")[0] - 1  # one place is not of the image
+    layer = f"{visual}transformer.resblocks."
+    return {
+        "hidden_size": width,
+        "intermediate_size": find(shapes, f"{layer}0.mlp.c_fc.weight")[0],
+        "projection_dim": find(shapes, f"{visual}proj")[1],
+        "num_hidden_layers": count(shapes, layer, ".mlp.c_fc.weight"),
+        "num_attention_heads": max(1, width // facts.head_width),
+        "num_channels": channels,
+        "image_size": math.isqrt(patches) * patch,
+        "patch_size": patch,
+        "hidden_act": facts.activation,
+    }
+
+
+def t5_config(shapes: Shapes, prefix: str) -> dict[str, Any]:
+    """Returns arguments of transformers' T5Config for the encoder below a prefix."""
+    vocabulary, width = find(shapes, f"{prefix}shared.weight")
+    block = f"{prefix}encoder.block."
+    buckets, heads = find(shapes, f"{block}0.layer.0.SelfAttention.relative_attention_bias.weight")
+    is_gated = f"{block}0.layer.1.DenseReluDense.wi_0.weight" in shapes
+    inner = find(shapes, f"{block}0.layer.1.DenseReluDense.{'wi_0' if is_gated else 'wi'}.weight")
+    return {
+        "vocab_size": vocabulary,
+        "d_model": width,
+        "d_kv": find(shapes, f"{block}0.layer.0.SelfAttention.q.weight")[0] // heads,
+        "d_ff": inner[0],
+        "num_heads": heads,
+        "num_layers": count(shapes, block, ".layer.0.SelfAttention.q.weight"),
+        "relative_attention_num_buckets": buckets,
+        "feed_forward_proj": "gated-gelu" if is_gated else "relu",
     }
 
 

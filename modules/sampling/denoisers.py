@@ -7,6 +7,7 @@ levels and timesteps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,11 @@ def flow_sigma_table(shift: float, size: int = 1000) -> Tensor:
     """Returns σ of rectified flow, s·t / (1 + (s-1)·t) (Esser et al. 2024, arXiv:2403.03206, eq. 23)."""
     t = torch.arange(1, size + 1, dtype=torch.float32) / size
     return shift * t / (1 + (shift - 1) * t)
+
+
+def edm_sigma_table(sigma_min: float, sigma_max: float, size: int = 1000) -> Tensor:
+    """Returns σ at even steps of ln σ, rising."""
+    return torch.linspace(math.log(sigma_min), math.log(sigma_max), size).exp()
 
 
 class DiscreteSchedule(nn.Module):
@@ -132,7 +138,7 @@ class FlowDenoiser(Denoiser):
     """For rectified flow models: D = x - σ·out(x, 1000·σ), with x = (1-σ)·latent + σ·noise."""
 
     def __init__(self, model: Any, quantize: bool = False):
-        super().__init__(model, flow_sigma_table(model.flow_shift), quantize)
+        super().__init__(model, flow_sigma_table(model.schedule.shift), quantize)
 
     def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
         """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
@@ -141,6 +147,36 @@ class FlowDenoiser(Denoiser):
     def add_noise(self, latent: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """Returns the latent at noise level sigma: a mixture of itself and the noise."""
         return latent * (1 - sigma) + noise * sigma
+
+
+class EdmDenoiser(Denoiser):
+    """For models with the preconditioning of Karras et al. 2022 (arXiv:2206.00364, table 1), whose levels are a range.
+
+    D = c_skip·x + c_out·out(c_in·x, ln σ / 4). The table only says where schedules find even timesteps.
+    """
+
+    sign = 1
+
+    def __init__(self, model: Any, quantize: bool = False):
+        schedule = model.schedule
+        super().__init__(model, edm_sigma_table(schedule.sigma_min, schedule.sigma_max, schedule.timesteps), quantize)
+        self.sigma_data = schedule.sigma_data
+
+    def forward(self, x: Tensor, sigma: Tensor, **kwargs: Any) -> Tensor:
+        """Returns the denoised latent (B, C, h, w) for latents x at noise levels sigma (B,)."""
+        c_skip, c_out, c_in = (append_dims(scale, x.ndim) for scale in self.get_scalings(sigma))
+        return self.inner_model.apply_model(x * c_in, sigma.log() / 4, **kwargs) * c_out + x * c_skip
+
+    def get_scalings(self, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns (c_skip, c_out, c_in): the scales of x itself, of what the model predicts and of what it is given."""
+        variance = sigma**2 + self.sigma_data**2
+        return self.sigma_data**2 / variance, self.sign * sigma * self.sigma_data / variance**0.5, 1 / variance**0.5
+
+
+class EdmVDenoiser(EdmDenoiser):
+    """The same for models that predict v, which is what EDM's networks predict with its sign turned."""
+
+    sign = -1
 
 
 class LCMDenoiser(Denoiser):
@@ -212,6 +248,12 @@ class TimestepVDenoiser(TimestepDenoiser):
         return self.predict_eps_from_z_and_v(input, timesteps, v)
 
 
-SIGMA_DENOISERS: dict[str, type[Denoiser]] = {"eps": EpsDenoiser, "v": VDenoiser, "flow": FlowDenoiser}
+SIGMA_DENOISERS: dict[str, type[Denoiser]] = {
+    "eps": EpsDenoiser,
+    "v": VDenoiser,
+    "flow": FlowDenoiser,
+    "edm": EdmDenoiser,
+    "edm_v": EdmVDenoiser,
+}
 TIMESTEP_DENOISERS: dict[str, type[TimestepDenoiser]] = {"eps": TimestepDenoiser, "v": TimestepVDenoiser}
 """By the `parameterization` of a model."""

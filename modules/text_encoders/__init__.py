@@ -5,10 +5,10 @@ A new kind is a file with its network, how its weights are called, and a row her
 
 from __future__ import annotations
 
-from modules.text_encoders import clip
+from modules.text_encoders import clip, t5
 from modules.text_encoders.base import Encoded, Kind, TextNetwork
 
 __all__ = ["KINDS", "Encoded", "Kind", "TextNetwork"]
 
-KINDS: dict[str, Kind] = {"clip": clip.KIND}
+KINDS: dict[str, Kind] = {"clip": clip.KIND, "t5": t5.KIND}
 """Name of a kind -> how its encoders are made."""

@@ -40,7 +40,8 @@ class TextNetwork(torch.nn.Module):
 
     facts: its row in the table of families. layers: how many it has. width: of its vectors, pooled_width: of the one
     that sums a text up, 0 where nothing does. id_start, id_end, id_pad: the tokens around a text and after it.
-    comma_token: where a long text is best cut; None if there is no such token.
+    comma_token: where a long text is best cut; None if there is no such token. is_chunked: whether it takes 75 tokens
+    at a time, whose words can be weighed; else texts of any length.
     """
 
     layers: int
@@ -50,6 +51,7 @@ class TextNetwork(torch.nn.Module):
     id_end: int
     id_pad: int
     comma_token: int | None = None
+    is_chunked: bool = True
 
     def __init__(self, facts: TextEncoder, tokenizer: Any):
         super().__init__()

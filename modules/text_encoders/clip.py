@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -159,12 +160,15 @@ def convert(facts: TextEncoder, tensors: StateDict) -> StateDict:
     return {"transformer." + key: tensor for key, tensor in bare.items()}
 
 
-def from_open_clip(tensors: StateDict) -> StateDict:
-    """Takes weights from OpenCLIP's names to transformers', which keeps queries, keys and values apart."""
+def from_open_clip(tensors: StateDict, names: Mapping[str, str] = OPEN_CLIP_NAMES) -> StateDict:
+    """Takes weights from OpenCLIP's names to transformers', which keeps queries, keys and values apart.
+
+    names: parts of names there -> here.
+    """
     converted = {}
     for key, tensor in tensors.items():
         name = key
-        for theirs, ours in OPEN_CLIP_NAMES.items():
+        for theirs, ours in names.items():
             name = name.replace(theirs, ours)
         if key == "text_projection":
             converted["text_projection.weight"] = tensor.T

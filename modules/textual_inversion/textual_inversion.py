@@ -408,7 +408,11 @@ def fits(embedding: Embedding, widths: dict[str, int]) -> bool:
 
 def tokens_of_name(name: str, model: Any) -> dict[str, list[int]]:
     """Returns, for each tokenizer of a model, the tokens of an embedding's name. Raises ModelLoadError for none."""
-    encoders = {encoder.tokenizer_name: encoder for encoder in model.cond_stage_model.encoders.values()}
+    encoders = {
+        encoder.tokenizer_name: encoder
+        for encoder in model.cond_stage_model.encoders.values()
+        if encoder.embedding_key is not None
+    }
     tokens = {tokenizer: encoder.tokenize([name])[0] for tokenizer, encoder in encoders.items()}
     if not all(tokens.values()):
         raise errors.ModelLoadError(UNWRITABLE.format(name))

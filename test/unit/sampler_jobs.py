@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from modules import model_families, rng
+from modules.model_families.base import MASKED
 from modules.placement import Placement
 from modules.prompt_parser import (
     ComposableScheduledPromptConditioning,
@@ -67,7 +68,12 @@ class PromptModel(WebuiSdModel):
         architecture: str = "sd1",
         takes_vector: bool = False,
     ) -> None:
-        family = replace(model_families.SD1, conditioning_key=conditioning_key, architecture=architecture)
+        family = replace(
+            model_families.SD1,
+            conditioning_key=conditioning_key,
+            architecture=architecture,
+            image=None if conditioning_key == "crossattn" else MASKED,
+        )
         unet = GaussianUnet(parameterization, VECTOR_WIDTH if takes_vector else None)
         placement = Placement.from_flags(torch.device("cpu"))
         super().__init__(family, unet, None, None, ALPHAS_CUMPROD, parameterization, placement)

@@ -9,6 +9,7 @@ from PIL import Image
 from modules import extra_networks, processing, prompt_parser, shared
 from modules.job import conds
 from modules.job.run_state import copy_of_job
+from modules.model_families.sd1 import INSTRUCT_PIX2PIX, SD1_INPAINTING
 from modules.placement import Placement
 from modules.sd_hijack import model_hijack
 
@@ -230,6 +231,7 @@ class Encoder:
     dtype = torch.float32
     placement = Placement.from_flags(torch.device("cpu"))
     model = SimpleNamespace(conditioning_key="hybrid")
+    family = SD1_INPAINTING
 
     def encode_first_stage(self, pixels, generator=None):
         return torch.nn.functional.avg_pool2d(pixels, 8)
@@ -273,8 +275,8 @@ def test_soft_masks_stay_soft_only_when_asked(inpainting):
 def test_edit_models_see_the_mode_of_the_picture():
     pixels = torch.rand(1, 3, 16, 16)
     model = SimpleNamespace(encode_first_stage=lambda pixels: SimpleNamespace(mode=lambda: pixels * 2))
+    model.family = INSTRUCT_PIX2PIX
     assert torch.equal(conds.edit_conditioning(model, pixels), pixels * 2)
-    model.cond_stage_key = "edit"
     assert not conds.text_only_conditioning(model, torch.ones(1, 4, 2, 2), 16, 16).any()
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from modules.model_families import FlowSchedule
 from modules.sampling.denoisers import (
     SIGMA_DENOISERS,
     TIMESTEP_DENOISERS,
@@ -18,7 +19,7 @@ CONVERSIONS = VECTORS["sigma_t_conversion"]
 class GaussianModel:
     """Predicts eps, v or the flow of Gaussian data exactly, at fractional timesteps too."""
 
-    flow_shift = 3.0
+    schedule = FlowSchedule(shift=3.0)
 
     def __init__(self, parameterization, alphas_cumprod=ALPHAS_CUMPROD):
         self.data = Gaussian()

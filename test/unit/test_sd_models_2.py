@@ -273,22 +273,6 @@ def test_switching_between_families_changes_no_image(client, use):
     assert len(set(first)) == 3
 
 
-@pytest.mark.parametrize(
-    ("key", "kind"),
-    [
-        ("depth_model.model.pretrained.act_postprocess3.0.project.0.bias", "a depth model of Stable Diffusion 2"),
-        ("embedder.model.ln_final.weight", "an unCLIP model of Stable Diffusion 2"),
-    ],
-)
-def test_kinds_that_are_not_there_are_named(files, tmp_path, key, kind):
-    tensors = load_file(path_of(files, "sd2"))
-    convolution = "model.diffusion_model.input_blocks.0.0.weight"
-    tensors[convolution] = torch.zeros(32, 5, 3, 3)
-    save_file({**tensors, key: torch.ones(8)}, tmp_path / "other.safetensors")
-    with pytest.raises(ModelLoadError, match=rf"other\.safetensors is {kind} \(it holds '{key}'\), which is not"):
-        model_load.prepare(str(tmp_path / "other.safetensors"), {})
-
-
 def test_unet_alone_is_told_from_that_of_the_first_family(files, tmp_path):
     tensors = load_file(path_of(files, "sd2"))
     unet = {key: tensor for key, tensor in tensors.items() if key.startswith("model.diffusion_model.")}
