@@ -358,7 +358,8 @@ class Options:
         return json.dumps(dump)
 
     def add_option(self, key: str, info: OptionInfo) -> None:
-        """Defines a setting; extensions call this from on_ui_settings."""
+        """Defines a setting; extensions call this from on_ui_settings. One without a section is on the page Other."""
+        info.section = info.section or ("other", "Other")
         self.data_labels[key] = info
         if not info.do_not_save:
             if key in self.data and not self._accept_stored(key) and self.loaded_from:

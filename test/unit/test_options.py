@@ -443,3 +443,14 @@ def test_group_of_settings_does_not_change():
 def test_setting_of_a_group_that_nobody_defines_is_named():
     with pytest.raises(AttributeError, match="width"):
         Look.from_opts(Options({"colour": OptionInfo("red")}, set()))
+
+
+def test_a_setting_without_a_section_stands_on_a_page_of_its_own():
+    options = Options({}, set())
+    options.add_option("own", OptionInfo(1, "Own"))
+    options.add_option("named", OptionInfo(1, "Named", section=("mine", "Mine")))
+    options.reorder()
+    assert {key: info.section for key, info in options.data_labels.items()} == {
+        "own": ("other", "Other"),
+        "named": ("mine", "Mine"),
+    }
