@@ -24,8 +24,8 @@ class HookSpec:
 
     category: its name in lists of callbacks, in metadata.ini and in the settings prioritized_callbacks_<category>.
     registrar: the function of script_callbacks, or the method of Script. arguments: as the hook receives them.
-    when: at what moment it is called. may_change: what the rest of the program takes back from it.
-    is_reversed: called in opposite order, so that what was set up last is taken down first.
+    when: at what moment it is called. may_change: what the rest of the program takes back from it. thread: where, one
+    of THREADS. is_reversed: called in opposite order, so that what was set up last is taken down first.
     """
 
     category: str
@@ -34,6 +34,17 @@ class HookSpec:
     when: str
     may_change: str = "nothing"
     is_reversed: bool = False
+    thread: str = "job"
+
+
+THREADS: dict[str, str] = {
+    "main": "the one that starts the program and builds the page; a page that is built anew, too",
+    "job": "the one that has the device: of a job of the page or the API the thread `job worker`, of a job that an"
+    " extension runs itself its own",
+    "pool": "one of those that answer the page and the API, beside a running job",
+    "any": "whichever needs it first",
+}
+"""In which threads hooks are called."""
 
 
 CALLBACK_HOOKS: dict[str, HookSpec] = {
@@ -45,14 +56,22 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(demo, app)",
             "the server has started; demo is the page (gradio.Blocks; None with --nowebui), app is the FastAPI object",
             "routes of app",
+            thread="main",
         ),
-        HookSpec("on_reload", "on_before_reload", "()", "the page is about to be built anew, before script_unloaded"),
+        HookSpec(
+            "on_reload",
+            "on_before_reload",
+            "()",
+            "the page is about to be built anew, before script_unloaded",
+            thread="main",
+        ),
         HookSpec(
             "model_loaded",
             "on_model_loaded",
             "(sd_model)",
             "a checkpoint was loaded or made current, or its VAE was changed",
             "the model",
+            thread="any",
         ),
         HookSpec(
             "ui_tabs",
@@ -60,6 +79,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "()",
             "the page is being built",
             "its tabs: return a list of (gradio block, title, id); a tab gets the elem_id tab_<id>",
+            thread="main",
         ),
         HookSpec(
             "ui_train_tabs",
@@ -67,6 +87,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(params: UiTrainTabParams)",
             "the Train tab is being built, inside its row of tabs",
             "the Train tab: make gradio tabs",
+            thread="main",
         ),
         HookSpec(
             "ui_settings",
@@ -74,15 +95,16 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "()",
             "the page is about to be built, with --nowebui too",
             "the settings: call shared.opts.add_option",
+            thread="main",
         ),
         HookSpec(
             "before_image_saved",
             "on_before_image_saved",
             "(params: ImageSaveParams)",
-            "a picture is about to be written",
+            "an image is about to be written",
             "image, filename and pnginfo of params",
         ),
-        HookSpec("image_saved", "on_image_saved", "(params: ImageSaveParams)", "a picture was written"),
+        HookSpec("image_saved", "on_image_saved", "(params: ImageSaveParams)", "an image was written"),
         HookSpec(
             "extra_noise",
             "on_extra_noise",
@@ -117,6 +139,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(component, **kwargs)",
             "a gradio component is about to be made; kwargs are the arguments of its constructor",
             "the page: make other components",
+            thread="main",
         ),
         HookSpec(
             "after_component",
@@ -124,20 +147,22 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(component, **kwargs)",
             "a gradio component was made; kwargs are the arguments of its constructor",
             "the page: make other components, attach events",
+            thread="main",
         ),
         HookSpec(
             "image_grid",
             "on_image_grid",
             "(params: ImageGridLoopParams)",
-            "a grid of pictures is about to be made",
+            "a grid of images is about to be made",
             "imgs, cols and rows of params",
         ),
         HookSpec(
             "infotext_pasted",
             "on_infotext_pasted",
             "(infotext, params)",
-            "the infotext of a picture was parsed, to be pasted or for the API; params maps its keys to values",
+            "the infotext of an image was parsed, to be pasted or for the API; params maps its keys to values",
             "params",
+            thread="pool",
         ),
         HookSpec(
             "script_unloaded",
@@ -145,6 +170,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "()",
             "scripts are about to be loaded anew: undo what was patched",
             is_reversed=True,
+            thread="main",
         ),
         HookSpec(
             "before_ui",
@@ -152,6 +178,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "()",
             "the page is about to be built; with --nowebui once, after scripts have built their controls",
             is_reversed=True,
+            thread="main",
         ),
         HookSpec(
             "list_optimizers",
@@ -159,6 +186,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(res: list)",
             "attention implementations are listed",
             "res: append SdOptimization objects",
+            thread="any",
         ),
         HookSpec(
             "list_unets",
@@ -166,6 +194,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(res: list)",
             "alternative U-Nets are listed",
             "res: append SdUnetOption objects",
+            thread="any",
         ),
         HookSpec(
             "before_token_counter",
@@ -173,6 +202,7 @@ CALLBACK_HOOKS: dict[str, HookSpec] = {
             "(params: BeforeTokenCounterParams)",
             "the page asks for the number of tokens of a prompt",
             "all of params",
+            thread="pool",
         ),
     )
 }
@@ -192,7 +222,7 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
             "script_process",
             "process",
             "(p, *args)",
-            "seeds and prompts of all pictures are laid out",
+            "seeds and prompts of all images are laid out",
             "p, its lists of prompts and seeds too",
         ),
         HookSpec(
@@ -256,21 +286,21 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
             "script_postprocess_image",
             "postprocess_image",
             "(p, pp, *args)",
-            "each picture, before colour correction and overlay",
+            "each image, before colour correction and overlay",
             "pp.image",
         ),
         HookSpec(
             "script_postprocess_maskoverlay",
             "postprocess_maskoverlay",
             "(p, ppmo, *args)",
-            "each inpainted picture, before the original is laid over it",
+            "each inpainted image, before the original is laid over it",
             "ppmo.mask_for_overlay and ppmo.overlay_image",
         ),
         HookSpec(
             "script_postprocess_image_after_composite",
             "postprocess_image_after_composite",
             "(p, pp, *args)",
-            "each picture, after the overlay, before it is saved",
+            "each image, after the overlay, before it is saved",
             "pp.image",
         ),
         HookSpec(
@@ -278,7 +308,7 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
             "postprocess",
             "(p, processed, *args)",
             "a run has ended",
-            "processed: its pictures and texts",
+            "processed: its images and texts",
         ),
         HookSpec(
             "script_before_component",
@@ -286,6 +316,7 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
             "(component, **kwargs)",
             "a gradio component of the tab is about to be made",
             "the page: make other components",
+            thread="main",
         ),
         HookSpec(
             "script_after_component",
@@ -293,6 +324,7 @@ SCRIPT_HOOKS: dict[str, HookSpec] = {
             "(component, **kwargs)",
             "a gradio component of the tab was made",
             "the page: make other components, attach events",
+            thread="main",
         ),
     )
 }

@@ -8,6 +8,7 @@ The tests compare the files with what this makes.
 import ast
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,6 +18,18 @@ sys.path.insert(0, str(ROOT))
 def cell(text) -> str:
     """Returns a value as it may stand in a Markdown table."""
     return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+def hook_examples() -> dict[str, str]:
+    """Returns name -> source of every function and method of docs/hook_examples."""
+    source = (ROOT / "docs/hook_examples/scripts/hook_examples.py").read_text(encoding="utf-8")
+    tree = ast.parse(source)
+    script = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+    return {
+        node.name: textwrap.dedent(ast.get_source_segment(source, node, padded=True) or "").rstrip()
+        for node in [*tree.body, *script.body]
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def hooks_page() -> str:
@@ -29,20 +42,32 @@ def hooks_page() -> str:
         "A hook is a callback registered through `modules.script_callbacks.on_...`, or a method of a",
         "`modules.scripts.Script`. Exceptions of a hook do not end the job: they are named with hook, file and line",
         "in the log, in the tab Extensions and in the comments of the job. `--trace-hooks` logs every call with its",
-        "time; the tab has the sums for each extension.",
+        "time; the tab has the sums for each extension. One that takes longer than the setting `hook_seconds` is",
+        "named while it does.",
+        "",
+        "The examples are the functions of [hook_examples](hook_examples/scripts/hook_examples.py), an extension that",
+        "registers every callback and overrides every method; copy it into `extensions/` to see them called.",
+        "",
+        "| thread | which |",
+        "| --- | --- |",
+        *(f"| {name} | {which} |" for name, which in hooks.THREADS.items()),
         "",
     ]
+    examples = hook_examples()
     for title, table in (("Callbacks", hooks.CALLBACK_HOOKS), ("Methods of a script", hooks.SCRIPT_HOOKS)):
         lines += [
             f"## {title}",
             "",
-            "| hook | in code | arguments | when | may change |",
-            "| --- | --- | --- | --- | --- |",
+            "| hook | in code | arguments | when | may change | thread |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for name, spec in table.items():
-            columns = (f"`{name}`", f"`{spec.registrar}`", f"`{spec.arguments}`", spec.when, spec.may_change)
+            names = (f"`{name}`", f"`{spec.registrar}`", f"`{spec.arguments}`")
+            columns = (*names, spec.when, spec.may_change, spec.thread)
             lines.append("| " + " | ".join(cell(column) for column in columns) + " |")
-        lines.append("")
+        lines += ["", "```python"]
+        lines.append("\n\n\n".join(examples[spec.registrar] for spec in table.values()))
+        lines += ["```", ""]
     return "\n".join(lines)
 
 
