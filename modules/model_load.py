@@ -171,7 +171,7 @@ def prepare(
 def read_checkpoint(filename: str) -> tuple[Part, list[Part]]:
     """Reads a checkpoint: one file, or the denoiser of a folder of diffusers and the other modules in there."""
     if not diffusers_folders.is_one(filename):
-        return Part(filename, diffusers_names.original(weights.read_state_dict(filename))), []
+        return Part(filename, diffusers_names.original(weights.read_once(filename))), []
     denoiser = diffusers_names.original(diffusers_folders.read(diffusers_folders.denoiser(filename)))
     others = [
         Part(files[0], diffusers_names.original(diffusers_folders.read(files)))
@@ -182,7 +182,7 @@ def read_checkpoint(filename: str) -> tuple[Part, list[Part]]:
 
 def read_module(filename: str) -> Part:
     """Reads a file of a VAE or of text encoders. Raises ModelLoadError for one that holds neither."""
-    part = Part(filename, diffusers_names.original(weights.read_state_dict(filename)))
+    part = Part(filename, diffusers_names.original(weights.read_once(filename)))
     found = weights.shapes_of(part.tensors)
     if not module_files.contents(found):
         raise ModelLoadError(
@@ -468,17 +468,21 @@ def alphas_cumprod_of(
 
 def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
     """Copies the weights to their device and type, one at a time; `prepared` is used up."""
+    narrow = (DENOISER, *prepared.encoders) if placement.fp8 else ()
+    in_blocks = {name for name in narrow if any(map(quantized.is_in_blocks, prepared.networks[name].weights.values()))}
+    for name in narrow:
+        if name not in in_blocks:
+            store_in_fp8(prepared.networks[name].module, placement.dtype_of(name))
     modules = {
-        name: materialize(network, placement.device_of(name), placement.dtype_of(name))
+        name: materialize(network, placement.device_of(name), placement.dtype_of(name), placement.keeps_fp16)
         for name, network in prepared.networks.items()
     }
     if placement.channels_last:
         for name in (DENOISER, VAE):
             modules[name].to(memory_format=torch.channels_last)
-    parameterization = prepared.parameterization or predicted_by(modules[DENOISER])
-    if placement.fp8:
-        for name in (DENOISER, *prepared.encoders):
-            store_in_fp8(modules[name], placement.dtype_of(name))
+    parameterization = prepared.parameterization or predicted_by(modules[DENOISER], placement.dtype)
+    for name in in_blocks:  # some of whose layers are others now
+        store_in_fp8(modules[name], placement.dtype_of(name))
     model = WebuiSdModel(
         family=prepared.family,
         denoiser=modules[DENOISER],
@@ -498,15 +502,16 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
 
 
 @torch.no_grad()
-def predicted_by(unet: UNet2DConditionModel) -> str:
+def predicted_by(unet: UNet2DConditionModel, dtype: torch.dtype) -> str:
     """Returns what a U-Net predicts of a grey latent at the last timestep, which it takes for noise: "eps" or "v".
 
-    What is left of such an image is almost nothing: eps is about the latent itself, v the image with its sign turned.
+    dtype: what it computes in. What is left of such an image is almost nothing: eps is about the latent itself, v the
+    image with its sign turned.
     """
-    weight = unet.conv_in.weight
-    latent = torch.full((1, 4, 8, 8), 0.5).to(weight)
-    text = torch.full((1, 2, unet.config.cross_attention_dim), 0.5).to(weight)
-    output = unet(latent, torch.tensor([999], device=weight.device), text, return_dict=False)[0]
+    place = {"device": unet.device, "dtype": dtype}
+    latent = torch.full((1, 4, 8, 8), 0.5, **place)
+    text = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **place)
+    output = unet(latent, torch.tensor([999], device=unet.device), text, return_dict=False)[0]
     return "v" if float((output - latent).float().mean()) < V_SHIFT else "eps"
 
 
@@ -552,10 +557,19 @@ def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlac
     return places
 
 
+RELEASED_BYTES = 2**26
+"""So much of a file is read before the memory of it is given back."""
+
+
 @torch.no_grad()
-def materialize(network: Network, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
-    """Fills a network with its weights, which never need gradients."""
-    module = network.module
+def materialize(
+    network: Network, device: torch.device, dtype: torch.dtype, keeps_fp16: bool = False
+) -> torch.nn.Module:
+    """Fills a network with its weights, which never need gradients; those that it stores in 8 bits, in these.
+
+    keeps_fp16: the layers get these in float16 beside, in main memory, see `WeightPlace.exact`.
+    """
+    module, read = network.module, 0
     while network.weights:
         name, tensor = network.weights.popitem()
         owner_name, _, leaf = name.rpartition(".")
@@ -565,7 +579,17 @@ def materialize(network: Network, device: torch.device, dtype: torch.dtype) -> t
         if name in network.scales:
             tensor = tensor.to(device, torch.float32) * network.scales[name].to(device)
         value = tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
-        setattr(module.get_submodule(owner_name), leaf, torch.nn.Parameter(value, requires_grad=False))
+        owner = module.get_submodule(owner_name)
+        narrow = getattr(owner, leaf).dtype
+        if narrow.itemsize == 1:
+            if keeps_fp16:
+                WeightPlace(owner, leaf).keep_exact(value)
+            value = value.to(narrow)
+        setattr(owner, leaf, torch.nn.Parameter(value, requires_grad=False))
+        read += tensor.nbytes
+        if read > RELEASED_BYTES or not network.weights:
+            weights.release(network.filename)
+            read = 0
     return module.to(device).eval()
 
 
@@ -587,7 +611,7 @@ def load_vae(filename: str, family: Family, placement: Placement) -> Autoencoder
 
     Raises ModelLoadError for a file that is none, or one for latents of another number of channels.
     """
-    tensors = diffusers_names.original(weights.read_state_dict(filename))
+    tensors = diffusers_names.original(weights.read_once(filename))
     prefix = family.vae_prefix
     part = Part(filename, with_prefix(tensors, prefix) or {prefix + key: tensor for key, tensor in tensors.items()})
     found = weights.shapes_of(part.tensors)

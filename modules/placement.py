@@ -17,9 +17,10 @@ class Placement:
     """A model's device and types.
 
     dtype: of the U-Net, dtype_vae: of the VAE, dtype_text: of the text encoders, each what it computes in. fp8: U-Net
-    and text encoders are stored in 8 bits, and each layer is widened while it computes. upcast_sampling: sampling runs
-    in float32 around the U-Net. channels_last: the channels of a pixel lie together in memory, which some convolutions
-    like. devices: modules that compute elsewhere than on device, by their names in the model.
+    and text encoders are stored in 8 bits, and each layer is widened while it computes; keeps_fp16: main memory has
+    their weights in float16 besides, for networks to be added to. upcast_sampling: sampling runs in float32 around the
+    U-Net. channels_last: the channels of a pixel lie together in memory, which some convolutions like. devices: modules
+    that compute elsewhere than on device, by their names in the model.
     """
 
     device: torch.device
@@ -27,12 +28,13 @@ class Placement:
     dtype_vae: torch.dtype
     dtype_text: torch.dtype
     fp8: bool = False
+    keeps_fp16: bool = False
     upcast_sampling: bool = False
     channels_last: bool = False
     devices: Mapping[str, torch.device] = field(default_factory=dict, hash=False)
 
     @classmethod
-    def from_flags(cls, device: torch.device, fp8: bool = False) -> Placement:
+    def from_flags(cls, device: torch.device, fp8: bool = False, keeps_fp16: bool = False) -> Placement:
         """Returns what the command line asks for, on a device."""
         chosen = devices.chosen
         is_half_cuda = devices.device.type == "cuda" and chosen.dtype == torch.float16
@@ -42,6 +44,7 @@ class Placement:
             dtype_vae=chosen.dtype_vae,
             dtype_text=chosen.dtype,
             fp8=fp8,
+            keeps_fp16=keeps_fp16,
             upcast_sampling=devices.unet_needs_upcast,
             channels_last=cmd_opts.opt_channelslast or is_half_cuda,
         )

@@ -9,9 +9,10 @@ it has:
 - stored in 8 bits (layerwise casting): each layer is cast up before its forward and down again after it, both by
   replacing `data`. The change is computed in float32 from the stored value and rounded to 8 bits. A forward that raises
   leaves its layer in the wide type until the next one, so what is written then is rounded to 8 bits all the same.
-- offloaded by blocks (--lowvram, group offloading): `data` is moved to the device before a block's forward and back
-  after it. Only with a stream, which is not used here, does the group keep a copy of its own in main memory. A forward
-  that raises leaves its block on the device until the next one.
+- offloaded by layers (--lowvram, group offloading): `data` is moved to the device before a layer's forward and back
+  after it; a forward that raises leaves its layer on the device until the next one. With a stream, the group has a
+  tensor of its own in main memory, which `data` is between two calls, and which each call begins with: that is the
+  place.
 """
 
 from __future__ import annotations
@@ -61,7 +62,18 @@ class WeightPlace(NamedTuple):
     @property
     def stored(self) -> torch.Tensor:
         """The tensor the weight is stored in now."""
-        return self.parameter.data
+        parameter, hooks = self.parameter, getattr(self.module, "_diffusers_hook", None)
+        offloading = hooks.get_hook("group_offloading") if hooks else None
+        return offloading.group.cpu_param_dict.get(parameter, parameter.data) if offloading else parameter.data
+
+    @property
+    def exact(self) -> torch.Tensor | None:
+        """The weight before it was rounded to 8 bits, where that is kept: under v1.10.1's name, in main memory."""
+        return getattr(self.module, f"fp16_{self.name}", None)
+
+    def keep_exact(self, weight: torch.Tensor) -> None:
+        """Keeps a weight as it is before it is rounded to 8 bits."""
+        setattr(self.module, f"fp16_{self.name}", weight.to("cpu", torch.float16, copy=True))
 
     @property
     def values(self) -> torch.Tensor:
@@ -131,7 +143,8 @@ class PatchedWeights:
         if changes:
             if place not in self.originals:
                 self._keep(place)
-            write(place, self.originals[place], changes)
+            exact = place.exact
+            write(place, self.originals[place] if exact is None else exact, changes)
         elif place in self.originals:
             put_back(place, self.originals.pop(place))
 
@@ -140,6 +153,13 @@ class PatchedWeights:
         takes_turns = getattr(self._model(), "lowvram", False)
         device = "cpu" if takes_turns and not weight.is_meta else weight.device
         self.originals[place] = weight.to(device, copy=True)
+
+    def forget_exact(self) -> None:
+        """Frees what is kept of weights before they were rounded to 8 bits."""
+        model = self._model()
+        for module in model.modules() if model is not None else ():
+            for name in ("fp16_weight", "fp16_bias"):
+                vars(module).pop(name, None)
 
     def move(self, convert: Callable[[torch.Tensor], torch.Tensor]) -> None:
         """Does to the originals what is done to all tensors of the model."""

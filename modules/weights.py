@@ -7,8 +7,10 @@ Reading maps the file into memory, so that a weight costs no memory until it is 
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
+import weakref
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -128,6 +130,73 @@ def read_safetensors(filename: str, device: str) -> StateDict:
         return load_file(filename, device=device)
     except SafetensorError as e:
         raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+
+
+DTYPES: dict[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "F8_E8M0": torch.float8_e8m0fnu,
+    "I16": torch.int16,
+    "U16": torch.uint16,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I32": torch.int32,
+    "U32": torch.uint32,
+    "F32": torch.float32,
+    "I64": torch.int64,
+    "U64": torch.uint64,
+    "F64": torch.float64,
+}
+"""What the header of a safetensors file calls a type of numbers -> torch's."""
+
+
+_mapped: weakref.WeakValueDictionary[str, mmap.mmap] = weakref.WeakValueDictionary()
+"""Path of a file -> the memory that `read_once` has mapped it to, as long as there are tensors in it."""
+
+
+def read_once(filename: str) -> StateDict:
+    """Returns what `read_state_dict` does, for tensors that are used once each; see `release`.
+
+    Raises ModelLoadError.
+    """
+    tensors = read_state_dict(filename)  # which checks the file
+    if not is_safetensors(filename) or not hasattr(mmap, "MADV_DONTNEED"):
+        return tensors
+    with open(filename, "rb") as file:
+        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    _mapped[filename] = mapping
+    return mapped_tensors(filename, mapping)
+
+
+def release(filename: str) -> None:
+    """Gives back the memory of all that was read so far of a file that `read_once` has mapped.
+
+    Its pages count as the process's own until then, as much again as the weights. What is used again is read again.
+    """
+    mapping = _mapped.get(filename)
+    if mapping is not None:
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def mapped_tensors(filename: str, mapping: mmap.mmap) -> StateDict:
+    """Returns the tensors of a safetensors file that is known to be sound, in the memory it is mapped to."""
+    size = int.from_bytes(mapping[:8], "little")
+    header = json.loads(mapping[8 : 8 + size])
+    header.pop("__metadata__", None)
+    content = torch.frombuffer(mapping, dtype=torch.uint8)[8 + size :]
+    tensors = {}
+    for key, weight in header.items():
+        if weight["dtype"] not in DTYPES:
+            raise ModelLoadError(f"{filename} has weights of the type {weight['dtype']}, which is not supported")
+        start, end = weight["data_offsets"]
+        stored, dtype = content[start:end], DTYPES[weight["dtype"]]
+        if stored.data_ptr() % dtype.itemsize:
+            stored = stored.clone()
+        tensors[key] = stored.view(dtype).view(weight["shape"])
+    return tensors
 
 
 def get_state_dict_from_checkpoint(content: Any, filename: str = "the file") -> StateDict:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from modules import checkpoints, model_load, sd_hijack, weights
 from modules.errors import ModelLoadError
 from modules.model_families import SD1
 from modules.placement import Placement
+from modules.weight_patches import WeightPatch
 from test.unit.checkpoint_files import SD15, embedded_weights, vae_weights, with_input_channels, write_checkpoint
 from test.unit.tiny_networks import tiny_clip_network
 
@@ -446,3 +448,48 @@ def test_a_model_that_comes_back_brings_each_module_to_its_device():
     model.loaded_as = replace(model.loaded_as, devices={"clip_l": torch.device("meta")})
     model.bring(torch.device("cpu"))
     assert device_types(model) == {"denoiser": "cpu", "vae": "cpu", "clip_l": "meta"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="there the memory of a file is told")
+def test_what_was_read_of_a_file_does_not_stay_in_memory(tmp_path, monkeypatch):
+    path = write_checkpoint(tmp_path / "model.safetensors")
+    monkeypatch.setattr(model_load, "RELEASED_BYTES", 2**20)
+
+    def resident():
+        """Bytes of the file that are counted as this process's memory."""
+        sizes, is_file = [], False
+        for line in Path("/proc/self/smaps").read_text().splitlines():
+            first = line.split()[0]
+            is_file = line.endswith(path.name) if "-" in first else is_file
+            if is_file and first == "Rss:":
+                sizes.append(int(line.split()[1]) * 1024)
+        return sum(sizes)
+
+    prepared = model_load.prepare(str(path), {})
+    assert sum(float(tensor.sum()) for tensor in prepared.denoiser.weights.values()) != 0
+    assert resident() > 2**23
+    model_load.materialize(prepared.denoiser, CPU.device, torch.float32)
+    assert resident() < 2**23
+
+
+def test_weights_in_8_bits_are_those_that_are_narrowed_afterwards(model):
+    narrow = load(checkpoints.embedded_checkpoint, placement=replace(CPU, fp8=True)).model.diffusion_model
+    for name, weight in model.model.diffusion_model.named_parameters():
+        stored = narrow.get_parameter(name)
+        assert torch.equal(stored.float(), weight.to(stored.dtype).float())
+
+
+def test_networks_are_added_to_what_was_before_the_rounding_where_that_is_kept(model):
+    """The setting cache_fp16_weight."""
+    made = load(checkpoints.embedded_checkpoint, placement=replace(CPU, fp8=True, keeps_fp16=True))
+    (place,) = made.weight_places["model.diffusion_model.middle_block.0.in_layers.2.weight"]
+    (plain,) = model.weight_places["model.diffusion_model.middle_block.0.in_layers.2.weight"]
+    rounded = place.stored.clone()
+    assert torch.equal(place.exact.float(), plain.stored.half().float())
+    made.patches.put("more", lambda model: WeightPatch({place: lambda weight: weight * 1.5}))
+    assert torch.equal(place.stored.float(), (place.exact.float() * 1.5).to(rounded.dtype).float())
+    assert not torch.equal(place.stored.float(), (rounded.float() * 1.5).to(rounded.dtype).float())
+    made.patches.take("more")
+    assert torch.equal(place.stored.float(), rounded.float())
+    made.patches.weights.forget_exact()
+    assert place.exact is None

@@ -114,3 +114,38 @@ def test_ckpt_without_a_dictionary_holds_no_weights(tmp_path):
 def test_prefixes_are_replaced_once_at_the_front():
     replaced = weights.replace_prefixes({"a.b.a.": torch.zeros(1), "c": torch.zeros(1)}, {"a.": "x.", "x.": "y."})
     assert list(replaced) == ["x.b.a.", "c"]
+
+
+def test_what_is_read_once_has_the_tensors_of_the_file_in_every_type(tmp_path):
+    path = tmp_path / "types.safetensors"
+    tensors = {str(dtype): torch.arange(6).reshape(2, 3).to(dtype) for dtype in weights.DTYPES.values()}
+    tensors |= {"marker": torch.zeros(0), "number": torch.tensor(3.5), "odd": torch.tensor([True, False, True])}
+    save_file(tensors, path)
+    read = weights.read_once(str(path))
+    assert read.keys() == tensors.keys()
+    for _ in range(2):
+        for key, tensor in tensors.items():
+            found = read[key]
+            assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape)
+            assert torch.equal(found.reshape(-1).view(torch.uint8), tensor.reshape(-1).view(torch.uint8))
+        weights.release(str(path))  # what is used again is read again
+
+
+def test_numbers_that_do_not_lie_on_their_own_boundaries_are_read(tmp_path):
+    """Other programs' writers do not sort tensors by the size of their numbers."""
+    path = tmp_path / "odd.safetensors"
+    header = {
+        "a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
+        "b": {"dtype": "F32", "shape": [1], "data_offsets": [1, 5]},
+    }
+    text = json.dumps(header).encode().ljust(128)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"\x07" + struct.pack("<f", 1.5))
+    assert weights.read_once(str(path))["b"].tolist() == [1.5]
+
+
+def test_pickled_weights_have_nothing_to_give_back(tmp_path):
+    path = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {"a": torch.ones(2)}}, path)
+    read = weights.read_once(str(path))
+    weights.release(str(path))
+    assert read["a"].tolist() == [1, 1]
