@@ -8,10 +8,13 @@ its `placement` says it, and is what the engine asks. The names here are for ext
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import sys
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from modules import errors
@@ -123,6 +126,49 @@ def torch_gc() -> None:
         torch.mps.empty_cache()
     if has_xpu():
         torch.xpu.empty_cache()
+
+
+class MainMemory:
+    """What this process has of main memory beyond what it uses, and giving that back to the system.
+
+    glibc keeps as much for reuse as the largest job of each thread has taken, in pieces that do not fit tensors of
+    other sizes.
+    """
+
+    SLACK = 2**27
+    """Bytes that it may grow by before that is given back: to get them from the system again takes time."""
+
+    def __init__(self) -> None:
+        self.least = 0
+        try:
+            self._trim = ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
+        except AttributeError:  # another C library
+            self._trim = None
+
+    def trim(self, slack: int = SLACK) -> None:
+        """Gives back what is free, if the process has grown by more than so many bytes since the last time."""
+        if self._trim is None:
+            return
+        process = psutil.Process()
+        resident = process.memory_info().rss
+        if resident > self.least + slack:
+            self._trim(0)
+            self.least = process.memory_info().rss
+        self.least = min(self.least, resident)
+
+
+main_memory = MainMemory()
+
+
+def free_memory(on: torch.device) -> float:
+    """Returns the bytes that can be taken on a device now; infinity where nothing tells it."""
+    if on.type == "cpu":
+        return psutil.virtual_memory().available
+    if on.type in ("cuda", "xpu"):
+        backend = getattr(torch, on.type)
+        kept = backend.memory_reserved(on) - backend.memory_allocated(on)
+        return backend.mem_get_info(on)[0] + kept
+    return float("inf")
 
 
 def cond_cast_unet(input: torch.Tensor) -> torch.Tensor:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import logging
 import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -58,6 +59,7 @@ AUTOMATIC = "sd_model_checkpoint_automatic"
 class CheckpointSettings:
     """Which checkpoint is wanted, and how loaded ones are kept. The names are those of the options."""
 
+    cache_fp16_weight: bool
     fp8_storage: str
     sd3_enable_t5: bool
     sd_checkpoints_keep_in_cpu: bool
@@ -252,6 +254,9 @@ def load_model(
                 reload_model_weights(info=previous)
             raise
         write_selection(info)
+        del prepared
+        gc.collect()  # a model and what belongs to it refer to each other
+        devices.main_memory.trim(slack=0)
         logger.info("Model %s loaded in %s", info.title, timer.summary())
         return model
 
@@ -265,8 +270,14 @@ def load_prepared(
     """
     fp8 = check_fp8(prepared)
     devices.fp8 = fp8
-    device = devices.cpu if lowvram.is_needed(prepared) else devices.device
-    model = model_load.build(prepared, Placement.from_flags(device, fp8))
+    keeps_fp16 = fp8 and CheckpointSettings.from_opts(shared.opts).cache_fp16_weight
+    placement = Placement.from_flags(devices.device, fp8, keeps_fp16)
+    choice = lowvram.choose(prepared, placement)
+    logger.info("Memory for %s: %s", info.title, choice)
+    if choice.offload:
+        placement = replace(placement, device=devices.cpu)
+    model = model_load.build(prepared, placement)
+    model.offload = choice
     timer.record("load weights")
 
     model.sd_checkpoint_info = info
@@ -438,6 +449,7 @@ def send_model_to_device(m: WebuiSdModel) -> None:
 def send_model_to_trash(m: WebuiSdModel) -> None:
     """Frees the memory of a model, even where something still refers to it."""
     lowvram.forget(m)
+    m.patches.weights.forget_exact()
     m.to("meta")
     devices.torch_gc()
 

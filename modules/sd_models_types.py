@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modules import denoisers, devices, model_families, model_patches, sd_unet
+from modules import denoisers, devices, memory_plan, model_families, model_patches, sd_unet
 from modules.denoisers import Told
 from modules.model_families import DENOISER, VAE
 from modules.model_families.base import EMBEDDED, MASKED
@@ -123,12 +123,12 @@ class WebuiSdModel(torch.nn.Module):
     `modules.sampling.denoisers.SIGMA_DENOISERS`. schedule: how noise and time belong together, by default as the row
     says. image_readers: networks that look at images, by the names they get here. alphas_cumprod: (timesteps,) share of
     the image's variance left at each timestep, as the running job wants it; alphas_cumprod_original: as trained.
-    loaded_as: the placement it was loaded with. lowvram: its parts take turns on the device. left_out: text encoders
-    that the settings left out. modules_chosen: files of VAE and text encoders that were chosen for it, modules_used:
-    those of them that are in it. weight_places: key of a weight in the original single-file layout, in which files of
-    networks name it -> where it is in the modules that the checkpoint came with. layer_names: these layers by all names
-    that files of networks have for them, None while it is being made. patches: what is changed for the time of a job,
-    and what rests after one.
+    loaded_as: the placement it was loaded with. offload: what of it was to wait in main memory when it was loaded, and
+    why; lowvram: its parts take turns on the device. left_out: text encoders that the settings left out.
+    modules_chosen: files of VAE and text encoders that were chosen for it, modules_used: those of them that are in it.
+    weight_places: key of a weight in the original single-file layout, in which files of networks name it -> where it is
+    in the modules that the checkpoint came with. layer_names: these layers by all names that files of networks have for
+    them, None while it is being made. patches: what is changed for the time of a job, and what rests after one.
     """
 
     def __init__(
@@ -157,6 +157,7 @@ class WebuiSdModel(torch.nn.Module):
         self.alphas_cumprod_original = alphas_cumprod
         self.loaded_as = placement
 
+        self.offload = memory_plan.Choice()
         self.lowvram: bool = False
         self.left_out: frozenset[str] = frozenset()
         self.sd_checkpoint_info: CheckpointInfo | None = None

@@ -30,6 +30,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "jobs_user_limit",
         "hook_seconds",
         "forge_additional_modules",
+        "offload_automatically",
     ),
     "callbacks": (),
     "script_hooks": (),
@@ -48,7 +49,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "POST /v1/images/edits",
         "GET /sdapi/v1/sd-modules",
     ),
-    "fields": (),
+    "fields": ("/sdapi/v1/memory model",),
 }
 """Kind > names: of samplers and schedulers as the API lists them, keys of settings, categories of callbacks, methods of
 scripts, command line flags, "METHOD /path" of routes, "/path field" of requests and answers.

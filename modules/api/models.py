@@ -263,6 +263,7 @@ class EmbeddingsResponse(BaseModel):
 class MemoryResponse(BaseModel):
     ram: dict
     cuda: dict
+    model: dict
 
 
 class ScriptsList(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from modules import (
+    lowvram,
     memmon,
     realesrgan_model,
     sd_hijack,
@@ -154,5 +155,9 @@ async def reload_checkpoint() -> dict:
 
 @router.get("/sdapi/v1/memory", response_model=models.MemoryResponse, summary="Memory of machine and device, in bytes")
 def get_memory() -> dict:
-    """Returns the memory of machine and device, in bytes."""
-    return memmon.memory_report()
+    """Returns the memory of machine and device, in bytes, and what of the current model is where, and why.
+
+    `model` is empty while none is loaded.
+    """
+    model = sd_models.model_data.sd_model
+    return {**memmon.memory_report(), "model": lowvram.report(model) if model else {}}

@@ -1,7 +1,9 @@
 """Choice of device and precision, and what follows from it. Other devices are imitated, so that this runs anywhere."""
 
 import contextlib
+import sys
 
+import psutil
 import pytest
 import torch
 
@@ -194,3 +196,38 @@ def test_the_first_calculation_happens_once():
     devices.first_time_calculation()
     devices.first_time_calculation()
     assert devices.first_time_calculation.cache_info().misses == 1
+
+
+def test_memory_that_is_kept_for_reuse_is_given_back_when_it_is_much():
+    memory = devices.MainMemory()
+    calls = []
+    memory._trim = calls.append
+    memory.trim(slack=2**40)
+    assert calls == []
+    memory.trim(slack=0)
+    memory.trim(slack=2**30)  # has not grown since
+    assert calls == [0]
+    memory.least = 2**50  # a model that has gone
+    memory.trim()
+    assert memory.least < 2**40
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc has it")
+def test_small_pieces_that_were_freed_go_back():
+    pieces = [torch.zeros(2**12) for _ in range(2**13)]  # 128 MiB in pieces of 16 KiB
+    process = psutil.Process()
+    last = pieces.pop()
+    before = process.memory_info().rss
+    del pieces
+    devices.MainMemory().trim(slack=0)
+    assert before - process.memory_info().rss > 2**26
+    assert last.sum() == 0
+
+
+def test_free_memory_of_a_card_is_what_the_system_has_and_what_torch_keeps(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda on: (1000, 5000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda on: 300)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda on: 100)
+    assert devices.free_memory(torch.device("cuda")) == 1200
+    assert devices.free_memory(torch.device("mps")) == float("inf")
+    assert 0 < devices.free_memory(devices.cpu) <= psutil.virtual_memory().total
