@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from modules import devices, errors, image_ops, lowvram, sd_vae_approx, sd_vae_taesd, shared
+from modules import devices, errors, image_ops, lowvram, sd_vae_approx, sd_vae_taesd, shared, vae_rows
+from modules.model_families import VAE
 from modules.options import OptionValues
 from modules.sd_models_types import WebuiSdModel
 
@@ -127,27 +128,55 @@ def run_small(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 def decode_full(model: WebuiSdModel, latent: torch.Tensor) -> torch.Tensor:
-    """Returns pixels by the VAE; in tiles if the device has no memory for the whole."""
+    """Returns pixels by the VAE; row by row if the device has no memory for the whole."""
     with torch.no_grad(), devices.without_autocast():
-        return in_tiles_if_needed(model, "decode", lambda: model.decode_first_stage(latent))
+        return in_tiles_if_needed(
+            model, "decode", lambda: model.decode_first_stage(latent), bytes_of_decoding(model, latent)
+        )
 
 
-def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """Returns the result of a call of the VAE; when memory runs out, of the same call in tiles.
+SURELY_FREE = 2**28
+"""So many bytes are there, without asking."""
 
-    Tiles have 512 pixels a side and soft seams. Raises OutOfMemory if that does not fit either.
-    """
-    try:
-        return run()
-    except RuntimeError as e:
-        if not devices.is_out_of_memory(e):
-            raise
-        logger.warning("not enough memory to %s the whole picture: doing it in tiles", what)
-    devices.torch_gc()
+MAPS_AT_ONCE = 8
+"""The decoder's largest maps, with as many channels as its last level has, that are in memory together."""
+
+
+def bytes_of_decoding(model: WebuiSdModel, latent: torch.Tensor) -> int:
+    """Returns about how much memory decoding latents (B, C, h, w) as a whole needs beside the weights."""
     vae = model.first_stage_model
-    vae.enable_tiling()
+    batch, _, height, width = latent.shape
+    levels = vae.config.block_out_channels
+    pixels = batch * height * width * 4 ** (len(levels) - 1)
+    return MAPS_AT_ONCE * pixels * levels[0] * vae.dtype.itemsize
+
+
+def free_for_vae(model: WebuiSdModel) -> float:
+    """Returns the bytes that are free where the VAE of a model computes, when it does."""
+    elsewhere = model.loaded_as.devices.get(VAE)
+    return devices.free_memory(elsewhere or lowvram.give_turn(model, model.first_stage_model))
+
+
+def in_tiles_if_needed(
+    model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor], needed: int = 0
+) -> torch.Tensor:
+    """Returns the result of a call of the VAE; if memory does not suffice, of the same call in tiles.
+
+    needed: bytes it will take; with more than there are the whole is not tried. Raises OutOfMemory if tiles do not fit
+    either.
+    """
+    vae = model.first_stage_model
+    if needed <= SURELY_FREE or needed <= free_for_vae(model):
+        try:
+            return run()
+        except RuntimeError as e:
+            if not devices.is_out_of_memory(e):
+                raise
+    logger.warning("not enough memory to %s the whole picture: doing it in parts", what)
+    devices.torch_gc()
     try:
-        return run()
+        with vae_rows.in_tiles(vae):
+            return run()
     except RuntimeError as e:
         if not devices.is_out_of_memory(e):
             raise
@@ -155,8 +184,6 @@ def in_tiles_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.T
             f"{devices.device} has not enough memory to {what} the image, in tiles either: make smaller images, or "
             "start with --medvram or --lowvram"
         ) from e
-    finally:
-        vae.disable_tiling()
 
 
 def decode_first_stage(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:

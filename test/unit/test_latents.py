@@ -213,7 +213,7 @@ def test_image_too_large_for_the_memory_is_decoded_in_tiles(model, monkeypatch, 
     pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))
     assert pixels.shape == (1, 3, 64, 576)
     assert hungry.largest == 72
-    assert "tiles" in caplog.text
+    assert "in parts" in caplog.text
     assert not model.first_stage_model.use_tiling
 
 
@@ -233,14 +233,30 @@ def test_errors_that_are_not_of_memory_are_not_answered_with_tiles(model, monkey
             raise torch.OutOfMemoryError("out of memory")
         raise RuntimeError("wrong shape")
 
-    monkeypatch.setattr(model.first_stage_model.decoder, "forward", fails)
+    monkeypatch.setattr(model.first_stage_model.decoder.conv_in, "forward", fails)
     with pytest.raises(RuntimeError, match="wrong shape"):
         latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
     assert calls == [False]
     with pytest.raises(RuntimeError, match="wrong shape"):
-        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))  # wide enough for two tiles
+        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))  # too wide for a tile
     assert calls == [False, False, True]
     assert not model.first_stage_model.use_tiling
+    assert "tiled_decode" not in vars(model.first_stage_model)
+
+
+@pytest.mark.parametrize("tells_itself", [True, False], ids=["runs out", "is known to be too small"])
+def test_parts_make_the_image_of_the_whole(model, monkeypatch, tells_itself):
+    latent = torch.randn(1, 4, 8, 72, generator=torch.Generator().manual_seed(5)).div(5)
+    expected = latents.decode_first_stage(model, latent)
+    if tells_itself:
+        hungry = Hungry(model.first_stage_model.decoder, cells=64)
+        monkeypatch.setattr(model.first_stage_model.decoder, "forward", hungry)
+    else:
+        monkeypatch.setattr(latents, "SURELY_FREE", 0)
+        monkeypatch.setattr(devices, "free_memory", lambda on: 1000)
+        monkeypatch.setattr(model.first_stage_model.decoder, "forward", None)
+    pixels = latents.decode_first_stage(model, latent)
+    assert (pixels - expected).abs().max() < 1e-3
 
 
 def test_encoding_falls_back_to_tiles(model, monkeypatch):

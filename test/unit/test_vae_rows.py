@@ -1,0 +1,71 @@
+"""Decoding row by row: the image of the whole."""
+
+import pytest
+import torch
+
+from modules import checkpoints, model_load, model_patches, vae_rows
+from modules.placement import Placement
+
+
+@pytest.fixture(scope="module")
+def vae():
+    prepared = model_load.prepare(checkpoints.embedded_checkpoint, {})
+    return model_load.build(prepared, Placement(torch.device("cpu"), *[torch.float32] * 3)).first_stage_model
+
+
+@pytest.fixture(scope="module")
+def latent():
+    return torch.randn(2, 4, 12, 9, generator=torch.Generator().manual_seed(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("goes_on", [False, True], ids=["edges", "seamless"])
+@pytest.mark.parametrize("stripe", [1, vae_rows.STRIPE_BYTES], ids=["stripes", "one"])
+def test_it_is_the_image_of_the_whole(vae, latent, monkeypatch, stripe, goes_on):
+    monkeypatch.setattr(vae_rows, "STRIPE_BYTES", stripe)
+    with model_patches.circular_padding(vae, goes_on):
+        expected = vae.decode(latent).sample
+        pixels = vae_rows.decode(vae, latent)
+    assert pixels.shape == expected.shape == (2, 3, 96, 72)
+    assert (pixels - expected).abs().max() < 1e-3 < expected.std()
+
+
+@torch.no_grad()
+def test_stripes_are_small(vae, latent, monkeypatch):
+    """No convolution of the last level sees more than a stripe and the rows around it."""
+    monkeypatch.setattr(vae_rows, "STRIPE_BYTES", 1)
+    tallest = []
+    handle = (
+        vae.decoder.up_blocks[-1]
+        .resnets[-1]
+        .conv1.register_forward_pre_hook(lambda _, args: tallest.append(args[0].shape[2]))
+    )
+    vae_rows.decode(vae, latent)
+    handle.remove()
+    assert max(tallest) == vae_rows.SMALLEST_STRIPE + 4
+
+
+@torch.no_grad()
+def test_in_half_precision_it_differs_by_rounding(vae, latent):
+    half = vae.to(torch.bfloat16)
+    try:
+        expected = half.decode(latent.bfloat16()).sample
+        pixels = vae_rows.decode(half, latent.bfloat16())
+    finally:
+        vae.float()
+    assert pixels.dtype == torch.bfloat16
+    assert (pixels - expected).abs().mean() < 0.02
+
+
+@torch.no_grad()
+def test_tiles_of_a_vae_are_rows_inside_the_block_only(vae):
+    wide = torch.zeros(1, 4, 2, 72)
+    with vae_rows.in_tiles(vae):
+        inside = vae.decode(wide, return_dict=False)[0], vae.decode(wide).sample
+    assert torch.equal(*inside)
+    assert not vae.use_tiling and "tiled_decode" not in vars(vae)
+    vae.enable_tiling()
+    tiles = vae.decode(wide).sample
+    vae.disable_tiling()
+    whole = vae.decode(wide).sample
+    assert (inside[0] - whole).abs().max() < 1e-3 < (tiles - whole).abs().max()
