@@ -277,7 +277,7 @@ def test_unet_alone_is_told_from_that_of_the_first_family(files, tmp_path):
     tensors = load_file(path_of(files, "sd2"))
     unet = {key: tensor for key, tensor in tensors.items() if key.startswith("model.diffusion_model.")}
     save_file(unet, tmp_path / "unet.safetensors")
-    with pytest.raises(ModelLoadError, match="looks like Stable Diffusion 2, but holds U-Net only"):
+    with pytest.raises(ModelLoadError, match="is a file of Stable Diffusion 2 that holds the denoiser only"):
         model_load.prepare(str(tmp_path / "unet.safetensors"), {})
 
 
