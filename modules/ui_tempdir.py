@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,10 +51,24 @@ def save_pil_to_file(pil_image: Image.Image, cache_dir: str, name: str = "image"
     if already_saved_as and os.path.isfile(already_saved_as):
         register_tmp_file(None, already_saved_as)
         return os.path.abspath(already_saved_as)
-    path = original_save_pil_to_cache(pil_image, shared.opts.temp_dir or cache_dir, name, "png")
+    path = cached(pil_image, shared.opts.temp_dir or cache_dir, name)
     if shared.opts.temp_dir:
         register_tmp_file(None, path)
     return path
+
+
+def cached(image: Image.Image, cache_dir: str, name: str) -> str:
+    """Returns the PNG of an image in a folder named after its content, written once: Gradio writes it again for each
+    event that shows the same image, while a browser may be reading it.
+    """
+    content = processing_utils.encode_pil_to_bytes(image, "png")
+    path = Path(cache_dir, processing_utils.hash_bytes(content), f"{name}.png").resolve()
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True, parents=True)
+        unfinished = path.with_name(f"{name}.{uuid.uuid4().hex[:8]}.tmp")
+        unfinished.write_bytes(content)
+        unfinished.replace(path)
+    return str(path)
 
 
 def install_ui_tempdir_override() -> None:

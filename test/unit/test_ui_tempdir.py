@@ -49,6 +49,16 @@ def test_picture_whose_file_is_gone_is_written_anew(tmp_path):
     assert ui_tempdir.save_pil_to_file(image, str(tmp_path)) != image.already_saved_as
 
 
+def test_an_image_that_is_shown_again_is_not_written_again(tmp_path):
+    """A browser may be reading it."""
+    path = ui_tempdir.save_pil_to_file(picture(parameters="Steps: 20"), str(tmp_path))
+    before = os.stat(path)
+    assert ui_tempdir.save_pil_to_file(picture(parameters="Steps: 20"), str(tmp_path)) == path
+    after = os.stat(path)
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+
+
 def test_only_pictures_are_registered(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{}")
