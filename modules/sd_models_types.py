@@ -88,7 +88,10 @@ class DiffusionWrapper(torch.nn.Module):
         if substitute is not None:
             vector = with_size(c_adm, time_ids)
             return substitute(x, t, context=context, **({} if vector is None else {"y": vector}))
-        return denoisers.kind_of(self.family).call(self.diffusion_model, x, t, Told(context, c_adm, time_ids))
+        kind = denoisers.kind_of(self.family)
+        places, names = kind.arguments(self.diffusion_model, t, Told(context, c_adm, time_ids))
+        output = self.diffusion_model(x, *places, **names)
+        return output if isinstance(output, torch.Tensor) else output[0]
 
 
 def before(table: torch.Tensor) -> torch.Tensor:

@@ -54,11 +54,11 @@ class Kind:
 
     build: makes the network of a family without weights, from the shapes of its file, with what takes weights to its
     parameters; raises UnreadableShapes. reads: what a network takes, from its configuration. lay_out: returns a network
-    as extensions know it. call: returns the raw output (B, C, h, w) of one that is laid out for latents (B, C, h, w)
-    and times (B,).
+    as extensions know it. arguments: what one that is laid out is called with behind its latents (B, C, h, w), by place
+    and by name, given it, the times (B,) and the rest. It returns its raw output (B, C, h, w), or that in a tuple.
     """
 
     build: Callable[[Family, Shapes], tuple[torch.nn.Module, Convert]]
     reads: Callable[[Mapping[str, Any]], Reads]
     lay_out: Callable[[torch.nn.Module], torch.nn.Module]
-    call: Callable[[torch.nn.Module, torch.Tensor, torch.Tensor, Told], torch.Tensor]
+    arguments: Callable[[torch.nn.Module, torch.Tensor, Told], tuple[tuple[Any, ...], dict[str, Any]]]

@@ -90,13 +90,13 @@ def lay_out(transformer: torch.nn.Module) -> torch.nn.Module:
     return transformer
 
 
-def call(transformer: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, told: Told) -> torch.Tensor:
-    """Returns the output (B, C, h, w) for latents (B, C, h, w) and times (B,) from 0 to 1000.
+def arguments(transformer: torch.nn.Module, t: torch.Tensor, told: Told) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns what a transformer is called with for times (B,) from 0 to 1000.
 
     Raises ConditioningError without the pooled text, or with a size.
     """
     told.check(needed=("vector",), taken=("vector",))
-    return transformer(x, told.text, told.vector, t, return_dict=False)[0]
+    return (told.text, told.vector, t), {"return_dict": False}
 
 
-KIND = Kind(build, reads, lay_out, call)
+KIND = Kind(build, reads, lay_out, arguments)

@@ -41,14 +41,14 @@ def lay_out(network: torch.nn.Module) -> torch.nn.Module:
     return layout
 
 
-def call(unet: torch.nn.Module, x: torch.Tensor, t: torch.Tensor, told: Told) -> torch.Tensor:
-    """Returns the output (B, C, h, w) for latents (B, C, h, w) and timesteps (B,). Vector and size together are `y`.
+def arguments(unet: torch.nn.Module, t: torch.Tensor, told: Told) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Returns what a U-Net is called with for timesteps (B,). Vector and size together are `y`.
 
     Raises ConditioningError if it has no place for them, or needs what is not there.
     """
     check_vector(unet, told)
     vector = with_size(told.vector, told.size)
-    return unet(x, t, context=told.text, **({} if vector is None else {"y": vector}))
+    return (t,), {"context": told.text} | ({} if vector is None else {"y": vector})
 
 
 def check_vector(unet: torch.nn.Module, told: Told) -> None:
@@ -65,4 +65,4 @@ def check_vector(unet: torch.nn.Module, told: Told) -> None:
         )
 
 
-KIND = Kind(build, reads, lay_out, call)
+KIND = Kind(build, reads, lay_out, arguments)
