@@ -64,7 +64,13 @@ def job_progress() -> float:
     return min(done, 1.0)
 
 
-queue = JobQueue(job_progress)
+def has_logins() -> bool:
+    """Tells whether users log in, to the page or to the API."""
+    flags = shared.cmd_opts
+    return bool(flags.gradio_auth or flags.gradio_auth_path or flags.api_auth)
+
+
+queue = JobQueue(job_progress, has_logins)
 """The queue of the device of this process."""
 
 recorded_results: list[tuple[str, Any]] = []

@@ -219,13 +219,15 @@ class Worker:
 class JobQueue:
     """All jobs of one device: those that wait, the one that runs, and what is remembered of those that are over.
 
-    measure: tells how far the running job is, 0..1. line: the lock that stands for the device; a thread that waits in
+    measure: tells how far the running job is, 0..1. users_take_turns: tells whether users do; otherwise all are one, as
+    they are where nobody logs in. line: the lock that stands for the device; a thread that waits in
     it keeps its place among the jobs, which have theirs in the order of `in_turn`. listeners: are told of each job that
     was queued, has begun, or is over; they must not block.
     """
 
-    def __init__(self, measure: Callable[[], float] = lambda: 0.0):
+    def __init__(self, measure: Callable[[], float] = lambda: 0.0, users_take_turns: Callable[[], bool] = lambda: True):
         self.line = FIFOLock()
+        self._users_take_turns = users_take_turns
         self.listeners: list[Callable[[Job], object]] = []
         self._measure = measure
         self._guard = threading.RLock()
@@ -305,7 +307,7 @@ class JobQueue:
         """Returns the jobs that wait, the next one first."""
         with self._guard:
             called = [job for job in self._live if job.is_called and job.state is JobState.QUEUED]
-            return called + list(in_turn((job for job in self._live if not job.is_called), self._served))
+            return called + list(self._in_turn())
 
     def arrange(self, first: Sequence[Job]) -> dict[Job, float]:
         """Puts waiting jobs before all others of the same priority and user; returns the new order of those it moved.
@@ -380,12 +382,19 @@ class JobQueue:
         with self._guard:
             if place.is_given_up:
                 return
-            job = next(in_turn((job for job in self._live if not job.is_called), self._served))
+            job = next(self._in_turn())
             place.job.place, job.place.job = job.place, place.job
             place.job, job.place = job, place
             job.is_called = True
             self._served[job.user] = max(self._served.values(), default=0) + 1
         job.turn()
+
+    def _in_turn(self) -> Iterator[Job]:
+        """Yields the jobs that have not been called, as they will be; the caller holds the guard."""
+        waiting = (job for job in self._live if not job.is_called)
+        if self._users_take_turns():
+            return in_turn(waiting, self._served)
+        return iter(sorted(waiting, key=lambda job: (-job.priority, job.order)))
 
     def _begin(self, job: Job) -> bool:
         """Marks a job as running. Returns False when it was cancelled."""

@@ -132,7 +132,8 @@ def as_said(value, p, field):
 def settings_of(said):
     """Infotext key -> setting, for the settings that are said; not the files, which may not be here."""
     names = dict(infotext_utils.settings_in_infotext())
-    return {key: names[key] for key in said.keys() & names.keys() - {"Model hash", "VAE", "Face restoration"}}
+    files = {"Model hash", "VAE", "Face restoration", *(key for key in names if key.startswith("Module "))}
+    return {key: names[key] for key in said.keys() & names.keys() - files}
 
 
 def fields_to_ask_for(said, kind):
