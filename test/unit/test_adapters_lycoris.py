@@ -146,7 +146,7 @@ ALGORITHMS = {
 @torch.no_grad()
 def test_file_that_lycoris_saved_for_a_model(model, tmp_path, options):
     torch.manual_seed(0)
-    LycorisNetwork.apply_preset({"target_module": ["Attention"]})
+    LycorisNetwork.apply_preset({"target_module": ["CrossAttention"]})
     unet = model.network("denoiser")
     theirs = copy.deepcopy(unet)
     wrapper = create_lycoris(theirs, 1.0, **{"linear_dim": 4, "linear_alpha": 4, **options})
