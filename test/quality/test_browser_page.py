@@ -257,8 +257,9 @@ def test_escape_stops_a_job_and_its_key_starts_another(site):
         task = page.evaluate("localStorage.getItem('txt2img_task_id')")
         page.keyboard.press("Control+Enter")
         page.wait_for_function("before => (localStorage.getItem('txt2img_task_id') ?? before) !== before", arg=task)
-    page.wait_for_function("document.getElementById('txt2img_interrupt').style.display === 'block'")
-    page.wait_for_function("document.querySelector('.progressDiv .progress')?.dataset.text?.includes('%')")
+        # It runs: what waits for the device is not stopped.
+        page.wait_for_function("document.getElementById('txt2img_interrupt').style.display === 'block'")
+        page.wait_for_function("document.querySelector('.progressDiv .progress')?.dataset.text?.includes('%')")
     page.keyboard.press("Escape")
     site.wait_for_result("txt2img", before)
 
