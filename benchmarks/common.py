@@ -1,10 +1,16 @@
-"""What the benchmarks share: the program set up in this process, and a clock that runs only while a network does."""
+"""What the benchmarks share: the program set up in this process or served by another one, and a clock that runs only
+while a network does.
+"""
 
 import contextlib
+import os
+import socket
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
@@ -30,6 +36,31 @@ def api_client(flags: list[str] | None = None) -> Any:
 
     initialize.initialize()
     return TestClient(webui.create_app())
+
+
+def free_port() -> int:
+    """Returns a port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def served(tree: Path, flags: list[str] | None = None) -> Iterator[tuple[int, subprocess.Popen]]:
+    """Runs the program of a tree and gives the port it serves on, and its process."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="serena-bench-") as data_dir:
+        flags = [*(FLAGS if flags is None else flags), "--data-dir", data_dir, "--port", str(port)]
+        command = [sys.executable, "launch.py", *flags]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # a device that leaves the server a processor to run on
+        program = subprocess.Popen(
+            command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            yield port, program
+            assert program.poll() is None, "the program ended by itself"
+        finally:
+            program.kill()
+            program.wait()
 
 
 class NetworkClock:

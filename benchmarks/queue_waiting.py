@@ -13,18 +13,15 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
+sys.path.insert(0, str(ROOT))
+from benchmarks.common import served  # noqa: E402
+
 START_SECONDS = 120
 TIMEOUT = 10.0
 SETTLE_SECONDS = 2.0
@@ -37,30 +34,6 @@ PROBES = {
     "GET /internal/ping": None,
     "POST /internal/progress": {"id_task": "task(none)"},
 }
-
-
-def free_port() -> int:
-    """Returns a port nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def served(tree: Path) -> Iterator[int]:
-    """Runs the program of a tree and gives the port it serves on."""
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="serena-bench-") as data_dir:
-        command = [sys.executable, "launch.py", *FLAGS, "--data-dir", data_dir, "--port", str(port)]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}  # a device that leaves the server a processor to run on
-        program = subprocess.Popen(
-            command, cwd=tree, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            yield port
-            assert program.poll() is None, "the program ended by itself"
-        finally:
-            program.kill()
-            program.wait()
 
 
 async def request(port: int, line: str, body: dict | None = None) -> bytes:
@@ -129,7 +102,7 @@ def main() -> None:
     args = parser.parse_args()
     for tree in args.tree:
         print(f"{tree.name}: milliseconds while {args.waiting} requests wait")
-        with served(tree) as port:
+        with served(tree) as (port, _):
             found = asyncio.run(measure(port, args.waiting, args.rounds))
         print(f"  {'route':28} {'median':>8} {'p95':>8} {'max':>8}  of")
         for line, values in found.items():

@@ -1,0 +1,264 @@
+"""How many images come out of the server, and what stands between them and the device: the queue's cost, parallel
+clients, listeners to events, memory without a model.
+
+    python benchmarks/throughput.py [--row NAME ...] [--rounds 5]
+
+Each row is a function of the table ROWS: it prints its line, and is a ratio of two measures taken in turn in one run
+wherever there is something to compare with. Clients are processes of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks.common import FLAGS, free_port, served, set_up  # noqa: E402
+
+START_SECONDS = 240
+MEGABYTE = 1 << 20
+SMALL = {"prompt": "red apple", "width": 128, "height": 128, "steps": 4, "sampler_name": "Euler"}
+
+CLIENTS = """
+import asyncio, json, sys
+
+async def ask(port, bodies):
+    while bodies:
+        content = json.dumps(bodies.pop()).encode()
+        head = f"POST /sdapi/v1/txt2img HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nConnection: close\\r\\n"
+        head += f"Content-Type: application/json\\r\\nContent-Length: {len(content)}\\r\\n\\r\\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head.encode() + content)
+        answer = await reader.read()
+        assert answer.startswith(b"HTTP/1.1 200"), answer[:300]
+        writer.close()
+
+async def main(port, at_once, bodies):
+    await asyncio.gather(*(ask(port, bodies) for _ in range(at_once)))
+
+for line in sys.stdin:
+    asyncio.run(main(*json.loads(line)))
+    print("done", flush=True)
+"""
+"""A process that sends requests, so many at once, each time it is told to."""
+
+LISTENERS = """
+import asyncio, json, sys
+
+async def listen(port, all_welcome):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /serena/v1/events?previews=false HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
+    await reader.readuntil(b"welcome")
+    all_welcome.release()
+    while await reader.read(65536):
+        pass
+
+async def main(port, count):
+    welcome = asyncio.Semaphore(0)
+    tasks = [asyncio.create_task(listen(port, welcome)) for _ in range(count)]
+    for _ in range(count):
+        await welcome.acquire()
+    print("done", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    for task in tasks:
+        task.cancel()
+
+asyncio.run(main(*json.loads(sys.stdin.readline())))
+"""
+"""A process that listens to events over so many connections, until it is told to go."""
+
+
+class Helper:
+    """A process that is told things, and says when it is done."""
+
+    def __init__(self, script: str):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def tell(self, *values: Any) -> None:
+        """Sends values, and waits until it says that it is done."""
+        self.process.stdin.write(json.dumps(values) + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n", "a client failed"
+
+
+@contextlib.contextmanager
+def own_server() -> Iterator[int]:
+    """Serves the program from this process, the embedded model loaded, and gives its port."""
+    set_up()
+    import webui
+    from modules import initialize, server, shared
+
+    initialize.initialize()
+    running = server.Server(server.open_socket("127.0.0.1", free_port()))
+    running.start()
+    running.attach(webui.create_app())
+    assert shared.sd_model is not None
+    try:
+        yield running.port
+    finally:
+        running.detach()
+        running.stop()
+
+
+def post(port: int, path: str, body: dict) -> None:
+    """Sends a request and waits for its answer."""
+    content = json.dumps(body).encode()
+    url = f"http://127.0.0.1:{port}{path}"
+    with urllib.request.urlopen(urllib.request.Request(url, content, {"Content-Type": "application/json"})) as answer:
+        answer.read()
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Returns how long something takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+async def carry_out_unwritten(request: Any, kind: str, body: Any) -> Any:
+    """Does what `waiting.carry_out` does with a job that is in the queue and nowhere else."""
+    from starlette.concurrency import run_in_threadpool
+
+    from modules import call_queue
+    from modules.api import job_kinds, waiting
+
+    def submit() -> Any:
+        plan = job_kinds.KINDS[kind].prepare(body)
+        return plan, call_queue.submit(plan.name, plan.work, plan.task_id, plan.request)
+
+    plan, job = await run_in_threadpool(submit)
+    result = await waiting.until_over(job, request)
+    return await run_in_threadpool(lambda: plan.answer(result, plan.images(result)))
+
+
+def queue_cost(rounds: int) -> str:
+    """What it costs a request that its job is written down: one step, 128x128, over HTTP, PNG and infotext in."""
+    with own_server() as port:
+        from modules.api import waiting
+
+        ways = {"written": waiting.carry_out, "unwritten": carry_out_unwritten}
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(-4, 20 * rounds):
+            for name in sorted(ways, reverse=bool(number % 2)):
+                waiting.carry_out = ways[name]
+                body = SMALL | {"steps": 1, "prompt": f"red apple {number} {name}", "seed": number + 9}
+                taken = 1000 * seconds_of(partial(post, port, "/sdapi/v1/txt2img", body))
+                if number >= 0:
+                    found[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    more = statistics.median(a - b for a, b in zip(found["written"], found["unwritten"], strict=True))
+    return f"{more:+.1f} ms a request (medians {medians['written']:.1f} to {medians['unwritten']:.1f} ms)"
+
+
+def parallel_clients(rounds: int) -> str:
+    """Images a minute for 8 clients over HTTP, against the same jobs one after the other without HTTP."""
+    jobs = 16
+    with own_server() as port, Helper(CLIENTS) as clients:
+        from modules import call_queue
+        from modules.api import generate, models
+
+        def direct(first: int) -> None:
+            for number in range(jobs):
+                request = models.StableDiffusionTxt2ImgProcessingAPI(**SMALL, seed=first + number)
+                plan = generate.prepare_txt2img(request)
+                with call_queue.gpu_job(plan.name):
+                    result = plan.work()
+                plan.answer(result, plan.images(result))
+
+        def over_http(first: int) -> None:
+            clients.tell(port, 8, [SMALL | {"seed": first + number} for number in range(jobs)])
+
+        ways = {"http": over_http, "direct": direct}
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(-1, rounds):
+            for name in sorted(ways, reverse=bool(number % 2)):
+                taken = seconds_of(partial(ways[name], 1000 * (number + 2)))
+                if number >= 0:
+                    found[name].append(60 * jobs / taken)
+    http, plain = (statistics.median(found[name]) for name in ("http", "direct"))
+    ratio = statistics.median(a / b for a, b in zip(found["http"], found["direct"], strict=True))
+    return f"ratio {ratio:.2f} ({http:.0f} to {plain:.0f} images a minute)"
+
+
+def listeners(rounds: int) -> str:
+    """The time of a job of 40 steps while 100 listen to its events, against one listener."""
+    body = SMALL | {"steps": 40}
+    with own_server() as port:
+        found: dict[int, list[float]] = {1: [], 100: []}
+        for number in range(-1, 2 * rounds):
+            for count in sorted(found, reverse=bool(number % 2)):
+                with Helper(LISTENERS) as helper:
+                    helper.tell(port, count)
+                    taken = seconds_of(partial(post, port, "/sdapi/v1/txt2img", body | {"seed": number + 9}))
+                if number >= 0:
+                    found[count].append(taken)
+    ratio = statistics.median(a / b for a, b in zip(found[100], found[1], strict=True))
+    return f"ratio {ratio:.3f} ({statistics.median(found[100]):.2f} to {statistics.median(found[1]):.2f} s)"
+
+
+def server_memory(rounds: int) -> str:
+    """Main memory of the server, page and API, before any model is loaded."""
+    del rounds
+    with served(ROOT, [*FLAGS[1:], "--api", "--skip-load-model-at-start"]) as (port, process):
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=START_SECONDS).read()
+                break
+            time.sleep(0.2)
+        found = psutil.Process(process.pid)
+        programs = [found, *found.children(recursive=True)]
+        used = max(program.memory_info().rss for program in programs)
+    return f"{used / MEGABYTE:.0f} MiB"
+
+
+ROWS: dict[str, Callable[[int], str]] = {
+    "queue": queue_cost,
+    "clients": parallel_clients,
+    "listeners": listeners,
+    "memory": server_memory,
+}
+"""Name -> measures something, so many rounds of it, and returns what is said of it."""
+
+
+def main() -> None:
+    """Measures each row in a process of its own and prints it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--row", nargs="*", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    if len(args.row) > 1:
+        for row in args.row:
+            command = [sys.executable, __file__, "--row", row, "--rounds", str(args.rounds)]
+            subprocess.run(command, check=False, env=os.environ)
+        return
+    (row,) = args.row
+    print(f"{row:12} {(ROWS[row].__doc__ or '').splitlines()[0]}\n{'':12} {ROWS[row](args.rounds)}", flush=True)
+    os._exit(0)  # the program's threads have nothing to end
+
+
+if __name__ == "__main__":
+    main()
