@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from modules import bounds, images, shared
-from modules.api import image_fetch
+from modules.api import image_fetch, outgoing
 from modules.api.image_fetch import RequestNotAllowed
 from modules.errors import InvalidInput, WebuiError
 from modules.job.plan import ResultImage
@@ -20,7 +20,7 @@ from modules.job.plan import ResultImage
 def verify_url(url: str) -> bool:
     """Returns whether every address the host resolves to is a public one."""
     try:
-        image_fetch.checked_numbers(image_fetch.read(url), image_fetch.SECONDS)
+        image_fetch.checked_numbers(outgoing.read(url), image_fetch.SECONDS)
     except WebuiError:
         return False
     return True

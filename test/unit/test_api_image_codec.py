@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from modules import images
-from modules.api import image_codec, image_fetch
+from modules.api import image_codec, outgoing
 from modules.api.image_codec import RequestNotAllowed
 from modules.errors import InvalidInput
 
@@ -168,7 +168,7 @@ def test_without_a_name_the_client_is_the_library(site, local_allowed, settings)
 def test_redirect_is_followed_only_where_local_addresses_are_allowed(site, local_allowed, settings, monkeypatch):
     assert image_codec.download_image(f"{site.url}/moved").size == (3, 2)
     settings(api_forbid_local_requests=True)
-    monkeypatch.setattr(image_fetch, "is_public", lambda number: True)
+    monkeypatch.setattr(outgoing, "is_public", lambda number: True)
     with pytest.raises(InvalidInput, match="gave no picture"):
         image_codec.download_image(f"{site.url}/moved")
 
@@ -226,7 +226,7 @@ def test_address_that_leads_nowhere_is_not_public(url):
 
 def test_every_address_of_a_host_counts(monkeypatch):
     answers = [(2, 1, 6, "", ("8.8.8.8", 0)), (2, 1, 6, "", ("127.0.0.1", 0))]
-    monkeypatch.setattr(image_fetch.socket, "getaddrinfo", lambda host, port, type: answers)
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda host, port, type: answers)
     assert image_codec.verify_url("http://both.example/a.png") is False
     del answers[1]
     assert image_codec.verify_url("http://both.example/a.png") is True

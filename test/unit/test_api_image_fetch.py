@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from modules.api import image_fetch
+from modules.api import image_fetch, outgoing
 from modules.api.image_fetch import RequestNotAllowed
 from modules.errors import InvalidInput
 
@@ -28,7 +28,7 @@ from modules.errors import InvalidInput
     ],
 )
 def test_plain_addresses(url, host, port, target):
-    address = image_fetch.read(url)
+    address = outgoing.read(url)
     assert (address.host, address.port, address.target) == (host, port, target)
 
 
@@ -73,7 +73,7 @@ def test_plain_addresses(url, host, port, target):
 )
 def test_what_could_be_read_in_two_ways_is_refused(url):
     with pytest.raises(InvalidInput) as caught:
-        image_fetch.read(url)
+        outgoing.read(url)
     assert caught.value.field == "image"
 
 
@@ -111,7 +111,7 @@ def test_what_could_be_read_in_two_ways_is_refused(url):
     ],
 )
 def test_numbers_count_as_what_they_lead_to(number, is_public):
-    assert image_fetch.is_public(number) is is_public
+    assert outgoing.is_public(number) is is_public
 
 
 class Site(BaseHTTPRequestHandler):
@@ -194,15 +194,15 @@ def test_what_was_checked_is_what_is_asked(site, monkeypatch):
 
     connect = socket.create_connection
     numbers = []
-    monkeypatch.setattr(image_fetch, "is_public", lambda number: numbers.append(number) or True)
-    monkeypatch.setattr(image_fetch.socket, "getaddrinfo", lambda host, port, type=0: once(host, port))
+    monkeypatch.setattr(outgoing, "is_public", lambda number: numbers.append(number) or True)
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda host, port, type=0: once(host, port))
 
     def connected(target, timeout):
         assert target == ("127.0.0.1", site.port)
         monkeypatch.undo()
         return connect(target, timeout)
 
-    monkeypatch.setattr(image_fetch.socket, "create_connection", connected)
+    monkeypatch.setattr(outgoing.socket, "create_connection", connected)
     url = f"http://pictures.example:{site.port}/whole"
     assert image_fetch.fetch(url, only_public=True) == b"content"
     assert (asked, numbers) == (["pictures.example"], ["127.0.0.1"])
@@ -211,7 +211,7 @@ def test_what_was_checked_is_what_is_asked(site, monkeypatch):
 
 def test_a_local_address_is_not_asked_by_any_name(site, monkeypatch):
     answer = [(socket.AF_INET6, 1, 6, "", ("::ffff:127.0.0.1", site.port, 0, 0))]
-    monkeypatch.setattr(image_fetch.socket, "getaddrinfo", lambda host, port, type=0: answer)
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda host, port, type=0: answer)
     with pytest.raises(RequestNotAllowed, match="local"):
         image_fetch.fetch(f"http://pictures.example:{site.port}/whole", only_public=True)
     assert site.hosts == []
@@ -241,7 +241,7 @@ def test_the_time_is_that_of_the_whole_answer(site, monkeypatch, path):
 
 def test_a_name_server_that_does_not_answer(monkeypatch):
     monkeypatch.setattr(image_fetch, "SECONDS", 0.2)
-    monkeypatch.setattr(image_fetch.socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(1))
+    monkeypatch.setattr(outgoing.socket, "getaddrinfo", lambda *args, **kwargs: time.sleep(1))
     begin = time.monotonic()
     with pytest.raises(InvalidInput, match="gave no picture"):
         image_fetch.fetch("http://slow.example/", only_public=True)
@@ -270,8 +270,8 @@ def test_the_certificate_is_that_of_the_name(tmp_path, monkeypatch):
         pytest.skip("openssl is not installed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    monkeypatch.setattr(image_fetch.certs, "where", lambda: str(certificate))
-    monkeypatch.setattr(image_fetch, "resolve", lambda address, seconds: ["127.0.0.1"])
+    monkeypatch.setattr(outgoing.certs, "where", lambda: str(certificate))
+    monkeypatch.setattr(outgoing, "resolve", lambda address, seconds: ["127.0.0.1"])
     with running(context) as site:
         assert image_fetch.fetch(f"https://pictures.example:{site.port}/whole", only_public=False) == b"content"
         with pytest.raises(InvalidInput, match="gave no picture"):
