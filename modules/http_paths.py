@@ -8,6 +8,9 @@ from __future__ import annotations
 PING_PATH = "/internal/ping"
 """Answers as long as the server runs, before there is a page and without a login."""
 
+METRICS_PATH = "/metrics"
+"""Where Prometheus asks by default: under the login of the API or, where that has none, under the page's."""
+
 OWN_PREFIX = "/serena/"
 """The beginning of the paths of the API that v1.10.1 does not have."""
 

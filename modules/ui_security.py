@@ -26,7 +26,7 @@ from starlette.requests import HTTPConnection
 from starlette.routing import Mount
 
 from modules import shared
-from modules.http_paths import PING_PATH, is_api
+from modules.http_paths import METRICS_PATH, PING_PATH, is_api
 from modules.shared_cmd_options import cmd_opts
 
 logger = logging.getLogger(__name__)
@@ -128,6 +128,8 @@ def logged_in(page: gradio.routes.App, connection: HTTPConnection) -> str | None
 
 def needs_login(path: str) -> bool:
     """Says whether a path is for those only who have logged in to the page."""
+    if path == METRICS_PATH:
+        return not cmd_opts.api_auth  # a program has one login to send
     return not (path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES) or is_api(path))
 
 

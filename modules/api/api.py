@@ -108,6 +108,7 @@ def cors_options() -> dict[str, Any]:
     extensions expect.
     """
     options: dict[str, Any] = {"allow_methods": ["*"], "allow_headers": ["*"], "allow_credentials": True}
+    options["expose_headers"] = [JOB_HEADER]
     if shared.cmd_opts.cors_allow_origins:
         options["allow_origins"] = shared.cmd_opts.cors_allow_origins.split(",")
     if shared.cmd_opts.cors_allow_origins_regex:

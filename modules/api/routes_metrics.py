@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from modules import call_queue, devices, jobs
+from modules.http_paths import METRICS_PATH
 from modules.job.row import OVER, Row, State
 
 SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
@@ -57,7 +58,7 @@ registry.register(Program())
 jobs.listeners.append(count)
 
 
-@router.get("/metrics", summary="Measures of the program, as Prometheus reads them")
+@router.get(METRICS_PATH, summary="Measures of the program, as Prometheus reads them")
 def metrics() -> Response:
     """Answers all measures."""
     return Response(prometheus_client.generate_latest(registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)

@@ -90,6 +90,8 @@ def test_login_flag_that_makes_no_pairs(text):
 def test_cors(served, flags, origin, allowed):
     response = served(**flags).get("/sdapi/v1/samplers", headers={"Origin": origin})
     assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
+    if allowed:
+        assert response.headers["access-control-expose-headers"] == "X-Serena-Job", "a page of there can read it"
 
 
 def test_log_has_a_line_per_request_of_the_api_only(served, caplog):

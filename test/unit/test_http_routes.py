@@ -43,3 +43,10 @@ def test_a_further_prefix_is_one_row(monkeypatch):
     monkeypatch.setattr(http_paths, "API_PREFIXES", (*http_paths.API_PREFIXES, "/another/v1/"))
     assert not ui_security.needs_login("/another/v1/jobs")
     assert ui_security.needs_login("/another/v2/jobs")
+
+
+def test_measures_are_under_one_login(monkeypatch):
+    monkeypatch.setattr(ui_security.cmd_opts, "api_auth", None)
+    assert ui_security.needs_login("/metrics")
+    monkeypatch.setattr(ui_security.cmd_opts, "api_auth", "user:password")
+    assert not ui_security.needs_login("/metrics"), "it has that of the API"
