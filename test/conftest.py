@@ -98,6 +98,19 @@ def app(loaded_program):
     return webui.create_app()
 
 
+@pytest.fixture(scope="module")
+def running(app):
+    """The application behind uvicorn, on a port of this computer: `running.url`, `running.port`."""
+    from modules import server
+
+    served = server.Server(server.open_socket("127.0.0.1", 28860, server.PORTS_TO_TRY))
+    served.start()
+    served.attach(app)
+    yield served
+    served.detach()
+    served.stop()
+
+
 @pytest.fixture(scope="session")
 def client(app):
     """A client of the application in this process; an error of the server comes as its answer, as for any client."""

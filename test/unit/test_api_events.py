@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from modules import server
 from modules.api.events import KEPT, MOST_WAITING, RESYNC, Events
 from modules.job.row import Row, State
 
@@ -93,36 +92,29 @@ def read_event(file):
             lines = []
 
 
-def test_a_client_watches_a_job_over_http(app):
-    running = server.Server(server.open_socket("127.0.0.1", 28960, server.PORTS_TO_TRY))
-    running.start()
-    running.attach(app)
-    try:
-        listening = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SECONDS)
-        listening.request("GET", "/serena/v1/events")
-        answer = listening.getresponse()
-        assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
-        assert answer.readline() == b": welcome\n"
-        asking = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SECONDS)
-        body = {"prompt": "red apple", "width": 64, "height": 64, "steps": 30}
-        asking.request(
-            "POST",
-            "/serena/v1/jobs",
-            json.dumps({"kind": "txt2img", "request": body}),
-            {"Content-Type": "application/json"},
-        )
-        job = json.loads(asking.getresponse().read())
-        heard = []
-        while not heard or heard[-1] != ("job", "done"):
-            name, data = read_event(answer)
-            assert data["id"] == job["id"]
-            heard.append((name, data.get("state")))
-        assert [state for name, state in heard if name == "job"] == ["queued", "running", "running", "done"]
-        listening.close()
-        asking.close()
-    finally:
-        running.detach()
-        running.stop()
+def test_a_client_watches_a_job_over_http(running):
+    listening = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SECONDS)
+    listening.request("GET", "/serena/v1/events")
+    answer = listening.getresponse()
+    assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
+    assert answer.readline() == b": welcome\n"
+    asking = http.client.HTTPConnection("127.0.0.1", running.port, timeout=SECONDS)
+    body = {"prompt": "red apple", "width": 64, "height": 64, "steps": 30}
+    asking.request(
+        "POST",
+        "/serena/v1/jobs",
+        json.dumps({"kind": "txt2img", "request": body}),
+        {"Content-Type": "application/json"},
+    )
+    job = json.loads(asking.getresponse().read())
+    heard = []
+    while not heard or heard[-1] != ("job", "done"):
+        name, data = read_event(answer)
+        assert data["id"] == job["id"]
+        heard.append((name, data.get("state")))
+    assert [state for name, state in heard if name == "job"] == ["queued", "running", "running", "done"]
+    listening.close()
+    asking.close()
 
 
 def test_a_user_of_the_page_hears_of_the_own_jobs_alone():

@@ -8,18 +8,7 @@ import openai
 import pytest
 from PIL import Image
 
-from modules import server, shared
-
-
-@pytest.fixture(scope="module")
-def running(app):
-    """The application behind uvicorn."""
-    result = server.Server(server.open_socket("127.0.0.1", 29160, server.PORTS_TO_TRY))
-    result.start()
-    result.attach(app)
-    yield result
-    result.detach()
-    result.stop()
+from modules import shared
 
 
 @pytest.fixture

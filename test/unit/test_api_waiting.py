@@ -13,23 +13,12 @@ import weakref
 
 import pytest
 
-from modules import call_queue, progress, script_callbacks, server, shared
+from modules import call_queue, progress, script_callbacks, shared
 from modules.errors import InvalidInput
 from modules.job.queue import JobState
 
 SECONDS = 20
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "save_images": False, "seed": 1}
-
-
-@pytest.fixture(scope="module")
-def running(app):
-    """The application behind uvicorn."""
-    result = server.Server(server.open_socket("127.0.0.1", 28860, server.PORTS_TO_TRY))
-    result.start()
-    result.attach(app)
-    yield result
-    result.detach()
-    result.stop()
 
 
 @pytest.fixture
