@@ -96,8 +96,10 @@ def serve(running: server.Server) -> None:
 def restore_jobs() -> None:
     """Takes up the jobs that the last run of the program has left, once there are scripts to plan them with."""
     from modules import errors, jobs
+    from modules.api.webhooks import webhooks
 
     errors.run(jobs.restore, "taking up the jobs of the last run")
+    webhooks.wake()
 
 
 def reload(running: server.Server, app: FastAPI) -> FastAPI:

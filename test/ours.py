@@ -28,6 +28,8 @@ OURS: dict[str, tuple[str, ...]] = {
         "jobs_spool_days",
         "jobs_limit",
         "jobs_user_limit",
+        "jobs_webhook_hosts",
+        "jobs_webhook_secret",
         "hook_seconds",
         "forge_additional_modules",
         "offload_automatically",

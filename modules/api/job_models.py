@@ -20,6 +20,12 @@ class JobSubmission(BaseModel):
         title="After a restart",
         description="What becomes of it if it still waits when the program ends, unless a setting says so for all.",
     )
+    webhook: str | None = Field(
+        default=None,
+        max_length=2000,
+        title="Webhook",
+        description="An address that is told when the job is over, on one of the hosts of a setting.",
+    )
 
 
 class JobItem(BaseModel):
@@ -38,6 +44,9 @@ class JobItem(BaseModel):
     error: str | None = Field(title="Error", description="Why it failed or was lost.")
     images: int = Field(title="Images", description="How many it has made.")
     infotexts: list[str] = Field(title="Infotexts", description="The parameters of each image.")
+    model: str | None = Field(title="Model", description="The checkpoint that made them.")
+    webhook: str | None = Field(title="Webhook", description="What is told when it is over.")
+    webhook_error: str | None = Field(title="Error of the webhook", description="What the last call came to.")
 
 
 class JobList(BaseModel):

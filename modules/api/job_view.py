@@ -28,6 +28,9 @@ def described(row: Row, positions: dict[str, int] | None = None) -> dict[str, An
         "error": row.error,
         "images": len(row.results),
         "infotexts": [result["infotext"] for result in row.results],
+        "model": row.model,
+        "webhook": row.webhook,
+        "webhook_error": row.webhook_error,
     }
 
 

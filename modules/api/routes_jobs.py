@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
 from modules import jobs
-from modules.api import auth, job_kinds, job_view
+from modules.api import auth, job_kinds, job_view, webhooks
 from modules.api.events import events
 from modules.api.job_models import JobItem, JobList, JobOrder, JobSubmission, JobsWaiting
 from modules.errors import NotFound, NotSaved
@@ -56,7 +56,9 @@ def shown(job: Job) -> dict:
 def submit_job(submission: JobSubmission, request: Request) -> dict:
     """Queues a job that nobody waits for."""
     body = job_kinds.body_of(submission.kind, submission.request)
-    wishes = {"priority": submission.priority, "after_restart": submission.after_restart}
+    wishes: dict[str, Any] = {"priority": submission.priority, "after_restart": submission.after_restart}
+    if submission.webhook is not None:
+        wishes["webhook"] = webhooks.checked(submission.webhook)
     asked = job_kinds.asked(submission.kind, body, auth.user_of(request), **wishes)
     journal = jobs.journal()
     journal.check_limits(asked.user)
@@ -72,12 +74,17 @@ def list_jobs(
     request: Request,
     state: Annotated[list[State] | None, Query(description="Only those in one of these states.")] = None,
     user: Annotated[str | None, Query(description="Only those of this user.")] = None,
-    text: Annotated[str, Query(max_length=1000, description="Words that all have to be in prompt or id.")] = "",
+    text: Annotated[str, Query(max_length=1000, description="Words that all have to be in parameters or id.")] = "",
+    model: Annotated[str, Query(max_length=1000, description="Only those whose images this checkpoint made.")] = "",
+    since: Annotated[float | None, Query(description="Only those asked for then or later, in epoch seconds.")] = None,
+    until: Annotated[float | None, Query(description="Only those asked for before, in epoch seconds.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_IN_A_PAGE, description="Jobs in a page.")] = 100,
     offset: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Jobs to leave out before the page.")] = 0,
 ) -> dict:
     """Lists jobs of this run of the program and of those before."""
-    rows, total = jobs.journal().store.find(state or (), only_user(request) or user, text, limit, offset)
+    rows, total = jobs.journal().store.find(
+        state or (), only_user(request) or user, text, limit, offset, model=model, since=since, until=until
+    )
     positions = job_view.positions() if any(row.state == State.QUEUED for row in rows) else {}
     return {"jobs": [job_view.described(row, positions) for row in rows], "total": total}
 
@@ -145,6 +152,11 @@ async def follow_events(
     )
 
 
+def list_models(request: Request) -> list[str]:
+    """Names the checkpoints that jobs were made with."""
+    return jobs.journal().store.models(only_user(request))
+
+
 page_router = APIRouter(prefix="/internal", tags=["page"], route_class=DescribedRoute)
 """The same for the page, under its login and without --api: what its panel of jobs needs."""
 
@@ -155,6 +167,7 @@ for path, function, method in (
     ("/jobs/{id}", cancel_job, "DELETE"),
     ("/jobs/{id}/images/{n}", get_job_image, "GET"),
     ("/jobs/{id}/retry", retry_job, "POST"),
+    ("/job-models", list_models, "GET"),
     ("/events", follow_events, "GET"),
 ):
     page_router.add_api_route(path, function, methods=[method], include_in_schema=False)

@@ -18,6 +18,9 @@ from modules.options import HandlerFailed
 
 router = APIRouter(tags=["settings"], route_class=DescribedRoute)
 
+SECRETS = ("jobs_webhook_secret",)
+"""Settings that clients cannot read; neither can they change them, so that what they read can be sent back."""
+
 DERIVED_FLAGS = ("webui_is_non_local", "disable_extension_access")
 
 
@@ -37,8 +40,9 @@ def settings_router() -> APIRouter:
 
 
 def get_config() -> dict[str, Any]:
-    """Returns the user's settings; what a running job overrides for itself does not show here."""
-    return {key: shared.opts.data.get(key, info.default) for key, info in list(shared.opts.data_labels.items())}
+    """Returns the user's settings; what a running job overrides for itself does not show here, nor do secrets."""
+    values = {key: shared.opts.data.get(key, info.default) for key, info in list(shared.opts.data_labels.items())}
+    return values | {key: sysinfo.HIDDEN for key in SECRETS if values.get(key)}
 
 
 @router.post(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from modules import call_queue, errors, shared
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import Job, JobQueue, JobState, create_task_id
-from modules.job.row import OVER, Row, State
+from modules.job.row import OVER, Row, State, model_of
 from modules.job.spool import Spool
 from modules.options import OptionValues
 
@@ -263,8 +263,9 @@ class Journal:
             self._end(record, State.FAILED, ended, f"its images could not be kept: {e}")
             return
         state = State.INTERRUPTED if record.is_interrupted else State.DONE
-        text = next((image.infotext for image in images if image.infotext), record.row.text)
-        self._end(record, state, ended, results=results, text=text, images=images)
+        text = next((image.infotext for image in images if image.infotext), None)
+        said = {} if text is None else {"text": text, "model": model_of(text)}
+        self._end(record, state, ended, results=results, images=images, **said)
 
     def _keep_image(self, row: Row, place: int, image: ResultImage) -> dict[str, Any]:
         """Writes one image to the spool, unless it was saved; returns what the row says of it."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,12 +20,14 @@ import sqlalchemy as sa
 from filelock import FileLock, Timeout
 from sqlalchemy import exc
 
-from modules.job.row import OVER, Row, State
+from modules.job.row import OVER, Row, State, model_of
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
-"""Number in the file of the tables below. A file of another number is put aside, not read."""
+SCHEMA_VERSION = 2
+"""Number in the file of the tables below. A file of an earlier one is brought up to it by STEPS, step by step; one of a
+later program is put aside, not read.
+"""
 
 tables = sa.MetaData()
 
@@ -47,8 +50,14 @@ jobs = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("seeds", sa.JSON),
     sa.Column("results", sa.JSON, nullable=False),
+    sa.Column("model", sa.Text),
+    sa.Column("webhook_due", sa.Float),
+    sa.Column("webhook_tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("webhook_error", sa.Text),
     sa.Index("jobs_by_id", "id"),
     sa.Index("jobs_by_state", "state", "number"),
+    sa.Index("jobs_by_model", "model", "user"),
+    sa.Index("jobs_by_webhook", "webhook_due", sqlite_where=sa.text("webhook_due IS NOT NULL")),
 )
 """One row a job. What it was asked for lies apart, as it may be large and no list needs it."""
 
@@ -58,6 +67,28 @@ requests = sa.Table(
     sa.Column("number", sa.Integer, sa.ForeignKey("jobs.number", ondelete="CASCADE"), primary_key=True),
     sa.Column("body", sa.Text, nullable=False),
 )
+
+INDEXED = "id, kind, text"
+"""The columns that words are looked for in."""
+
+INDEX_SINCE = (3, 34)
+"""Version of SQLite since which three letters can be found anywhere in a word; before, all words are read through."""
+
+ADDED = f"INSERT INTO jobs_text(rowid, {INDEXED}) VALUES (new.number, new.id, new.kind, new.text);"
+DELETED = (
+    f"INSERT INTO jobs_text(jobs_text, rowid, {INDEXED}) VALUES ('delete', old.number, old.id, old.kind, old.text);"
+)
+INDEX = (
+    f"CREATE VIRTUAL TABLE jobs_text USING fts5({INDEXED}, content='jobs', content_rowid='number', tokenize='trigram')",
+    f"CREATE TRIGGER jobs_text_added AFTER INSERT ON jobs BEGIN {ADDED} END",
+    f"CREATE TRIGGER jobs_text_deleted AFTER DELETE ON jobs BEGIN {DELETED} END",
+    f"CREATE TRIGGER jobs_text_changed AFTER UPDATE OF {INDEXED} ON jobs BEGIN {DELETED} {ADDED} END",
+    "INSERT INTO jobs_text(jobs_text) VALUES ('rebuild')",
+)
+"""What makes an index of all texts and keeps it up to date; it holds no text itself."""
+
+SHORTEST_INDEXED = 3
+"""Letters of the shortest word that the index finds."""
 
 
 def row_of(found: Any) -> Row:
@@ -79,6 +110,7 @@ class JobStore:
         self._owner = FileLock(f"{self.path}.lock", timeout=0)
         self.is_kept = self._own()
         self._engine = self._open() if self.is_kept else _in_memory()
+        self._is_indexed = sa.inspect(self._engine).has_table("jobs_text")
 
     def _own(self) -> bool:
         """Takes the file for this process. Returns False when that is not possible."""
@@ -134,14 +166,14 @@ class JobStore:
         return replace(row, number=number)
 
     def update(self, number: int, **values: Any) -> None:
-        """Changes the fields of one job."""
+        """Changes the fields of one job. One that is over becomes due for its webhook."""
         with self._writes() as connection:
-            connection.execute(jobs.update().where(jobs.c.number == number).values(values))
+            connection.execute(jobs.update().where(jobs.c.number == number).values(_with_webhook(values)))
 
     def update_all(self, numbers: Iterable[int], **values: Any) -> None:
         """Changes the fields of many jobs alike, at once."""
         with self._writes() as connection:
-            statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(values)
+            statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(_with_webhook(values))
             rows = [{"of": number} for number in numbers]
             if rows:
                 connection.execute(statement, rows)
@@ -174,18 +206,37 @@ class JobStore:
         text: str = "",
         limit: int | None = 100,
         offset: int = 0,
+        *,
+        model: str = "",
+        since: float | None = None,
+        until: float | None = None,
     ) -> tuple[list[Row], int]:
         """Returns jobs, the latest first, and how many there are in all pages.
 
-        states: any of them, none for all. text: words that all have to be in the job's text, its kind or its id.
+        states: any of them, none for all. text: words that all have to be in the job's text, its kind or its id. model:
+        that made its images. since, until: when it was asked for, in seconds since the epoch, `until` not included.
         """
-        conditions = _conditions(states, user, text)
+        conditions = [*_conditions(states, user, model, since, until), *self._words(text)]
         statement = sa.select(jobs).where(*conditions).order_by(jobs.c.number.desc()).limit(limit).offset(offset)
         with self._engine.connect() as connection:
             rows = [row_of(found) for found in connection.execute(statement).mappings()]
             is_all = offset == 0 and (limit is None or len(rows) < limit)
             total = len(rows) if is_all else connection.execute(_counted(conditions)).scalar_one()
         return rows, total
+
+    def models(self, user: str | None = None) -> list[str]:
+        """Returns the names of the models that made the images of jobs, in order; with a user, only of theirs."""
+        statement = sa.select(jobs.c.model).where(jobs.c.model.is_not(None)).distinct().order_by(jobs.c.model)
+        if user is not None:
+            statement = statement.where(jobs.c.user == user)
+        with self._engine.connect() as connection:
+            return list(connection.execute(statement).scalars())
+
+    def due(self, limit: int) -> list[Row]:
+        """Returns jobs whose webhook has to be called, the first that are due first."""
+        statement = sa.select(jobs).where(jobs.c.webhook_due.is_not(None)).order_by(jobs.c.webhook_due).limit(limit)
+        with self._engine.connect() as connection:
+            return [row_of(found) for found in connection.execute(statement).mappings()]
 
     def counts(self) -> dict[str, int]:
         """Returns state -> how many jobs are in it."""
@@ -214,21 +265,45 @@ class JobStore:
             connection.execute(requests.delete().where(requests.c.number == sa.bindparam("of")), rows)
             connection.execute(jobs.delete().where(jobs.c.number == sa.bindparam("of")), rows)
 
+    def _words(self, text: str) -> list[Any]:
+        """Returns what is asked of a job that all these words are in."""
+        words = text.split()
+        conditions = []
+        indexed = [word for word in words if len(word) >= SHORTEST_INDEXED] if self._is_indexed else []
+        if indexed:
+            phrases = " ".join('"' + word.replace('"', '""') + '"' for word in indexed)
+            statement = sa.text("SELECT rowid FROM jobs_text WHERE jobs_text MATCH :phrases")
+            conditions.append(jobs.c.number.in_(statement.bindparams(phrases=phrases).columns(rowid=sa.Integer)))
+        anywhere = jobs.c.text + " " + jobs.c.kind + " " + jobs.c.id
+        return conditions + [anywhere.icontains(word, autoescape=True) for word in words if word not in indexed]
+
 
 class UnreadableSchema(Exception):
     """A file of another version of the program."""
 
 
-def _conditions(states: Sequence[str], user: str | None, text: str) -> list[Any]:
+def _conditions(
+    states: Sequence[str], user: str | None, model: str, since: float | None, until: float | None
+) -> list[Any]:
     conditions: list[Any] = []
     if states:
         conditions.append(jobs.c.state.in_(states))
     if user is not None:
         conditions.append(jobs.c.user == user)
-    for word in text.split():
-        anywhere = jobs.c.text + " " + jobs.c.kind + " " + jobs.c.id
-        conditions.append(anywhere.icontains(word, autoescape=True))
+    if model:
+        conditions.append(jobs.c.model == model)
+    if since is not None:
+        conditions.append(jobs.c.submitted >= since)
+    if until is not None:
+        conditions.append(jobs.c.submitted < until)
     return conditions
+
+
+def _with_webhook(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns what is changed of a job, which is to call its webhook, if it has one, as soon as it is over."""
+    if values.get("state") not in OVER:
+        return values
+    return values | {"webhook_due": sa.case((jobs.c.webhook.is_not(None), time.time()))}
 
 
 def _counted(conditions: Sequence[Any]) -> Any:
@@ -254,12 +329,50 @@ def _in_memory() -> sa.Engine:
 
 
 def _make_tables(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
+    """Makes the tables, or brings those of an earlier version of the program up to these: all of it or nothing."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # the driver begins no transaction for changes of tables
         version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version not in (0, SCHEMA_VERSION):
+        if version > SCHEMA_VERSION:
             raise UnreadableSchema(f"its tables are of version {version}, those of this program of {SCHEMA_VERSION}")
-        tables.create_all(connection)
+        if version:
+            for step in range(version, SCHEMA_VERSION):
+                STEPS[step](connection)
+        else:
+            tables.create_all(connection)
+        _index_texts(connection)
         connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.commit()
+
+
+def _add_models_and_webhooks(connection: sa.Connection) -> None:
+    """Version 2: the model of a job, and what is known of its webhook."""
+    for column in ("model TEXT", "webhook_due FLOAT", "webhook_tries INTEGER NOT NULL DEFAULT 0", "webhook_error TEXT"):
+        connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN {column}")
+    for index in jobs.indexes:
+        index.create(connection, checkfirst=True)
+    texts = connection.execute(sa.select(jobs.c.number, jobs.c.text))
+    models = [{"of": number, "is": model_of(text)} for number, text in texts.all()]
+    if models:
+        where = jobs.c.number == sa.bindparam("of")
+        connection.execute(jobs.update().where(where).values(model=sa.bindparam("is")), models)
+
+
+STEPS: dict[int, Callable[[sa.Connection], None]] = {1: _add_models_and_webhooks}
+"""Version of a file -> takes its tables to the next version."""
+
+
+def _index_texts(connection: sa.Connection) -> None:
+    """Makes the index of all texts, if it is missing and this SQLite can have one."""
+    if sa.inspect(connection).has_table("jobs_text") or not _can_index(connection):
+        return
+    for statement in INDEX:
+        connection.exec_driver_sql(statement)
+
+
+def _can_index(connection: sa.Connection) -> bool:
+    options = connection.exec_driver_sql("PRAGMA compile_options").scalars()
+    return sqlite3.sqlite_version_info >= INDEX_SINCE and "ENABLE_FTS5" in options
 
 
 def _prepare_connection(connection: Any, record: Any) -> None:

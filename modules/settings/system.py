@@ -97,6 +97,10 @@ sections = [
             "jobs_user_limit": OptionInfo(0, "Most jobs of one user that may wait", restrict_api=True).info(
                 "0: any number"
             ),
+            "jobs_webhook_hosts": OptionInfo(
+                "", "Hosts whose addresses may be called when a job is over", restrict_api=True
+            ).info("separated by commas, *.example.org for all below example.org; none if empty"),
+            "jobs_webhook_secret": OptionInfo("", "Secret that these calls are signed with", restrict_api=True),
         },
     ),
 ]

@@ -1,14 +1,17 @@
 """Rows of jobs in a file: written, found, kept over the end of the process, owned by one."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from modules.job import store as job_store
 from modules.job.row import Row, State
 from modules.job.store import JobStore
 
@@ -54,7 +57,105 @@ def test_jobs_are_found_by_state_user_and_words(store):
     assert store.find(user="bob")[1] == 10
     assert [row.id for row in store.find(text="100% APPLE_17")[0]] == ["task(17)"]
     assert store.find(text="TXT2IMG task(3)")[1] == 1 and store.find(text="app%le")[1] == 0
+    assert store.find(text='7 "')[1] == 0 and store.find(text="7 00%")[1] == 3, "words of one letter, and quotes"
     assert store.counts() == {"queued": 29, "done": 1}
+
+
+def test_words_are_found_in_what_a_job_came_to_and_not_in_what_it_was(store):
+    row = add(store, "a", text="a plum")
+    store.update(row.number, text="eine Pflaume, 梅の実, ПЛОД", state=State.DONE)
+    assert store.find(text="plum")[1] == 0
+    for word in ("PFLAUM", "梅の実", "плод", "aume,"):
+        assert store.find(text=word)[1] == 1, word
+    store.forget([row.number])
+    assert store.find(text="Pflaume") == ([], 0)
+
+
+def test_jobs_are_found_by_model_and_date(store):
+    for number in range(6):
+        row = add(store, f"task({number})", user="ann" if number % 2 else "bob")
+        store.update(row.number, model=f"model {number % 3}", submitted=100.0 + number)
+    assert store.models() == ["model 0", "model 1", "model 2"] and store.models("nobody") == []
+    assert [row.number for row in store.find(model="model 1")[0]] == [5, 2]
+    assert [row.number for row in store.find(since=101, until=104, user="ann")[0]] == [4, 2]
+
+
+def test_a_search_needs_no_index(store):
+    add(store, "a", text="red apple")
+    store._is_indexed = False
+    assert store.find(text="pple RED")[1] == 1 and store.find(text="pear")[1] == 0
+
+
+FIRST_VERSION = """
+CREATE TABLE jobs (number INTEGER NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, state TEXT NOT NULL, user TEXT,
+    priority INTEGER NOT NULL, place FLOAT NOT NULL, after_restart TEXT NOT NULL, webhook TEXT, text TEXT NOT NULL,
+    submitted FLOAT NOT NULL, started FLOAT, ended FLOAT, error TEXT, seeds JSON, results JSON NOT NULL,
+    PRIMARY KEY (number));
+CREATE INDEX jobs_by_id ON jobs (id);
+CREATE INDEX jobs_by_state ON jobs (state, number);
+CREATE TABLE requests (number INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (number),
+    FOREIGN KEY(number) REFERENCES jobs (number) ON DELETE CASCADE);
+INSERT INTO jobs VALUES (1, 'task(old)', 'txt2img', 'done', 'ann', 0, 1.0, 'hold', NULL,
+    'red apple' || char(10) || 'Steps: 4, Sampler: Euler, Seed: 1, Size: 64x64, Model hash: ab, Model: fruit_v1', 1.0,
+    2.0, 3.0, NULL, '[1, 2]', '[{"file": null, "infotext": "red apple"}]');
+INSERT INTO jobs VALUES (2, 'task(next)', 'txt2img', 'queued', NULL, 0, 2.0, 'run', NULL, 'pear', 2.0, NULL, NULL, NULL,
+    NULL, '[]');
+INSERT INTO requests VALUES (2, '{"api": {}}');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_file_of_the_first_version_is_brought_up_to_this_one(tmp_path):
+    path = tmp_path / "jobs.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_VERSION)
+    for _ in range(2):
+        store = JobStore(path)
+        (row,), total = store.find(text="apple", model="fruit_v1")
+        assert (row.id, row.seeds, row.webhook_tries, total) == ("task(old)", [1, 2], 0, 1)
+        assert store.waiting()[0].id == "task(next)" and store.body(2) == '{"api": {}}'
+        store.close()
+    columns = "SELECT name, type, [notnull] FROM pragma_table_info('jobs') ORDER BY name"
+    fresh = JobStore(tmp_path / "fresh.sqlite3")
+    fresh.close()
+    found = []
+    for file in (path, fresh.path):
+        with closing(sqlite3.connect(file)) as connection:
+            indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' ORDER BY name").fetchall()
+            found.append((connection.execute(columns).fetchall(), indexes))
+    assert found[0] == found[1], "it is like one that was made anew"
+
+
+def test_a_change_of_the_tables_that_fails_changes_nothing(tmp_path, monkeypatch):
+    path = tmp_path / "jobs.sqlite3"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(FIRST_VERSION)
+
+    def fails(connection):
+        connection.exec_driver_sql("ALTER TABLE jobs ADD COLUMN half TEXT")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setitem(job_store.STEPS, 1, fails)
+        with pytest.raises(KeyboardInterrupt):
+            JobStore(path)
+    store = JobStore(path)
+    assert store.find(text="apple")[1] == 1
+    store.close()
+
+
+def test_a_job_that_is_over_is_due_for_its_webhook(store):
+    told = add(store, "told", webhook="https://example.org/")
+    quiet = add(store, "quiet")
+    dropped = add(store, "dropped", webhook="https://example.org/")
+    store.update(told.number, state=State.RUNNING)
+    assert store.due(9) == []
+    store.update(told.number, state=State.DONE)
+    store.update(quiet.number, state=State.DONE)
+    store.update_all([dropped.number], state=State.CANCELLED)
+    assert [row.id for row in store.due(9)] == ["told", "dropped"] and [row.id for row in store.due(1)] == ["told"]
+    store.update(told.number, webhook_due=None)
+    assert [row.id for row in store.due(9)] == ["dropped"]
 
 
 def test_waiting_jobs_come_in_the_order_of_their_places(store):
