@@ -1,7 +1,19 @@
 "use strict";
 // JSON over HTTP for the page's scripts.
 {
-    /** Hands the answer to a fetch to handler, or calls errorHandler for anything but an answer with status 200. */
+    let isLeft = false;
+    window.addEventListener("pagehide", () => { isLeft = true; });
+    window.addEventListener("pageshow", () => { isLeft = false; });
+
+    /** Waits, in a page that is being left, until the user comes back to it, which may be never. */
+    async function pageInUse() {
+        if (isLeft) await new Promise((resolve) => window.addEventListener("pageshow", resolve, {once: true}));
+    }
+
+    /**
+     * Hands the answer to a fetch to handler, or calls errorHandler for anything but an answer with status 200.
+     * The browser breaks off what a page asks while it is left: that is no error, and a job goes on being followed.
+     */
     async function deliver(url, options, handler, errorHandler) {
         let answer;
         try {
@@ -10,6 +22,7 @@
             answer = await response.json();
         } catch (e) {
             console.debug(`${url}: ${e}`);
+            await pageInUse();
             errorHandler?.();
             return;
         }

@@ -4,9 +4,10 @@ import vm from "node:vm";
 
 const NOTHING = () => {};
 
-/** The names that scripts offer, after they have run in the order given. */
+/** The names that scripts offer, after they have run in the order given. The first may be what a page has beside. */
 export function loadScripts(...names) {
-    const page = {opts: {}, console, URL, document: {addEventListener: NOTHING}, addEventListener: NOTHING};
+    const more = typeof names[0] === "object" ? names.shift() : {};
+    const page = {opts: {}, console, URL, URLSearchParams, document: {addEventListener: NOTHING}, addEventListener: NOTHING, ...more};
     for (const name of ["onUiLoaded", "onUiUpdate", "onAfterUiUpdate", "onOptionsChanged", "onOptionsAvailable", "onElements"]) {
         page[name] = NOTHING;
     }
