@@ -4,6 +4,7 @@ The flags have to be in place before anything of `modules` is imported, because 
 read them at import.
 """
 
+import gc
 import os
 import shutil
 import sys
@@ -24,6 +25,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 sys.path.insert(0, str(ROOT))
 shutil.copy(ROOT / "test" / "golden" / "inputs" / "styles.csv", DATA_DIR / "styles.csv")
 sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-half", "--precision", "full", "--api"]
+
+
+def leave_to_the_end() -> None:
+    """Has the garbage collector look no more at what there is now, most of which lives as long as the test run."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_finish() -> None:
+    """Leaves the collected tests and all they have imported out of garbage collection."""
+    leave_to_the_end()
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +84,7 @@ def program() -> None:
     for thread in threading.enumerate():
         if thread.name == "load model":
             thread.join()
+    leave_to_the_end()
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +108,9 @@ def app(loaded_program):
     """The complete application: page, API and routes."""
     import webui
 
-    return webui.create_app()
+    made = webui.create_app()
+    leave_to_the_end()
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -53,7 +54,7 @@ class ClipNetwork(TextNetwork):
         self.width = config.hidden_size
         if facts.pooled:
             self.pooled_width = config.projection_dim if facts.projection else config.hidden_size
-        self.comma_token = tokenizer.get_vocab().get(",</w>")
+        self.comma_token = tokenizer.backend_tokenizer.token_to_id(",</w>")
         self.id_start = tokenizer.bos_token_id
         self.id_end = tokenizer.eos_token_id
         self.id_pad = self.id_end if facts.pad_token is None else facts.pad_token
@@ -119,13 +120,21 @@ def tokenizer_dir(facts: TextEncoder) -> str:
     return os.path.join(embedded_dir, facts.tokenizer)
 
 
+@functools.cache
+def tokenizer_in(folder: str) -> CLIPTokenizer:
+    """Returns the tokenizer of a vocabulary, one for all encoders: to read it takes longer than to make a network."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder)
+
+
 def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:
     """Makes the network of these shapes, without weights. Raises UnreadableShapes."""
     torchvision_ops.declare_missing()
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     config = CLIPTextConfig(**shapes.clip_config(found, facts))
-    tokenizer = CLIPTokenizer.from_pretrained(tokenizer_dir(facts))
+    tokenizer = tokenizer_in(tokenizer_dir(facts))
     kind = OpenClipNetwork if facts.prefix.endswith(".model.") else ClipNetwork
     with torch.device("meta"):
         network = kind(facts, CLIPTextModel(config), tokenizer)

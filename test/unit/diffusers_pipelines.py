@@ -1,5 +1,6 @@
 """diffusers' own pipelines as an oracle: their schedulers as our samplers are, and checkpoints to compare with."""
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,12 @@ STEPS = 10
 
 @contextmanager
 def chosen_from(folder: Path) -> Iterator[Callable[[str], WebuiSdModel]]:
-    """Yields what makes tiny-KIND in a folder the current checkpoint and returns its model; the embedded one after."""
+    """Yields what makes tiny-KIND in a folder the current checkpoint and returns its model; the embedded one after.
+
+    Models stay loaded meanwhile, so that many tests can have one in turn.
+    """
     stored = dict(shared.opts.data)
+    shared.opts.data |= {"sd_checkpoints_limit": 20, "sd_checkpoints_keep_in_cpu": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shared.cmd_opts, "ckpt_dir", str(folder))
         sd_models.setup_model()
@@ -42,6 +47,7 @@ def chosen_from(folder: Path) -> Iterator[Callable[[str], WebuiSdModel]]:
     shared.opts.data.update(stored)
 
 
+@functools.cache
 def tokenizers():
     """The tokenizers of CLIP-L and of OpenCLIP."""
     from transformers import CLIPTokenizer

@@ -14,28 +14,13 @@ from modules.image_readers import depth
 from modules.image_readers.clip_vision import NoiseAugmentor
 from modules.job import conds
 from modules.prompt_parser import SdConditioning
-from test.unit.diffusers_pipelines import CPU, STEPS, chosen_from, schedulers, tokenizers, weak_noise
+from test.unit.diffusers_pipelines import CPU, STEPS, schedulers, tokenizers, weak_noise
 from test.unit.sampler_jobs import job
 from test.unit.test_sd_models_2 import without_last_layer
-from tools import tiny_checkpoints
 
 KINDS = ("sd2-unclip", "sd2-depth")
 
 pytestmark = pytest.mark.usefixtures("sd_model")
-
-
-@pytest.fixture(scope="module")
-def files(loaded_program, tmp_path_factory):
-    """A folder with a checkpoint of every kind, and the networks that are in each."""
-    folder = tmp_path_factory.mktemp("images")
-    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}
-
-
-@pytest.fixture
-def use(files):
-    """use(kind) makes a checkpoint of that kind current and returns its model."""
-    with chosen_from(files[0]) as choose:
-        yield choose
 
 
 @pytest.fixture

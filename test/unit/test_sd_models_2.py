@@ -20,7 +20,6 @@ from test.unit.diffusers_pipelines import (
     CPU,
     EMBEDDED,
     STEPS,
-    chosen_from,
     schedulers,
     start_of,
     tokenizers,
@@ -36,20 +35,6 @@ NEGATIVE = "blurry"
 ENCODER = "cond_stage_model.model."
 
 pytestmark = pytest.mark.usefixtures("sd_model")
-
-
-@pytest.fixture(scope="module")
-def files(loaded_program, tmp_path_factory):
-    """A folder with a checkpoint of every kind, and the networks that are in each."""
-    folder = tmp_path_factory.mktemp("sd2")
-    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}
-
-
-@pytest.fixture
-def use(files):
-    """use(kind) makes a checkpoint of that kind current and returns its model."""
-    with chosen_from(files[0]) as choose:
-        yield choose
 
 
 def path_of(files, kind):

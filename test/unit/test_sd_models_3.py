@@ -15,7 +15,7 @@ from modules import model_load, paths, prompt_parser, rng, sd_hijack, sd_models,
 from modules.errors import InvalidInput, ModelLoadError
 from modules.prompt_parser import SdConditioning
 from modules.textual_inversion.textual_inversion import Embedding
-from test.unit.diffusers_pipelines import CPU, STEPS, chosen_from, tokenizers
+from test.unit.diffusers_pipelines import CPU, STEPS, tokenizers
 from test.unit.sampler_jobs import job, no_picture
 from test.unit.test_model_families_sdxl import CLIP_G, CLIP_L, VAE, stored
 from tools import tiny_checkpoints
@@ -25,20 +25,6 @@ PROMPT = "a red apple, on a table"
 NEGATIVE = "blurry"
 
 pytestmark = pytest.mark.usefixtures("sd_model")
-
-
-@pytest.fixture(scope="module")
-def files(loaded_program, tmp_path_factory):
-    """A folder with a checkpoint of every kind, and the networks that are in each."""
-    folder = tmp_path_factory.mktemp("sd3")
-    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}
-
-
-@pytest.fixture
-def use(files):
-    """use(kind) makes a checkpoint of that kind current and returns its model."""
-    with chosen_from(files[0]) as choose:
-        yield choose
 
 
 @pytest.fixture

@@ -9,29 +9,14 @@ from modules.errors import InvalidInput
 from modules.job import conds
 from modules.model_families.sdxl import PLAYGROUND, SDXL_LATENTS
 from modules.prompt_parser import SdConditioning
-from test.unit.diffusers_pipelines import CPU, STEPS, chosen_from, tokenizers, weak_noise
+from test.unit.diffusers_pipelines import CPU, STEPS, tokenizers, weak_noise
 from test.unit.sampler_jobs import job, no_picture
-from tools import tiny_checkpoints
 
 KINDS = ("sdxl-playground", "sdxl-cosxl", "sdxl-cosxl-edit")
 SIZE = {"width": 96, "height": 64}
 PROMPT = "a red apple"
 
 pytestmark = pytest.mark.usefixtures("sd_model")
-
-
-@pytest.fixture(scope="module")
-def files(loaded_program, tmp_path_factory):
-    """A folder with a checkpoint of every kind, and the networks that are in each."""
-    folder = tmp_path_factory.mktemp("edm")
-    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}
-
-
-@pytest.fixture
-def use(files):
-    """use(kind) makes a checkpoint of that kind current and returns its model."""
-    with chosen_from(files[0]) as choose:
-        yield choose
 
 
 def load(files, kind):

@@ -27,7 +27,6 @@ from test.unit.diffusers_pipelines import (
     CPU,
     EMBEDDED,
     STEPS,
-    chosen_from,
     schedulers,
     start_of,
     tokenizers,
@@ -52,20 +51,6 @@ KINDS = (
 )
 
 pytestmark = pytest.mark.usefixtures("sd_model")
-
-
-@pytest.fixture(scope="module")
-def files(loaded_program, tmp_path_factory):
-    """A folder with a checkpoint of every kind, and the networks that are in each."""
-    folder = tmp_path_factory.mktemp("xl")
-    return folder, {kind: tiny_checkpoints.write(kind, folder / f"tiny-{kind}.safetensors") for kind in KINDS}
-
-
-@pytest.fixture
-def use(files):
-    """use(kind) makes a checkpoint of that kind current and returns its model."""
-    with chosen_from(files[0]) as choose:
-        yield choose
 
 
 @pytest.fixture

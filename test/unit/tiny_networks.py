@@ -16,7 +16,7 @@ from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_hijack_clip import EncoderExchange, FrozenCLIPEmbedderWithCustomWords, TextConditionalModel
 from modules.sd_models_types import WebuiSdModel
-from modules.text_encoders.clip import ClipNetwork, tokenizer_dir
+from modules.text_encoders.clip import ClipNetwork, tokenizer_dir, tokenizer_in
 
 START, END, COMMA, BREAK, EMBEDDING = 49406, 49407, 267, 900, 801
 
@@ -49,13 +49,13 @@ class ToyEncoder(TextConditionalModel):
 def tiny_clip_network(facts: TextEncoder = SD1.text_encoders[0], width: int = 16, **config) -> ClipNetwork:
     """CLIP of two layers with random weights."""
     torchvision_ops.declare_missing()
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel
 
     sizes = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         text_model = CLIPTextModel(CLIPTextConfig(**sizes, **config))
-        network = ClipNetwork(facts, text_model, CLIPTokenizer.from_pretrained(tokenizer_dir(facts)))
+        network = ClipNetwork(facts, text_model, tokenizer_in(tokenizer_dir(facts)))
     for layer_norm in network.eval().requires_grad_(False).modules():
         if isinstance(layer_norm, nn.LayerNorm):
             layer_norm.bias.fill_(0.1)  # with means away from zero, as trained models have them
