@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import gradio as gr
     from fastapi import FastAPI
 
+    from modules.executors.names import Device
+    from modules.executors.pool import Pool
+
 logger = logging.getLogger(__name__)
 
 PAGE_PORT = 7860
@@ -27,6 +30,7 @@ LAST_JOB_SECONDS = 10
 def main() -> None:
     """Starts, and serves until something asks to stop."""
     initialize_util.configure_sigint_handler()
+    devices = choose_devices()
     running = start_server()
     startup_timer.record("start server")
 
@@ -36,9 +40,47 @@ def main() -> None:
         initialize.imports()
     initialize.note_whose_code_runs()
     initialize.initialize()
-    serve(running)
+    workers = start_workers(devices)
+    serve(running, workers)
     running.stop()
     close_queue()
+    if workers is not None:
+        workers.close()
+
+
+def choose_devices() -> list[Device]:
+    """Returns the devices of --devices. A single one becomes that of this process, which then needs no workers."""
+    from modules.executors import names
+
+    def count() -> int:
+        """Returns how many CUDA devices there are."""
+        import torch
+
+        return torch.cuda.device_count()
+
+    if cmd_opts.devices is None:
+        return []
+    chosen = names.parse(cmd_opts.devices, count)
+    if len(chosen) > 1 or cmd_opts.ray_address:
+        cmd_opts.skip_load_model_at_start = True  # the workers have one each
+        return chosen
+    if chosen[0].number is None:
+        cmd_opts.use_cpu = ["all"]
+    else:
+        cmd_opts.device_id = str(chosen[0].number)
+    return []
+
+
+def start_workers(devices: list[Device]) -> Pool | None:
+    """Starts a process for each device, if there are several."""
+    if not devices:
+        return None
+    from modules.executors import kinds
+
+    pool = kinds.make_pool(devices, cmd_opts.ray_address)
+    pool.start()
+    startup_timer.record("start workers")
+    return pool
 
 
 def close_queue() -> None:
@@ -74,8 +116,10 @@ def start_server() -> server.Server:
     return running
 
 
-def serve(running: server.Server) -> None:
-    """Attaches the app, and again a new one each time a reload is asked for, until the server shall stop."""
+def serve(running: server.Server, workers: Pool | None = None) -> None:
+    """Attaches the app, and again a new one each time a reload is asked for, until the server shall stop. Workers load
+    the scripts anew as well.
+    """
     from modules import shared
 
     app = create_app()
@@ -89,6 +133,8 @@ def serve(running: server.Server) -> None:
             return
         if command == "restart":
             app = reload(running, app)
+            if workers is not None:
+                workers.restart()
         else:
             logger.warning("unknown server command: %s", command)
 

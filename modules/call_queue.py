@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from modules import devices, errors, progress, shared
+from modules.job import elsewhere
 from modules.job.queue import Job
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ def submit(name: str, work: Callable[[], Any], id_task: str | None = None, reque
 
 
 def enqueue(job: Job, work: Callable[[], Any]) -> Job:
-    """Does what `submit` does, with a job that is there already."""
+    """Does what `submit` does, with a job that is there already. Where there are other processes to carry out what it
+    asks for, `work` runs in a thread that waits for one of them.
+    """
+    if elsewhere.carrier is not None and elsewhere.carrier.takes(job):
+        return queue.submit(job, partial(elsewhere.carried, elsewhere.carrier, job, work), is_elsewhere=True)
     return queue.submit(job, work, in_fresh_modes(job.name))
 
 

@@ -328,6 +328,12 @@ ADDED_FLAGS: tuple[Flag, ...] = (
     switch("--metrics", "answer GET /metrics for Prometheus, under the login of the API"),
     switch("--trace-hooks", "log every call of an extension's hook with its time"),
     path("--text-encoder-dir", "another folder that is searched for text encoders"),
+    value(
+        "--devices",
+        "devices of the workers, each a process of its own: all, or numbers and cpu, as in 0,1 or cpu*2; one is this"
+        " process's own",
+    ),
+    value("--ray-address", "have Ray place the workers of --devices: auto, local, or the address of a cluster"),
     value("--check-extension", "say what an extension at a path or URL needs and changes, run none of it, and exit"),
 )
 

@@ -84,20 +84,24 @@ def configure_opts_onchange() -> None:
     """Attaches what has to happen when a setting changes; changes of models wait for the job that runs."""
     from modules import sd_hijack, sd_models, sd_vae, shared, shared_gradio_themes, ui_tempdir
     from modules.call_queue import wrap_queued_call
+    from modules.job import elsewhere
+
+    def on_model(function: Callable[[], Any]) -> Callable[[], Any]:
+        """Has a change of the model wait for the job that runs; where workers have the models, they make it."""
+        queued = wrap_queued_call(function)
+        return lambda: None if elsewhere.carrier and sd_models.model_data.sd_model is None else queued()
 
     def attach(key: str, function: Callable[[], Any], call: bool = False) -> None:
         """Has a function called when a setting changes."""
         shared.opts.onchange(key, function, call=call)
 
-    attach("sd_model_checkpoint", wrap_queued_call(lambda: sd_models.reload_model_weights()))
-    attach("forge_additional_modules", wrap_queued_call(lambda: sd_models.reload_with_modules()))
-    attach("sd_vae", wrap_queued_call(lambda: sd_vae.reload_vae_weights()))
-    attach("sd_vae_overrides_per_model_preferences", wrap_queued_call(lambda: sd_vae.reload_vae_weights()))
-    attach("fp8_storage", wrap_queued_call(lambda: sd_models.reload_model_weights(forced_reload=True)))
-    attach("cache_fp16_weight", wrap_queued_call(lambda: sd_models.reload_model_weights(forced_reload=True)))
-    attach(
-        "cross_attention_optimization", wrap_queued_call(lambda: sd_hijack.model_hijack.redo_hijack(shared.sd_model))
-    )
+    attach("sd_model_checkpoint", on_model(lambda: sd_models.reload_model_weights()))
+    attach("forge_additional_modules", on_model(lambda: sd_models.reload_with_modules()))
+    attach("sd_vae", on_model(lambda: sd_vae.reload_vae_weights()))
+    attach("sd_vae_overrides_per_model_preferences", on_model(lambda: sd_vae.reload_vae_weights()))
+    attach("fp8_storage", on_model(lambda: sd_models.reload_model_weights(forced_reload=True)))
+    attach("cache_fp16_weight", on_model(lambda: sd_models.reload_model_weights(forced_reload=True)))
+    attach("cross_attention_optimization", on_model(lambda: sd_hijack.model_hijack.redo_hijack(shared.sd_model)))
     attach("temp_dir", ui_tempdir.on_tmpdir_changed, call=True)
     attach("gradio_theme", shared_gradio_themes.reload_gradio_theme, call=True)
 

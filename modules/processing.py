@@ -34,7 +34,7 @@ from modules import (
     util,
     version,
 )
-from modules.job import batches, conds, decode, generation_params, hires, init_image, output, prompts, start
+from modules.job import batches, conds, decode, generation_params, hires, init_image, output, prompts, shares, start
 from modules.job.result import FinishedJob
 from modules.job.run_state import Img2ImgState, RunState, Txt2ImgState
 from modules.job.settings import CondSettings, InitImageSettings, TokenMergingSettings
@@ -579,7 +579,15 @@ def process_images_inner(p: StableDiffusionProcessing) -> Processed:
 
 
 def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput) -> bool:
-    """Encodes, samples, decodes and finishes batch n. Returns False when a hook has emptied it."""
+    """Encodes, samples, decodes and finishes batch n. Returns False when a hook has emptied it.
+
+    What other processes have made of it, if the job is shared with some, is not made again.
+    """
+    share = shares.current.get()
+    if (finished := share.finished(n)) is not None:
+        result.add(*finished)
+        state.nextjob()
+        return True
     if p.scripts is not None:
         p.scripts.before_process_batch(p, **batches.hook_arguments(p, n))
     if len(p.prompts) == 0:
@@ -603,26 +611,32 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         state.job = f"Batch {n + 1} out of {p.n_iter}"
     sd_models.apply_alpha_schedule_override(p.sd_model, p)
 
-    with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
-        samples = p.sample(
-            conditioning=p.c,
-            unconditional_conditioning=p.uc,
-            seeds=p.seeds,
-            subseeds=p.subseeds,
-            subseed_strength=p.subseed_strength,
-            prompts=p.prompts,
-        )
-        if p.scripts is not None:
-            ps = scripts.PostSampleArgs(samples)
-            p.scripts.post_sample(p, ps)
-            samples = ps.samples
-        pixels = decode.decode_samples(p, samples)
-
-    if lowvram.is_enabled(shared.sd_model):
-        lowvram.send_everything_to_cpu()
-    devices.torch_gc()
-    state.nextjob()
-    output.finish_batch(p, batches.after_decoding(p, n, pixels), result, functools.partial(batch_infotext, p))
+    pixels = share.pixels_of(n)
+    if pixels is None:
+        with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
+            samples = p.sample(
+                conditioning=p.c,
+                unconditional_conditioning=p.uc,
+                seeds=p.seeds,
+                subseeds=p.subseeds,
+                subseed_strength=p.subseed_strength,
+                prompts=p.prompts,
+            )
+            if p.scripts is not None:
+                ps = scripts.PostSampleArgs(samples)
+                p.scripts.post_sample(p, ps)
+                samples = ps.samples
+            pixels = decode.decode_samples(p, samples)
+        if lowvram.is_enabled(shared.sd_model):
+            lowvram.send_everything_to_cpu()
+        devices.torch_gc()
+        state.nextjob()
+    if share.hand_over(n, pixels):
+        return True
+    batch = output.JobOutput()
+    output.finish_batch(p, batches.after_decoding(p, n, pixels), batch, functools.partial(batch_infotext, p))
+    share.note_finished(n, batch.images, batch.infotexts)
+    result.add(batch.images, batch.infotexts)
     return True
 
 

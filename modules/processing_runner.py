@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from modules import processing, run_files, scripts, shared
 from modules.errors import NotFound
 from modules.hook_records import records
+from modules.job import elsewhere
 from modules.job.records import ImageRecord, records_of
 from modules.job.request import ImageBatch, JobRequest
 
@@ -101,9 +102,11 @@ class ProcessingRunner:
         return p
 
     def run(self) -> JobResult:
-        """Runs the job on the device that the caller holds; raises what the job raises. The result's comments name the
-        extensions that have failed in it.
+        """Runs the job on the device that the caller holds, or has another process run it; raises what the job raises.
+        The result's comments name the extensions that have failed in it.
         """
+        if (carry_out := elsewhere.carry_out.get()) is not None:
+            return carry_out(self.request)
         with records.job() as failed, run_files.one_run(), closing(self.create()) as p:
             if self.request.batch is not None:
                 processed = ProcessingRunner.run_batch(p, self.request.batch)

@@ -12,12 +12,13 @@ import time
 from collections import deque
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, Field
 
 from modules import shared
-from modules.job.queue import JobQueue, create_task_id  # noqa: F401  # create_task_id: A1111 name
+from modules.job.queue import Job, JobQueue, create_task_id  # noqa: F401  # create_task_id: A1111 name
+from modules.shared_state import State
 
 
 class PendingTasksResponse(BaseModel):
@@ -54,14 +55,21 @@ recorded_results_limit = 2
 
 
 def job_progress() -> float:
-    """Returns the done share of the running job, 0..1: finished batches plus the steps of the one being sampled."""
-    state = shared.state
-    done = 0.0
-    if state.job_count > 0:
-        done += state.job_no / state.job_count
-        if state.sampling_steps > 0:
-            done += state.sampling_step / (state.job_count * state.sampling_steps)
-    return min(done, 1.0)
+    """Returns the done share of the job that this process runs, 0..1."""
+    return shared.state.share()
+
+
+def state_of(job: Job | None) -> State:
+    """Returns the state of a job, which another process may carry out."""
+    return shared.state if job is None or job.watched is None else cast(State, job.watched)
+
+
+def shown_state() -> State:
+    """Returns the state that is shown to those who name no job: of the one that has this device, else of the last to
+    come of those that other processes carry out.
+    """
+    begun = queue.running_jobs()
+    return state_of(queue.running() or (begun[-1] if begun else None))
 
 
 def has_logins() -> bool:
@@ -141,8 +149,13 @@ def _current_task() -> str | None:
     task = next((task for task in list(noted.values()) if task.is_running), None)
     if task is not None:
         return task.id
-    job = queue.running()
+    job = queue.running() or next(iter(queue.running_jobs()), None)
     return job.id if job is not None and job.is_task else None
+
+
+def _is_running(id_task: str | None) -> bool:
+    """Tells whether a task is being worked on, by this process or another."""
+    return id_task == _current_task() or any(job.id == id_task and job.is_task for job in queue.running_jobs())
 
 
 def _finished_tasks() -> list[str]:
@@ -193,7 +206,7 @@ def recorded_result(id_task: str) -> Any | None:
 
 def is_unfinished(id_task: str) -> bool:
     """Tells whether a task is queued or running."""
-    return id_task == _current_task() or id_task in pending_tasks
+    return _is_running(id_task) or id_task in pending_tasks
 
 
 def get_pending_tasks() -> dict[str, Any]:
@@ -209,11 +222,15 @@ def restore_progress(id_task: str, poll_seconds: float = 0.1) -> Any | None:
     return recorded_result(id_task)
 
 
-def estimate_seconds_left(progress: float) -> float | None:
-    """Returns the seconds left if the job goes on at its speed so far; None before anything is done."""
-    if progress <= 0 or shared.state.time_start is None:
+def estimate_seconds_left(progress: float, state: State | None = None) -> float | None:
+    """Returns the seconds left if a job goes on at its speed so far; None before anything is done.
+
+    state: of the job, by default of the one that this process runs.
+    """
+    started = (state or shared.state).time_start
+    if progress <= 0 or started is None:
         return None
-    elapsed = time.time() - shared.state.time_start
+    elapsed = time.time() - started
     return elapsed / progress - elapsed
 
 
@@ -224,7 +241,7 @@ def progressapi(req: ProgressRequest) -> ProgressResponse:
     `req.id_live_preview` is the preview the page shows already; a preview is sent only when there is a newer one.
     """
     report = ProgressResponse(
-        active=req.id_task == _current_task(),
+        active=_is_running(req.id_task),
         queued=req.id_task in pending_tasks,
         completed=req.id_task in _finished_tasks(),
         id_live_preview=-1,
@@ -233,15 +250,16 @@ def progressapi(req: ProgressRequest) -> ProgressResponse:
         report.textinfo = _queue_text(req.id_task) if report.queued else "Waiting..."
         return report
 
-    report.progress = job_progress()
-    report.eta = estimate_seconds_left(report.progress)
+    state = state_of(queue.find(req.id_task) if req.id_task else None)
+    report.progress = state.share()
+    report.eta = estimate_seconds_left(report.progress, state)
     report.id_live_preview = req.id_live_preview
-    report.textinfo = shared.state.textinfo
+    report.textinfo = state.textinfo
     if req.live_preview and shared.opts.live_previews_enable:
-        shared.state.set_current_image()
-        if shared.state.id_live_preview != req.id_live_preview and shared.state.current_image is not None:
-            report.live_preview = encode_preview(shared.state.current_image)
-            report.id_live_preview = shared.state.id_live_preview
+        state.set_current_image()
+        if state.id_live_preview != req.id_live_preview and state.current_image is not None:
+            report.live_preview = encode_preview(state.current_image)
+            report.id_live_preview = state.id_live_preview
     return report
 
 

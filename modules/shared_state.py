@@ -52,6 +52,8 @@ class State:
         self.time_start: float | None = None
         self.server_start = time.time()
         self.overlay: Mapping[str, Any] = NO_OVERLAY
+        self.followers: list[Callable[[str], object]] = []
+        """Are told what the user asks for: "skip", "interrupt" or "stop_generating"."""
 
         self._opts = opts
         self._parallel_previews = parallel_previews
@@ -102,17 +104,33 @@ class State:
     def skip(self) -> None:
         """Ends the batch being sampled; the job goes on with the next."""
         self.skipped = True
+        self._tell("skip")
         logger.info("Received skip request")
 
     def interrupt(self) -> None:
         """Ends the job at its next step."""
         self.interrupted = True
+        self._tell("interrupt")
         logger.info("Received interrupt request")
 
     def stop_generating(self) -> None:
         """Ends the job after the batch being sampled."""
         self.stopping_generation = True
+        self._tell("stop_generating")
         logger.info("Received stop generating request")
+
+    def _tell(self, wish: str) -> None:
+        for follower in list(self.followers):
+            follower(wish)
+
+    def share(self) -> float:
+        """Returns the share of the job that is done, 0..1: finished batches plus the steps of the one being sampled."""
+        done = 0.0
+        if self.job_count > 0:
+            done += self.job_no / self.job_count
+            if self.sampling_steps > 0:
+                done += self.sampling_step / (self.job_count * self.sampling_steps)
+        return min(done, 1.0)
 
     def begin(self, job: str = "(unknown)") -> None:
         """Starts a job: everything of the last one is forgotten."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import infotext_utils, shared, ui_prompt_styles
+from modules import infotext_utils, progress, shared, ui_prompt_styles
 from modules.ui_components import ToolButton
 from modules.ui_symbols import apply_style_symbol, clear_prompt_symbol, paste_symbol, restore_progress_symbol
 
@@ -19,8 +19,8 @@ def interrupt_after_current_or_now() -> None:
     """Stops as the user wants it. First click with several images to go: stop after this one, if the user wants it so.
     Second click, or one image: stop now.
     """
-    state = shared.state
-    if not state.stopping_generation and state.job_count > 1 and shared.opts.interrupt_after_current:
+    state, shown = shared.state, progress.shown_state()
+    if not shown.stopping_generation and shown.job_count > 1 and shared.opts.interrupt_after_current:
         state.stop_generating()
         gr.Info("Stopping after this picture. Click again to stop at once.")
     else:

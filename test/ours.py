@@ -36,7 +36,16 @@ OURS: dict[str, tuple[str, ...]] = {
     ),
     "callbacks": (),
     "script_hooks": (),
-    "flags": ("--exit", "--run-tests", "--trace-hooks", "--metrics", "--text-encoder-dir", "--check-extension"),
+    "flags": (
+        "--exit",
+        "--run-tests",
+        "--trace-hooks",
+        "--metrics",
+        "--text-encoder-dir",
+        "--check-extension",
+        "--devices",
+        "--ray-address",
+    ),
     "routes": (
         "POST /serena/v1/extensions/check",
         "POST /serena/v1/jobs",

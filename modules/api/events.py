@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from modules import call_queue, jobs, progress, shared
 from modules.api import job_view
+from modules.job.queue import Job
 from modules.job.row import Row
 
 KEPT = 1000
@@ -117,15 +118,17 @@ class Events:
             listener.loop.call_soon_threadsafe(listener.put, text)
 
     async def _watch_progress(self) -> None:
-        """Tells how far the running job is, as long as somebody listens."""
-        last: tuple[Any, ...] = ()
+        """Tells how far the running jobs are, as long as somebody listens."""
+        told: dict[str, tuple[Any, ...]] = {}
         while self._listeners:
-            job = call_queue.queue.running()
-            if job is not None and job.record is not None:
+            before, told = told, {}
+            for job in call_queue.queue.running_jobs():
+                if job.record is None:
+                    continue
                 wants_previews = any(listener.wants_previews for listener in self._listeners)
-                said = await run_in_threadpool(progress_of, job.id, wants_previews)
-                if (now := (said["id"], said["progress"], said.get("preview"))) != last:
-                    last = now
+                said = await run_in_threadpool(progress_of, job, wants_previews)
+                told[job.id] = (said["progress"], said.get("preview"))
+                if told[job.id] != before.get(job.id):
                     self._tell_progress(job.user, said)
             await asyncio.sleep(SECONDS_BETWEEN)
 
@@ -141,14 +144,14 @@ def as_text(name: str, data: dict[str, Any]) -> str:
     return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
-def progress_of(id: str, wants_preview: bool) -> dict[str, Any]:
-    """Returns how far the running job is, with a preview as a data URI if there is one."""
-    state = shared.state
-    share = progress.job_progress()
+def progress_of(job: Job, wants_preview: bool) -> dict[str, Any]:
+    """Returns how far a running job is, with a preview as a data URI if there is one."""
+    state = progress.state_of(job)
+    share = state.share()
     said = {
-        "id": id,
+        "id": job.id,
         "progress": share,
-        "eta": progress.estimate_seconds_left(share),
+        "eta": progress.estimate_seconds_left(share, state),
         "step": state.sampling_step,
         "steps": state.sampling_steps,
         "text": state.textinfo,

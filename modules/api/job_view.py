@@ -11,14 +11,15 @@ from modules.job.row import Row, State
 def described(row: Row, positions: dict[str, int] | None = None) -> dict[str, Any]:
     """Returns a job as clients see it. positions: id of a waiting job -> 1 for the one whose turn is next."""
     is_running = row.state == State.RUNNING
-    share = progress.job_progress() if is_running else float(row.state == State.DONE)
+    state = progress.state_of(call_queue.queue.find(row.id) if is_running else None)
+    share = state.share() if is_running else float(row.state == State.DONE)
     return {
         "id": row.id,
         "kind": row.kind,
         "state": row.state,
         "position": (positions or {}).get(row.id) if row.state == State.QUEUED else None,
         "progress": share,
-        "eta": progress.estimate_seconds_left(share) if is_running else None,
+        "eta": progress.estimate_seconds_left(share, state) if is_running else None,
         "user": row.user,
         "priority": row.priority,
         "text": row.text,

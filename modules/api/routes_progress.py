@@ -23,17 +23,17 @@ STARTED_SHARE = 0.01
 @router.get("/sdapi/v1/progress", response_model=models.ProgressResponse, summary="Progress of the running job")
 def get_progress(req: Annotated[models.ProgressRequest, Depends()]) -> dict:
     """Returns the progress of the running job, with a preview."""
-    state = shared.state
+    state = progress.shown_state()
     if state.job_count == 0:
         return {"progress": 0, "eta_relative": 0, "state": state.dict(), "textinfo": state.textinfo}
-    share = STARTED_SHARE + progress.job_progress()
+    share = STARTED_SHARE + state.share()
     current_image = None
     if not req.skip_current_image:
         state.set_current_image()
         current_image = to_json_image(state.current_image) if state.current_image is not None else None
     return {
         "progress": min(share, 1),
-        "eta_relative": progress.estimate_seconds_left(share) or 0,
+        "eta_relative": progress.estimate_seconds_left(share, state) or 0,
         "state": state.dict(),
         "current_image": current_image,
         "textinfo": state.textinfo,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modules import devices, rng, scripts, sd_models, sd_unet, sd_vae_approx, shared
+from modules.job import shares
 from modules.job.settings import StartSettings
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def each(p: RunState) -> Iterator[int]:
-    """Prepares the run, and yields the number of each batch, its prompts, seeds and noise in place, until all are made
-    or something asks to stop.
+    """Prepares the run, and yields the number of each batch of this process's share, its prompts, seeds and noise in
+    place, until all are made or something asks to stop.
     """
     state = shared.state
     with devices.autocast():
@@ -27,7 +28,7 @@ def each(p: RunState) -> Iterator[int]:
     if state.job_count == -1:
         state.job_count = p.n_iter
 
-    for n in range(p.n_iter):
+    for n in shares.current.get().numbers(p.n_iter):
         p.iteration = n
         state.skipped = False
         if state.interrupted or state.stopping_generation:

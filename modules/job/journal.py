@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from modules import call_queue, errors, shared
+from modules import call_queue, errors, progress, shared
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import Job, JobQueue, JobState, create_task_id
 from modules.job.row import OVER, Row, State, model_of
@@ -61,12 +61,14 @@ class JournalSettings(OptionValues):
 class Record:
     """What connects a job that lives with what is written down of it. kept: gets the images of the job when they are
     safe, an empty list if there are none. context: of whoever asked for it, whose settings its images are kept with.
+    note: what there is to say of one that is done all the same.
     """
 
     row: Row
     kept: Future[list[ResultImage]] = field(default_factory=Future)
     context: Context = field(default_factory=copy_context)
     is_interrupted: bool = False
+    note: str | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class Journal:
         job = self._live.get(row.number)
         if job is None:
             return False
-        return self.queue.cancel(job) or self.queue.interrupt(job, shared.state.interrupt)
+        return self.queue.cancel(job) or self.queue.interrupt(job, progress.state_of(job).interrupt)
 
     def arrange(self, ids: Sequence[str], user: str | None = None) -> list[str]:
         """Puts waiting jobs before all others; returns the ids of all that wait, in order. user: whose jobs alone are
@@ -227,7 +229,7 @@ class Journal:
             seeds = record.row.seeds if job.seeds is None else job.seeds
             record.row = self._change(record.row, state=State.RUNNING, started=job.started, seeds=seeds)
         elif state is not JobState.QUEUED:
-            record.is_interrupted = job.is_interrupted
+            record.is_interrupted, record.note = job.is_interrupted, job.note
             self._live.pop(record.row.number, None)
 
     def _over(self, record: Record, images_of: Callable[[Any], list[ResultImage]], future: Future[Any]) -> None:
@@ -265,7 +267,7 @@ class Journal:
         state = State.INTERRUPTED if record.is_interrupted else State.DONE
         text = next((image.infotext for image in images if image.infotext), None)
         said = {} if text is None else {"text": text, "model": model_of(text)}
-        self._end(record, state, ended, results=results, images=images, **said)
+        self._end(record, state, ended, record.note, results=results, images=images, **said)
 
     def _keep_image(self, row: Row, place: int, image: ResultImage) -> dict[str, Any]:
         """Writes one image to the spool, unless it was saved; returns what the row says of it."""

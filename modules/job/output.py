@@ -7,7 +7,7 @@ meanwhile can't tear a job's files apart.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,11 @@ class JobOutput:
     images: list[Image.Image] = field(default_factory=list)
     infotexts: list[str] = field(default_factory=list)
     index_of_first_image: int = 0
+
+    def add(self, images: Sequence[Image.Image], infotexts: Sequence[str]) -> None:
+        """Adds what has been made of a batch."""
+        self.images += images
+        self.infotexts += infotexts
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""job: jobs as objects, and the one queue in which they wait for the device: first come first served, users in turn.
+"""job: jobs as objects, and the one queue in which they wait for a device: first come first served, users in turn.
 
 Knows neither what a job does nor who its user is. Whoever holds `JobQueue.line` in a thread of his own stands in the
-same line as the jobs that the queue's thread works off.
+same line as the jobs that the queue's thread works off. Jobs that other processes carry out wait in the same order, but
+for a lane, of which there is one for each of those processes.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modules import errors
 from modules.fifo_lock import FIFOLock
@@ -40,6 +41,14 @@ Work = Callable[[], Any]
 Turn = Callable[[], object]
 Around = AbstractContextManager
 Task = tuple["Job", Context, Work, Around]
+
+
+class Watched(Protocol):
+    """The state of a job that another process carries out, as far as the queue asks for it."""
+
+    def share(self) -> float:
+        """Returns the share that is done, 0..1."""
+
 
 system_random = random.SystemRandom()
 """Names jobs without touching the random numbers that jobs and extensions draw."""
@@ -90,8 +99,10 @@ class Job:
     data it was made of, None for work that is a function only. future: gets the result or the error. priority: higher
     ones come first. order: among the waiting jobs of a user, lowest first. turn: what the line calls when the job may
     begin, None when it is over; is_called: whether it has. is_interrupted: whether it was told to end early. seeds: the
-    seed and variation seed it has drawn, None before. record: what connects it with what is written down of it. A job
-    that is over refers to nothing of its work.
+    seed and variation seed it has drawn, None before. record: what connects it with what is written down of it.
+    is_elsewhere: whether another process carries it out; then task is what a lane is given, and watched its state while
+    it runs. note: what there is to say of a job that has come to its end in spite of it. A job that is over refers to
+    nothing of its work.
     """
 
     def __init__(
@@ -120,6 +131,10 @@ class Job:
         self.is_interrupted = False
         self.seeds: list[Any] | None = None
         self.record: Any = None
+        self.is_elsewhere = False
+        self.watched: Watched | None = None
+        self.task: Task | None = None
+        self.note: str | None = None
 
     @property
     def state(self) -> JobState:
@@ -184,18 +199,28 @@ def in_turn(jobs: Iterable[Job], served: Mapping[str | None, int]) -> Iterator[J
 
 
 class Worker:
-    """The thread that works off the jobs of a queue; it holds the queue's line while it runs one."""
+    """The threads, usually one, that work off jobs whose turn has come."""
 
-    def __init__(self, begin: Callable[[Job], bool], finish: Callable[[Job, BaseException | None], None]):
+    def __init__(
+        self, begin: Callable[[Job], bool], finish: Callable[[Job, BaseException | None], None], threads: int = 1
+    ):
         self._begin = begin
         self._finish = finish
         self._inbox: SimpleQueue[Task | None] = SimpleQueue()
-        self.thread = threading.Thread(target=self._work_off, name="job worker", daemon=True)
-        self.thread.start()
+        self.threads = [threading.Thread(target=self._work_off, name="job worker", daemon=True) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
 
-    def put(self, task: Task | None) -> None:
-        """Hands over a job whose turn has come; None ends the thread after the jobs it was given before."""
+    def put(self, task: Task) -> None:
+        """Hands over a job whose turn has come."""
         self._inbox.put(task)
+
+    def end(self, timeout: float | None = None) -> None:
+        """Ends the threads after the jobs they were given before, waited for at most `timeout` seconds."""
+        for _ in self.threads:
+            self._inbox.put(None)
+        for thread in self.threads:
+            thread.join(timeout)
 
     def _work_off(self) -> None:
         while (task := self._inbox.get()) is not None:
@@ -235,14 +260,40 @@ class JobQueue:
         self._live: dict[Job, None] = {}
         self._over: deque[JobStatus] = deque(maxlen=HISTORY)
         self._worker: Worker | None = None
+        self._lanes: Worker | None = None
+        self._free_lanes = 0
 
-    def submit(self, job: Job, work: Work, around: Around | None = None) -> Job:
+    def open_lanes(self, count: int) -> None:
+        """Takes in jobs that other processes carry out, so many at once."""
+        with self._guard:
+            self._lanes = Worker(self._begin_elsewhere, self._finish_elsewhere, count)
+            self._free_lanes = count
+
+    def close_lanes(self, timeout: float | None = None) -> None:
+        """Takes in no more such jobs; those that run are waited for, at most `timeout` seconds each."""
+        with self._guard:
+            lanes, self._lanes, self._free_lanes = self._lanes, None, 0
+            waiting = [job for job in self._live if job.is_elsewhere]
+        for job in waiting:
+            self.cancel(job)
+        if lanes is not None:
+            lanes.end(timeout)
+
+    def submit(self, job: Job, work: Work, around: Around | None = None, is_elsewhere: bool = False) -> Job:
         """Queues `work` for the queue's thread, inside a copy of the caller's context, and returns the job.
 
         around: entered in that thread before the work, and left after it; an error of the work passes through it.
+        is_elsewhere: the work waits for another process, so that it needs a lane, not the device of this one.
         """
         context = copy_context()
         with self._guard:
+            if is_elsewhere:
+                job.is_elsewhere = True
+                job.task = (job, context, work, around or nullcontext())
+                self._live[job] = None
+                self._tell(job)
+                self._fill_lanes()
+                return job
             if self._worker is None:
                 self._worker = Worker(self._begin, self._finish)
             self._line_up(job, partial(self._worker.put, (job, context, work, around or nullcontext())))
@@ -285,13 +336,13 @@ class JobQueue:
 
         A queue that is used again starts a new thread.
         """
+        self.close_lanes(timeout)
         with self._guard:
             worker, self._worker = self._worker, None
         for job in self.live():
             self.cancel(job)
         if worker is not None:
-            worker.put(None)
-            worker.thread.join(timeout)
+            worker.end(timeout)
 
     def live(self) -> list[Job]:
         """Returns the jobs that run or wait, in the order in which they came."""
@@ -334,9 +385,12 @@ class JobQueue:
             return True
 
     def running(self) -> Job | None:
-        """Returns the job that has the device."""
-        begun = [job for job in self.live() if job.state is JobState.RUNNING]
-        return begun[-1] if begun else None
+        """Returns the job that has the device of this process."""
+        return next((job for job in reversed(self.running_jobs()) if not job.is_elsewhere), None)
+
+    def running_jobs(self) -> list[Job]:
+        """Returns all that run, those that other processes carry out included, in the order in which they came."""
+        return [job for job in self.live() if job.state is JobState.RUNNING]
 
     def find(self, id: str) -> Job | None:
         """Returns the job of this id that runs or waits."""
@@ -351,6 +405,10 @@ class JobQueue:
         """Takes a job out of the queue. Returns False when it has begun or is over, which changes nothing."""
         if not job.future.cancel():
             return False
+        if job.is_elsewhere:
+            self._close_books(job)
+            self._tell(job)
+            return True
         with self._guard:
             turn, place, was_called = job.turn, job.place, job.is_called
             if turn is None or place is None or not self._close_books(job):
@@ -382,12 +440,47 @@ class JobQueue:
         with self._guard:
             if place.is_given_up:
                 return
-            job = next(self._in_turn())
+            job = next(job for job in self._in_turn() if not job.is_elsewhere)
             place.job.place, job.place.job = job.place, place.job
             place.job, job.place = job, place
-            job.is_called = True
-            self._served[job.user] = max(self._served.values(), default=0) + 1
+            self._serve(job)
         job.turn()
+
+    def _serve(self, job: Job) -> None:
+        """Notes that a job's turn has come; the caller holds the guard."""
+        job.is_called = True
+        self._served[job.user] = max(self._served.values(), default=0) + 1
+
+    def _fill_lanes(self) -> None:
+        """Gives free lanes to the jobs whose turn it is; the caller holds the guard."""
+        while self._lanes is not None and self._free_lanes:
+            job = next((job for job in self._in_turn() if job.task is not None), None)
+            if job is None or job.task is None:
+                return
+            self._free_lanes -= 1
+            self._serve(job)
+            self._lanes.put(job.task)
+
+    def _begin_elsewhere(self, job: Job) -> bool:
+        """Marks a job that has got a lane as running; False when it was cancelled, and then the lane is free."""
+        if job.begin():
+            self._tell(job)
+            return True
+        self._free_lane()
+        return False
+
+    def _finish_elsewhere(self, job: Job, error: BaseException | None) -> None:
+        """Ends a job that had a lane, which then is free."""
+        job.error = None if error is None else str(error) or type(error).__name__
+        self._close_books(job)
+        self._tell(job)
+        self._free_lane()
+
+    def _free_lane(self) -> None:
+        with self._guard:
+            if self._lanes is not None:
+                self._free_lanes += 1
+                self._fill_lanes()
 
     def _in_turn(self) -> Iterator[Job]:
         """Yields the jobs that have not been called, as they will be; the caller holds the guard."""
@@ -411,9 +504,9 @@ class JobQueue:
         self._tell(job)
         self.line.give_back()
 
-    def note_seeds(self, seeds: list[Any]) -> None:
-        """Notes what the running job has drawn; of several runs in a job the first counts."""
-        job = self.running()
+    def note_seeds(self, seeds: list[Any], job: Job | None = None) -> None:
+        """Notes what a job, by default the one that has this device, has drawn; of several runs the first counts."""
+        job = job or self.running()
         if job is not None and job.seeds is None:
             job.seeds = seeds
             self._tell(job)
@@ -434,6 +527,7 @@ class JobQueue:
             del self._live[job]
             job.ended, job.turn, job.place = time.time(), None, None
             self._over.append(self._status(job))
+            job.watched = job.task = None
             return True
 
     def _status(self, job: Job, position: int | None = None) -> JobStatus:
@@ -447,7 +541,10 @@ class JobQueue:
             submitted=job.submitted,
             started=job.started,
             ended=job.ended,
-            progress=self._measure() if state is JobState.RUNNING else float(state is JobState.DONE),
+            progress=self._share(job) if state is JobState.RUNNING else float(state is JobState.DONE),
             error=job.error,
             position=position,
         )
+
+    def _share(self, job: Job) -> float:
+        return self._measure() if job.watched is None else job.watched.share()
