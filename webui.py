@@ -49,19 +49,15 @@ def main() -> None:
 
 
 def choose_devices() -> list[Device]:
-    """Returns the devices of --devices. A single one becomes that of this process, which then needs no workers."""
-    from modules.executors import names
-
-    def count() -> int:
-        """Returns how many CUDA devices there are."""
-        import torch
-
-        return torch.cuda.device_count()
-
-    if cmd_opts.devices is None:
+    """Returns the devices that have workers. A single one of --devices becomes that of this process, which then needs
+    no workers.
+    """
+    if cmd_opts.devices is None and cmd_opts.ray_address is None:
         return []
-    chosen = names.parse(cmd_opts.devices, count)
-    if len(chosen) > 1 or cmd_opts.ray_address:
+    from modules.executors import kinds
+
+    chosen = kinds.devices_of(cmd_opts.devices, cmd_opts.ray_address)
+    if len(chosen) > 1 or cmd_opts.ray_address is not None:
         cmd_opts.skip_load_model_at_start = True  # the workers have one each
         return chosen
     if chosen[0].number is None:
@@ -72,7 +68,7 @@ def choose_devices() -> list[Device]:
 
 
 def start_workers(devices: list[Device]) -> Pool | None:
-    """Starts a process for each device, if there are several."""
+    """Starts a process for each of some devices, if there are any."""
     if not devices:
         return None
     from modules.executors import kinds

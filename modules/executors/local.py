@@ -26,11 +26,15 @@ ADDRESS = "SERENA_WORKER_ADDRESS"
 KEY = "SERENA_WORKER_KEY"
 """Environment variables by which a worker finds its server."""
 
-FLAGS = ("--disable-console-progressbars",)
-"""Of all workers: the bars of several would write over each other."""
-
 KEPT_LINES = 20
 END_SECONDS = 5.0
+
+
+def count_gpus() -> int:
+    """Returns how many CUDA devices this machine has."""
+    import torch
+
+    return torch.cuda.device_count()
 
 
 class ConnectionLink:
@@ -74,7 +78,7 @@ class LocalWorker:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [script_path, os.environ.get("PYTHONPATH")]))
             if threads is not None and device.number is None:
                 environment.setdefault("OMP_NUM_THREADS", str(threads))
-            command = [sys.executable, "-m", "modules.worker", *flags, *device.flags(), *FLAGS]
+            command = [sys.executable, "-m", wire.ENTRY, *flags, *device.flags()]
             self.process = subprocess.Popen(
                 command,
                 env=environment,

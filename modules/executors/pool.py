@@ -6,8 +6,8 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from modules.executors.remote_state import RemoteState
 from modules.job import elsewhere
 from modules.job.queue import Job
 from modules.job.request import FIELDS, JobRequest
+from modules.options import Options
 from modules.paths_internal import extensions_builtin_dir, modules_path, script_path
 
 logger = logging.getLogger(__name__)
@@ -57,8 +58,28 @@ def files_found() -> dict[str, list[str]]:
     return found | {"checkpoints": [info.name for info in checkpoints.checkpoints_list.values()]}
 
 
+@dataclass(frozen=True)
+class TaskSettings:
+    """The settings that a job runs with. values: all of them. own: names of those that are laid over the user's."""
+
+    values: dict[str, Any]
+    own: frozenset[str]
+
+    @classmethod
+    def from_opts(cls, opts: Options) -> TaskSettings:
+        """Returns the settings as the calling context sees them."""
+        own = dict(opts.job_overlay.get())
+        return cls({**opts.data, **own}, frozenset(own))
+
+    def give_back(self, changed: Mapping[str, Any], user: Options) -> None:
+        """Changes those of the user's that the job has changed, unless the user has changed them meanwhile."""
+        for key, value in changed.items():
+            if key not in self.own and user.data.get(key) == self.values.get(key):
+                user.data[key] = value
+
+
 class Worker:
-    """A worker as the server knows it. link: None while it is being started. checkpoint: what its last task ran on.
+    """A worker as the server knows it. link: None before it is started. checkpoint: what its last task ran on.
     task: what it is doing. is_outdated: whether it is to be started anew.
     """
 
@@ -73,13 +94,13 @@ class Worker:
 
     def start(self) -> None:
         """Starts the process and waits until it is ready. Raises WorkerLost for one that ends, or does not fit."""
-        link = self._connect()
+        self.link = link = self._connect()
+        self.checkpoint = None
         _, facts = link.receive()
         problem = misfit(self.name, facts)
         if problem is not None:
             link.close()
             raise wire.WorkerLost(problem)
-        self.link, self.checkpoint = link, None
 
     def close(self) -> None:
         """Ends the process."""
@@ -286,13 +307,14 @@ class Pool:
         state.begin(job.name)
         job.watched = state
         finished: dict[int, tuple[list[Any], list[str]]] = {}
-        overlay = dict(shared.opts.job_overlay.get())
-        settings = shared.opts.data | overlay
+        settings = TaskSettings.from_opts(shared.opts)
         styles = dict(shared.prompt_styles.styles) if request.fields.get("styles") else {}
-        checkpoint = request.overrides.get("sd_model_checkpoint") or settings.get("sd_model_checkpoint")
+        checkpoint = request.overrides.get("sd_model_checkpoint") or settings.values.get("sd_model_checkpoint")
         for attempt in range(1, ATTEMPTS + 1):
             worker = self._acquire(checkpoint, state)
-            task = wire.Task(next(self._numbers), job.name, request, settings, styles, files_found(), "all", finished)
+            task = wire.Task(
+                next(self._numbers), job.name, request, settings.values, styles, files_found(), "all", finished
+            )
             shared_run = SharedRun(self, job, state, worker, task)
             try:
                 result, changed, was_interrupted = shared_run.carry_out()
@@ -307,9 +329,7 @@ class Pool:
                 self._release(worker)
                 raise
             self._release(worker)
-            for key, value in changed.items():
-                if key not in overlay and shared.opts.data.get(key) == settings.get(key):
-                    shared.opts.data[key] = value
+            settings.give_back(changed, shared.opts)
             job.is_interrupted |= was_interrupted or state.interrupted or state.stopping_generation
             state.end()
             return result

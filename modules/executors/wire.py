@@ -19,6 +19,9 @@ from modules.errors import WebuiError
 if TYPE_CHECKING:
     from modules.job.request import JobRequest
 
+ENTRY = "modules.worker"
+"""The module that a worker's process begins with."""
+
 KEPT_ON_IMAGES = ("record", "already_saved_as")
 """What the program knows of an image, beside what Pillow does."""
 
