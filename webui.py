@@ -26,6 +26,17 @@ API_PORT = 7861
 LAST_JOB_SECONDS = 10
 """How long the end of the program waits for a job whose client has gone."""
 
+MOVED = ("queue_lock", "wrap_gradio_call", "wrap_gradio_gpu_call", "wrap_queued_call")
+"""Names that extensions written before 1.3 import from here; they are in modules.call_queue."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MOVED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from modules import call_queue
+
+    return getattr(call_queue, name)
+
 
 def main() -> None:
     """Starts, and serves until something asks to stop."""

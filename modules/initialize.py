@@ -83,6 +83,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     reload_script_modules: it is a reload; the model stays as it is.
     """
     from modules import (
+        dropped_names,
         extensions,
         extra_networks,
         extra_networks_hypernet,  # noqa: F401  # adds itself to the default networks
@@ -111,6 +112,7 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     optional_step("list localizations", localization.list_localizations, cmd_opts.localizations_dir)
     if any(not extension.is_builtin for extension in extensions.active()):
         optional_step("check torchvision", torchvision_ops.declare_missing)
+        optional_step("names of older packages", dropped_names.install)
     with startup_timer.subcategory("load scripts"):
         scripts.load_scripts()
     optional_step("load upscalers", modelloader.load_upscalers)

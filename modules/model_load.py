@@ -23,6 +23,7 @@ from modules import (
     model_families,
     quantized,
     sd_hijack_clip,
+    sd_hijack_open_clip,
     sd_hijack_optimizations,
     sd_models_config,
     sd_models_sd3,
@@ -51,6 +52,7 @@ from modules.model_families.base import EMBEDDED
 from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_models_types import WebuiSdModel, WeightPlace
+from modules.text_encoders.clip import OpenClipNetwork
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -530,6 +532,15 @@ JOINED: dict[str, Joined] = {
 """By `Family.joined_by`."""
 
 
+def reader_of(network: text_encoders.TextNetwork) -> type[sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords]:
+    """Returns the class that reads prompts for a network: all do the same, and extensions tell networks by them."""
+    if not isinstance(network, OpenClipNetwork):
+        return sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords
+    if network.facts.pooled:
+        return sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords
+    return sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords
+
+
 def prompt_encoder(
     family: Family, networks: list[text_encoders.TextNetwork], config: Mapping[str, Any]
 ) -> sd_hijack_clip.TextConditionalModel:
@@ -538,9 +549,7 @@ def prompt_encoder(
     config: of the denoiser that will be told of them.
     """
     encoders = [
-        sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(network)
-        if network.is_chunked
-        else whole_text.WholeTextEncoder(network)
+        reader_of(network)(network) if network.is_chunked else whole_text.WholeTextEncoder(network)
         for network in networks
     ]
     return JOINED[family.joined_by](family, encoders, denoisers.kind_of(family).reads(config).text)

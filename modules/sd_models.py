@@ -352,12 +352,23 @@ def reload_model_weights(
             send_model_to_device(current)
             current.sd_checkpoint_info = info
             return current
-        for model in model_data.loaded_sd_models:
-            if not forced_reload and is_loaded_as_wanted(model, info):
-                return switch_to(model, info)
         if forced_reload:
             forget(info)
-        return load_model(info)
+            return load_model(info)
+        return reuse_model_from_already_loaded(current, info, Timer()) or load_model(info)
+
+
+def reuse_model_from_already_loaded(
+    sd_model: WebuiSdModel | None, checkpoint_info: CheckpointInfo, timer: Timer
+) -> WebuiSdModel | None:
+    """Makes the loaded model of a checkpoint current and returns it; None where it has to be loaded.
+
+    Extensions put a function of their own here; sd_model, the current one, and timer are for them.
+    """
+    for model in model_data.loaded_sd_models:
+        if is_loaded_as_wanted(model, checkpoint_info):
+            return switch_to(model, checkpoint_info)
+    return None
 
 
 def reload_with_modules() -> None:
@@ -452,6 +463,11 @@ def send_model_to_trash(m: WebuiSdModel) -> None:
     m.patches.weights.forget_exact()
     m.to("meta")
     devices.torch_gc()
+
+
+def apply_token_merging(sd_model: WebuiSdModel, token_merging_ratio: float) -> None:
+    """Has the model merge a share (0..1) of the tokens from now to the end of the job, or until it is called again."""
+    model_patches.wishes().put("token merging", lambda model: model_patches.token_merging(model, token_merging_ratio))
 
 
 @torch.no_grad()

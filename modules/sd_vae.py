@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from modules import (
@@ -226,6 +226,11 @@ def restore_base_vae(model: WebuiSdModel) -> None:
     if own is not None:
         put_in(model, own.to(device_of_vae(model)))
     model.loaded_vae = LoadedVae()
+
+
+def clear_loaded_vae() -> None:
+    """Forgets which file the current model's VAE came from: whichever is wanted next is put in anew."""
+    shared.sd_model.loaded_vae = replace(shared.sd_model.loaded_vae, file="")
 
 
 def put_in(model: WebuiSdModel, vae: AutoencoderKL) -> AutoencoderKL:

@@ -70,6 +70,20 @@ def fields_of(values: Any, fields_type: type[RequestFields]) -> dict[str, Any]:
     return {name: None if value == same.get(name, ...) else value for name, value in sent.items()}
 
 
+PASTE_ORDER = (
+    "prompt",
+    "negative_prompt",
+    "cfg_scale",
+    "image_cfg_scale",
+    "width",
+    "height",
+    "batch_size",
+    "styles",
+    "denoising_strength",
+)
+"""The request fields that are first among what an infotext fills in; what stands in a tab alone follows."""
+
+
 @dataclass(frozen=True)
 class PasteRule:
     """What a component is filled from when an infotext is pasted; api names the request field it stands for."""
@@ -123,5 +137,9 @@ class Form:
         return [self.controls[name] for name in self.names] + self.script_inputs
 
     def paste_fields(self) -> list[infotext_utils.PasteField]:
-        """Returns the paste rules in the form `infotext_utils.add_paste_fields` takes."""
-        return [infotext_utils.PasteField(rule.component, rule.target, api=rule.api) for rule in self.paste_rules]
+        """Returns the paste rules in the form `infotext_utils.add_paste_fields` takes, in v1.10.1's order: extensions
+        find the prompts by their places.
+        """
+        places = {api: place for place, api in enumerate(PASTE_ORDER)}
+        rules = sorted(self.paste_rules, key=lambda rule: places.get(rule.api, len(places)))
+        return [infotext_utils.PasteField(rule.component, rule.target, api=rule.api) for rule in rules]

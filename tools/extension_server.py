@@ -1,8 +1,10 @@
 """A copy of the program with extensions in its data folder: their files, its process, its log, its answers."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,26 +69,42 @@ def install(row: dict[str, Any], mirrors: Path, data_dir: Path) -> None:
     for root, name in ((target, "files"), (data_dir, "data_files")):
         for path, text in row.get(name, {}).items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text, encoding="utf8")
+            is_binary = text.startswith("base64:")
+            (root / path).write_bytes(base64.b64decode(text[7:]) if is_binary else text.encode())
+
+
+def copy_program(target: Path) -> None:
+    """Puts the program's files into a folder, as a clone has them."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
 
 
 class Server:
-    """The program, started when entered and ended when left. Raises RuntimeError when it does not start."""
+    """The program, started when entered and ended when left. Raises RuntimeError when it does not start.
 
-    def __init__(self, python: str, data_dir: Path, flags: list[str], env: dict[str, str]):
+    in_place: the data folder is a copy of the program, as without --data-dir.
+    """
+
+    def __init__(self, python: str, data_dir: Path, flags: list[str], env: dict[str, str], in_place: bool = False):
         self.data_dir = data_dir
+        self.cwd = data_dir if in_place else ROOT
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self.command = [python, "launch.py", "--port", str(port), "--data-dir", str(data_dir), *CPU_FLAGS, *flags]
-        self.env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"} | env
+        data = [] if in_place else ["--data-dir", str(data_dir)]
+        self.command = [python, "launch.py", "--port", str(port), *data, *CPU_FLAGS, *flags]
+        self.env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        self.env |= {name: value.replace("DATA", str(data_dir)) for name, value in env.items()}
         self.log_path = data_dir / "server.log"
 
     def __enter__(self) -> Self:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.env, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=self.cwd, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         try:
             self.wait()

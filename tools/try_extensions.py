@@ -8,8 +8,9 @@ runs on the CPU with the embedded model. Extensions share a server in groups of 
 plain images differ, each runs alone.
 
 tools/extension_rows.json says what is checked, one row for each extension: `repo`; `dir` below extensions/;
-`packages` it needs; `with`: extensions beside it; `alone`: it changes the page for all; `files` and `data_files` put
-beside; `env` and `flags`; `options`, `samplers`, `scripts` that have to be listed; `jobs` (`kind`, `body`,
+`packages` it needs; `with`: extensions beside it; `alone`: it changes the page for all; `in_place`: it has to lie in
+the program's folder, a copy of which is made; `files` and `data_files` put beside, bytes as "base64:..."; `env`, where
+DATA is the data folder, and `flags`; `options`, `samplers`, `scripts` that have to be listed; `jobs` (`kind`, `body`,
 `settings`, `expect`, compared with the job without the extension, changed by `against`); `routes`; `page` with `tab`,
 `elem_ids`, `labels`, `assets`, `events`, and `browser`, what a user does there (tools/extension_browser.py);
 `ignore`: exceptions that v1.10.1 shows as well; `note`: what to know of the row.
@@ -39,7 +40,7 @@ from tools.extension_checks import (
     key_of,
     plain_body,
 )
-from tools.extension_server import ROOT, Server, exceptions_of, install
+from tools.extension_server import ROOT, Server, copy_program, exceptions_of, install
 
 ROWS = ROOT / "tools" / "extension_rows.json"
 FORMS = {"api": ["--nowebui"], "page": ["--api"]}
@@ -61,7 +62,10 @@ class Trial:
         flags = sorted({flag for row in rows for flag in row.get("flags", [])})
         env = {name: value for row in rows for name, value in row.get("env", {}).items()}
         installing = [] if self.args.installers else ["--skip-install"]
-        return Server(self.args.python, data_dir, [*FORMS[form], *installing, *flags], env)
+        in_place = any(row.get("in_place") for row in rows)
+        if in_place:
+            copy_program(data_dir)
+        return Server(self.args.python, data_dir, [*FORMS[form], *installing, *flags], env, in_place)
 
     def make_baselines(self) -> None:
         """Makes the images of all jobs without any extension."""

@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 
-from modules import call_queue, script_ui, shared
+from modules import call_queue, script_ui, sd_samplers, shared
 from modules.api import (
     generate,
     http_errors,
@@ -32,6 +32,7 @@ from modules.api import (
     routes_training,
 )
 from modules.api.auth import auth_dependencies
+from modules.errors import NotFound
 from modules.http_paths import is_api
 from modules.job.plan import Plan
 
@@ -55,6 +56,13 @@ ROUTERS = (
     routes_extensions,
 )
 """One module per area, each with a `router`; the router of the settings is made when the API is."""
+
+
+def validate_sampler_name(name: str) -> str:
+    """Returns the name of a sampler, which is one of the list or another name of it. Raises NotFound."""
+    if name not in sd_samplers.all_samplers_map:
+        raise NotFound("Sampler not found", field="sampler_name")
+    return name
 
 
 class Api:

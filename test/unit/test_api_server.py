@@ -209,3 +209,9 @@ def test_extension_can_run_a_request_in_its_own_thread(client):
     again = body | {"init_images": made.images, "denoising_strength": 0.5}
     answered = client.post("/sdapi/v1/img2img", json=again).json()
     assert routes.img2imgapi(models.StableDiffusionImg2ImgProcessingAPI(**again)).images == answered["images"]
+
+
+def test_sampler_names_are_checked_for_extensions(program):
+    assert rest_api.validate_sampler_name("Euler a") == "Euler a"
+    with pytest.raises(NotFound, match="Sampler not found"):
+        rest_api.validate_sampler_name("Euler z")

@@ -16,6 +16,7 @@ from modules import (
     devices,
     latents,
     model_load,
+    model_patches,
     script_callbacks,
     sd_hijack,
     sd_models,
@@ -196,6 +197,27 @@ def test_forced_reload_forgets_a_kept_model(folder, monkeypatch):
     kept = choose("demo-emoji")
     again = sd_models.reload_model_weights(info=checkpoints.find("bright"), forced_reload=True)
     assert model_data.loaded_sd_models == [again, kept]
+
+
+def test_extension_decides_which_loaded_model_is_used_again(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sd_models, "reuse_model_from_already_loaded", lambda *args: asked.append(args))
+    monkeypatch.setitem(shared.opts.data, "sd_checkpoints_limit", 3)
+    first = choose("bright")
+    choose("demo-emoji")
+    again = choose("bright")
+    assert again is not first and [info.name for _, info, _ in asked[-2:]] == [
+        "demo-emoji.safetensors",
+        "bright.safetensors",
+    ]
+
+
+def test_tokens_are_merged_until_the_job_ends(folder):
+    model = shared.sd_model
+    with model_patches.job_wishes():
+        sd_models.apply_token_merging(model, 0.5)
+        assert "token merging" in model.patches.on
+    assert "token merging" not in model.patches.on
 
 
 def test_kept_models_may_stay_on_the_device(folder, monkeypatch):

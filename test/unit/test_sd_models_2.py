@@ -10,7 +10,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from modules import model_families, model_load, prompt_parser, rng, sd_hijack, sd_samplers, shared, weights
+from modules import (
+    model_families,
+    model_load,
+    prompt_parser,
+    rng,
+    sd_hijack,
+    sd_hijack_open_clip,
+    sd_samplers,
+    shared,
+    weights,
+)
 from modules.errors import ModelLoadError
 from modules.model_families.sd2 import CLIP_H
 from modules.prompt_parser import SdConditioning
@@ -164,6 +174,7 @@ def test_model_looks_as_extensions_expect(files):
     assert model.is_sd2 and not model.is_sd1 and not model.is_sdxl
     assert not hasattr(model, "conditioner")
     assert model.cond_stage_model.id_pad == 0
+    assert type(model.cond_stage_model) is sd_hijack_open_clip.FrozenOpenCLIPEmbedderWithCustomWords
     assert (model.model.conditioning_key, model.scale_factor) == ("crossattn", 0.18215)
     assert load(files, "sd2-inpainting").model.conditioning_key == "hybrid"
 

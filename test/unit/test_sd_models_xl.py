@@ -15,6 +15,8 @@ from modules import (
     rng,
     script_callbacks,
     sd_hijack,
+    sd_hijack_clip,
+    sd_hijack_open_clip,
     sd_models_config,
     sd_samplers,
     shared,
@@ -231,6 +233,8 @@ def test_model_looks_as_extensions_expect(files, sd_model):
     assert model.conditioner is model.cond_stage_model
     small, large = model.conditioner.embedders[:2]
     assert small.wrapped.transformer.text_model and (small.id_pad, large.id_pad) == (49407, 0)
+    assert type(small) is sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords
+    assert type(large) is sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords
     assert not hasattr(sd_model, "conditioner")
     assert load(files, "ssd").is_ssd
     inpainting = load(files, "sdxl-inpainting")

@@ -198,3 +198,18 @@ def test_names_in_the_list_are_file_names():
     assert sd_vae.get_filename(os.path.join("a", "b.pt")) == "b.pt"
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = sd_vae.no_such_name
+
+
+def test_file_that_is_forgotten_is_read_anew(folder, model, clean):
+    with setting(sd_vae="darker.safetensors"):
+        sd_vae.reload_vae_weights()
+        first = model.first_stage_model
+        sd_vae.reload_vae_weights()
+        assert model.first_stage_model is first
+        sd_vae.clear_loaded_vae()
+        sd_vae.reload_vae_weights()
+        assert model.first_stage_model is not first
+        assert sd_vae.get_loaded_vae_name() == "darker.safetensors"
+        sd_vae.clear_loaded_vae()
+    sd_vae.reload_vae_weights()
+    assert sd_vae.get_loaded_vae_name() is None and model.loaded_vae.own is None

@@ -74,3 +74,13 @@ def test_enabled_extensions_add_flags_and_a_broken_one_is_reported(tmp_path):
 def test_flags_of_extensions_are_unknown_when_extensions_are_off(tmp_path):
     add_extension(tmp_path, "good", "def preload(parser): parser.add_argument('--good-flag')")
     assert parse(tmp_path, "--disable-extra-extensions", "--good-flag", "5")[0] is None
+
+
+def test_flags_of_the_program_are_there_while_extensions_add_theirs(tmp_path):
+    code = (
+        "from modules.shared_cmd_options import cmd_opts\n"
+        "def preload(parser): parser.add_argument('--where', default=cmd_opts.styles_file[0])"
+    )
+    add_extension(tmp_path, "early", code)
+    options, log = parse(tmp_path, "--embeddings-dir", "a", "--styles-file", "x", "--styles-file", "y")
+    assert options["where"] == "x" and options["styles_file"] == ["x", "y"], log

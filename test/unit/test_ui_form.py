@@ -61,6 +61,15 @@ def test_paste_rules_become_paste_fields(form):
     assert fields[2].function({"Odd": 3}) == 3
 
 
+def test_prompts_are_first_among_the_paste_fields_wherever_they_stand_on_the_page():
+    with gr.Blocks():
+        form = Form("tab", Values, Txt2ImgFields)
+        form.add("steps", gr.Slider(value=20), paste="Steps")
+        form.add_paste(gr.Row(), len)
+        form.add("prompt", gr.Textbox())
+    assert [field.api for field in form.paste_fields()] == ["prompt", "steps", None]
+
+
 def test_unknown_and_missing_controls_are_named(form):
     with pytest.raises(KeyError, match="speed"):
         form.add("speed", None)

@@ -3,7 +3,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import webui
-from modules import errors, ngrok, server, shared
+from modules import call_queue, errors, ngrok, server, shared
 from modules.initialize_util import cmd_opts
 
 
@@ -34,6 +34,11 @@ def test_routes_added_after_the_page_are_not_swallowed_by_it():
     client = TestClient(app)
     assert client.get("/extension").json() == "extension"
     assert client.get("/other").json() == "page other"
+
+
+def test_names_that_older_extensions_import_from_here():
+    assert webui.wrap_gradio_gpu_call is call_queue.wrap_gradio_gpu_call
+    assert not hasattr(webui, "was_never_there")
 
 
 @pytest.mark.parametrize(("subpath", "expected"), [(None, None), ("sd", "/sd"), ("/sd/", "/sd")])
