@@ -499,7 +499,8 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         image_readers={reader.name: modules[reader.name] for reader in prepared.family.image_readers},
     )
     model.weight_places = weight_places(prepared.networks)
-    model.layer_names = LayerNames(prepared.family, modules, model.weight_places)
+    turned = denoisers.kind_of(prepared.family).turned(modules[DENOISER])
+    model.layer_names = LayerNames(prepared.family, modules, model.weight_places, turned)
     return model.eval()
 
 

@@ -8,7 +8,6 @@ It draws nothing to look at, but does all that a real one does in seconds. The s
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -30,29 +29,6 @@ if TYPE_CHECKING:
 VECTOR_NUMBERS = 256
 """Sinusoids of one number of the size conditioning."""
 
-
-MMDIT_NAMES = {
-    r"^pos_embed\.pos_embed$": "pos_embed",
-    r"^pos_embed\.proj\.": "x_embedder.proj.",
-    r"^time_text_embed\.timestep_embedder\.linear_1\.": "t_embedder.mlp.0.",
-    r"^time_text_embed\.timestep_embedder\.linear_2\.": "t_embedder.mlp.2.",
-    r"^time_text_embed\.text_embedder\.linear_1\.": "y_embedder.mlp.0.",
-    r"^time_text_embed\.text_embedder\.linear_2\.": "y_embedder.mlp.2.",
-    r"^norm_out\.linear\.": "final_layer.adaLN_modulation.1.",
-    r"^proj_out\.": "final_layer.linear.",
-    r"^transformer_blocks\.(\d+)\.(attn2?)\.to_([qkv])\.": r"joint_blocks.\1.x_block.\2.qkv.\3.",
-    r"^transformer_blocks\.(\d+)\.attn\.add_([qkv])_proj\.": r"joint_blocks.\1.context_block.attn.qkv.\2.",
-    r"^transformer_blocks\.(\d+)\.(attn2?)\.norm_([qk])\.": r"joint_blocks.\1.x_block.\2.ln_\3.",
-    r"^transformer_blocks\.(\d+)\.attn\.norm_added_([qk])\.": r"joint_blocks.\1.context_block.attn.ln_\2.",
-    r"^transformer_blocks\.(\d+)\.(attn2?)\.to_out\.0\.": r"joint_blocks.\1.x_block.\2.proj.",
-    r"^transformer_blocks\.(\d+)\.attn\.to_add_out\.": r"joint_blocks.\1.context_block.attn.proj.",
-    r"^transformer_blocks\.(\d+)\.norm1\.linear\.": r"joint_blocks.\1.x_block.adaLN_modulation.1.",
-    r"^transformer_blocks\.(\d+)\.norm1_context\.linear\.": r"joint_blocks.\1.context_block.adaLN_modulation.1.",
-    r"^transformer_blocks\.(\d+)\.ff\.net\.0\.proj\.": r"joint_blocks.\1.x_block.mlp.fc1.",
-    r"^transformer_blocks\.(\d+)\.ff\.net\.2\.": r"joint_blocks.\1.x_block.mlp.fc2.",
-    r"^transformer_blocks\.(\d+)\.ff_context\.net\.0\.proj\.": r"joint_blocks.\1.context_block.mlp.fc1.",
-    r"^transformer_blocks\.(\d+)\.ff_context\.net\.2\.": r"joint_blocks.\1.context_block.mlp.fc2.",
-}
 
 VISION_NAMES = {
     r"^vision_model\.": "",
@@ -97,28 +73,6 @@ def original_clip(model: CLIPTextModel) -> StateDict:
     return {**weights, "text_model.embeddings.position_ids": torch.arange(count)[None]}
 
 
-def original_mmdit(transformer: SD3Transformer2DModel) -> StateDict:
-    """Returns the weights of a transformer of SD3 under their names in the original layout.
-
-    q, k and v are one matrix there, and the last norms have shift before scale.
-    """
-    stored = transformer.state_dict()
-    last = f"joint_blocks.{transformer.config.num_layers - 1}.context_block.adaLN_modulation.1"
-    weights: StateDict = {}
-    for name, tensor in stored.items():
-        where = rename(name, MMDIT_NAMES)
-        if where.startswith((last, "final_layer.adaLN_modulation")):
-            tensor = torch.cat(tensor.chunk(2)[::-1])
-        if ".attn.qkv.k." in where or ".attn2.qkv.k." in where or ".qkv.v." in where:
-            continue
-        if ".qkv.q." in where:
-            pattern = r"(to_|add_)q(_proj)?"
-            parts = [stored[re.sub(pattern, rf"\g<1>{letter}\g<2>", name)] for letter in "qkv"]
-            where, tensor = where.replace(".qkv.q.", ".qkv."), torch.cat(parts)
-        weights[where] = tensor
-    return weights
-
-
 def original_t5(model: T5EncoderModel) -> StateDict:
     """Returns the weights of T5's encoder under the names of its files."""
     return {name: tensor for name, tensor in model.state_dict().items() if name != "encoder.embed_tokens.weight"}
@@ -157,7 +111,7 @@ class TinyModel:
     def weights(self) -> StateDict:
         """Returns all weights in the original single-file layout, in half precision as most files are."""
         parts = {
-            "model.diffusion_model.": original_mmdit(self.transformer)
+            "model.diffusion_model.": diffusers_names.original_mmdit(self.transformer.state_dict())
             if self.transformer
             else diffusers_names.original_unet(self.unet.state_dict()),
             "first_stage_model.": diffusers_names.original_vae(self.vae.state_dict()),

@@ -42,7 +42,8 @@ FAMILIES: tuple[NetworkFamily, ...] = (
     NetworkFamily(
         "sd3",
         "Stable Diffusion 3",
-        r"joint_blocks|joint_transformer_blocks|add_[qkv]_proj|lora_te3|text_encoder_3|t5xxl",
+        r"joint_blocks|transformer_blocks[._]\d+[._]attn[._]|joint_transformer_blocks|add_[qkv]_proj"
+        r"|lora_te3|text_encoder_3|t5xxl",
         versions=("sd3", "stable-diffusion-3"),
     ),
     NetworkFamily("pixart", "PixArt", r"adaln_single|caption_projection", versions=("pixart",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import nn
@@ -38,8 +38,7 @@ class ModelLayer:
     @property
     def sd_key(self) -> str:
         """What v1.10.1 calls it."""
-        container = next((prefix for prefix in CONTAINERS if self.key.startswith(prefix)), "")
-        return underscored(self.key.removeprefix(container))
+        return sd_key(self.key)
 
 
 CONTAINERS = ("conditioner.embedders.", "cond_stage_model.", "text_encoders.", "model.")
@@ -69,10 +68,12 @@ class Matched:
 class LayerNames:
     """The layers of a model. Made while nothing is put around them; the names hold from then on.
 
-    layers: all of them but those of the VAE, in the order of the checkpoint.
+    layers: all of them but those of the VAE, in the order of the checkpoint. turned: paths of those of the denoiser
+    that have the halves of their rows the other way round under their original names.
     """
 
-    def __init__(self, family: Family, networks: Mapping[str, nn.Module], places: Places):
+    def __init__(self, family: Family, networks: Mapping[str, nn.Module], places: Places, turned: Collection[str] = ()):
+        self.turned = turned
         self.layers: list[ModelLayer] = []
         self.by_sd_key: dict[str, ModelLayer] = {}
         self._by_name: dict[str, tuple[ModelLayer, ...]] = {}
@@ -107,7 +108,7 @@ class LayerNames:
                     (layer.sd_key, layer.key, *spellings(family, name, layer.key[len(prefix) :], layer.path)), (layer,)
                 )
             if len(layers) > 1:
-                self._name(spellings(family, name, whole[len(prefix) :], None), layers)
+                self._name((sd_key(whole), whole, *spellings(family, name, whole[len(prefix) :], None)), layers)
 
     def _name(self, names: Iterable[str], layers: tuple[ModelLayer, ...]) -> None:
         for name in names:
@@ -125,8 +126,19 @@ class LayerNames:
             layers = self.find(name)
             if not layers:
                 unknown.append(name)
+            elif self._is_turned(name, layers[0]):
+                adapter = turned_round(adapter, layers[0])
             targets.extend(split(name, adapter, layers))
         return Matched(tuple(targets), tuple(unknown))
+
+    def _is_turned(self, name: str, layer: ModelLayer) -> bool:
+        return layer.path in self.turned and not underscored(name).endswith(underscored(layer.path))
+
+
+def turned_round(adapter: Adapter, layer: ModelLayer) -> Adapter:
+    """Returns a network for a layer whose first half of rows is the second half of those it was made for."""
+    total = layer.weight.stored.shape[0]
+    return Rows.of(adapter, total // 2, total // 2 + total, total)
 
 
 def split(name: str, adapter: Adapter, layers: tuple[ModelLayer, ...]) -> Iterator[Target]:
@@ -147,6 +159,12 @@ def underscored(name: str) -> str:
     return name.replace(".", "_")
 
 
+def sd_key(key: str) -> str:
+    """Returns what v1.10.1 calls the layer of a name in the single-file layout."""
+    container = next((prefix for prefix in CONTAINERS if key.startswith(prefix)), "")
+    return underscored(key.removeprefix(container))
+
+
 def layer_key(key: str) -> str:
     """Returns the name of the layer in a weight's key."""
     return key.removesuffix(".weight").removesuffix("_weight")
@@ -160,7 +178,7 @@ def part_key(key: str, path: str) -> str:
 def spellings(family: Family, name: str, original: str, path: str | None) -> Iterator[str]:
     """Yields the names of a layer in files. original: its name in its network in a checkpoint; path: in ours."""
     if name == DENOISER:
-        prefixes = UNET_PREFIXES
+        prefixes = DENOISER_PREFIXES
         paths = [original]
         if path is not None:  # diffusers has the same layers of SDXL under another name than those we need of it
             paths = [path, original, path.replace("class_embedding.", "add_embedding.")]
@@ -173,16 +191,18 @@ def spellings(family: Family, name: str, original: str, path: str | None) -> Ite
     return (prefix + path for prefix in prefixes for path in paths)
 
 
-UNET_PREFIXES = (
+DENOISER_PREFIXES = (
     "lora_unet_",  # kohya's scripts, LyCORIS, OneTrainer
     "oft_unet_",  # kohya's scripts, OFT
     "lycoris_",  # LyCORIS by itself, SimpleTuner
     "unet.",  # diffusers, OneTrainer
+    "transformer.",  # diffusers, where the denoiser is one
+    "lora_transformer_",  # OneTrainer, the same
     "diffusion_model.",  # OneTrainer, ComfyUI
     "base_model.model.",  # folders of peft
-    "",  # diffusers' U-Net by itself, OneTrainer
+    "",  # diffusers' network by itself, OneTrainer
 )
-"""What files put before the names of a U-Net's layers."""
+"""What files put before the names of a denoiser's layers."""
 
 
 def text_prefixes(family: Family, name: str) -> list[str]:

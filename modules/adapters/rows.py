@@ -1,6 +1,7 @@
 """pure: a network made for several layers at once, as one of them sees it.
 
-Some files have one weight, its rows those of several layers of ours: query, key and value of attention.
+Some files have one weight, its rows those of several layers of ours: query, key and value of attention; and some have
+the rows of a layer in another order: shift before scale.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from modules.adapters.base import Adapter, AdapterError, Delta
 
 @dataclass(frozen=True, eq=False)
 class Rows(Adapter):
-    """whole: the network. start, stop: which of its `total` rows of outputs are this layer's."""
+    """whole: the network. start, stop: which of its `total` rows of outputs are this layer's, going round at the end."""
 
     whole: Adapter
     start: int
@@ -24,7 +25,7 @@ class Rows(Adapter):
     @classmethod
     def of(cls, whole: Adapter, start: int, stop: int, total: int) -> Rows:
         """Returns these rows of a network. Raises AdapterError if they cannot be told without the others."""
-        if mixes_rows(whole, start):
+        if stop - start < total and mixes_rows(whole, start):
             raise AdapterError(f"a {whole.kind} of this form for several layers at once cannot be split among them")
         return cls(whole.tensors, whole, start, stop, total)
 
@@ -63,14 +64,20 @@ class Rows(Adapter):
         if weight.shape[0] != self.stop - self.start:
             raise self.misfit(weight)
         embedded = weight.new_zeros(self.total, *weight.shape[1:])
-        embedded[self.start : self.stop] = weight
-        own = slice(self.start, self.stop)
+        embedded[self.own] = weight
         change, bias = self.whole.delta(embedded, multiplier, dyn)
-        return Delta(None if change is None else change[own], None if bias is None else bias[own])
+        return Delta(None if change is None else change[self.own], None if bias is None else bias[self.own])
 
     def bias_change(self, weight: torch.Tensor) -> torch.Tensor:
         """Returns the change of this layer's bias before the strength."""
-        return self.whole.bias_change(weight.new_empty(self.total))[self.start : self.stop]
+        return self.whole.bias_change(weight.new_empty(self.total))[self.own]
+
+    @property
+    def own(self) -> slice | torch.Tensor:
+        """Which rows are this layer's."""
+        if self.stop <= self.total:
+            return slice(self.start, self.stop)
+        return torch.arange(self.start, self.stop) % self.total
 
 
 def mixes_rows(adapter: Adapter, start: int) -> bool:

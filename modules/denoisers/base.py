@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -56,9 +56,12 @@ class Kind:
     parameters; raises UnreadableShapes. reads: what a network takes, from its configuration. lay_out: returns a network
     as extensions know it. arguments: what one that is laid out is called with behind its latents (B, C, h, w), by place
     and by name, given it, the times (B,) and the rest. It returns its raw output (B, C, h, w), or that in a tuple.
+    turned: paths of the layers of a network that have the halves of their rows the other way round in the original
+    layout.
     """
 
     build: Callable[[Family, Shapes], tuple[torch.nn.Module, Convert]]
     reads: Callable[[Mapping[str, Any]], Reads]
     lay_out: Callable[[torch.nn.Module], torch.nn.Module]
     arguments: Callable[[torch.nn.Module, torch.Tensor, Told], tuple[tuple[Any, ...], dict[str, Any]]]
+    turned: Callable[[torch.nn.Module], Collection[str]] = lambda network: ()

@@ -76,8 +76,14 @@ def to_diffusers(prefix: str, last: int, tensors: StateDict) -> StateDict:
             for letter, part in zip("qkv", tensor.chunk(3), strict=True):
                 converted[FUSED.sub(f".{fused[2]}.{ours.format(letter)}", name)] = part
         else:
-            converted[name] = torch.cat(tensor.chunk(2)[::-1]) if original.startswith(swapped) else tensor
+            # In a list: of a tuple, torch.cat makes no blocks of GGUF.
+            converted[name] = torch.cat([*reversed(tensor.chunk(2))]) if original.startswith(swapped) else tensor
     return converted
+
+
+def turned(transformer: torch.nn.Module) -> tuple[str, str]:
+    """Returns the paths of the layers whose halves `to_diffusers` turns round."""
+    return ("norm_out.linear", f"transformer_blocks.{transformer.config.num_layers - 1}.norm1_context.linear")
 
 
 def reads(config: Mapping[str, Any]) -> Reads:
@@ -99,4 +105,4 @@ def arguments(transformer: torch.nn.Module, t: torch.Tensor, told: Told) -> tupl
     return (told.text, told.vector, t), {"return_dict": False}
 
 
-KIND = Kind(build, reads, lay_out, arguments)
+KIND = Kind(build, reads, lay_out, arguments, turned)

@@ -66,6 +66,30 @@ OPEN_CLIP_NAMES = {
 }
 
 
+MMDIT_NAMES = {
+    r"^pos_embed\.pos_embed$": "pos_embed",
+    r"^pos_embed\.proj\.": "x_embedder.proj.",
+    r"^time_text_embed\.timestep_embedder\.linear_1\.": "t_embedder.mlp.0.",
+    r"^time_text_embed\.timestep_embedder\.linear_2\.": "t_embedder.mlp.2.",
+    r"^time_text_embed\.text_embedder\.linear_1\.": "y_embedder.mlp.0.",
+    r"^time_text_embed\.text_embedder\.linear_2\.": "y_embedder.mlp.2.",
+    r"^norm_out\.linear\.": "final_layer.adaLN_modulation.1.",
+    r"^proj_out\.": "final_layer.linear.",
+    r"^transformer_blocks\.(\d+)\.(attn2?)\.to_q\.": r"joint_blocks.\1.x_block.\2.qkv.",
+    r"^transformer_blocks\.(\d+)\.attn\.add_q_proj\.": r"joint_blocks.\1.context_block.attn.qkv.",
+    r"^transformer_blocks\.(\d+)\.(attn2?)\.norm_([qk])\.": r"joint_blocks.\1.x_block.\2.ln_\3.",
+    r"^transformer_blocks\.(\d+)\.attn\.norm_added_([qk])\.": r"joint_blocks.\1.context_block.attn.ln_\2.",
+    r"^transformer_blocks\.(\d+)\.(attn2?)\.to_out\.0\.": r"joint_blocks.\1.x_block.\2.proj.",
+    r"^transformer_blocks\.(\d+)\.attn\.to_add_out\.": r"joint_blocks.\1.context_block.attn.proj.",
+    r"^transformer_blocks\.(\d+)\.norm1\.linear\.": r"joint_blocks.\1.x_block.adaLN_modulation.1.",
+    r"^transformer_blocks\.(\d+)\.norm1_context\.linear\.": r"joint_blocks.\1.context_block.adaLN_modulation.1.",
+    r"^transformer_blocks\.(\d+)\.ff\.net\.0\.proj\.": r"joint_blocks.\1.x_block.mlp.fc1.",
+    r"^transformer_blocks\.(\d+)\.ff\.net\.2\.": r"joint_blocks.\1.x_block.mlp.fc2.",
+    r"^transformer_blocks\.(\d+)\.ff_context\.net\.0\.proj\.": r"joint_blocks.\1.context_block.mlp.fc1.",
+    r"^transformer_blocks\.(\d+)\.ff_context\.net\.2\.": r"joint_blocks.\1.context_block.mlp.fc2.",
+}
+"""Names of SD3's transformer: diffusers' -> the original's, apart from queries, keys and values."""
+
 T5_NAMES = {
     r"^token_embd\.": "shared.",
     r"^enc\.output_norm\.": "encoder.final_layer_norm.",
@@ -118,6 +142,26 @@ def original_unet(tensors: StateDict) -> StateDict:
     return found
 
 
+def original_mmdit(tensors: StateDict) -> StateDict:
+    """Returns the weights of a transformer of SD3 under their names in the original layout.
+
+    q, k and v are one matrix there, and the last norms have shift before scale.
+    """
+    last = max(int(name.split(".")[1]) for name in tensors if name.startswith("transformer_blocks."))
+    turned = ("norm_out.linear.", f"transformer_blocks.{last}.norm1_context.linear.")
+    found = {}
+    for name, tensor in tensors.items():
+        if re.search(r"\.(to|add)_[kv](_proj)?\.", name):
+            continue
+        if name.startswith(turned):
+            tensor = torch.cat(tensor.chunk(2)[::-1])
+        elif re.search(r"\.(to|add)_q(_proj)?\.", name):
+            parts = (re.sub(r"\.(to|add)_q(_proj)?\.", rf".\1_{letter}\2.", name) for letter in "qkv")
+            tensor = torch.cat([tensors[part] for part in parts])
+        found[rename(name, MMDIT_NAMES)] = tensor
+    return found
+
+
 def original_vae(tensors: StateDict) -> StateDict:
     """Returns the weights of a VAE under their names in the original layout, whose attention is 1x1 convolutions."""
     last = max(int(name.split(".")[2]) for name in tensors if name.startswith("decoder.up_blocks."))
@@ -160,6 +204,7 @@ def original_t5(tensors: StateDict) -> StateDict:
 
 
 REWRITES: dict[str, Callable[[StateDict], StateDict]] = {
+    "pos_embed.pos_embed": original_mmdit,
     "down_blocks.0.resnets.0.conv1.weight": original_unet,
     "decoder.up_blocks.0.resnets.0.conv1.weight": original_vae,
     "encoder.layers.0.mlp.fc1.weight": original_clip,

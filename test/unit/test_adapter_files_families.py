@@ -43,6 +43,7 @@ def test_every_family_is_told_somehow():
     [
         ("flux", {"transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight": (4, 3072)}),
         ("sd3", {"transformer.transformer_blocks.0.attn.add_q_proj.lora_A.weight": (4, 1536)}),
+        ("sd3", {"lora_transformer_transformer_blocks_0_attn_to_q.lora_down.weight": (4, 1536)}),
         ("sdxl", {f"lora_te2_{FC1}.lora_down.weight": (4, 1280)}),
         ("sdxl", {"text_encoder_2.text_model.encoder.layers.0.mlp.fc1.lora_A.weight": (4, 1280)}),
         ("sd1", {f"lora_te_{FC1}.lora_down.weight": (4, 768)}),

@@ -16,7 +16,8 @@ CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32
 
 def save_folder(folder, model, **scheduler):
     """Writes the networks of a tiny model as a pipeline of diffusers does."""
-    model.unet.save_pretrained(folder / "unet")
+    name, denoiser = ("unet", model.unet) if model.unet else ("transformer", model.transformer)
+    denoiser.save_pretrained(folder / name)
     model.vae.save_pretrained(folder / "vae")
     for number, network in enumerate(model.texts.values(), 1):
         network.save_pretrained(folder / ("text_encoder" if number == 1 else f"text_encoder_{number}"))
@@ -35,14 +36,14 @@ def files(tmp_path_factory):
     """By kind: a checkpoint in one file and the same as a folder."""
     root = tmp_path_factory.mktemp("folders")
     found = {}
-    for kind in ("sd2", "sdxl"):
+    for kind in ("sd2", "sdxl", "sd3.5-medium"):
         model = tiny_checkpoints.write(kind, root / f"{kind}.safetensors")
         said = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True} if kind == "sdxl" else {}
         found[kind] = (root / f"{kind}.safetensors", save_folder(root / f"{kind}-1.0", model, **said))
     return found
 
 
-@pytest.mark.parametrize("kind", ["sd2", "sdxl"])
+@pytest.mark.parametrize("kind", ["sd2", "sdxl", "sd3.5-medium"])
 def test_a_folder_is_the_model_of_the_single_file(files, kind, caplog):
     whole, folder = map(build, files[kind])
     assert folder.family is whole.family
@@ -61,7 +62,12 @@ def test_folders_are_listed_and_what_is_in_them_is_not(files, monkeypatch):
     sd_models.list_models()
     try:
         own = [info for info in checkpoints.checkpoints_list.values() if info.filename.startswith(str(root))]
-        assert sorted(info.name for info in own) == ["sd2-1.0", "sd2.safetensors", "sdxl-1.0", "sdxl.safetensors"]
+        assert sorted(info.name for info in own if "sd3" not in info.name) == [
+            "sd2-1.0",
+            "sd2.safetensors",
+            "sdxl-1.0",
+            "sdxl.safetensors",
+        ]
         info = checkpoints.find("sdxl-1.0")
         assert (info.name_for_extra, info.is_folder) == ("sdxl-1.0", True)
         assert info.metadata == {"modelspec.prediction_type": "v_prediction", "ss_zero_terminal_snr": "True"}

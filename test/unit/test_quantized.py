@@ -6,14 +6,16 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from modules import checkpoints, model_load, network_patches, quantized, weights
 from modules.adapter_files.file import read
+from modules.denoisers import mmdit
 from modules.errors import ModelLoadError
 from modules.model_families import SD1
 from modules.placement import Placement
 from test.unit.checkpoint_files import embedded_weights
+from tools import tiny_checkpoints
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = SD1.unet_prefix
@@ -36,15 +38,15 @@ def is_matrix(key, tensor):
     return tensor.ndim == 2 and tensor.shape[-1] % 32 == 0 and "transformer_blocks" in key
 
 
-def write_gguf(path, kind, prefix="", flat=()):
-    """Writes the U-Net, matrices of its attention in blocks; `flat`: keys that are laid flat first."""
+def write_gguf(path, kind, prefix="", flat=(), tensors=None, matrices=is_matrix):
+    """Writes a denoiser, by default the U-Net, its matrices in blocks; `flat`: keys that are laid flat first."""
     writer = gguf.GGUFWriter(str(path), "sd1")
-    for key, tensor in denoiser().items():
+    for key, tensor in (tensors or denoiser()).items():
         numbers = tensor.float().numpy()
         if key in flat:
             writer.add_array(f"comfy.gguf.orig_shape.{key}", [int(side) for side in numbers.shape])
             numbers = numbers.reshape(-1, 32)
-        if is_matrix(key, tensor) or key in flat:
+        if matrices(key, tensor) or key in flat:
             writer.add_tensor(prefix + key, gguf.quants.quantize(numbers, kind), raw_dtype=kind)
         else:
             writer.add_tensor(prefix + key, numbers.astype(np.float16))
@@ -59,6 +61,18 @@ def write_gguf(path, kind, prefix="", flat=()):
 def q8(tmp_path_factory):
     """A U-Net in GGUF, eight bits a weight."""
     return write_gguf(tmp_path_factory.mktemp("gguf") / "q8.gguf", KINDS.Q8_0)
+
+
+@pytest.fixture(scope="module")
+def sd3(tmp_path_factory):
+    """A whole checkpoint of SD3: its q, k and v are one matrix, and two layers have their halves turned round."""
+    path = tmp_path_factory.mktemp("sd3") / "tiny.safetensors"
+    tiny_checkpoints.write("sd3.5-medium", path)
+    return path
+
+
+FUSED = ("joint_blocks.0.x_block.attn.qkv.weight", "joint_blocks.0.context_block.attn.qkv.weight")
+TURNED = ("joint_blocks.2.context_block.adaLN_modulation.1.weight", "final_layer.adaLN_modulation.1.weight")
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +154,73 @@ def test_networks_act_beside_layers_in_blocks(q8, inputs, tmp_path):
         assert not torch.allclose(changed, without, atol=1e-2)
 
 
+def test_layers_in_blocks_that_are_one_in_the_file(sd3, tmp_path):
+    tensors = {k.removeprefix(UNET): v for k, v in load_file(sd3).items() if k.startswith(UNET)}
+    blocks = (*FUSED, *TURNED)
+    write_gguf(tmp_path / "sd3.gguf", KINDS.Q8_0, tensors=tensors, matrices=lambda key, tensor: key in blocks)
+    model = model_load.build(model_load.prepare(str(tmp_path / "sd3.gguf"), {}, modules=[str(sd3)]), CPU)
+    meant = {
+        key: torch.from_numpy(
+            gguf.quants.dequantize(gguf.quants.quantize(tensors[key].float().numpy(), KINDS.Q8_0), KINDS.Q8_0)
+        )
+        for key in blocks
+    }
+    expected = mmdit.to_diffusers("", 2, meant)
+    assert len(expected) == 3 * len(FUSED) + len(TURNED)
+    for name, numbers in expected.items():
+        stored = model.network("denoiser").get_parameter(name)
+        assert quantized.is_in_blocks(stored)
+        torch.testing.assert_close(quantized.values(stored).float(), numbers, atol=1e-4, rtol=1e-3)
+
+
+SCALES_AT = {
+    "Q4_0": [0],
+    "Q4_1": [0, 2],
+    "Q5_0": [0],
+    "Q5_1": [0, 2],
+    "Q8_0": [0],
+    "Q2_K": [80, 82],
+    "Q3_K": [108],
+    "Q4_K": [0, 2],
+    "Q5_K": [0, 2],
+    "Q6_K": [208],
+    "IQ4_NL": [0],
+    "IQ4_XS": [0],
+}
+"""Kind of blocks -> where in a block its numbers of 16 bits begin; all else may be any bytes."""
+
+
+def random_blocks(kind, rows=4, columns=512):
+    """Blocks (rows, bytes) of numbers about 1, which mean what the format says they do."""
+    size, width = gguf.GGML_QUANT_SIZES[kind]
+    generator = np.random.default_rng(0)
+    blocks = generator.integers(0, 256, (rows * columns // size, width), dtype=np.uint8)
+    for offset in SCALES_AT[kind.name]:
+        scales = generator.uniform(0.001, 0.01, len(blocks)).astype(np.float16)
+        blocks[:, offset : offset + 2] = scales[:, None].view(np.uint8)
+    return blocks.reshape(rows, -1)
+
+
+@pytest.mark.parametrize("name", SCALES_AT)
+def test_numbers_of_all_kinds_of_blocks(name, tmp_path):
+    blocks = random_blocks(KINDS[name])
+    writer = gguf.GGUFWriter(str(tmp_path / "a.gguf"), "sd1")
+    writer.add_tensor("a.weight", blocks, raw_dtype=KINDS[name])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    (tensor,) = weights.read_state_dict(str(tmp_path / "a.gguf")).values()
+    numbers = torch.from_numpy(gguf.quants.dequantize(blocks, KINDS[name]))
+    assert numbers.isfinite().all() and numbers.std() > 0.001
+    largest = float(numbers.abs().max())  # widened in 16 bits
+    torch.testing.assert_close(quantized.values(tensor).float(), numbers, atol=largest / 1000, rtol=0)
+    network = torch.nn.Sequential(torch.nn.Linear(512, 4, bias=False))
+    assert quantized.keep_in_blocks(network, "0.weight", tensor, torch.float32)
+    x = torch.ones(1, 512)
+    torch.testing.assert_close(network(x), x @ numbers.T, atol=largest / 10, rtol=0)
+
+
 def test_files_that_are_no_gguf(tmp_path):
     path = tmp_path / "odd.gguf"
     path.write_bytes(b"GGUX" + bytes(60))
@@ -180,6 +261,22 @@ def test_scaled_fp8_means_its_numbers_times_the_scale(tmp_path, form, rows, pref
     for key in (QUERY_KEY, f"{UNET}out.2.weight"):
         (place,) = model.weight_places[key]
         assert torch.equal(place.stored, meant[key.removeprefix(UNET)])
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_scales_follow_weights_that_are_cut_and_turned(sd3, rows, tmp_path, caplog):
+    stored, meant = load_file(sd3), {}
+    for key in (*FUSED, *TURNED):
+        weight = stored[UNET + key].float()
+        scale = weight.abs().amax(dim=1 if rows else (0, 1), keepdim=rows) / 448
+        stored[UNET + key] = (weight / scale).to(torch.float8_e4m3fn)
+        meant[key] = stored[UNET + key].float() * scale
+        stored[f"{UNET}{key.removesuffix('.weight')}.weight_scale"] = scale
+    save_file(stored, tmp_path / "scaled.safetensors")
+    model = model_load.build(model_load.prepare(str(tmp_path / "scaled.safetensors"), {}), CPU)
+    for name, numbers in mmdit.to_diffusers("", 2, meant).items():
+        assert torch.equal(model.network("denoiser").get_parameter(name), numbers)
     assert not caplog.records
 
 

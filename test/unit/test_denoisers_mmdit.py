@@ -1,0 +1,104 @@
+"""The transformer of Stable Diffusion 3 under the names that files of networks have for its layers."""
+
+import re
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from modules import adapter_files, model_load
+from modules.denoisers import mmdit
+from modules.model_families import diffusers_names
+from test.unit.adapter_models import CPU, applied
+from tools import tiny_checkpoints
+
+WIDTH, LAST = 64, 2
+LAYERS = {
+    "joint_blocks.0.x_block.attn.qkv": 3 * WIDTH,
+    "joint_blocks.0.x_block.attn2.qkv": 3 * WIDTH,
+    "joint_blocks.1.context_block.attn.qkv": 3 * WIDTH,
+    "joint_blocks.1.x_block.mlp.fc1": 4 * WIDTH,
+    "joint_blocks.1.context_block.adaLN_modulation.1": 6 * WIDTH,
+    "joint_blocks.2.context_block.adaLN_modulation.1": 2 * WIDTH,
+    "final_layer.adaLN_modulation.1": 2 * WIDTH,
+}
+"""Layers of the transformer under their original names -> rows of their weights."""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mmdit") / "tiny.safetensors"
+    tiny_checkpoints.write("sd3.5-medium", path)
+    return model_load.build(model_load.prepare(str(path), {}), CPU)
+
+
+@pytest.fixture(scope="module")
+def factors():
+    """Layer of the transformer, by its original name -> a LoRA's two matrices for it."""
+    torch.manual_seed(0)
+    return {name: (torch.randn(rows, 2), torch.randn(2, WIDTH)) for name, rows in LAYERS.items()}
+
+
+def diffusers_form(factors):
+    """The same LoRA, for the layers as diffusers has them: q, k and v apart, and scale before shift at the end."""
+    ups = mmdit.to_diffusers("", LAST, {f"{name}.weight": up for name, (up, _) in factors.items()})
+    found = {}
+    for name, up in ups.items():
+        as_query = re.sub(r"_[kv]([._])", r"_q\1", name)
+        original = diffusers_names.rename(as_query, diffusers_names.MMDIT_NAMES).removesuffix(".weight")
+        found[name.removesuffix(".weight")] = (up, factors[original][1].clone())
+    return found
+
+
+def originals(network):
+    """Copies of a transformer's weights under their original names."""
+    return diffusers_names.original_mmdit({key: weight.clone() for key, weight in network.state_dict().items()})
+
+
+def kohya(factors):
+    return {
+        f"lora_unet_{name.replace('.', '_')}.{end}": tensor
+        for name, pair in factors.items()
+        for end, tensor in zip(("lora_up.weight", "lora_down.weight"), pair, strict=True)
+    }
+
+
+def peft(prefix, factors):
+    return {
+        f"{prefix}{name}.{end}": tensor
+        for name, pair in factors.items()
+        for end, tensor in zip(("lora_B.weight", "lora_A.weight"), pair, strict=True)
+    }
+
+
+def onetrainer(factors):
+    return {name.replace("lora_unet_", "lora_transformer_"): tensor for name, tensor in kohya(factors).items()}
+
+
+FORMS = {
+    "kohya": kohya,
+    "ComfyUI": lambda factors: peft("diffusion_model.", factors),
+    "checkpoint": lambda factors: peft("model.diffusion_model.", factors),
+    "diffusers": lambda factors: peft("transformer.", diffusers_form(factors)),
+    "peft": lambda factors: peft("base_model.model.", diffusers_form(factors)),
+    "OneTrainer": lambda factors: onetrainer(diffusers_form(factors)),
+    "LyCORIS": lambda factors: {
+        name.replace("lora_unet_", "lycoris_"): tensor for name, tensor in kohya(diffusers_form(factors)).items()
+    },
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_lora_changes_the_same_weights_under_each_name(model, factors, form, tmp_path):
+    save_file({key: tensor.contiguous() for key, tensor in form(factors).items()}, tmp_path / "a.safetensors")
+    file = adapter_files.read(str(tmp_path / "a.safetensors"))
+    network = model.network("denoiser")
+    before = originals(network)
+    with applied(model, file):
+        after = originals(network)
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed == {f"{name}.weight" for name in LAYERS}
+    for name, (up, down) in factors.items():
+        expected = before[f"{name}.weight"] + up @ down
+        torch.testing.assert_close(after[f"{name}.weight"], expected, atol=1e-4, rtol=1e-5)
+    assert file.family.name == "sd3"
