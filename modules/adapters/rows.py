@@ -15,7 +15,7 @@ from modules.adapters.base import Adapter, AdapterError, Delta
 
 @dataclass(frozen=True, eq=False)
 class Rows(Adapter):
-    """whole: the network. start, stop: which of its `total` rows of outputs are this layer's, going round at the end."""
+    """whole: the network. start, stop: which of its `total` rows of outputs are this layer's; the last goes on at 0."""
 
     whole: Adapter
     start: int
