@@ -70,9 +70,11 @@ def remarks_on(name: str, file: NetworkFile, match: Match, model: Any) -> Iterat
     """Yields what is to be said of a network on a model (WebuiSdModel): what of it is not used, and why."""
     if match.error is not None:
         yield f"{name} cannot be used: {match.error}"
-    elif match.unknown and not match.targets:
+    elif match.unknown and all(target.layer.is_text for target in match.targets):
         made_for = f"is for {file.family.title}" if file.family else "is for another kind of model"
-        yield f"{name} {made_for}, and changes nothing in {model.family.title}: {named(match.unknown, 'layer')} unknown"
+        changed = "only text encoders" if match.targets else "nothing"
+        unknown = named(match.unknown, "layer")
+        yield f"{name} {made_for}, and changes {changed} in {model.family.title}: {unknown} unknown"
     elif match.unknown:
         yield f"{name}: {named(match.unknown, 'layer')} not in the model and not used"
     if file.unread:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from modules import devices, errors, sampling, sd_samplers_common, sd_samplers_extra, sd_schedulers
+from modules.model_families import FlowSchedule
 from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 
@@ -62,6 +63,9 @@ samplers_k_diffusion: list[tuple[str, str | Callable[..., Tensor], list[str], di
     ("Restart", sd_samplers_extra.restart_sampler, ["restart"], {"scheduler": "karras", "second_order": True}),
 ]
 """(name, solver or its name in modules.sampling, aliases, options), in the order of the menu."""
+
+HIGHEST = 1.001
+"""What the first level of a schedule may be of the highest one of the model: some schedules round."""
 
 FIXED_NOISE = ("sample_euler_ancestral", "sample_dpm_adaptive", sd_samplers_extra.restart_sampler)
 """Solvers whose s_noise is always 1: it never came from the job, and images are to stay as they are."""
@@ -193,7 +197,30 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             arguments["noise_sampler"] = lambda sigma, sigma_next: p.rng.next()
         if "solver_type" in self.config.options:
             arguments["solver_type"] = self.config.options["solver_type"]
+        if isinstance(self.sd_model.schedule, FlowSchedule):
+            self._remark_on_flow(p, arguments, accepted, whole)
         return arguments
+
+    def _remark_on_flow(self, p: Any, arguments: Mapping[str, Any], accepted: Collection[str], whole: Tensor) -> None:
+        """Tells the job what a model of rectified flow was not trained for; it is done all the same, as in v1.10.1.
+
+        Noise that is added on the way has to come with a weaker image there, which no solver here knows.
+        """
+        title = self.sd_model.family.title
+        if "s_churn" in accepted:
+            adds_noise = arguments.get("s_churn", 0) > 0
+        else:
+            adds_noise = "noise_sampler" in accepted and arguments.get("eta", 1) != 0
+        if adds_noise:
+            p.comment(
+                f"{self.config.name} adds noise on the way as {title} does not know it, colours get too strong: choose "
+                "Euler, Heun, LMS, DPM2 or DPM++ 2M without churn, or another sampler with an eta of 0"
+            )
+        if whole[0] > self._sigma_range()[1] * HIGHEST:
+            p.comment(
+                f"The schedule begins at a noise level of {float(whole[0]):.4g}, {title} knows none above 1: choose "
+                "another schedule, and put the settings of noise levels back"
+            )
 
     def prepare_img2img(
         self, p: Any, x: Tensor, noise: Tensor, steps: int, t_enc: int

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modules import adapter_files, model_load
+from modules import adapter_files, model_load, network_patches
 from modules.denoisers import mmdit
 from modules.model_families import diffusers_names
 from test.unit.adapter_models import CPU, applied
@@ -102,3 +102,22 @@ def test_a_lora_changes_the_same_weights_under_each_name(model, factors, form, t
         expected = before[f"{name}.weight"] + up @ down
         torch.testing.assert_close(after[f"{name}.weight"], expected, atol=1e-4, rtol=1e-5)
     assert file.family.name == "sd3"
+
+
+def test_a_lora_of_another_family_is_named_although_its_text_encoders_fit(model, tmp_path):
+    file = "sdxl.safetensors"
+    tensors = {
+        "lora_unet_output_blocks_0_1_transformer_blocks_0_attn2_to_k": (WIDTH, 2048),
+        "lora_te1_text_model_encoder_layers_0_mlp_fc1": (WIDTH, 32),
+    }
+    stored = {
+        f"{name}.{end}": tensor
+        for name, (rows, columns) in tensors.items()
+        for end, tensor in (("lora_up.weight", torch.ones(rows, 1)), ("lora_down.weight", torch.ones(1, columns)))
+    }
+    save_file(stored, tmp_path / file)
+    network = network_patches.ActiveNetwork("style", adapter_files.read(str(tmp_path / file)))
+    (remark,) = network_patches.Networks((network,)).remarks(model)
+    assert remark.startswith(
+        "style is for Stable Diffusion XL, and changes only text encoders in Stable Diffusion 3: 1"
+    )
