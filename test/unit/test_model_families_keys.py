@@ -1,6 +1,6 @@
 """Keys of real checkpoints, as lists of them have it: each is known, and each goes into a network.
 
-test/data/checkpoint_keys.json has the lists, keys that differ in a word or a number on one line: `{0-2}` stands for 0, 1
+test/data/checkpoint_keys.json has the lists, keys that differ in a word or a number on one line: `{0-2}` is 0, 1
 and 2, `{bias,weight}` for either.
 """
 
