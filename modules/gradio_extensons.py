@@ -153,7 +153,15 @@ def construct(cls: type, *args: Any, **kwargs: Any) -> Any:
     """Does what `ComponentMeta.__call__` does, for all components and layout blocks."""
     if args and cls.__init__ is not native(cls).__init__ and takes_any_position(cls.__init__):
         args, kwargs = (), positional_to_keywords(cls, args, kwargs)
+    if cls is gr.Slider:
+        args, kwargs = (), with_a_range(positional_to_keywords(cls, args, kwargs))
     return make_component(cls, *args, **kwargs)
+
+
+def with_a_range(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the keywords of a slider; one whose range is empty until an event sets it is one step long."""
+    least, most = kwargs.get("minimum", kwargs.get("min", 0)), kwargs.get("maximum", kwargs.get("max", 100))
+    return kwargs if least < most else {**kwargs, "maximum": least + (kwargs.get("step") or 1)}
 
 
 def add_classes_to_gradio_component(comp: Any) -> None:

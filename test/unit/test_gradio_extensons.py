@@ -98,6 +98,13 @@ def test_keywords_reach_the_constructor_of_a_subclass_as_they_are():
     assert (again.setup, again.mine, again.value) == ([1], 2, True)
 
 
+@pytest.mark.parametrize(("args", "given"), [((0, 0), {}), ((), {"minimum": 0, "maximum": 0}), ((5,), {"max": 5})])
+def test_slider_whose_range_comes_later_is_one_step_long(args, given):
+    slider = gr.Slider(*args, step=2, **given)
+    assert slider.maximum - slider.minimum == 2
+    assert gr.Slider(1, 9).maximum == 9 and gr.Slider().maximum == 100
+
+
 def test_events_between_components_that_are_not_there_are_refused():
     with gr.Blocks() as page:
         button = gr.Button()
