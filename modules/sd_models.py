@@ -205,6 +205,15 @@ def read_state_dict(
     return tensors
 
 
+def get_checkpoint_state_dict(checkpoint_info: CheckpointInfo, timer: Timer) -> weights.StateDict:
+    """Returns the weights of a checkpoint. Raises ModelLoadError for a file that is none."""
+    tensors = checkpoints_loaded.get(checkpoint_info)
+    if tensors is None:
+        tensors = read_state_dict(checkpoint_info.filename)
+        timer.record("load weights from disk")
+    return tensors
+
+
 def check_fp8(model: Any) -> bool:
     """Returns whether the setting fp8_storage wants the weights of such a model in 8 bits. MPS cannot have them so."""
     setting = CheckpointSettings.from_opts(shared.opts).fp8_storage
@@ -303,6 +312,17 @@ def load_prepared(
         timer.record("calculate empty prompt")
     model_data.set_sd_model(model)
     return model
+
+
+def load_model_weights(
+    model: WebuiSdModel, checkpoint_info: CheckpointInfo, state_dict: weights.StateDict | None, timer: Timer
+) -> None:
+    """Loads a checkpoint, from weights that are there already if they are given, and makes it current.
+
+    It is a model of its own: the one that callers of v1.10.1 name makes room for it.
+    """
+    load_model(checkpoint_info, state_dict)
+    timer.record("load weights")
 
 
 def make_room() -> None:

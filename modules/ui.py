@@ -243,6 +243,10 @@ def versions_html() -> str:
     return "\n<span>•</span>\n".join(versions)
 
 
+def setup_progressbar(*args: Any, **kwargs: Any) -> None:
+    """Does nothing, as in v1.10.1: the bar of a task is the page's own."""
+
+
 def __getattr__(name: str) -> Any:
     """Returns `txt2img_paste_fields` and `img2img_paste_fields`: what infotexts fill in, as versions before 1.6 had it
     here.

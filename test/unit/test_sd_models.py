@@ -26,6 +26,7 @@ from modules import (
 )
 from modules.errors import ModelLoadError
 from modules.sd_models import SkipWritingToConfig, model_data
+from modules.timer import Timer
 from test.unit.checkpoint_files import INPUT_CONVOLUTION, embedded_weights, write_checkpoint
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "sampler_vectors.json").read_text())
@@ -210,6 +211,18 @@ def test_extension_decides_which_loaded_model_is_used_again(folder, monkeypatch)
         "demo-emoji.safetensors",
         "bright.safetensors",
     ]
+
+
+def test_weights_that_an_extension_read_and_changed_are_loaded(folder):
+    info, timer = checkpoints.find("bright"), Timer()
+    tensors = sd_models.get_checkpoint_state_dict(info, timer)
+    brighten(tensors)
+    before = shared.sd_model
+    sd_models.load_model_weights(before, info, tensors, timer)
+    assert shared.sd_model.sd_checkpoint_info is info
+    twice = brightness(shared.sd_model)
+    assert twice > brightness(sd_models.reload_model_weights(info=info, forced_reload=True)) > 0
+    assert set(timer.records) == {"load weights from disk", "load weights"}
 
 
 def test_tokens_are_merged_until_the_job_ends(folder):
