@@ -40,6 +40,9 @@ ZERO_TERMINAL_SNR = "ztsnr"
 PREDICTION_TYPES = {"eps": "eps", "epsilon": "eps", "v": "v", "v_prediction": "v", "v-prediction": "v"}
 """What files call a prediction type -> what we call it."""
 
+SCALINGS = {"EpsScaling": "eps", "VScaling": "v"}
+"""Classes of the package sgm, by which architecture files for XL say what the network predicts -> what we call it."""
+
 ARCHITECTURES = {"stable-diffusion-v2-512": "eps", "stable-diffusion-v2-768-v": "v"}
 """Architectures, as metadata name them, that say what the network predicts although no shape does."""
 
@@ -73,7 +76,8 @@ def read_overrides(config: str | None, metadata: Mapping[str, Any], keys: Contai
     """
     params = read_model_params(config) if config else {}
     marked = "v" if V_PREDICTION in keys else ARCHITECTURES.get(str(metadata.get("modelspec.architecture")))
-    prediction = params.get("parameterization", metadata.get("modelspec.prediction_type", marked))
+    said = params.get("parameterization") or SCALINGS.get(scaling_of(params))
+    prediction = said or metadata.get("modelspec.prediction_type", marked)
     zero_terminal_snr = params.get("zero_terminal_snr", str(metadata.get("ss_zero_terminal_snr")) == "True")
     return ConfigOverrides(
         PREDICTION_TYPES.get(prediction),
@@ -93,6 +97,14 @@ def read_model_params(config: str) -> Mapping[str, Any]:
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as e:
         raise ModelLoadError(f"{config} is not an architecture file (YAML with model: params:): {e}") from e
     return params if isinstance(params, Mapping) else {}
+
+
+def scaling_of(params: Mapping[str, Any]) -> str:
+    """Returns the class that scales what a network predicts in an architecture file for XL, "" where there is none."""
+    place: Any = params
+    for key in ("denoiser_config", "params", "scaling_config", "target"):
+        place = place.get(key) if isinstance(place, Mapping) else None
+    return str(place or "").rpartition(".")[2]
 
 
 def noise_schedule(params: Mapping[str, Any], config: str | None) -> model_families.NoiseSchedule | None:

@@ -159,7 +159,8 @@ def plain_weights(model: CheckpointInfo) -> weights.StateDict:
 
 
 def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> None:
-    """Raises InvalidInput for models whose networks differ in kind; unknown ones are left to their shapes.
+    """Raises InvalidInput for models whose networks differ in kind, or that have no weight of one name; unknown ones are
+    left to their shapes.
 
     field: of the request that names the other one.
     """
@@ -168,6 +169,11 @@ def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[
         raise errors.InvalidInput(
             f"these are models of different families, {kinds[0].title} and {kinds[1].title}: their weights mean "
             "different things, so choose checkpoints of one family",
+            field=field,
+        )
+    if one.keys().isdisjoint(other):
+        raise errors.InvalidInput(
+            "the models have no weight of one name, so nothing can be merged: choose whole checkpoints of one layout",
             field=field,
         )
 

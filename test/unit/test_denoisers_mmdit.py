@@ -4,13 +4,12 @@ import re
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
-from modules import adapter_files, model_load, network_patches
+from modules import adapter_files, model_load, network_patches, torchvision_ops
 from modules.denoisers import mmdit
 from modules.model_families import diffusers_names
 from test.unit.adapter_models import CPU, applied
-from tools import tiny_checkpoints
 
 WIDTH, LAST = 64, 2
 LAYERS = {
@@ -26,10 +25,8 @@ LAYERS = {
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("mmdit") / "tiny.safetensors"
-    tiny_checkpoints.write("sd3.5-medium", path)
-    return model_load.build(model_load.prepare(str(path), {}), CPU)
+def model(tiny_files):
+    return model_load.build(model_load.prepare(str(tiny_files("sd3.5-medium")[0]), {}), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +118,35 @@ def test_a_lora_of_another_family_is_named_although_its_text_encoders_fit(model,
     assert remark.startswith(
         "style is for Stable Diffusion XL, and changes only text encoders in Stable Diffusion 3: 1"
     )
+
+
+@pytest.mark.parametrize("kind", ["sd3", "sd3.5-large", "sd3.5-medium"])
+def test_weights_get_the_names_that_diffusers_gives_them(tiny_files, kind):
+    torchvision_ops.declare_missing()
+    from diffusers.loaders.single_file_utils import convert_sd3_transformer_checkpoint_to_diffusers
+
+    prefix = "model.diffusion_model."
+    stored = {key: tensor for key, tensor in load_file(tiny_files(kind)[0]).items() if key.startswith(prefix)}
+    ours = mmdit.to_diffusers(prefix, LAST, stored)
+    theirs = convert_sd3_transformer_checkpoint_to_diffusers(dict(stored))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+TEXTS = {
+    "lora_te1_text_model_encoder_layers_0_mlp_fc1": "clip_l.transformer.text_model.encoder.layers.0.mlp.fc1",
+    "lora_te2_text_model_encoder_layers_1_self_attn_q_proj": (
+        "clip_g.transformer.text_model.encoder.layers.1.self_attn.q_proj"
+    ),
+    "text_encoder.text_model.encoder.layers.0.mlp.fc1": "clip_l.transformer.text_model.encoder.layers.0.mlp.fc1",
+    "text_encoder_2.text_model.encoder.layers.0.mlp.fc1": "clip_g.transformer.text_model.encoder.layers.0.mlp.fc1",
+    "text_encoders.clip_g.text_model.encoder.layers.0.mlp.fc1": (
+        "clip_g.transformer.text_model.encoder.layers.0.mlp.fc1"
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "key"), TEXTS.items())
+def test_layers_of_text_encoders_are_found(model, name, key):
+    (layer,) = model.layer_names.find(name)
+    assert layer.key == f"text_encoders.{key}"

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from modules import checkpoints, errors, extras, sd_models, sd_vae, shared
+from modules import checkpoints, errors, extras, model_load, sd_models, sd_vae, shared
 from modules.job import checkpoint_merge
 from modules.merge import METHODS, MergeResult
 from test.unit.checkpoint_files import write_checkpoint
@@ -242,6 +242,28 @@ def test_models_of_different_families_are_named(folder):
     merge(primary_model_name=xl, secondary_model_name=xl)
     key = "conditioner.embedders.0.transformer.text_model.embeddings.position_ids"
     assert torch.equal(load_file(folder / "merged.safetensors")[key], torch.arange(77)[None])
+
+
+def test_two_of_stable_diffusion_3_make_one(folder):
+    first = tiny_checkpoints.write("sd3", folder / "one.safetensors").weights()
+    second = {key: tensor + 1 if tensor.is_floating_point() else tensor for key, tensor in first.items()}
+    save_file(second, folder / "two.safetensors")
+    sd_models.list_models()
+    merge(primary_model_name=title("one.safetensors"), secondary_model_name=title("two.safetensors"))
+    made = str(folder / "merged.safetensors")
+    for key in (
+        "model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight",
+        "first_stage_model.decoder.conv_in.bias",
+    ):
+        assert torch.allclose(load_file(made)[key], first[key] + 0.25, atol=2e-3)
+    assert model_load.prepare(made, {}).family.name == "sd3"
+
+
+def test_models_without_a_weight_in_common(folder):
+    save_file({"down_blocks.0.weight": torch.zeros(1)}, folder / "other.safetensors")
+    sd_models.list_models()
+    *_, message = merge(secondary_model_name=title("other.safetensors"))
+    assert "have no weight of one name" in message
 
 
 def test_weights_with_scales_are_not_merged(folder):

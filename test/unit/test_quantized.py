@@ -15,7 +15,6 @@ from modules.errors import ModelLoadError
 from modules.model_families import SD1
 from modules.placement import Placement
 from test.unit.checkpoint_files import embedded_weights
-from tools import tiny_checkpoints
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = SD1.unet_prefix
@@ -64,11 +63,9 @@ def q8(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sd3(tmp_path_factory):
+def sd3(tiny_files):
     """A whole checkpoint of SD3: its q, k and v are one matrix, and two layers have their halves turned round."""
-    path = tmp_path_factory.mktemp("sd3") / "tiny.safetensors"
-    tiny_checkpoints.write("sd3.5-medium", path)
-    return path
+    return tiny_files("sd3.5-medium")[0]
 
 
 FUSED = ("joint_blocks.0.x_block.attn.qkv.weight", "joint_blocks.0.context_block.attn.qkv.weight")

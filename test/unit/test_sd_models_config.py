@@ -1,5 +1,6 @@
 """Architecture files beside checkpoints."""
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -75,3 +76,12 @@ def test_architecture_of_the_metadata(name, expected):
     assert sd_models_config.read_overrides(None, said).parameterization == expected
     said["modelspec.prediction_type"] = "v" if expected == "eps" else "epsilon"
     assert sd_models_config.read_overrides(None, said).parameterization != expected
+
+
+@pytest.mark.parametrize(("scaling", "expected"), [("VScaling", "v"), ("EpsScaling", "eps"), ("EDMScaling", None)])
+def test_architecture_files_for_xl_say_it_by_a_class(tmp_path, scaling, expected):
+    target = f"sgm.modules.diffusionmodules.denoiser_scaling.{scaling}"
+    params = {"denoiser_config": {"params": {"scaling_config": {"target": target}}}}
+    (tmp_path / "model.yaml").write_text(json.dumps({"model": {"params": params}}))
+    assert sd_models_config.read_overrides(str(tmp_path / "model.yaml"), {}).parameterization == expected
+    assert sd_models_config.scaling_of({"denoiser_config": "odd"}) == ""
