@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from modules import devices, errors, sampling, sd_samplers_common, sd_samplers_extra, sd_schedulers
-from modules.model_families import FlowSchedule
-from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser
+from modules.sampling.denoisers import SIGMA_DENOISERS, Denoiser, FlowDenoiser
 from modules.sd_samplers_cfg_denoiser import CFGDenoiser
 
 samplers_k_diffusion: list[tuple[str, str | Callable[..., Tensor], list[str], dict[str, Any]]] = [
@@ -197,7 +196,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
             arguments["noise_sampler"] = lambda sigma, sigma_next: p.rng.next()
         if "solver_type" in self.config.options:
             arguments["solver_type"] = self.config.options["solver_type"]
-        if isinstance(self.sd_model.schedule, FlowSchedule):
+        if isinstance(self.model_wrap, FlowDenoiser):
             self._remark_on_flow(p, arguments, accepted, whole)
         return arguments
 

@@ -159,10 +159,9 @@ def plain_weights(model: CheckpointInfo) -> weights.StateDict:
 
 
 def check_same_kind(field: str, one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> None:
-    """Raises InvalidInput for models whose networks differ in kind, or that have no weight of one name; unknown ones are
-    left to their shapes.
+    """Raises InvalidInput for models that have no weight of one name, and for those whose networks differ in kind.
 
-    field: of the request that names the other one.
+    Unknown ones are left to their shapes. field: of the request that names the other one.
     """
     kinds = [model_families.detect(weights.shapes_of(tensors)) for tensors in (one, other)]
     if None not in kinds and len({(kind.architecture, kind.text_encoders, type(kind.schedule)) for kind in kinds}) > 1:

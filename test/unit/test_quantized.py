@@ -91,7 +91,7 @@ def widened(path, kind):
     return model
 
 
-@pytest.mark.parametrize("kind", [KINDS.Q8_0, KINDS.Q4_0, KINDS.Q5_1], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [KINDS.Q8_0, KINDS.Q4_0], ids=lambda kind: kind.name)
 def test_blocks_of_gguf_compute_what_their_numbers_do(tmp_path, kind, inputs):
     path = write_gguf(tmp_path / "unet.gguf", kind, prefix=UNET if kind == KINDS.Q4_0 else "")
     model = load(path)
