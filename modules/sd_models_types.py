@@ -13,7 +13,7 @@ import torch
 
 from modules import denoisers, devices, memory_plan, model_families, model_patches, sd_unet
 from modules.denoisers import Told
-from modules.model_families import DENOISER, VAE
+from modules.model_families import DENOISER, VAE, diffusers_names
 from modules.model_families.base import EMBEDDED, MASKED
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond, Conditioning, with_size
@@ -182,9 +182,18 @@ class WebuiSdModel(torch.nn.Module):
         return super()._apply(fn, recurse)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns all weights, with what is patched now and without what only rests."""
+        """Returns all weights, with what is patched now and without what only rests, by the keys of checkpoints.
+
+        Those of T5 and of denoisers that are transformers are the keys of their libraries.
+        """
         self.patches.use()
-        return super().state_dict(*args, **kwargs)
+        weights = super().state_dict(*args, **kwargs)
+        paths = {module: path for path, module in self.named_modules()}
+        for name, module in {VAE: self.first_stage_model, **self.cond_stage_model.encoders}.items():
+            here, in_files = paths[module] + ".", self.family.prefixes[name]
+            own = {key.removeprefix(here): weights.pop(key) for key in list(weights) if key.startswith(here)}
+            weights.update(diffusers_names.of_loaded_module(own, in_files))
+        return weights
 
     def __getattr__(self, name: str) -> Any:
         """Returns a table of SCHEDULE_TABLES; extensions may put their own in its place."""

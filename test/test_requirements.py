@@ -41,7 +41,7 @@ OPTIONAL = {
 }
 
 # What v1.10.1 brought, so that extensions that use it do not install it.
-FOR_EXTENSIONS = {"einops", "gitpython", "omegaconf", "piexif", "scikit-image"}
+FOR_EXTENSIONS = {"einops", "gitpython", "omegaconf", "open-clip-torch", "piexif", "scikit-image"}
 
 # Import name -> package, where they differ.
 PACKAGES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml", "starlette": "fastapi"}

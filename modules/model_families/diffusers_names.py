@@ -211,3 +211,16 @@ REWRITES: dict[str, Callable[[StateDict], StateDict]] = {
     "enc.blk.0.attn_q.weight": original_t5,
 }
 """A key that only a network under such names has -> what names its weights as the original layout does."""
+
+
+def of_loaded_module(tensors: StateDict, prefix: str) -> StateDict:
+    """Returns the weights of a VAE or a text encoder of a loaded model under their keys in checkpoints.
+
+    tensors: by the names that the module gives them, learned vectors attached or not. prefix: of the keys.
+    """
+    bare = {}
+    for name, tensor in tensors.items():
+        name = re.sub(r"^(wrapped\.)?(transformer\.)?", "", name)
+        bare[name.replace("token_embedding.wrapped.", "token_embedding.")] = tensor
+    rewrite = original_open_clip if prefix.endswith(".model.") else original
+    return {prefix + name: tensor for name, tensor in rewrite(bare).items()}

@@ -18,12 +18,17 @@ from modules.text_encoders.base import Encoded, Kind, TextNetwork
 from modules.weights import StateDict
 
 if TYPE_CHECKING:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
     from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    from modules.text_encoders.clip_tokenizer import Tokenizer
 
 
 class ClipTransformer(torch.nn.Module):
     """A text model under the name that checkpoints and networks for them know: `text_model`."""
+
+    name_or_path = "openai/clip-vit-large-patch14"
+    """Where v1.10.1 has the first encoder from, which extensions look for the rest of CLIP by."""
 
     def __init__(self, text_model: CLIPTextModel):
         super().__init__()
@@ -43,7 +48,7 @@ class ClipNetwork(TextNetwork):
 
     max_length = 77
 
-    def __init__(self, facts: TextEncoder, text_model: CLIPTextModel, tokenizer: CLIPTokenizer):
+    def __init__(self, facts: TextEncoder, text_model: CLIPTextModel, tokenizer: Tokenizer):
         super().__init__(facts, tokenizer)
         self.transformer = ClipTransformer(text_model)
         config = text_model.config
@@ -121,11 +126,11 @@ def tokenizer_dir(facts: TextEncoder) -> str:
 
 
 @functools.cache
-def tokenizer_in(folder: str) -> CLIPTokenizer:
+def tokenizer_in(folder: str) -> Tokenizer:
     """Returns the tokenizer of a vocabulary, one for all encoders: to read it takes longer than to make a network."""
-    from transformers import CLIPTokenizer
+    from modules.text_encoders.clip_tokenizer import Tokenizer
 
-    return CLIPTokenizer.from_pretrained(folder)
+    return Tokenizer.from_pretrained(folder)
 
 
 def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:

@@ -26,6 +26,30 @@ def run(model):
         return model.decode_first_stage(eps), model.encode_first_stage(torch.zeros(1, 3, 32, 32)).mode()
 
 
+@pytest.mark.parametrize("use_medvram", [True, False], ids=["parts", "layers"])
+def test_a_forward_that_an_extension_replaces_is_called_with_all_on_the_device(model, use_medvram):
+    expected, calls = run(model), []
+    lowvram.setup_for_low_vram(model, use_medvram)
+    layout = model.model.diffusion_model
+    originals = {path: layout.get_submodule(path).forward for path in ("", "input_blocks.1", "middle_block.1")}
+
+    def put(path):
+        def forward(*args, **kwargs):
+            calls.append(path)
+            return originals[path](*args, **kwargs)
+
+        layout.get_submodule(path).forward = forward
+
+    for path in originals:
+        put(path)
+    assert all(map(torch.equal, run(model), expected))
+    assert calls == list(originals)
+    for path, original in originals.items():
+        layout.get_submodule(path).forward = original
+    assert all(map(torch.equal, run(model), expected))
+    assert len(calls) == len(originals)
+
+
 def in_fp8():
     prepared = model_load.prepare(checkpoints.embedded_checkpoint, {})
     return model_load.build(prepared, Placement(torch.device("cpu"), *[torch.float32] * 3, fp8=True))

@@ -38,11 +38,17 @@ XL = {
     "class_embed_type": "projection",
     "projection_class_embeddings_input_dim": 24,
 }
+SD2 = {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": (2, 4, 4, 4), "use_linear_projection": True}
 FAMILIES = {
     "sd1": {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": 4},
     "sd1-inpainting": {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": 4, "in_channels": 9},
-    "sd2": {"block_out_channels": (32, 64, 64, 64), "attention_head_dim": (2, 4, 4, 4), "use_linear_projection": True},
+    "sd2": SD2,
+    "sd2-inpainting": SD2 | {"in_channels": 9},
+    "sd2-depth": SD2 | {"in_channels": 5},
+    "sd2-unclip": SD2 | {"class_embed_type": "projection", "projection_class_embeddings_input_dim": 24},
     "sdxl": XL,
+    "sdxl-inpainting": XL | {"in_channels": 9},
+    "sdxl-instruct-pix2pix": XL | {"in_channels": 8},
     "refiner": XL
     | {
         "block_out_channels": (32, 64, 64, 64),
@@ -55,6 +61,12 @@ FAMILIES = {
     | {
         "transformer_layers_per_block": (1, [2, 1], [1, 2]),
         "reverse_transformer_layers_per_block": [[2, 1, 1], [1, 1, 2], 1],
+        "mid_block_type": "UNetMidBlock2D",
+    },
+    "vega": XL
+    | {
+        "transformer_layers_per_block": (1, (1, 1), (2, 2)),
+        "reverse_transformer_layers_per_block": ((2, 2, 2), (1, 1, 1), 1),
         "mid_block_type": "UNetMidBlock2D",
     },
 }

@@ -149,6 +149,52 @@ def test_methods_replaced_by_extensions_take_effect(monkeypatch):
     assert float(Call()(POSITIVE, NEGATIVE).abs().max()) == 0
 
 
+DENOISER_ATTRIBUTES = (
+    "model_wrap mask nmask init_latent steps total_steps step image_cfg_scale padded_cond_uncond "
+    "padded_cond_uncond_v0 sampler p cond_scale_miltiplier need_last_noise_uncond last_noise_uncond "
+    "mask_before_denoising inner_model is_edit_model"
+)
+"""v1.10.1's."""
+
+
+@pytest.mark.parametrize("name", ["Euler", "DDIM"])
+def test_attributes_that_extensions_read_are_there_during_a_pass(name, monkeypatch):
+    call, seen = Call(name), {}
+    original = CFGDenoiser.combine_denoised
+
+    def combine(self, x_out, conds_list, uncond, cond_scale):
+        seen.update({attribute: getattr(self, attribute) for attribute in DENOISER_ATTRIBUTES.split()})
+        return original(self, x_out, conds_list, uncond, cond_scale)
+
+    monkeypatch.setattr(CFGDenoiser, "combine_denoised", combine)
+    call(POSITIVE, NEGATIVE, sigma=3.0)
+    assert (seen["p"], seen["sampler"], seen["step"], seen["total_steps"]) == (call.p, call.sampler, 0, 10)
+    assert seen["inner_model"] is seen["model_wrap"] and seen["inner_model"].inner_model is call.model
+    assert seen["mask_before_denoising"] == (name == "DDIM")
+
+
+@pytest.mark.parametrize(
+    ("method", "sampler", "needs"),
+    [
+        ("forward", "Euler", {}),
+        ("combine_denoised", "Euler", {}),
+        ("combine_denoised_for_edit_model", "Euler", {"image_cfg_scale": 2.0}),
+        ("get_pred_x0", "Euler", {}),
+        ("get_pred_x0", "DDIM", {}),
+    ],
+)
+def test_a_method_replaced_on_its_class_is_called(monkeypatch, method, sampler, needs):
+    call, calls = Call(sampler), []
+    for name, value in needs.items():
+        setattr(call.denoiser, name, value)
+        call.denoiser.init_latent = no_picture()
+    owner = next(cls for cls in type(call.denoiser).__mro__ if method in vars(cls))
+    original = vars(owner)[method]
+    monkeypatch.setattr(owner, method, lambda *args, **kwargs: calls.append(1) or original(*args, **kwargs))
+    call(POSITIVE, NEGATIVE, sigma=3.0)
+    assert calls
+
+
 class TestSkippingTheNegativePrompt:
     def test_in_the_early_steps(self, settings):
         settings(skip_early_cond=0.2)

@@ -7,7 +7,7 @@ import torch
 from modules import rng, sampling, script_callbacks, sd_samplers, sd_samplers_kdiffusion, sd_schedulers, shared
 from modules.sampling.denoisers import EpsDenoiser, VDenoiser
 from modules.sd_samplers_common import SamplerData
-from modules.sd_samplers_kdiffusion import KDiffusionSampler
+from modules.sd_samplers_kdiffusion import CFGDenoiserKDiffusion, KDiffusionSampler
 from test.ours import without_ours
 from test.unit.sampler_jobs import STD, PromptModel, job, no_picture, prompts, schedule, text
 from test.unit.sampling_oracles import Gaussian
@@ -395,3 +395,72 @@ class TestSolversOfExtensions:
         row = SamplerData("Mine", lambda model: KDiffusionSampler("sample_euler", model), [], {})
         assert row.total_steps(5) == 5
         assert row.constructor(PromptModel()).config.options == {}
+
+
+class OwnDenoiser(CFGDenoiserKDiffusion):
+    """Guidance of an extension."""
+
+    @property
+    def inner_model(self):
+        self.asked = True
+        return super().inner_model
+
+    def combine_denoised(self, x_out, conds_list, uncond, cond_scale):
+        return super().combine_denoised(x_out, conds_list, uncond, cond_scale) + 5
+
+
+class OwnSampler(KDiffusionSampler):
+    """A sampler of an extension, written out as v1.10.1's own are."""
+
+    def __init__(self, funcname, sd_model, options=None):
+        super().__init__(funcname, sd_model, options)
+        self.model_wrap_cfg = OwnDenoiser(self)
+        self.model_wrap = self.model_wrap_cfg.inner_model
+        self.seen = []
+
+    def callback_state(self, d):
+        super().callback_state(d)
+        self.seen.append(d["i"])
+
+    def get_sigmas(self, p, steps):
+        return super().get_sigmas(p, steps)[1:]
+
+    def sample(self, p, x, conditioning, unconditional_conditioning, steps=None, image_conditioning=None):
+        sigmas = self.get_sigmas(p, steps or p.steps)
+        arguments = self.initialize(p) | {"sigmas": sigmas}
+        self.last_latent = x = x * sigmas[0]
+        self.sampler_extra_args = {
+            "cond": conditioning,
+            "image_cond": image_conditioning,
+            "uncond": unconditional_conditioning,
+            "cond_scale": p.cfg_scale,
+            "s_min_uncond": self.s_min_uncond,
+        }
+        samples = self.launch_sampling(
+            len(sigmas) - 1,
+            lambda: self.func(
+                self.model_wrap_cfg,
+                x,
+                extra_args=self.sampler_extra_args,
+                disable=True,
+                callback=self.callback_state,
+                **arguments,
+            ),
+        )
+        self.add_infotext(p)
+        return samples
+
+
+class TestSamplersOfExtensions:
+    def test_may_be_written_over_the_base_class(self):
+        sampler = OwnSampler("sample_euler", PromptModel())
+        plain = sample(job(steps=6), KDiffusionSampler("sample_euler", PromptModel()))
+        own = sample(job(steps=6), sampler)
+        assert sampler.seen == [0, 1, 2, 3, 4] and sampler.model_wrap_cfg.asked
+        assert float((own - plain).mean()) > 4
+
+    def test_inherit_img2img(self):
+        sampler = OwnSampler("sample_euler", PromptModel())
+        p = job(steps=6, denoising_strength=0.9)
+        assert float(sample_img2img(p, sampler, LATENT).mean()) > 5
+        assert sampler.seen

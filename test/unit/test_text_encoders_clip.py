@@ -92,3 +92,18 @@ def test_sd1_keeps_the_names_of_its_parameters():
     torchvision_ops.declare_missing()
     assert "transformer.text_model.encoder.layers.0.self_attn.q_proj.weight" in tiny_clip_network().state_dict()
     assert clip.convert(FACTS, {FACTS.prefix + "text_model.a": torch.zeros(1)}).keys() == {"transformer.text_model.a"}
+
+
+def test_tokens_can_be_read_letter_by_letter():
+    """As transformers had it before version 5: extensions show how a prompt is cut."""
+    tokenizer = tiny_clip_network().tokenizer
+    ids = tokenizer("a Löwe", add_special_tokens=False)["input_ids"]
+    tokens = [tokenizer.decoder[number] for number in ids]
+    letters = "".join(token.removesuffix("</w>") for token in tokens)
+    assert bytes(tokenizer.byte_decoder[letter] for letter in letters).decode() == "alöwe"
+    assert [tokenizer.encoder[token] for token in tokens] == ids
+    assert [tokenizer._convert_token_to_id(token) for token in tokens] == ids
+    assert [tokenizer._convert_id_to_token(number) for number in ids] == tokens
+    assert tokenizer.encoder == tokenizer.get_vocab()
+    assert {tokenizer.byte_decoder[letter] for letter in tokenizer.byte_encoder.values()} == set(range(256))
+    assert tokenizer.decode(ids) == "a löwe"

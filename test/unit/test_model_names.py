@@ -1,0 +1,70 @@
+"""What docs/model_names.md says is there, on a loaded model of each family."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from modules import model_load
+from test.unit.diffusers_pipelines import CPU
+from test.unit.test_original_unet import asked_of_diffusers
+
+KINDS = ("sd1", "sd2", "sdxl", "sdxl-refiner", "ssd")
+VECTORS = ("sdxl", "sdxl-refiner", "ssd")
+ENCODERS = {"sdxl": 2, "ssd": 2}
+NOT_NEEDED = ("logit_scale", "position_ids", "cond_stage_model.model.text_projection")
+"""Parts of keys in files that no network here has a use for."""
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def of_kind(request, loaded_program, tiny_files):
+    """(kind, model, what its file holds)"""
+    path, _ = tiny_files(request.param)
+    return request.param, model_load.build(model_load.prepare(str(path), {}), CPU), load_file(path)
+
+
+@torch.inference_mode()
+def test_a_u_net_computes_what_diffusers_does_bit_for_bit(of_kind):
+    kind, model, _ = of_kind
+    layout = model.model.diffusion_model
+    generator = torch.Generator().manual_seed(1)
+    width = layout.vector_width
+    given = {
+        "x": torch.randn(2, 4, 8, 16, generator=generator),
+        "timesteps": torch.tensor([20.0, 500.5]),
+        "context": torch.randn(2, 77, layout.unet.config.cross_attention_dim, generator=generator),
+        "y": torch.randn(2, width, generator=generator) if kind in VECTORS else None,
+    }
+    assert (width is not None) == (layout.num_classes is not None) == (kind in VECTORS)
+    assert torch.equal(layout(**given), asked_of_diffusers(layout.unet, **given))
+
+
+def test_weights_have_the_keys_of_their_file(of_kind):
+    _, model, stored = of_kind
+    found = model.state_dict()
+    assert not [key for key in stored.keys() - found.keys() if not any(part in key for part in NOT_NEEDED)]
+    for key, weight in found.items():
+        assert torch.equal(weight, stored[key].float()), key
+
+
+def test_a_prompt_reaches_each_text_encoder_under_its_names(of_kind):
+    kind, model, stored = of_kind
+    encoders = getattr(model, "conditioner", model.cond_stage_model)
+    encoders = getattr(encoders, "embedders", [encoders])
+    encoders = [encoder for encoder in encoders if hasattr(encoder, "wrapped")]
+    assert len(encoders) == ENCODERS.get(kind, 1)
+    for encoder in encoders:
+        wrapped = encoder.wrapped
+        tokens = encoder.tokenize(["red apple"])[0]
+        assert [wrapped.tokenizer.decoder[token] for token in tokens] == ["red</w>", "apple</w>"]
+        layers, seen = wrapped.transformer.text_model.encoder.layers, []
+        handle = layers[0].mlp.fc1.register_forward_hook(lambda *_, seen=seen: seen.append(1))
+        model.get_learned_conditioning(["red apple"])
+        handle.remove()
+        assert seen
+        if open_clip := getattr(wrapped, "model", None):
+            for block, layer in zip(open_clip.transformer.resblocks, layers, strict=True):
+                assert (block.ln_1, block.attn, block.mlp.c_proj) == (layer.layer_norm1, layer.self_attn, layer.mlp.fc2)
+            assert open_clip.ln_final is wrapped.transformer.text_model.final_layer_norm
+            assert open_clip.text_projection is None or open_clip.text_projection.shape == (64, 64)
+            assert open_clip.positional_embedding.shape == (77, open_clip.token_embedding.weight.shape[1])
+    assert any(hasattr(encoder.wrapped, "model") for encoder in encoders) == (kind != "sd1")
