@@ -1,6 +1,7 @@
 """What is asked of a running program to see whether an extension does its job; each check returns faults, as texts."""
 
 import base64
+import functools
 import io
 import json
 import random
@@ -50,6 +51,7 @@ def facts_of(server: Server, with_page: bool) -> Facts:
     return facts
 
 
+@functools.cache
 def picture_text(mode: str = "RGB") -> str:
     """Returns an image to begin with as base64: gradients with a disc; as a mask ("L"), a square."""
     size = 128
@@ -75,7 +77,12 @@ def body_of(job: Row) -> Row:
         body["mask"] = picture_text("L")
     if job.get("settings"):
         body["override_settings"] = {**body.get("override_settings", {}), **job["settings"]}
-    return body
+    return with_picture(body)
+
+
+def with_picture(body: Row) -> Row:
+    """Returns a request with the image to begin with wherever it says "PICTURE"."""
+    return json.loads(json.dumps(body).replace('"PICTURE"', json.dumps(picture_text())))
 
 
 def plain_body(job: Row) -> Row:
@@ -127,7 +134,7 @@ def check_job(server: Server, job: Row, baselines: dict[str, Image.Image]) -> li
 def check_route(server: Server, route: Row) -> list[str]:
     """Asks a route until it answers what its row wants, for `wait` seconds at most."""
     method = route.get("method", "GET")
-    body = json.loads(json.dumps(route.get("body") or {}).replace('"PICTURE"', json.dumps(picture_text())))
+    body = with_picture(route.get("body") or {})
     for _ in range(route.get("wait", 0) + 1):
         status, text = server.call(method, route["path"], body or None)
         is_good = status == route["status"] if "status" in route else 200 <= status < 300

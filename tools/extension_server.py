@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tools import tiny_checkpoints
+
 ROOT = Path(__file__).resolve().parent.parent
 CPU_FLAGS = ("--use-cpu", "all", "--no-half", "--precision", "full")
 START_SECONDS = 420
@@ -71,6 +73,18 @@ def install(row: dict[str, Any], mirrors: Path, data_dir: Path) -> None:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             is_binary = text.startswith("base64:")
             (root / path).write_bytes(base64.b64decode(text[7:]) if is_binary else text.encode())
+    copy_files(row, data_dir)
+
+
+def copy_files(row: dict[str, Any], data_dir: Path) -> None:
+    """Puts the files of this repository that a row names into a data folder, and the checkpoints, as tiny-KIND."""
+    for path, source in row.get("copies", {}).items():
+        (data_dir / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / source, data_dir / path)
+    for kind in row.get("checkpoints", ()):
+        path = data_dir / "models" / "Stable-diffusion" / f"tiny-{kind}.safetensors"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tiny_checkpoints.write(kind, path)
 
 
 def copy_program(target: Path) -> None:

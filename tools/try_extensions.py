@@ -9,11 +9,12 @@ plain images differ, each runs alone.
 
 tools/extension_rows.json says what is checked, one row for each extension: `repo`; `dir` below extensions/;
 `packages` it needs; `with`: extensions beside it; `alone`: it changes the page for all; `in_place`: it has to lie in
-the program's folder, a copy of which is made; `files` and `data_files` put beside, bytes as "base64:..."; `env`, where
-DATA is the data folder, and `flags`; `options`, `samplers`, `scripts` that have to be listed; `jobs` (`kind`, `body`,
-`settings`, `expect`, compared with the job without the extension, changed by `against`); `routes`; `page` with `tab`,
-`elem_ids`, `labels`, `assets`, `events`, and `browser`, what a user does there (tools/extension_browser.py);
-`ignore`: exceptions that v1.10.1 shows as well; `note`: what to know of the row.
+the program's folder, a copy of which is made; `files` and `data_files` put beside, bytes as "base64:...", `copies` of
+files of this repository below the data folder, `checkpoints` of tools/tiny_checkpoints.py; `env`, where DATA is the
+data folder, and `flags`; `options`, `samplers`, `scripts` that have to be listed; `jobs` (`kind`, `body`, `settings`,
+`expect`, compared with the job without the extension, changed by `against`); `routes`; `page` with `tab`, `elem_ids`,
+`labels`, `assets`, `events`, and `browser`, what a user does there (tools/extension_browser.py); `ignore`: exceptions
+that v1.10.1 shows as well; `note`: what to know of the row. "PICTURE" in a request is an image as text.
 """
 
 import argparse
@@ -40,7 +41,7 @@ from tools.extension_checks import (
     key_of,
     plain_body,
 )
-from tools.extension_server import ROOT, Server, copy_program, exceptions_of, install
+from tools.extension_server import ROOT, Server, copy_files, copy_program, exceptions_of, install
 
 ROWS = ROOT / "tools" / "extension_rows.json"
 FORMS = {"api": ["--nowebui"], "page": ["--api"]}
@@ -73,7 +74,10 @@ class Trial:
             *PLAIN_JOBS,
             *(job for row in self.rows for job in row.get("jobs", []) if "differs" in job.get("expect", {})),
         ]
-        with self.server(self.folder(), "api", []) as server:
+        data_dir = self.folder()
+        for row in self.rows:
+            copy_files(row, data_dir)
+        with self.server(data_dir, "api", []) as server:
             for job in {key_of(job): job for job in jobs}.values():
                 result, problem = generate(server, job.get("kind", "txt2img"), plain_body(job))
                 if result is None:
@@ -81,8 +85,10 @@ class Trial:
                 self.baselines[key_of(job)] = first_image(result)
 
     def folder(self) -> Path:
-        """Makes an empty data folder."""
-        return Path(tempfile.mkdtemp(dir=self.work))
+        """Makes a data folder in which the embedded model is chosen."""
+        folder = Path(tempfile.mkdtemp(dir=self.work))
+        (folder / "config.json").write_text('{"sd_model_checkpoint": "demo-emoji"}', encoding="utf8")
+        return folder
 
     def groups(self) -> list[list[Row]]:
         """Returns which rows share a server: those that change the page for all have one of their own."""
