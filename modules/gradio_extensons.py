@@ -382,7 +382,7 @@ def restore_old_names() -> None:
     """Puts names of Gradio 3 on today's modules and classes."""
     blocks.Block.style = lambda self, *args, **kwargs: self
     for cls in (gr.components.Component, blocks.BlockContext):
-        cls.update = classmethod(lambda cls, **kwargs: gr.update(**kwargs))
+        cls.update = classmethod(update)
     gr.Blocks.dependencies = property(dependencies)
     blocks.BlocksConfig.fns = property(
         lambda self: self.event_functions, lambda self, fns: setattr(self, "event_functions", EventFunctions(fns))
@@ -394,6 +394,17 @@ def restore_old_names() -> None:
         setattr(events, name, type(name, (), {}))
     processing_utils.encode_pil_to_base64 = encode_pil_to_base64
     processing_utils.decode_base64_to_image = decode_base64_to_image
+
+
+def update(cls: type, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Stands in for `update` of Gradio 3's classes, whose arguments were those of the constructor, the value first; of
+    what holds components, whether it is visible.
+    """
+    if args:
+        first = "value" if issubclass(cls, gr.components.Component) else "visible"
+        others = [name for name in inspect.signature(native(cls).__init__).parameters if name not in ("self", first)]
+        kwargs = {**dict(zip((first, *others), args, strict=False)), **kwargs}
+    return gr.update(**kwargs)
 
 
 def encode_pil_to_base64(pil_image: Image.Image) -> str:

@@ -223,7 +223,10 @@ def test_listener_takes_old_keywords_and_makes_no_endpoint():
 def test_old_names_are_there():
     assert (gr.Box, gr.Variable) == (gr.Group, gr.State)
     assert gr.inputs.Textbox is gr.Textbox
-    assert gr.Textbox.update(value="x") == gr.update(value="x")
+    assert gr.Textbox.update(value="x") == gr.Textbox.update("x") == gr.update(value="x")
+    assert gr.Dropdown.update("a", ["a", "b"], label="c") == gr.update(value="a", choices=["a", "b"], label="c")
+    assert gr.Slider.update(3, 1, 5) == gr.update(value=3, minimum=1, maximum=5)
+    assert gr.Row.update(False) == gr.update(visible=False)
     with gr.Blocks():
         box = gr.Textbox()
     assert box.style(container=False) is box
