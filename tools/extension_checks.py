@@ -10,7 +10,7 @@ import string
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from PIL import Image
 
@@ -109,8 +109,23 @@ def first_image(result: Row) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(result["images"][0]))).convert("RGB")
 
 
-def check_job(server: Server, job: Row, baselines: dict[str, Image.Image]) -> list[str]:
-    """Runs a job and compares what comes with what its `expect` says."""
+@dataclass(frozen=True)
+class Baseline:
+    """What a job gives without any extension."""
+
+    image: Image.Image
+    infotexts: list[str]
+
+    @classmethod
+    def of(cls, result: Row) -> Self:
+        """Takes it from an answer."""
+        return cls(first_image(result), json.loads(result["info"])["infotexts"])
+
+
+def check_job(server: Server, job: Row, baselines: dict[str, Baseline]) -> list[str]:
+    """Runs a job and compares what comes with what its `expect` says; an image that does not differ has the same
+    infotext too.
+    """
     result, problem = generate(server, job.get("kind", "txt2img"), body_of(job))
     if result is None:
         return [problem]
@@ -125,9 +140,11 @@ def check_job(server: Server, job: Row, baselines: dict[str, Image.Image]) -> li
     ]
     if "differs" in expect:
         plain = baselines[key_of(job)]
-        is_same = image.size == plain.size and image.tobytes() == plain.tobytes()
+        is_same = image.size == plain.image.size and image.tobytes() == plain.image.tobytes()
         if is_same == expect["differs"]:
             faults.append(f"the image {'is the same as' if is_same else 'differs from the one'} without the extension")
+        if not expect["differs"] and info["infotexts"] != plain.infotexts:
+            faults.append(f"the infotext differs from the one without the extension: {texts[-160:]!r}")
     return faults
 
 
