@@ -43,6 +43,10 @@ class ExtraNetworkHypernet(extra_networks.ExtraNetwork):
         missing = dict.fromkeys(name for name, _ in tags if name not in loaded)
         if missing:
             p.comment(f"Hypernetworks that are not there or cannot be read, and are left out: {', '.join(missing)}")
+        model = p.sd_model
+        unfit = [n.name for n in shared.loaded_hypernetworks if not hypernetwork.fits(n, model.model.diffusion_model)]
+        if unfit:
+            p.comment(f"Hypernetworks that find nothing to change in {model.family.title}: {', '.join(unfit)}")
         if shared.loaded_hypernetworks:
             model_patches.wishes().put(KIND, partial(on_unet, tuple(shared.loaded_hypernetworks)))
         else:

@@ -403,6 +403,12 @@ def applied(hypernetworks: Sequence[Hypernetwork], unet: nn.Module) -> Iterator[
             handle.remove()
 
 
+def fits(hypernetwork: Hypernetwork, denoiser: nn.Module) -> bool:
+    """Says whether a denoiser has an attention layer of a width that a hypernetwork is for."""
+    projections = (getattr(block, name, None) for block in denoiser.modules() for name in PROJECTIONS)
+    return any(getattr(projection, "in_features", None) in hypernetwork.layers for projection in projections)
+
+
 def modules_for(hypernetworks: Sequence[Hypernetwork], width: int | None, index: int) -> list[HypernetworkModule]:
     """Returns the networks for a width of context; index: of the layer in PROJECTIONS."""
     return [hypernetwork.layers[width][index] for hypernetwork in hypernetworks if width in hypernetwork.layers]

@@ -57,6 +57,15 @@ def test_tag_changes_the_model_until_deactivated(p, unet):
     assert torch.equal(keys(unet), plain)
 
 
+def test_one_for_another_kind_of_model_is_told(p, unet, tmp_path):
+    save_hypernetwork(tmp_path / "wide.pt", 1536)
+    shared.reload_hypernetworks()
+    plain = keys(unet)
+    ExtraNetworkHypernet().activate(p, params_of("<hypernet:wide:1><hypernet:a:0>"))
+    assert torch.equal(keys(unet), plain)
+    assert list(p.comments) == ["Hypernetworks that find nothing to change in Stable Diffusion 1, tiny: wide"]
+
+
 def test_batch_without_tags_leaves_the_model_as_it_is(p, unet):
     plain = keys(unet)
     network = ExtraNetworkHypernet()

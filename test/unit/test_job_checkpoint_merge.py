@@ -13,7 +13,6 @@ from modules import checkpoints, errors, extras, model_load, sd_models, sd_vae, 
 from modules.job import checkpoint_merge
 from modules.merge import METHODS, MergeResult
 from test.unit.checkpoint_files import write_checkpoint
-from tools import tiny_checkpoints
 
 WEIGHT = "model.diffusion_model.w"
 VAE_WEIGHT = "first_stage_model.w"
@@ -226,9 +225,9 @@ def test_models_not_needed_are_not_looked_for(folder):
     )
 
 
-def test_models_of_different_families_are_named(folder):
+def test_models_of_different_families_are_named(folder, tiny_files):
     for kind in ("sdxl", "sdxl-refiner"):
-        tiny_checkpoints.write(kind, folder / f"{kind}.safetensors")
+        (folder / f"{kind}.safetensors").symlink_to(tiny_files(kind)[0])
     write_checkpoint(folder / "sd1.safetensors")
     sd_models.list_models()
     xl, sd1, refiner = (title(f"{name}.safetensors") for name in ("sdxl", "sd1", "sdxl-refiner"))
@@ -244,8 +243,9 @@ def test_models_of_different_families_are_named(folder):
     assert torch.equal(load_file(folder / "merged.safetensors")[key], torch.arange(77)[None])
 
 
-def test_two_of_stable_diffusion_3_make_one(folder):
-    first = tiny_checkpoints.write("sd3", folder / "one.safetensors").weights()
+def test_two_of_stable_diffusion_3_make_one(folder, tiny_files):
+    (folder / "one.safetensors").symlink_to(tiny_files("sd3")[0])
+    first = load_file(tiny_files("sd3")[0])
     second = {key: tensor + 1 if tensor.is_floating_point() else tensor for key, tensor in first.items()}
     save_file(second, folder / "two.safetensors")
     sd_models.list_models()
