@@ -31,8 +31,8 @@ class LatentFormat:
     Model space is `(z - shift) * scale` of the VAE's own z. means, deviations: where channels differ, what z has of
     each; model space is `(z - mean) / deviation * scale` then. downscale: pixels per latent cell and side. rgb_rows:
     per channel the red, green and blue it stands for, rgb_bias: the colour of zeros; together -1..1. approx_url:
-    weights of the small preview network; taesd: first part of the file names of the tiny autoencoder; None where nobody
-    made one.
+    weights of the small preview network, under the name that v1.10.1 looks for; taesd: first part of the file names of
+    the tiny autoencoder in https://github.com/madebyollin/taesd; None where nobody made one.
     """
 
     channels: int
