@@ -218,7 +218,7 @@ def jobs(folder: Path, args: argparse.Namespace) -> None:
 
 
 def decoding(folder: Path, args: argparse.Namespace) -> None:
-    """Compares 1024x1024 decoded row by row with the whole, and counts what 2048x2048 takes of memory.
+    """Compares 1024x1024 row by row with the whole, and counts what 2048x2048 takes of memory, decoded and encoded.
 
     Levels are compared on the embedded model's VAE, which knows images; tensors are counted on a VAE of SD1.5's size
     without weights, where they have sizes and nothing else.
@@ -236,14 +236,22 @@ def decoding(folder: Path, args: argparse.Namespace) -> None:
         pixels = vae.decode(latent)[0], vae_rows.decode(vae, latent)
         levels = [image.clamp(-1, 1).add(1).mul(127.5) for image in pixels]
     difference = (levels[0] - levels[1]).abs()
-    print(f"1024x1024 row by row: at most {difference.max():.4f} levels from the whole", flush=True)
-    for dtype in (torch.float16, torch.float32):
-        rows, whole = (most_bytes(how, dtype) / 2**30 for how in (vae_rows.decode, lambda vae, z: vae.decode(z)))
-        print(f"2048x2048 in {dtype}, with weights: {rows:.2f} GiB row by row, {whole:.2f} GiB as a whole", flush=True)
+    print(f"1024x1024 decoded row by row: at most {difference.max():.4f} levels from the whole", flush=True)
+    ways = {
+        "decoding": ((1, 4, 256, 256), vae_rows.decode, lambda vae, z: vae.decode(z)),
+        "encoding": ((1, 3, 2048, 2048), vae_rows.encode, lambda vae, pixels: vae.encode(pixels)),
+    }
+    for what, (shape, *functions) in ways.items():
+        for dtype in (torch.float16, torch.float32):
+            rows, whole = (most_bytes(function, shape, dtype) / 2**30 for function in functions)
+            print(
+                f"{what} 2048x2048 in {dtype}, with weights: {rows:.2f} GiB row by row, {whole:.2f} GiB as a whole",
+                flush=True,
+            )
 
 
-def most_bytes(decode: Callable[[Any, Any], Any], dtype: Any) -> int:
-    """Returns the bytes of all tensors that are there at once while a VAE of SD1.5's size decodes 2048x2048."""
+def most_bytes(call: Callable[[Any, Any], Any], shape: tuple[int, ...], dtype: Any) -> int:
+    """Returns the bytes of all tensors that are there at once while a VAE of SD1.5's size gets an input."""
     import torch
     from diffusers import AutoencoderKL
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -275,13 +283,13 @@ def most_bytes(decode: Callable[[Any, Any], Any], dtype: Any) -> int:
 
     with torch.device("meta"):
         vae = AutoencoderKL(**SD15["vae"]).to(dtype).eval()
-    latent = torch.empty(1, 4, 256, 256, device="meta", dtype=dtype)
+    given = torch.empty(shape, device="meta", dtype=dtype)
     attention = torch.nn.functional.scaled_dot_product_attention
     # without a device there is only the kernel that has all products in memory, which no device uses here
     torch.nn.functional.scaled_dot_product_attention = lambda q, *_, **__: torch.empty_like(q)
     try:
         with torch.no_grad(), Counter() as counter:
-            decode(vae, latent)
+            call(vae, given)
     finally:
         torch.nn.functional.scaled_dot_product_attention = attention
     return counter.most + sum(parameter.nbytes for parameter in vae.parameters())

@@ -129,26 +129,17 @@ def run_small(network: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def decode_full(model: WebuiSdModel, latent: torch.Tensor) -> torch.Tensor:
     """Returns pixels by the VAE; row by row if the device has no memory for the whole."""
+    halvings = len(model.first_stage_model.config.block_out_channels) - 1
+    pixels = latent[:, 0].numel() * 4**halvings
     with torch.no_grad(), devices.without_autocast():
-        return in_tiles_if_needed(
-            model, "decode", lambda: model.decode_first_stage(latent), bytes_of_decoding(model, latent)
-        )
+        return in_rows_if_needed(model, "decode", lambda: model.decode_first_stage(latent), pixels)
 
 
 SURELY_FREE = 2**28
 """So many bytes are there, without asking."""
 
 MAPS_AT_ONCE = 8
-"""The decoder's largest maps, with as many channels as its last level has, that are in memory together."""
-
-
-def bytes_of_decoding(model: WebuiSdModel, latent: torch.Tensor) -> int:
-    """Returns about how much memory decoding latents (B, C, h, w) as a whole needs beside the weights."""
-    vae = model.first_stage_model
-    batch, _, height, width = latent.shape
-    levels = vae.config.block_out_channels
-    pixels = batch * height * width * 4 ** (len(levels) - 1)
-    return MAPS_AT_ONCE * pixels * levels[0] * vae.dtype.itemsize
+"""The VAE's largest maps, with as many channels as its finest level has, that are in memory together."""
 
 
 def free_for_vae(model: WebuiSdModel) -> float:
@@ -157,31 +148,29 @@ def free_for_vae(model: WebuiSdModel) -> float:
     return devices.free_memory(elsewhere or lowvram.give_turn(model, model.first_stage_model))
 
 
-def in_tiles_if_needed(
-    model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor], needed: int = 0
-) -> torch.Tensor:
-    """Returns the result of a call of the VAE; if memory does not suffice, of the same call in tiles.
+def in_rows_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Tensor], pixels: int) -> torch.Tensor:
+    """Returns the result of a call of the VAE on so many pixels; row by row if memory does not suffice for the whole.
 
-    needed: bytes it will take; with more than there are the whole is not tried. Raises OutOfMemory if tiles do not fit
-    either.
+    The whole is not tried if it surely does not fit. Raises OutOfMemory if the rows do not fit either.
     """
     vae = model.first_stage_model
+    needed = MAPS_AT_ONCE * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
     if needed <= SURELY_FREE or needed <= free_for_vae(model):
         try:
             return run()
         except RuntimeError as e:
             if not devices.is_out_of_memory(e):
                 raise
-    logger.warning("not enough memory to %s the whole picture: doing it in parts", what)
+    logger.warning("not enough memory to %s the whole picture: doing it row by row", what)
     devices.torch_gc()
     try:
-        with vae_rows.in_tiles(vae):
+        with vae_rows.row_by_row(vae):
             return run()
     except RuntimeError as e:
         if not devices.is_out_of_memory(e):
             raise
         raise errors.OutOfMemory(
-            f"{devices.device} has not enough memory to {what} the image, in tiles either: make smaller images, or "
+            f"{devices.device} has not enough memory to {what} the image, row by row either: make smaller images, or "
             "start with --medvram or --lowvram"
         ) from e
 
@@ -244,16 +233,17 @@ def images_tensor_to_samples(
 
 
 def encode_one(model: WebuiSdModel, pixels: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-    """Returns the latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; in tiles if there is no memory for the whole.
+    """Returns the latent (1, C, h, w) of pixels (1, 3, H, W) in -1..1; row by row where the whole does not fit.
 
     Pixels that lie channels-last in memory, as after a permute, are copied: torch's group norm loses digits with them.
     """
     pixels = pixels.contiguous()
     with torch.no_grad(), devices.without_autocast():
-        return in_tiles_if_needed(
+        return in_rows_if_needed(
             model,
             "encode",
             lambda: model.get_first_stage_encoding(model.encode_first_stage(pixels, generator=generator)),
+            pixels[0, 0].numel(),
         )
 
 

@@ -1,7 +1,7 @@
-"""engine: the VAE's decoder row by row: the picture it makes of the whole, in the memory of one map and a few rows.
+"""engine: the VAE row by row: what it makes of the whole picture, in the memory of one map and a few rows.
 
-diffusers' tiles are pictures of their own to the decoder: its norms see the mean of a tile and not that of the whole,
-which shows in brightness and at the seams. Here every layer that mixes neighbours gets the rows around, and norms
+diffusers' tiles are pictures of their own to it: its norms see the mean of a tile and not that of the whole, which
+shows in brightness and at the seams. Here every layer that mixes neighbours gets the rows around, and norms
 get the numbers of the whole picture, which a pass over all rows finds first. Each residual block is computed one and a
 half times for that.
 """
@@ -36,15 +36,16 @@ Statistics = tuple[torch.Tensor, torch.Tensor]
 
 
 @contextlib.contextmanager
-def in_tiles(vae: AutoencoderKL) -> Iterator[None]:
-    """Has a VAE work in tiles inside the block: its encoder in diffusers', its decoder row by row."""
+def row_by_row(vae: AutoencoderKL) -> Iterator[None]:
+    """Has a VAE work row by row inside the block, where diffusers would work in tiles."""
     vae.tiled_decode = functools.partial(tiled_decode, vae)
+    vae._tiled_encode = functools.partial(encode, vae)
     vae.enable_tiling()
     try:
         yield
     finally:
         vae.disable_tiling()
-        del vae.tiled_decode
+        del vae.tiled_decode, vae._tiled_encode
 
 
 def tiled_decode(vae: AutoencoderKL, z: torch.Tensor, return_dict: bool = True) -> tuple[torch.Tensor] | object:
@@ -71,6 +72,20 @@ def decode(vae: AutoencoderKL, z: torch.Tensor) -> torch.Tensor:
     return rows.replaced(lambda x: decoder.conv_out(decoder.conv_act(normed(x, norm, of_whole))), decoder.conv_out, 1)
 
 
+def encode(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
+    """Returns mean and logarithm of the variance (B, 2 C, h, w) of pixels (B, 3, H, W), as the VAE's encoder does."""
+    encoder = vae.encoder
+    rows = Rows(Rows(pixels).replaced(encoder.conv_in, encoder.conv_in, reach=1))
+    for block in encoder.down_blocks:
+        for resnet in block.resnets:
+            rows = residual(rows, resnet)
+        for downsampler in block.downsamplers or ():
+            rows = halved(rows, downsampler)
+    hidden = encoder.mid_block(rows.take(0, rows.height))
+    moments = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(hidden)))
+    return moments if vae.quant_conv is None else vae.quant_conv(moments)
+
+
 def residual(rows: Rows, block: ResnetBlock2D) -> Rows:
     """Returns what a residual block, which knows no timestep, makes of a map."""
     first = rows.statistics(block.norm1)
@@ -88,6 +103,14 @@ def residual(rows: Rows, block: ResnetBlock2D) -> Rows:
         return hidden.add_(skip).div_(block.output_scale_factor)
 
     return Rows(rows.replaced(whole, block.conv2, reach=2))
+
+
+def halved(rows: Rows, downsampler: nn.Module) -> Rows:
+    """Returns the map of half the size; each of its rows is made of three, the first of which are the even ones.
+
+    Below what it is given the layer adds a row of zeros, which counts at the lower edge alone.
+    """
+    return Rows(torch.cat([downsampler(rows.take(top, bottom + 1)) for top, bottom in rows.stripes()], dim=2))
 
 
 def normed(x: torch.Tensor, norm: nn.GroupNorm, of_whole: Statistics) -> torch.Tensor:
@@ -111,10 +134,14 @@ class Rows:
         """Returns the rows from top to before bottom, which are inside the picture."""
         return self.tensor[:, :, top:bottom]
 
-    def stripes(self) -> Iterator[tuple[int, int]]:
-        """Yields, for each stripe, its first row and the one after its last."""
-        row_bytes = self.tensor[:, :, 0, 0].numel() * self.width * self.tensor.element_size()
-        count = max(STRIPE_BYTES // (COPIES * row_bytes), SMALLEST_STRIPE)
+    def stripes(self, channels: int = 0) -> Iterator[tuple[int, int]]:
+        """Yields, for each stripe, its first row, an even one, and the one after its last.
+
+        channels: of what is made of the rows, if these are more than theirs.
+        """
+        batch, own = self.tensor.shape[:2]
+        row_bytes = batch * max(own, channels) * self.width * self.tensor.element_size()
+        count = max(STRIPE_BYTES // (COPIES * row_bytes) // 2 * 2, SMALLEST_STRIPE)
         for top in range(0, self.height, count):
             yield top, min(top + count, self.height)
 
@@ -157,7 +184,7 @@ class Rows:
         Rows are written when the stripe below them has been computed, which needs the old ones.
         """
         result, late = None, None
-        for top, bottom in self.stripes():
+        for top, bottom in self.stripes(conv.out_channels):
             made = self.through(layers, conv, reach, top, bottom)
             if result is None:
                 is_same = (made.shape[1], self.height) == self.tensor.shape[1:3]

@@ -207,17 +207,17 @@ class Hungry:
         return self.forward(x, *args)
 
 
-def test_image_too_large_for_the_memory_is_decoded_in_tiles(model, monkeypatch, caplog):
+def test_image_too_large_for_the_memory_is_decoded_row_by_row(model, monkeypatch, caplog):
     hungry = Hungry(model.first_stage_model.decoder, cells=64)
     monkeypatch.setattr(model.first_stage_model.decoder, "forward", hungry)
     pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))
     assert pixels.shape == (1, 3, 64, 576)
     assert hungry.largest == 72
-    assert "in parts" in caplog.text
+    assert "row by row" in caplog.text
     assert not model.first_stage_model.use_tiling
 
 
-def test_out_of_memory_in_tiles_is_reported(model, monkeypatch):
+def test_out_of_memory_row_by_row_is_reported(model, monkeypatch):
     monkeypatch.setattr(model.first_stage_model.decoder, "forward", Hungry(model.first_stage_model.decoder, cells=1))
     with pytest.raises(errors.OutOfMemory, match="decode"):
         latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
@@ -259,9 +259,22 @@ def test_parts_make_the_image_of_the_whole(model, monkeypatch, tells_itself):
     assert (pixels - expected).abs().max() < 1e-3
 
 
-def test_encoding_falls_back_to_tiles(model, monkeypatch):
-    monkeypatch.setattr(model.first_stage_model.encoder, "forward", Hungry(model.first_stage_model.encoder, cells=512))
-    assert latents.images_tensor_to_samples(torch.rand(1, 3, 16, 576), 0, model).shape == (1, 4, 2, 72)
+@pytest.mark.parametrize("tells_itself", [True, False], ids=["runs out", "is known to be too small"])
+def test_an_image_too_large_for_the_memory_is_encoded_row_by_row(model, monkeypatch, tells_itself):
+    image = torch.rand(1, 3, 16, 576, generator=torch.Generator().manual_seed(5))
+
+    def encoded():
+        return latents.images_tensor_to_samples(image, 0, model, torch.Generator().manual_seed(1))
+
+    expected = encoded()
+    encoder = model.first_stage_model.encoder
+    if tells_itself:
+        monkeypatch.setattr(encoder, "forward", Hungry(encoder, cells=512))
+    else:
+        monkeypatch.setattr(latents, "SURELY_FREE", 0)
+        monkeypatch.setattr(devices, "free_memory", lambda on: 1000)
+        monkeypatch.setattr(encoder, "forward", None)
+    assert (encoded() - expected).abs().max() < 1e-5 < expected.std()
 
 
 def test_the_vae_gets_pixels_in_torchs_own_layout(model, monkeypatch):

@@ -1,4 +1,4 @@
-"""Decoding row by row: the image of the whole."""
+"""A VAE row by row: the image and the latent of the whole."""
 
 import pytest
 import torch
@@ -31,6 +31,21 @@ def test_it_is_the_image_of_the_whole(vae, latent, monkeypatch, stripe, goes_on)
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("goes_on", [False, True], ids=["edges", "seamless"])
+@pytest.mark.parametrize("stripe", [1, vae_rows.STRIPE_BYTES], ids=["stripes", "one"])
+@pytest.mark.parametrize(("height", "width"), [(104, 40), (61, 45)], ids=["even", "odd"])
+def test_it_is_the_latent_of_the_whole(vae, monkeypatch, stripe, goes_on, height, width):
+    monkeypatch.setattr(vae_rows, "STRIPE_BYTES", stripe)
+    pixels = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    given = pixels.clone()
+    with model_patches.circular_padding(vae, goes_on):
+        expected = vae.encode(pixels).latent_dist.parameters
+        moments = vae_rows.encode(vae, pixels)
+    assert moments.shape == expected.shape and torch.equal(pixels, given)
+    assert (moments - expected).abs().max() < 1e-5 < expected.std()
+
+
+@torch.no_grad()
 def test_stripes_are_small(vae, latent, monkeypatch):
     """No convolution of the last level sees more than a stripe and the rows around it."""
     monkeypatch.setattr(vae_rows, "STRIPE_BYTES", 1)
@@ -58,14 +73,23 @@ def test_in_half_precision_it_differs_by_rounding(vae, latent):
 
 
 @torch.no_grad()
-def test_tiles_of_a_vae_are_rows_inside_the_block_only(vae):
-    wide = torch.zeros(1, 4, 2, 72)
-    with vae_rows.in_tiles(vae):
-        inside = vae.decode(wide, return_dict=False)[0], vae.decode(wide).sample
-    assert torch.equal(*inside)
-    assert not vae.use_tiling and "tiled_decode" not in vars(vae)
+@pytest.mark.parametrize(
+    ("call", "shape"), [("decode", (1, 4, 2, 72)), ("encode", (1, 3, 16, 576))], ids=["decode", "encode"]
+)
+def test_tiles_of_a_vae_are_rows_inside_the_block_only(vae, call, shape):
+    wide = torch.linspace(-1, 1, 576 * 48)[: torch.Size(shape).numel()].view(shape)
+
+    def result():
+        made = getattr(vae, call)(wide)
+        return made.sample if call == "decode" else made.latent_dist.mean
+
+    whole = result()
+    with vae_rows.row_by_row(vae):
+        inside = result()
+        if call == "decode":
+            assert torch.equal(vae.decode(wide, return_dict=False)[0], inside)
+    assert not vae.use_tiling and not {"tiled_decode", "_tiled_encode"} & vars(vae).keys()
     vae.enable_tiling()
-    tiles = vae.decode(wide).sample
+    tiles = result()
     vae.disable_tiling()
-    whole = vae.decode(wide).sample
-    assert (inside[0] - whole).abs().max() < 1e-3 < (tiles - whole).abs().max()
+    assert (inside - whole).abs().max() < 1e-3 < (tiles - whole).abs().max()
