@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from modules.paths_internal import data_path
+from modules.util import FileStamp
 
 logger = logging.getLogger(__name__)
 
@@ -186,14 +187,14 @@ def cached_data_for_file(subsection: str, title: str, filename: str, func: Calla
     title: name of the entry. func: takes nothing and returns a JSON value; None is returned but not kept.
     """
     section = cache(subsection)
-    mtime = os.path.getmtime(filename)
+    stamp = FileStamp.of(filename)
     entry = section.get(title)
-    if entry is not None and entry["mtime"] == mtime and "value" in entry:
+    if stamp.is_in(entry) and "value" in entry:
         return entry["value"]
 
     value = func()
     if value is not None:
-        section[title] = {"mtime": mtime, "value": value}
+        section[title] = {**stamp._asdict(), "value": value}
     return value
 
 
@@ -208,11 +209,10 @@ def facts_of_files(subsection: str, filenames: Iterable[str], func: Callable[[st
     facts, fresh = {}, {}
     for filename, path in paths.items():
         try:
-            stat = os.stat(filename)
+            stamp = FileStamp.of(filename)
             entry = known.get(path)
-            if entry is None or (entry["mtime"], entry["size"]) != (stat.st_mtime, stat.st_size):
-                entry = {"mtime": stat.st_mtime, "size": stat.st_size, "value": func(filename)}
-                fresh[path] = entry
+            if not stamp.is_in(entry):
+                entry = fresh[path] = {**stamp._asdict(), "value": func(filename)}
         except OSError as e:
             logger.warning("%s is left out: %s", filename, e.strerror)
             continue

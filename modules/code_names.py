@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modules.util import FileStamp
+
 WAYS_TO_FILL = (b"globals()", b"locals()", b"sys.modules[", b"def __getattr__(name")
 
 
@@ -36,14 +38,13 @@ class Names:
 def parse(path: Path) -> ast.Module | None:
     """Returns the syntax tree of a file; None if it is no Python."""
     try:
-        state = path.stat()
+        return _parsed(path, FileStamp.of(path))
     except OSError:
         return None
-    return _parsed(path, state.st_mtime_ns, state.st_size)
 
 
 @functools.lru_cache(maxsize=512)
-def _parsed(path: Path, changed: int, size: int) -> ast.Module | None:
+def _parsed(path: Path, stamp: FileStamp) -> ast.Module | None:
     try:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError, OSError):

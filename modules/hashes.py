@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from modules.cache import cache, dump_cache  # noqa: F401  # names extensions import from here
 from modules.shared_cmd_options import cmd_opts
+from modules.util import FileStamp
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +39,9 @@ def sha256_from_cache(filename: str, title: str, use_addnet_hash: bool = False) 
     """
     entry = _section(use_addnet_hash).get(title)
     try:
-        stat = os.stat(filename)
+        return entry["sha256"] if FileStamp.of(filename).is_in(entry) else None
     except OSError:
         return None
-    # Entries taken over from older versions have no size.
-    if entry is None or entry["mtime"] != stat.st_mtime or entry.get("size", stat.st_size) != stat.st_size:
-        return None
-    return entry["sha256"]
 
 
 def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | None:
@@ -57,13 +54,13 @@ def sha256(filename: str, title: str, use_addnet_hash: bool = False) -> str | No
         return known
 
     logger.info("calculating sha256 of %s", filename)
-    stat = os.stat(filename)
+    stamp = FileStamp.of(filename)
     if use_addnet_hash:
         with open(filename, "rb") as file:
             value = addnet_hash_safetensors(file)
     else:
         value = calculate_sha256(filename)
-    _section(use_addnet_hash)[title] = {"mtime": stat.st_mtime, "size": stat.st_size, "sha256": value}
+    _section(use_addnet_hash)[title] = {**stamp._asdict(), "sha256": value}
     return value
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from modules import checkpoints, sd_vae
 from modules.adapter_files import folders
 from modules.dialects.base import Local, Wanted, stem, whole
+from modules.util import FileStamp
 
 logger = logging.getLogger(__name__)
 
@@ -47,19 +48,17 @@ def versions_of(path: str) -> frozenset[int]:
     for ending in SIDECARS:
         sidecar = os.path.splitext(path)[0] + ending
         try:
-            stat = os.stat(sidecar)
+            stamp = FileStamp.of(sidecar)
         except OSError:
             continue
-        if stat.st_size <= MAX_SIDECAR:
-            found |= read_sidecar(sidecar, stat.st_mtime_ns)
+        if stamp.size <= MAX_SIDECAR:
+            found |= read_sidecar(sidecar, stamp)
     return found
 
 
 @lru_cache(maxsize=100_000)
-def read_sidecar(sidecar: str, mtime: int) -> frozenset[int]:
-    """Returns the numbers that a sidecar names; none if it cannot be read. mtime: when it was written, so that it is
-    read anew when it changes.
-    """
+def read_sidecar(sidecar: str, stamp: FileStamp) -> frozenset[int]:
+    """Returns the numbers that a sidecar names; none if it cannot be read. It is read anew when its stamp changes."""
     try:
         with open(sidecar, encoding="utf8") as file:
             source = json.load(file)

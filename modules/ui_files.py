@@ -23,6 +23,7 @@ from modules import errors, extensions, images, shared
 from modules.paths import data_path, models_path, script_path
 from modules.paths_internal import config_states_dir, default_output_dir, extensions_builtin_dir, extensions_dir
 from modules.shared_options import OUTPUT_FOLDERS
+from modules.util import FileStamp
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".jxl"})
 VIDEOS = frozenset({".mp4", ".webm"})
@@ -172,14 +173,13 @@ def fits(path: str, place: Place) -> bool:
 def is_result(path: str) -> bool:
     """Says whether a file is an image that holds the parameters of a job."""
     try:
-        state = os.stat(path)
+        return _has_parameters(path, FileStamp.of(path))
     except OSError:
         return False
-    return _has_parameters(path, state.st_mtime_ns, state.st_size)
 
 
 @functools.lru_cache(maxsize=4096)
-def _has_parameters(path: str, changed: int, size: int) -> bool:
+def _has_parameters(path: str, stamp: FileStamp) -> bool:
     try:
         with images.read(path) as image:
             text, _ = images.read_info_from_image(image)

@@ -11,7 +11,7 @@ import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from modules import whole_files
 from modules.paths_internal import cwd, script_path
@@ -111,6 +111,23 @@ class FileEntry(NamedTuple):
     name: str
     mtime: float
     ctime: float
+
+
+class FileStamp(NamedTuple):
+    """What a file is known by that was read before: time of its last change (s) and size in bytes."""
+
+    mtime: float
+    size: int
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> FileStamp:
+        """Returns that of a file as it is now. Raises OSError."""
+        stat = os.stat(path)
+        return cls(stat.st_mtime, stat.st_size)
+
+    def is_in(self, entry: Mapping[str, Any] | None) -> bool:
+        """Says whether an entry of the cache is about this file; those of older versions have no size."""
+        return entry is not None and self == (entry["mtime"], entry.get("size", self.size))
 
 
 class MassFileListerCachedDir:

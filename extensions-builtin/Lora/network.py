@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import os
 import weakref
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,6 +14,7 @@ from torch import nn
 from modules import adapters, hashes, shared
 from modules.adapter_files import NetworkFile
 from modules.network_patches import ActiveNetwork, match_of, operation_of
+from modules.util import FileStamp
 
 
 class SdVersion(enum.Enum):
@@ -90,6 +90,7 @@ class Network:
         self.dyn_dim: int | None = None
         self.bundle_embeddings: dict[str, Any] = {}
         self.mtime: float | None = None
+        self.stamp: FileStamp | None = None
         self.mentioned_name: str | None = None
         self.file: NetworkFile | None = None
         self._modules: weakref.WeakKeyDictionary[nn.Module, dict[str, NetworkModule]] = weakref.WeakKeyDictionary()
@@ -97,7 +98,7 @@ class Network:
     def is_outdated(self, network_on_disk: NetworkOnDisk) -> bool:
         """Tells whether the file to be used is another one, or newer."""
         is_another = network_on_disk.filename != self.network_on_disk.filename
-        return is_another or os.path.getmtime(network_on_disk.filename) != self.mtime
+        return is_another or FileStamp.of(network_on_disk.filename) != self.stamp
 
     def active(self) -> ActiveNetwork:
         """Returns it as it acts on a model."""

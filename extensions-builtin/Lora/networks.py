@@ -32,6 +32,7 @@ from modules import adapter_files, errors, infotext, model_patches, sd_hijack, s
 from modules.adapter_files import Target
 from modules.network_patches import KIND, Networks
 from modules.textual_inversion import bundled
+from modules.util import FileStamp
 
 logger = logging.getLogger(__name__)
 
@@ -193,7 +194,8 @@ def read_network(name: str, on_disk: network.NetworkOnDisk, net: network.Network
 def load_network(name: str, network_on_disk: network.NetworkOnDisk) -> network.Network:
     """Reads a network from its file. Raises ModelLoadError for one that is none."""
     net = network.Network(name, network_on_disk)
-    net.mtime = os.path.getmtime(network_on_disk.filename)
+    net.stamp = FileStamp.of(network_on_disk.filename)
+    net.mtime = net.stamp.mtime
     net.file = adapter_files.read(network_on_disk.filename)
     net.bundle_embeddings = bundled.read(net.file.bundled, name)
     return net

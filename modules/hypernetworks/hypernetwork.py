@@ -217,7 +217,7 @@ class Hypernetwork:
 
     def load(self, filename: str) -> None:
         """Reads a file. Raises ModelLoadError if it holds no hypernetwork, or is damaged."""
-        self.stamp = stamp_of(filename)
+        self.stamp = util.FileStamp.of(filename)
         data = safe.load(filename, map_location="cpu")
         states = {size: pair for size, pair in data.items() if isinstance(size, int)} if isinstance(data, dict) else {}
         if not states:
@@ -337,12 +337,6 @@ def reload_hypernetworks() -> None:
     shared.hypernetworks.update(found)
 
 
-def stamp_of(path: str) -> tuple[int, int]:
-    """Returns what changes with a file: time of change (ns) and size in bytes."""
-    stat = os.stat(path)
-    return stat.st_mtime_ns, stat.st_size
-
-
 def load_hypernetwork(name: str) -> Hypernetwork | None:
     """Returns the hypernetwork of that name; None, with a message in the log, if it is missing or broken."""
     path = shared.hypernetworks.get(name)
@@ -362,7 +356,7 @@ def load_hypernetwork(name: str) -> Hypernetwork | None:
 def is_current(hypernetwork: Hypernetwork) -> bool:
     """Says whether a loaded hypernetwork is what its file holds now."""
     try:
-        return stamp_of(shared.hypernetworks[hypernetwork.name]) == hypernetwork.stamp
+        return util.FileStamp.of(shared.hypernetworks[hypernetwork.name]) == hypernetwork.stamp
     except (OSError, KeyError):
         return True  # as long as the file is away
 

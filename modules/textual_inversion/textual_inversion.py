@@ -179,10 +179,9 @@ Lookup = dict[int, list[tuple[list[int], Embedding]]]
 
 
 class KnownFile(NamedTuple):
-    """A file as it was read: when it was changed (ns), its size in bytes, and the embedding in it, if there was one."""
+    """A file as it was read, and the embedding in it, if there was one."""
 
-    mtime: int
-    size: int
+    stamp: util.FileStamp
     embedding: Embedding | None
 
 
@@ -293,14 +292,14 @@ class EmbeddingDatabase:
 
     def _read(self, path: str, filename: str) -> Embedding | None:
         """Returns the embedding of a file, None if it has none; reads only what has changed since the last time."""
-        stat = os.stat(path)
-        if stat.st_size == 0:  # broken downloads leave such files behind
+        stamp = util.FileStamp.of(path)
+        if stamp.size == 0:  # broken downloads leave such files behind
             return None
         known = self._earlier_files.get(path)
-        if known is None or (known.mtime, known.size) != (stat.st_mtime_ns, stat.st_size):
+        if known is None or known.stamp != stamp:
             contents = read_embedding_file(path)
             embedding = contents and create_embedding_from_data(*contents, filename=filename, filepath=path)
-            known = KnownFile(stat.st_mtime_ns, stat.st_size, embedding)
+            known = KnownFile(stamp, embedding)
         self._files[path] = known
         return known.embedding
 
