@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import statistics
@@ -219,6 +220,61 @@ def listeners(rounds: int) -> str:
     return f"ratio {ratio:.3f} ({statistics.median(found[100]):.2f} to {statistics.median(found[1]):.2f} s)"
 
 
+def until_side_by_side(port: int, clients: Helper, count: int) -> None:
+    """Sends jobs until so many of them run at once: all workers are there."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            for number in range(2 * count):
+                post(port, "/serena/v1/jobs", {"kind": "txt2img", "request": SMALL | {"steps": 20, "seed": number}})
+            most, running = 0, -1
+            while running:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/serena/v1/jobs?state=running") as answer:
+                    running = json.loads(answer.read())["total"]
+                most = max(most, running)
+                time.sleep(0.02)
+            if most == count:
+                return clients.tell(port, 4, [SMALL | {"seed": number} for number in range(8)])
+        time.sleep(0.5)
+    raise SystemExit("not all workers came")
+
+
+def workers(rounds: int, batches: int = 1) -> str:
+    """Images a minute of two workers on the CPU, one thread each, as processes and with Ray where that is installed,
+    against one program with one thread: 12 steps, 4 clients.
+    """
+    kinds = {"one": (1, []), "local": (2, ["--devices", "cpu*2"])}
+    if importlib.util.find_spec("ray") is not None:
+        kinds["ray"] = (2, ["--devices", "cpu*2", "--ray-address", "local"])
+    images = 16
+    found: dict[str, list[float]] = {name: [] for name in kinds}
+    with contextlib.ExitStack() as stack:
+        clients = stack.enter_context(Helper(CLIENTS))
+        ports = {}
+        for name, (count, flags) in kinds.items():
+            ports[name], _ = stack.enter_context(served(ROOT, [*FLAGS, *flags]))
+            until_side_by_side(ports[name], clients, count)
+        at_once = 1 if batches > 1 else 4
+        for number in range(rounds):
+            for name in sorted(ports, reverse=bool(number % 2)):
+                body = SMALL | {"steps": 12, "n_iter": batches}
+                bodies = [body | {"seed": 100 * number + place} for place in range(images // batches)]
+                found[name].append(60 * images / seconds_of(partial(clients.tell, ports[name], at_once, bodies)))
+    said = [f"one {statistics.median(found['one']):.0f} images a minute"]
+    for name in list(found)[1:]:
+        ratio = statistics.median(a / b for a, b in zip(found[name], found["one"], strict=True))
+        said.append(f"{name} {statistics.median(found[name]):.0f}, ratio {ratio:.2f}")
+    if "ray" in found:
+        ratio = statistics.median(a / b for a, b in zip(found["ray"], found["local"], strict=True))
+        said.append(f"ray to local {ratio:.2f}")
+    return "; ".join(said)
+
+
+def shared_jobs(rounds: int) -> str:
+    """The same for one client whose jobs have 8 batches, which two workers share."""
+    return workers(rounds, batches=8)
+
+
 def server_memory(rounds: int) -> str:
     """Main memory of the server, page and API, before any model is loaded."""
     del rounds
@@ -240,6 +296,8 @@ ROWS: dict[str, Callable[[int], str]] = {
     "clients": parallel_clients,
     "listeners": listeners,
     "memory": server_memory,
+    "workers": workers,
+    "shared": shared_jobs,
 }
 """Name -> measures something, so many rounds of it, and returns what is said of it."""
 

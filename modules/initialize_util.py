@@ -89,7 +89,7 @@ def configure_opts_onchange() -> None:
     def on_model(function: Callable[[], Any]) -> Callable[[], Any]:
         """Has a change of the model wait for the job that runs; where workers have the models, they make it."""
         queued = wrap_queued_call(function)
-        return lambda: None if elsewhere.carrier and sd_models.model_data.sd_model is None else queued()
+        return lambda: None if elsewhere.has_models() and sd_models.model_data.sd_model is None else queued()
 
     def attach(key: str, function: Callable[[], Any], call: bool = False) -> None:
         """Has a function called when a setting changes."""

@@ -25,6 +25,7 @@ from modules import (
     ui_components,
 )
 from modules.call_queue import wrap_gradio_call_no_job, wrap_queued_call
+from modules.job import elsewhere
 from modules.options import OptionInfo
 from modules.paths_internal import script_path
 from modules.shared import opts
@@ -371,8 +372,9 @@ def reporting(function: Callable[[], Any], message: str) -> Callable[[], None]:
 
 
 def load_model_to_device() -> None:
-    """Puts the current model onto its device."""
-    sd_models.send_model_to_device(shared.sd_model)
+    """Puts the current model onto its device; workers do so by themselves."""
+    if not elsewhere.has_models():
+        sd_models.send_model_to_device(shared.sd_model)
 
 
 def calculate_all_checkpoint_hash(max_thread: float) -> None:

@@ -18,6 +18,7 @@ from modules import (
 )
 from modules.api import models, waiting
 from modules.http_routes import DescribedRoute
+from modules.job import elsewhere
 from modules.textual_inversion.textual_inversion import Embedding
 
 router = APIRouter(tags=["models"], route_class=DescribedRoute)
@@ -148,8 +149,9 @@ async def unload_checkpoint() -> dict:
 
 @router.post("/sdapi/v1/reload-checkpoint", summary="Move the checkpoint back to the device")
 async def reload_checkpoint() -> dict:
-    """Moves the checkpoint back to the device, between two jobs."""
-    await waiting.call("reload-checkpoint", lambda: sd_models.send_model_to_device(shared.sd_model))
+    """Moves the checkpoint back to the device, between two jobs. Workers do so by themselves when a job needs it."""
+    if not elsewhere.has_models():
+        await waiting.call("reload-checkpoint", lambda: sd_models.send_model_to_device(shared.sd_model))
     return {}
 
 

@@ -74,6 +74,10 @@ class Actor:
         except BaseException:  # told to the server, which decides
             self._link.send(("lost", traceback.format_exc()))
 
+    def pid(self) -> int:
+        """Returns the number of the process."""
+        return os.getpid()
+
     def put(self, message: bytes) -> None:
         """Takes in a message."""
         self._link.inbox.put(message)
@@ -116,6 +120,10 @@ class RayWorker:
         if message[0] == "lost":
             raise wire.WorkerLost(f"Worker {self.name} ended; its last words: {message[1]}")
         return message
+
+    def pid(self) -> int:
+        """Returns the number of the worker's process."""
+        return self._ray.get(self._actor.pid.remote())
 
     def close(self) -> None:
         """Ends the actor, whatever it is doing."""

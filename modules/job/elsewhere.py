@@ -25,6 +25,12 @@ class Carrier(Protocol):
 carrier: Carrier | None = None
 """None while this process does everything itself."""
 
+
+def has_models() -> bool:
+    """Says whether other processes have the models, so that this one need not load any."""
+    return carrier is not None
+
+
 carry_out: ContextVar[Callable[[JobRequest], Any] | None] = ContextVar("carry_out", default=None)
 """In the work of a job that other processes carry out: what does so with a request. Elsewhere None."""
 

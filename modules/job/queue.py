@@ -219,8 +219,9 @@ class Worker:
         """Ends the threads after the jobs they were given before, waited for at most `timeout` seconds."""
         for _ in self.threads:
             self._inbox.put(None)
+        deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self.threads:
-            thread.join(timeout)
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
 
     def _work_off(self) -> None:
         while (task := self._inbox.get()) is not None:
@@ -270,7 +271,7 @@ class JobQueue:
             self._free_lanes = count
 
     def close_lanes(self, timeout: float | None = None) -> None:
-        """Takes in no more such jobs; those that run are waited for, at most `timeout` seconds each."""
+        """Takes in no more such jobs; those that run are waited for, at most `timeout` seconds."""
         with self._guard:
             lanes, self._lanes, self._free_lanes = self._lanes, None, 0
             waiting = [job for job in self._live if job.is_elsewhere]

@@ -384,3 +384,90 @@ def test_listeners_hear_of_each_stage_and_cost_the_job_nothing(queue, caplog):
         queue.cancel(queue.submit(Job("b"), lambda: 1))
     assert heard == [("a", "queued"), ("a", "running"), ("a", "done"), ("b", "queued"), ("b", "cancelled")]
     assert "deaf" in caplog.text
+
+
+class Elsewhere:
+    """Jobs that other processes carry out: each waits until it is let go."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.begun: list[str] = []
+        self.may_end = {}
+
+    def submit(self, id, **wishes):
+        ends = self.may_end[id] = threading.Event()
+
+        def work():
+            self.begun.append(id)
+            ends.wait(SECONDS)
+            return id
+
+        return self.queue.submit(Job("work", id, **wishes), work, is_elsewhere=True)
+
+
+@pytest.fixture
+def elsewhere(queue):
+    made = Elsewhere(queue)
+    yield made
+    for ends in made.may_end.values():
+        ends.set()
+
+
+def test_jobs_for_other_processes_run_side_by_side_and_need_no_device(queue, elsewhere):
+    queue.open_lanes(2)
+    with queue.line:
+        jobs = [elsewhere.submit(f"task({n})") for n in range(4)]
+        wait_for(lambda: len(elsewhere.begun) == 2)
+        assert set(elsewhere.begun) == {"task(0)", "task(1)"}
+        assert queue.running_jobs() == jobs[:2] and queue.running() is None and queue.waiting() == jobs[2:]
+        elsewhere.may_end["task(1)"].set()
+        wait_for(lambda: "task(2)" in elsewhere.begun)
+        assert jobs[1].future.result(SECONDS) == "task(1)" and queue.position(jobs[3]) == 1
+    here = queue.submit(Job("here"), lambda: queue.running())
+    assert here.future.result(SECONDS) is here and jobs[3].state is JobState.QUEUED
+
+
+def test_they_come_in_turn_with_all_others(queue, elsewhere):
+    queue.open_lanes(1)
+    elsewhere.submit("first")
+    wait_for(lambda: elsewhere.begun)
+    jobs = [
+        elsewhere.submit("ann 1", user="ann"),
+        elsewhere.submit("ann 2", user="ann"),
+        elsewhere.submit("bob", user="bob"),
+    ]
+    urgent = elsewhere.submit("urgent", user="ann", priority=1)
+    assert queue.waiting() == [urgent, jobs[2], jobs[0], jobs[1]]
+    assert queue.cancel(jobs[0]) and not queue.cancel(jobs[0]) and jobs[0].state is JobState.CANCELLED
+    for id in ("first", "urgent", "bob", "ann 2"):
+        wait_for(lambda id=id: elsewhere.begun[-1] == id)
+        elsewhere.may_end[id].set()
+    assert jobs[1].future.result(SECONDS) == "ann 2" and jobs[1].task is None
+    assert elsewhere.begun == ["first", "urgent", "bob", "ann 2"]
+
+
+def test_what_waits_is_cancelled_when_the_lanes_close(queue, elsewhere):
+    queue.open_lanes(1)
+    runs, waits = elsewhere.submit("runs"), elsewhere.submit("waits")
+    wait_for(lambda: elsewhere.begun)
+    queue.close_lanes(0)
+    assert waits.state is JobState.CANCELLED and runs.state is JobState.RUNNING
+    elsewhere.may_end["runs"].set()
+    assert runs.future.result(SECONDS) == "runs"
+
+
+def test_the_progress_of_a_job_elsewhere_is_its_own(queue, elsewhere):
+    class Half:
+        """A state."""
+
+        def share(self):
+            return 0.25
+
+    queue.open_lanes(1)
+    job = elsewhere.submit("task(x)")
+    wait_for(lambda: elsewhere.begun)
+    job.watched = Half()
+    queue.note_seeds([1, 2], job)
+    assert [status.progress for status in queue.statuses()] == [0.25] and job.seeds == [1, 2]
+    elsewhere.may_end["task(x)"].set()
+    wait_for(lambda: job.watched is None)
