@@ -33,6 +33,7 @@ OPTIONAL = {
     "facexlib",
     "ngrok",
     "onnxruntime",
+    "ray",
     "rich",
     "spandrel_extra_arches",
     "xformers",

@@ -407,9 +407,9 @@ class JobQueue:
         if not job.future.cancel():
             return False
         if job.is_elsewhere:
-            self._close_books(job)
-            self._tell(job)
-            return True
+            if is_first := self._close_books(job):
+                self._tell(job)
+            return is_first
         with self._guard:
             turn, place, was_called = job.turn, job.place, job.is_called
             if turn is None or place is None or not self._close_books(job):

@@ -150,6 +150,7 @@ def test_progress_previews_and_the_end_of_one_of_two(client, pool):
 
 def test_a_job_that_waits_is_cancelled(client, pool):
     running = [ask(client, **LONG) for _ in range(2)]
+    until(lambda: all(get(client, id)["state"] == "running" for id in running))
     waiting = ask(client)
     assert get(client, waiting)["state"] == "queued" and get(client, waiting)["position"] == 1
     client.delete(f"/serena/v1/jobs/{quote(waiting)}")
