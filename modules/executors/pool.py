@@ -313,7 +313,7 @@ class Pool:
         for attempt in range(1, ATTEMPTS + 1):
             worker = self._acquire(checkpoint, state)
             task = wire.Task(
-                next(self._numbers), job.name, request, settings.values, styles, files_found(), "all", finished
+                self.next_number(), job.name, request, settings.values, styles, files_found(), "all", finished
             )
             shared_run = SharedRun(self, job, state, worker, task)
             try:
@@ -334,6 +334,10 @@ class Pool:
             state.end()
             return result
 
+    def next_number(self) -> int:
+        """Returns the number of a new task."""
+        return next(self._numbers)
+
     def helpers(self, checkpoint: Any) -> Iterable[Worker]:
         """Takes idle workers as long as no job waits for one."""
         while True:
@@ -347,8 +351,8 @@ class Pool:
         """Says whether a job waits for a worker, so that those who help shall come back."""
         return self._waiting > 0 or any(job.is_elsewhere for job in call_queue.queue.waiting())
 
-    def help(self, worker: Worker, state: RemoteState, task: wire.Task, run: Run) -> None:
-        """Has a worker make batches of a run until none is left, or it is needed elsewhere."""
+    def help(self, worker: Worker, job: Job, state: RemoteState, task: wire.Task, run: Run) -> None:
+        """Has a worker make batches of a job's run until none is left, or it is needed elsewhere."""
         mine: list[int] = []
 
         def claim() -> None:
@@ -372,6 +376,7 @@ class Pool:
         try:
             worker.carry_out(task, handlers)
         except wire.WorkerLost as e:
+            job.note = str(e)
             self._replace(worker, state, e)
         except BaseException as e:
             logger.warning("Worker %s could not help: %s", worker.name, e)
@@ -427,8 +432,8 @@ class SharedRun:
             return
         request = with_seeds(self._task.request, self._job.seeds)
         for worker in self._pool.helpers(self._worker.checkpoint):
-            task = replace(self._task, number=next(self._pool._numbers), request=request, share="help", finished={})
-            arguments = [worker, self._state, task, self._run]
+            task = replace(self._task, number=self._pool.next_number(), request=request, share="help", finished={})
+            arguments = [worker, self._job, self._state, task, self._run]
             threading.Thread(target=self._pool.help, args=arguments, name=f"{worker.name} helps", daemon=True).start()
 
 
@@ -436,7 +441,9 @@ def follow(worker: Worker, state: RemoteState, task: wire.Task) -> Callable[[], 
     """Has a worker told what the user asks of a task; returns what ends that."""
 
     def tell(wish: str) -> None:
-        """Tells the worker; one that is lost need not know."""
+        """Tells the worker; one that is lost need not know, and the preview is that of the one that leads."""
+        if wish == "preview" and task.share == "help":
+            return
         try:
             assert worker.link is not None
             worker.link.send(("tell", task.number, wish))
