@@ -311,7 +311,11 @@ class Pool:
         styles = dict(shared.prompt_styles.styles) if request.fields.get("styles") else {}
         checkpoint = request.overrides.get("sd_model_checkpoint") or settings.values.get("sd_model_checkpoint")
         for attempt in range(1, ATTEMPTS + 1):
-            worker = self._acquire(checkpoint, state)
+            try:
+                worker = self._acquire(checkpoint, state)
+            except errors.Cancelled:
+                job.is_interrupted = True
+                raise
             task = wire.Task(
                 self.next_number(), job.name, request, settings.values, styles, files_found(), "all", finished
             )

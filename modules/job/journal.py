@@ -241,8 +241,10 @@ class Journal:
             self._end(record, State.CANCELLED, ended)
         elif (error := future.exception()) is not None:
             message = str(error) or type(error).__name__
+            was_ended = record.is_interrupted and isinstance(error, errors.Cancelled)
             error = None  # its traceback holds this frame
-            self._keeper.submit(self._end, record, State.FAILED, ended, message)
+            state = State.INTERRUPTED if was_ended else State.FAILED
+            self._keeper.submit(self._end, record, state, ended, message)
         else:
             self._keeper.submit(record.context.run, self._keep, record, images_of, future.result(), ended)
 

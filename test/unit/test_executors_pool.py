@@ -173,6 +173,18 @@ def test_settings_styles_and_errors_go_both_ways(client, pool, alone, options):
     assert refused.status_code in (404, 422)
 
 
+def test_a_job_is_ended_that_waits_for_a_worker_which_does_not_come(client, pool):
+    idle, pool._idle[:] = list(pool._idle), []
+    try:
+        id = ask(client)
+        until(lambda: get(client, id)["state"] == "running")
+        client.delete(f"/serena/v1/jobs/{quote(id)}")
+        job = over(client, id)
+    finally:
+        pool._idle[:] = idle
+    assert (job["state"], job["images"]) == ("interrupted", 0) and "before a worker was free" in job["error"]
+
+
 def test_work_that_no_worker_can_do_is_done_here(client, pool):
     assert call_queue.submit("here", lambda: call_queue.queue.line.is_own()).future.result()
 
