@@ -39,8 +39,12 @@ OWN_PACKAGES = (
     "backend",
     "modules_forge",
     "ldm_patched",
+    "repositories",
 )
 """What no package of pip has: names of the program, of extensions, and of other programs."""
+
+CLONED = dict.fromkeys(("models", "utils"), "https://github.com/salesforce/BLIP")
+"""What v1.10.1 found in repositories that it cloned and this program does without -> where they are."""
 
 failed_preloads: list[tuple[str, Exception]] = []
 """Every preload.py that failed, with what it raised."""
@@ -78,6 +82,8 @@ def how_to_install(error: Exception) -> str:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     root = error.name.partition(".")[0]
+    if root in CLONED:
+        return f"{root} is a module of {CLONED[root]}: put a clone of that on PYTHONPATH"
     if root in OWN_PACKAGES:
         return f"there is no {error.name} in this program"
     return f'the package {root} is missing: "{sys.executable}" -m pip install {PACKAGES.get(root, root)}'

@@ -118,6 +118,11 @@ def test_package_of_scripts_replaces_one_that_was_found(monkeypatch):
         ("import no_such_package.inside", "the package no_such_package is missing: .* -m pip install no_such_package$"),
         ("from ldm.no_such import name", "^there is no ldm(.no_such)? in this program$"),
         ("raise ModuleNotFoundError(name='skimage')", "pip install scikit-image$"),
+        ("raise ModuleNotFoundError(name='repositories.midas')", "^there is no repositories.midas in this program$"),
+        (
+            "raise ModuleNotFoundError(name='utils')",
+            "^utils is a module of .*/BLIP: put a clone of that on PYTHONPATH$",
+        ),
         ("from json import nothing_like_this", "^$"),
         ("1 / 0", "^$"),
     ],
