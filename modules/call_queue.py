@@ -52,7 +52,7 @@ def working(name: str) -> Iterator[None]:
         shared.state.skipped = shared.state.interrupted = shared.state.stopping_generation = False
         shared.state.end()
         shared.total_tqdm.clear()
-        devices.main_memory.trim()
+        devices.main_memory.trim_beside()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import threading
 
 import psutil
 import pytest
@@ -210,6 +211,20 @@ def test_memory_that_is_kept_for_reuse_is_given_back_when_it_is_much():
     memory.least = 2**50  # a model that has gone
     memory.trim()
     assert memory.least < 2**40
+
+
+def test_nobody_waits_for_memory_to_be_given_back():
+    memory = devices.MainMemory()
+    threads = []
+    memory._trim = lambda pad: threads.append(threading.current_thread())
+    memory.trim_beside()
+    for thread in threading.enumerate():
+        if thread.name == "give memory back":
+            thread.join()
+    assert len(threads) == 1 and threads[0] is not threading.current_thread()
+    memory.least = 2**50
+    memory.trim_beside()
+    assert len(threads) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc has it")
