@@ -10,7 +10,6 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -166,6 +165,8 @@ def mask_resize_mode(p: Img2ImgState) -> int:
 
 def blur_mask(mask: Image.Image, blur_x: int, blur_y: int) -> Image.Image:
     """Blurs an 8-bit mask by a Gaussian, horizontally, then vertically; a radius of 0 leaves that direction sharp."""
+    import cv2  # many megabytes, and most jobs have no mask
+
     pixels = np.array(mask)
     if blur_x > 0:
         pixels = cv2.GaussianBlur(pixels, (2 * int(2.5 * blur_x + 0.5) + 1, 1), blur_x)
