@@ -7,28 +7,14 @@
     const OVER = ["done", "interrupted", "failed", "lost", "cancelled"];
     const PAGE_SIZE = 30;
     const COUNT_PERIOD_MS = 5000;
-    const STATES = {
-        running: "Running", queued: "Waiting", held: "On hold", done: "Done", interrupted: "Interrupted",
-        failed: "Failed", lost: "Lost", cancelled: "Cancelled",
-    };
+    const COUNT_SOON_MS = 500;
+    const VIEWS = {live: "Queue", over: "History"};
     const EMPTY = {
-        live: "Nothing waits. Click Generate as often as you like: each click is a job in this list.",
+        live: "Nothing waits. Shift+click on Generate, or its menu, adds a job without waiting for it.",
         over: "No jobs yet. What you make is listed here, with its parameters.",
-        search: "No job has all these words.",
+        search: "No job has all these words, or it was made with another checkpoint or on another day.",
     };
-
-    const address = (job, rest = "") => `${ROOT}/${encodeURIComponent(job.id)}${rest}`;
-
-    /** Makes an element with properties, attributes (those with a dash) and children. */
-    function make(tag, properties = {}, ...children) {
-        const element = document.createElement(tag);
-        for (const [name, value] of Object.entries(properties)) {
-            if (name.includes("-")) element.setAttribute(name, value);
-            else element[name] = value;
-        }
-        element.append(...children);
-        return element;
-    }
+    const SHOWN_MS = 4000;
 
     async function ask(url, options = {}) {
         const answer = await fetch(url, options);
@@ -43,63 +29,69 @@
         return `${ROOT}?${parameters}`;
     }
 
-    function seconds(job) {
-        return job.started && job.ended ? `${(job.ended - job.started).toFixed(1)} s` : "";
-    }
-
-    /** Puts the parameters of a job into the form of a tab, as the button below the prompt does. */
-    function load(job) {
-        const tab = job.kind === "img2img" ? "img2img" : "txt2img";
-        (tab === "img2img" ? switch_to_img2img : switch_to_txt2img)();
-        const prompt = gradioApp().querySelector(`#${tab}_prompt textarea`);
-        prompt.value = job.infotexts[0] || job.text;
-        updateInput(prompt);
-        gradioApp().querySelector(`#${tab}_tools #paste`)?.click();
-        panel.close();
-    }
-
     class Panel {
         constructor() {
             this.view = "live";
             this.rows = new Map();
             this.total = 0;
             this.events = null;
-            this.count = make("span", {className: "jobs-count", hidden: true});
-            this.button = make("button", {
+            this.count = makeElement("span", {className: "jobs-count", hidden: true});
+            this.button = makeElement("button", {
                 type: "button", id: "jobs_button", className: "jobs-button", title: "Jobs that wait, run and ran",
                 "aria-haspopup": "dialog", "aria-expanded": "false",
-            }, make("span", {textContent: "Jobs"}), this.count);
+            }, makeElement("span", {textContent: "Jobs"}), this.count);
             this.button.addEventListener("click", () => this.box.hidden ? this.open() : this.close());
-            this.list = make("ul", {className: "jobs-list", "aria-label": "Jobs"});
-            this.note = make("p", {className: "jobs-note", "aria-live": "polite"});
-            this.search = make("input", {type: "search", className: "jobs-search", placeholder: "Search past jobs", "aria-label": "Search past jobs"});
-            this.search.addEventListener("input", () => this.searchSoon());
-            this.more = make("div", {className: "jobs-more"});
-            this.tabs = ["live", "over"].map((view) => {
-                const tab = make("button", {type: "button", role: "tab", className: "jobs-tab", textContent: view === "live" ? "Queue" : "History"});
+            this.list = makeElement("ul", {className: "jobs-list", "aria-label": "Jobs"});
+            this.note = makeElement("p", {className: "jobs-note", "aria-live": "polite"});
+            this.filters = new JobFilters(makeElement, () => this.show("over"));
+            this.said = makeElement("div", {className: "jobs-said", role: "status"});
+            this.more = makeElement("div", {className: "jobs-more"});
+            this.tabs = Object.entries(VIEWS).map(([view, name]) => {
+                const tab = makeElement("button", {type: "button", role: "tab", id: `jobs_tab_${view}`, className: "jobs-tab", textContent: name, "aria-controls": "jobs_view"});
                 tab.addEventListener("click", () => this.show(view));
+                tab.addEventListener("keydown", (event) => event.key.startsWith("Arrow") && this.turn());
                 tab.dataset.view = view;
                 return tab;
             });
-            const close = make("button", {type: "button", className: "jobs-close", title: "Close (Esc)", "aria-label": "Close", textContent: "×"});
+            const close = makeElement("button", {type: "button", className: "jobs-close", title: "Close (Esc)", "aria-label": "Close", textContent: "×"});
             close.addEventListener("click", () => this.close());
-            this.box = make("aside", {id: "jobs_panel", className: "jobs-panel", hidden: true, role: "dialog", "aria-label": "Jobs"},
-                make("header", {}, make("div", {role: "tablist", "aria-label": "Jobs", className: "jobs-tabs"}, ...this.tabs), close),
-                this.search, this.note, this.list, this.more);
-            this.box.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+            this.content = makeElement("div", {id: "jobs_view", role: "tabpanel"}, this.filters.box, this.note, this.list, this.more);
+            this.box = makeElement("aside", {id: "jobs_panel", className: "jobs-panel", hidden: true, role: "dialog", "aria-label": "Jobs"},
+                makeElement("header", {}, makeElement("div", {role: "tablist", "aria-label": "Jobs", className: "jobs-tabs"}, ...this.tabs), close), this.content);
+            this.box.addEventListener("keydown", (event) => {
+                if (event.key !== "Escape") return;
+                event.stopPropagation(); // it would interrupt the running job
+                this.close();
+            });
             new IntersectionObserver((entries) => entries[0].isIntersecting && this.loadMore()).observe(this.more);
-            document.body.append(this.button, this.box);
+            document.body.append(this.button, this.said, this.box);
+        }
+
+        /** Shows a short text beside the button, and has it read out. */
+        announce(text) {
+            this.said.textContent = text;
+            clearTimeout(this.forgets);
+            this.forgets = setTimeout(() => this.said.replaceChildren(), SHOWN_MS);
+        }
+
+        /** Goes to the other tab, by key. */
+        turn() {
+            const next = this.tabs.find((tab) => tab.dataset.view !== this.view);
+            next.focus();
+            return this.show(next.dataset.view);
         }
 
         async open() {
             this.box.hidden = false;
             this.button.setAttribute("aria-expanded", "true");
-            this.events = new EventSource("internal/events?previews=false");
+            this.events = new EventSource("internal/events");
             this.events.addEventListener("job", (event) => this.changed(JSON.parse(event.data)));
             this.events.addEventListener("progress", (event) => this.progressed(JSON.parse(event.data)));
             this.events.addEventListener("resync", () => this.show(this.view));
-            await this.show(this.view);
+            this.events.addEventListener("error", () => this.tell("The server does not answer; trying again…"));
+            this.events.addEventListener("open", () => this.isLost && this.show(this.view));
             this.tabs.find((tab) => tab.dataset.view === this.view).focus();
+            await this.show(this.view);
         }
 
         close() {
@@ -111,17 +103,31 @@
         }
 
         get filter() {
-            return this.view === "live" ? [LIVE, {limit: 1000}] : [OVER, {limit: PAGE_SIZE, text: this.search.value}];
+            return this.view === "live" ? [LIVE, {limit: 1000}] : [OVER, {limit: PAGE_SIZE, ...this.filters.query}];
+        }
+
+        /** Says what is wrong, or nothing. */
+        tell(text) {
+            this.isLost = Boolean(text);
+            this.note.textContent = text;
         }
 
         /** Reads a list anew. */
         async show(view) {
             this.view = view;
-            for (const tab of this.tabs) tab.setAttribute("aria-selected", String(tab.dataset.view === view));
-            this.search.hidden = view === "live";
+            for (const tab of this.tabs) {
+                const isShown = tab.dataset.view === view;
+                tab.setAttribute("aria-selected", String(isShown));
+                tab.tabIndex = isShown ? 0 : -1;
+                if (isShown) this.content.setAttribute("aria-labelledby", tab.id);
+            }
+            this.filters.box.hidden = view === "live";
+            const turn = this.asked = {};
             try {
-                const {jobs, total} = await ask(query(...this.filter));
-                if (this.view !== view) return;
+                const [{jobs, total}, models] = await Promise.all([ask(query(...this.filter)), view === "over" ? ask("internal/job-models") : null]);
+                if (this.asked !== turn) return; // something else has been asked for meanwhile
+                if (models) this.filters.offer(models);
+                this.isLost = false;
                 this.total = total;
                 if (view === "live") jobs.sort(byTurn);
                 this.rows.clear();
@@ -129,29 +135,31 @@
                 for (const job of jobs) this.put(job, false);
                 this.say();
             } catch (e) {
-                this.note.textContent = `The jobs cannot be read: ${e.message}`;
+                if (this.asked === turn) this.tell(`The jobs cannot be read: ${e.message}`);
             }
         }
 
         async loadMore() {
             if (this.view !== "over" || this.isLoading || this.rows.size >= this.total) return;
             this.isLoading = true;
+            const turn = this.asked;
             try {
                 const [states, more] = this.filter;
                 const {jobs} = await ask(query(states, {...more, offset: this.rows.size}));
+                if (this.asked !== turn) return;
                 for (const job of jobs) if (!this.rows.has(job.id)) this.put(job, false);
+                if (!jobs.length) this.total = this.rows.size;
+            } catch (e) {
+                this.tell(`More jobs cannot be read: ${e.message}`);
+                return;
             } finally {
                 this.isLoading = false;
             }
-        }
-
-        searchSoon() {
-            clearTimeout(this.timer);
-            this.timer = setTimeout(() => this.show("over"), 250);
+            if (this.more.getBoundingClientRect().top < window.innerHeight) this.loadMore();
         }
 
         say() {
-            const empty = this.view === "over" && this.search.value ? EMPTY.search : EMPTY[this.view];
+            const empty = this.filters.isSet && this.view === "over" ? EMPTY.search : EMPTY[this.view];
             this.note.textContent = this.rows.size ? "" : empty;
         }
 
@@ -159,10 +167,10 @@
         changed(job) {
             this.setCount();
             const belongs = (this.view === "live" ? LIVE : OVER).includes(job.state);
-            if (belongs && this.view === "over" && this.search.value) return;
+            if (belongs && this.view === "over" && this.filters.isSet) return;
+            if (OVER.includes(job.state)) this.announce(jobSaid(job));
             if (!belongs) {
-                this.rows.get(job.id)?.remove();
-                this.rows.delete(job.id);
+                this.takeOut(job.id);
             } else {
                 this.put(job, this.view === "over");
             }
@@ -170,12 +178,13 @@
             this.say();
         }
 
-        progressed({id, progress, eta}) {
+        progressed({id, progress, eta, preview}) {
             const row = this.rows.get(id);
             const bar = row?.querySelector("progress");
             if (!bar) return;
             bar.value = progress;
-            row.querySelector(".jobs-state").textContent = `Running, ${Math.round(progress * 100)} %${eta ? `, ${Math.ceil(eta)} s left` : ""}`;
+            row.querySelector(".jobs-state").textContent = jobProgress(progress, eta);
+            if (preview) showPreview(row, preview);
         }
 
         /** Waiting jobs say how many are before them. */
@@ -186,53 +195,49 @@
             }
         }
 
+        /** Removes a row; what had the focus in it hands it on. */
+        takeOut(id) {
+            const row = this.rows.get(id);
+            if (!row) return;
+            const next = row.nextElementSibling ?? row.previousElementSibling;
+            if (row.contains(document.activeElement)) (next?.querySelector("button") ?? this.tabs.find((tab) => tab.tabIndex === 0)).focus();
+            row.remove();
+            this.rows.delete(id);
+        }
+
         put(job, first) {
-            const row = this.row(job);
+            const row = jobRow(job, this);
             const old = this.rows.get(job.id);
+            const focused = old?.contains(document.activeElement) ? document.activeElement.textContent : null;
             this.rows.set(job.id, row);
-            if (old) old.replaceWith(row);
-            else if (first) this.list.prepend(row);
-            else this.list.append(row);
-            if (job.position) row.querySelector(".jobs-state").textContent = `Waiting, number ${job.position}`;
+            if (old) {
+                old.replaceWith(row);
+                if (focused) focusOn(row, focused);
+            } else if (first) {
+                this.list.prepend(row);
+            } else {
+                this.list.append(row);
+            }
         }
 
-        row(job) {
-            const text = (job.text.split("\n")[0] || job.kind).slice(0, 300);
-            const about = make("div", {className: "jobs-about"},
-                make("div", {className: "jobs-text", textContent: text, title: job.infotexts[0] || job.text}),
-                make("div", {className: "jobs-state", textContent: [STATES[job.state], seconds(job)].filter(Boolean).join(", ")}));
-            if (job.state === "running") about.append(make("progress", {max: 1, value: job.progress, "aria-label": "Progress"}));
-            if (job.error && job.state !== "cancelled") about.append(make("div", {className: "jobs-error", textContent: job.error}));
-            const row = make("li", {className: "jobs-row"}, this.picture(job), about, this.buttons(job, text));
-            row.dataset.state = job.state;
-            return row;
+        /** Puts the parameters of a job into the form. */
+        load(job) {
+            loadJob(job);
+            this.close();
         }
 
-        picture(job) {
-            if (!job.images) return make("div", {className: "jobs-picture"});
-            const image = make("img", {src: address(job, "/images/0?thumbnail=true"), alt: "", loading: "lazy"});
-            image.addEventListener("error", () => image.remove());
-            return make("a", {className: "jobs-picture", href: address(job, "/images/0"), target: "_blank", title: "Open the picture"}, image);
-        }
-
-        buttons(job, text) {
-            const does = {
-                live: [["Cancel", () => this.act(job, "", "DELETE")]],
-                over: [["Again", () => this.act(job, "/retry", "POST")]],
-            }[LIVE.includes(job.state) ? "live" : "over"];
-            if (job.state === "queued") does.unshift(["First", () => this.toFront(job)]);
-            if (job.state === "held") does.unshift(["Run", () => this.act(job, "/retry", "POST")]);
-            if (["txt2img", "img2img"].includes(job.kind)) does.push(["To the form", () => load(job)]);
-            return make("div", {className: "jobs-buttons"}, ...does.map(([name, act]) => {
-                const button = make("button", {type: "button", textContent: name, "aria-label": `${name}: ${text}`});
-                button.addEventListener("click", act);
-                return button;
-            }));
+        async send(job, name) {
+            try {
+                await sendPicture(jobImage(job), name);
+                this.close();
+            } catch (e) {
+                this.note.textContent = e.message;
+            }
         }
 
         async act(job, rest, method) {
             try {
-                await ask(address(job, rest), {method});
+                await ask(jobAddress(job, rest), {method});
                 if (this.view === "over" && rest === "/retry") this.note.textContent = "It is in the queue again.";
             } catch (e) {
                 this.note.textContent = e.message;
@@ -241,13 +246,18 @@
 
         async toFront(job) {
             const headers = {"Content-Type": "application/json"};
-            await ask(`${ROOT}/reorder`, {method: "POST", headers, body: JSON.stringify({ids: [job.id]})});
-            await this.show("live");
+            try {
+                await ask(`${ROOT}/reorder`, {method: "POST", headers, body: JSON.stringify({ids: [job.id]})});
+                await this.show("live");
+            } catch (e) {
+                this.note.textContent = e.message;
+            }
         }
 
         async setCount() {
             try {
                 const {total} = await ask(query(LIVE, {limit: 1}));
+                for (const box of document.querySelectorAll(".generate-box")) box.dataset.jobs = total || "";
                 this.count.hidden = !total;
                 this.count.textContent = total;
                 this.button.setAttribute("aria-label", `Jobs, ${total} waiting or running`);
@@ -255,6 +265,12 @@
                 console.debug(`jobs: ${e}`);
             }
         }
+    }
+
+    /** Gives the focus to the button of a name in a row, to its first one if there is none. */
+    function focusOn(row, name) {
+        const buttons = Array.from(row.querySelectorAll("button"));
+        (buttons.find((button) => button.textContent === name) ?? buttons[0])?.focus();
     }
 
     /** The running job first, then those that wait in their order, then those on hold. */
@@ -266,6 +282,10 @@
     onUiLoaded(() => {
         panel = new Panel();
         panel.setCount();
+        document.addEventListener("jobadded", () => {
+            panel.announce("Added to the queue");
+            setTimeout(() => panel.setCount(), COUNT_SOON_MS);
+        });
         setInterval(() => document.visibilityState === "visible" && panel.box.hidden && panel.setCount(), COUNT_PERIOD_MS);
     });
 }

@@ -23,6 +23,19 @@
         }
     }
 
+    /** The id of the job that each tab waits for. */
+    const followed = {};
+
+    function followedJob(tabname) {
+        return followed[tabname] ?? null;
+    }
+
+    /** Shows that the job of a tab is being stopped; returns its id, as it may still wait. */
+    function interruptJob(tabname) {
+        window.showSubmitInterruptingPlaceholder(tabname);
+        return followedJob(tabname);
+    }
+
     /** Shows Generate, or Interrupt and Skip in its place. */
     function showSubmitButtons(tabname, show) {
         setSubmitButtonsVisibility(tabname, !show, !show, false);
@@ -45,6 +58,7 @@
      */
     function followJob(tabname, id, inactivityTimeout) {
         showSubmitButtons(tabname, false);
+        followed[tabname] = id;
         localSet(`${tabname}_task_id`, id);
         const container = document.getElementById(`${tabname}_gallery_container`);
         const atEnd = () => {
@@ -55,9 +69,29 @@
         window.requestProgress(id, container, document.getElementById(`${tabname}_gallery`), atEnd, null, inactivityTimeout);
     }
 
-    function submit(...args) {
+    /** The tab whose next click adds a job to the queue and goes on showing what it shows. */
+    let addsToQueue = null;
+
+    /** Asks for what stands in the form of a tab without waiting for it. */
+    function addToQueue(tabname) {
+        addsToQueue = tabname;
+        runButton(tabname, "generate").click();
+    }
+
+    /** Returns the id of a new job of a tab, and follows it unless it is only added to the queue. */
+    function newJob(tabname) {
         const id = window.randomId();
-        followJob("txt2img", id);
+        if (addsToQueue === tabname) {
+            addsToQueue = null;
+            document.dispatchEvent(new CustomEvent("jobadded", {detail: id}));
+        } else {
+            followJob(tabname, id);
+        }
+        return id;
+    }
+
+    function submit(...args) {
+        const id = newJob("txt2img");
         const values = create_submit_args(args);
         values[0] = id;
         return values;
@@ -70,8 +104,7 @@
     }
 
     function submit_img2img(...args) {
-        const id = window.randomId();
-        followJob("img2img", id);
+        const id = newJob("img2img");
         const values = create_submit_args(args);
         values[0] = id;
         values[1] = get_tab_index("mode_img2img");
@@ -81,6 +114,7 @@
     function submit_extras(...args) {
         const id = window.randomId();
         showSubmitButtons("extras", false);
+        followed.extras = id;
         const container = document.getElementById("extras_gallery_container");
         window.requestProgress(id, container, document.getElementById("extras_gallery"), () => showSubmitButtons("extras", true));
         const values = create_submit_args(args);
@@ -131,7 +165,7 @@
     window.args_to_array = args_to_array;
     Object.assign(window, {
         create_submit_args, setSubmitButtonsVisibility, showSubmitButtons, showSubmitInterruptingPlaceholder,
-        showRestoreProgressButton, submit, submit_txt2img_upscale, submit_img2img, submit_extras,
-        restoreProgressTxt2img, restoreProgressImg2img
+        showRestoreProgressButton, followedJob, interruptJob, addToQueue, submit, submit_txt2img_upscale,
+        submit_img2img, submit_extras, restoreProgressTxt2img, restoreProgressImg2img
     });
 }

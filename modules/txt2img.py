@@ -122,6 +122,21 @@ def upscale_request(request: JobRequest, image: Image.Image, record: ImageRecord
     return replace(request, fields=request.fields | {"override_settings": overrides}, attributes=attributes)
 
 
+def upscale_request_of_call(
+    id_task: str, request: gr.Request, gallery: list, gallery_index: int, generation_info: str, *args: Any
+) -> JobRequest:
+    """Returns the job that `txt2img_upscale` runs when it is called with the same. Raises InvalidInput when there is no
+    such image.
+    """
+    if not gallery:
+        raise errors.InvalidInput("There is no picture to upscale: generate one first.", field="gallery")
+    if not 0 <= gallery_index < len(gallery):
+        raise errors.InvalidInput("Select a picture of the gallery to upscale first.", field="gallery_index")
+    job = txt2img_request(id_task, request, values_from_list(Txt2ImgValues, args), force_enable_hr=True)
+    image = infotext_utils.image_from_url_text(gallery[gallery_index])
+    return upscale_request(job, image, records_in(json.loads(generation_info), len(gallery))[gallery_index])
+
+
 def txt2img_upscale(
     id_task: str, request: gr.Request, gallery: list, gallery_index: int, generation_info: str, *args: Any
 ) -> tuple[list, str, str, str]:
@@ -130,15 +145,9 @@ def txt2img_upscale(
     Everything but the image, its seed and its variation seed is taken from the tab as it is now.
     Raises InvalidInput when there is no such image.
     """
-    if not gallery:
-        raise errors.InvalidInput("There is no picture to upscale: generate one first.", field="gallery")
-    if not 0 <= gallery_index < len(gallery):
-        raise errors.InvalidInput("Select a picture of the gallery to upscale first.", field="gallery_index")
+    job = upscale_request_of_call(id_task, request, gallery, gallery_index, generation_info, *args)
     info = json.loads(generation_info)
-    job = txt2img_request(id_task, request, values_from_list(Txt2ImgValues, args), force_enable_hr=True)
-    image = infotext_utils.image_from_url_text(gallery[gallery_index])
     records = records_in(info, len(gallery))
-    job = upscale_request(job, image, records[gallery_index])
     processed = run(job)
     images = [entry[0] if isinstance(entry, (tuple, list)) else entry for entry in gallery]
     first = processed.index_of_first_image

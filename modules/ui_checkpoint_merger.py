@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, extras, sd_models, sd_vae
+from modules import call_queue, errors, extras, sd_models, sd_vae, ui_jobs
 from modules.ui_common import QUIET, create_refresh_button
 from modules.ui_components import FormRow
 
@@ -23,11 +24,35 @@ def update_interp_description(value: str) -> str:
     return f"<p>{html.escape(DESCRIPTIONS.get(value, ''))}</p>"
 
 
+def as_html(message: str) -> str:
+    """Returns what the tab shows of what became of a merge."""
+    text = html.escape(message)
+    return f"<div class='error'>{text}</div>" if message.startswith("Failed") else f"<p>{text}</p>"
+
+
 def modelmerger(*args: Any) -> list[Any]:
     """Merges checkpoints; args as `extras.run_modelmerger`. The message comes as HTML."""
     *updates, message = extras.run_modelmerger(*args)
-    text = html.escape(message)
-    return [*updates, f"<div class='error'>{text}</div>" if message.startswith("Failed") else f"<p>{text}</p>"]
+    return [*updates, as_html(message)]
+
+
+def merge(*values: Any) -> list[Any]:
+    """Runs the job of the tab's values. Raises InvalidInput where it cannot be done."""
+    *updates, message = extras.run_modelmerger(*values)
+    if message.startswith("Failed"):
+        raise errors.InvalidInput(message)
+    return [*updates, as_html(message)]
+
+
+merge.__name__ = modelmerger.__name__  # what programs call it by
+
+
+def described(model_a: str, model_b: str, model_c: str, method: str, *values: Any) -> str:
+    """Returns what is merged."""
+    return f"{method}: {' + '.join(filter(None, (model_a, model_b, model_c)))}"
+
+
+ui_jobs.FORMS["merge"] = ui_jobs.Form(partial(merge, ""), ui_jobs.no_images, described)
 
 
 def vae_choices() -> list[str]:
@@ -174,7 +199,9 @@ class UiCheckpointMerger:
         models = [self.primary_model_name, self.secondary_model_name, self.tertiary_model_name]
         self.modelmerger_merge.click(fn=lambda: "", inputs=[], outputs=[self.modelmerger_result], **QUIET)
         self.modelmerger_merge.click(
-            fn=call_queue.wrap_gradio_gpu_call(modelmerger, extra_outputs=[gr.update() for _ in range(4)]),
+            fn=call_queue.wrap_gradio_gpu_call(
+                merge, [gr.update() for _ in range(4)], partial(ui_jobs.submit_form, "merge")
+            ),
             js="modelmerger",
             inputs=[
                 dummy_component,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, infotext_utils, postprocessing, scripts, shared, ui_common, ui_toprow
+from modules import call_queue, infotext_utils, postprocessing, scripts, shared, ui_common, ui_jobs, ui_toprow
 from modules.ui_components import ResizeHandleRow
 
 
@@ -34,6 +35,21 @@ class Sources:
         return [self.mode, self.image, self.image_batch, self.input_dir, self.output_dir, self.show_results]
 
 
+def described(mode: int, image: Any, image_batch: Any, input_dir: str, *values: Any) -> str:
+    """Returns what a job works on."""
+    return ("A picture", f"{len(image_batch or [])} pictures", str(input_dir))[int(mode)]
+
+
+def controls_of_scripts() -> list[Any]:
+    """Returns the scripts, each with the slice of a job's values that is its."""
+    return [[row.name, row.args_from, row.args_to] for row in scripts.scripts_postproc.scripts_in_preferred_order()]
+
+
+ui_jobs.FORMS["extras"] = ui_jobs.Form(
+    postprocessing.run_postprocessing, ui_jobs.shown_images, described, controls_of_scripts
+)
+
+
 def create_ui() -> ExtrasTab:
     """Builds the tab in blocks of its own, to be rendered into the page."""
     with gr.Blocks(analytics_enabled=False) as interface:
@@ -49,7 +65,9 @@ def create_ui() -> ExtrasTab:
         inputs = [task_id, *sources.inputs(), *script_inputs]
         toprow.submit.click(
             fn=ui_common.show_first_image(
-                call_queue.wrap_gradio_gpu_call(postprocessing.run_postprocessing_webui, extra_outputs=[None, ""])
+                call_queue.wrap_gradio_gpu_call(
+                    postprocessing.run_postprocessing_webui, [None, ""], partial(ui_jobs.submit_form, "extras")
+                )
             ),
             js="submit_extras",
             inputs=inputs,

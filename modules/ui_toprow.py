@@ -15,12 +15,17 @@ from modules.ui_symbols import apply_style_symbol, clear_prompt_symbol, paste_sy
 KEYS_HINT = "Ctrl+Enter generates, Alt+Enter skips, Esc interrupts"
 
 
-def interrupt_after_current_or_now() -> None:
+def interrupt_after_current_or_now(id_task: str | None = None) -> None:
     """Stops as the user wants it. First click with several images to go: stop after this one, if the user wants it so.
     Second click, or one image: stop now.
+
+    id_task: what the tab waits for; while that has not begun, it alone is taken out of the queue.
     """
-    state, shown = shared.state, progress.shown_state()
-    if not shown.stopping_generation and shown.job_count > 1 and shared.opts.interrupt_after_current:
+    state, shown, queue = shared.state, progress.shown_state(), progress.queue
+    waiting = queue.find(id_task) if id_task else None
+    if waiting is not None and queue.cancel(waiting):
+        gr.Info("The job has been taken out of the queue.")
+    elif not shown.stopping_generation and shown.job_count > 1 and shared.opts.interrupt_after_current:
         state.stop_generating()
         gr.Info("Stopping after this picture. Click again to stop at once.")
     else:
@@ -133,14 +138,12 @@ class Toprow:
             self.interrupting = self.create_run_button("Interrupting...", "interrupting")
             self.submit = gr.Button("Generate", elem_id=f"{self.id_part}_generate", variant="primary")
 
-        quiet: dict[str, Any] = {"inputs": [], "outputs": [], "show_progress": "hidden"}
-        self.skip.click(fn=shared.state.skip, **quiet)
-        self.interrupt.click(
-            fn=interrupt_after_current_or_now,
-            js=f'() => showSubmitInterruptingPlaceholder("{self.id_part}")',
-            **quiet,
-        )
-        self.interrupting.click(fn=interrupt_after_current_or_now, **quiet)
+        quiet: dict[str, Any] = {"outputs": [], "show_progress": "hidden"}
+        self.skip.click(fn=shared.state.skip, inputs=[], **quiet)
+        # The page's script puts the id of the job that the tab follows into the control.
+        stop = {"fn": interrupt_after_current_or_now, "inputs": [gr.Textbox(visible=False)], **quiet}
+        self.interrupt.click(js=f'() => interruptJob("{self.id_part}")', **stop)
+        self.interrupting.click(js=f'() => followedJob("{self.id_part}")', **stop)
 
     def create_run_button(self, text: str, name: str) -> gr.Button:
         """Makes a button that lies over Generate while a job runs."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared
+from modules import call_queue, scripts, sd_models, sd_samplers, sd_schedulers, shared, ui_jobs
 from modules import txt2img as txt2img_job
 from modules.infotext import SAME_CHECKPOINT, SAME_SAMPLER, SAME_SCHEDULER
 from modules.job import hires
@@ -260,7 +260,11 @@ def connect_upscale(tab: GenerationTab) -> None:
     index = gr.Number(value=-1, precision=0, visible=False)
     leading = [tab.task_id, tab.output.gallery, index, tab.output.generation_info]
     tab.output.button_upscale.click(
-        fn=call_queue.wrap_gradio_gpu_call(txt2img_job.txt2img_upscale, extra_outputs=[None, "", ""]),
+        fn=call_queue.wrap_gradio_gpu_call(
+            txt2img_job.txt2img_upscale,
+            [None, "", ""],
+            ui_jobs.submitter(txt2img_job.upscale_request_of_call, ui_jobs.new_images),
+        ),
         js="submit_txt2img_upscale",
         inputs=[*leading, *tab.form.inputs()],
         outputs=tab.output.outputs(),

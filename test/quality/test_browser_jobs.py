@@ -1,6 +1,36 @@
 """The panel of jobs in a browser: what waits and runs, the history, and what its buttons do."""
 
+import time
+import urllib.request
+from urllib.parse import quote
+
 import pytest
+
+JOBS = "/serena/v1/jobs"
+LONG = {"width": 64, "height": 64, "steps": 150, "n_iter": 100}
+
+
+@pytest.fixture
+def busy(page_server):
+    """A job that runs for as long as the test; whatever is in the queue at its end is taken out."""
+    job = page_server.request(JOBS, {"kind": "txt2img", "request": LONG | {"prompt": "the long one"}})
+    wait_for(lambda: page_server.request(f"{JOBS}/{quote(job['id'])}")["state"] == "running")
+    yield job
+    for waiting in (*listed(page_server, "queued", "held"), job):
+        request = urllib.request.Request(f"{page_server.url}{JOBS}/{quote(waiting['id'])}", method="DELETE")
+        urllib.request.urlopen(request).close()
+    wait_for(lambda: not listed(page_server, "running", "queued", "held"))
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def listed(page_server, *states):
+    return page_server.request(f"{JOBS}?{'&'.join(f'state={state}' for state in states)}")["jobs"]
 
 
 @pytest.fixture
@@ -86,3 +116,69 @@ def test_a_job_is_made_again_from_the_history(site, panel, page_server):
     infotexts = [job["infotexts"] for job in found["jobs"]]
     assert found["total"] == 2 and infotexts[0] == infotexts[1]
     panel.locator(".jobs-search").fill("")
+
+
+def test_jobs_are_added_without_waiting_for_them(site, busy, page_server):
+    site.small()
+    site.prompt().fill("by Shift")
+    site.page.click("#txt2img_generate", modifiers=["Shift"])
+    site.page.get_by_text("Added to the queue").wait_for()
+    wait_for(lambda: len(listed(page_server, "queued")) == 1)
+    site.prompt().fill("by the menu")
+    site.page.click("#txt2img_generate", button="right")
+    site.page.locator("#context-menu").get_by_text("Add to the queue").click()
+    wait_for(lambda: len(listed(page_server, "queued")) == 2)
+    site.prompt().fill("by keys")
+    site.prompt().press("Control+Shift+Enter")
+    wait_for(lambda: len(listed(page_server, "queued")) == 3)
+    assert [job["text"] for job in listed(page_server, "queued")] == ["by keys", "by the menu", "by Shift"]
+    assert not site.is_running(), "the tab waits for none of them"
+    badge = "getComputedStyle(document.querySelector('.generate-box'), '::after').content"
+    site.page.wait_for_function(f"{badge} === '\"4\"'")
+
+
+def test_interrupt_takes_back_a_job_that_waits_and_no_other(site, busy, page_server):
+    site.small()
+    site.prompt().fill("never begun")
+    site.page.click("#txt2img_generate")
+    wait_for(lambda: listed(page_server, "queued"))
+    site.page.click("#txt2img_interrupt")
+    wait_for(lambda: not listed(page_server, "queued"))
+    assert page_server.request(f"{JOBS}?text=never%20begun")["jobs"][0]["state"] == "cancelled"
+    assert page_server.request(f"{JOBS}/{quote(busy['id'])}")["state"] == "running"
+    site.page.wait_for_function("document.getElementById('txt2img_interrupting').style.display !== 'block'")
+
+
+def test_a_picture_is_sent_from_the_history_and_enlarging_it_is_a_job(site, panel, page_server):
+    body = {"prompt": "a fig to be sent", "width": 64, "height": 64, "steps": 1}
+    page_server.request("/sdapi/v1/txt2img", body)
+    show(panel, "over")
+    panel.locator(".jobs-search").fill("fig sent")
+    panel.get_by_label("Checkpoint", exact=True).select_option(index=1)
+    panel.get_by_label("From this day on").fill("2020-01-01")
+    made = row(panel, "a fig to be sent")
+    made.wait_for()
+    panel.get_by_label("Up to this day").fill("2020-01-02")
+    panel.get_by_text("or on another day").wait_for()
+    panel.get_by_role("button", name="Clear").click()
+    made.get_by_text("Send to").click()
+    made.get_by_role("button", name="Extras").click()
+    site.page.locator("#extras_image img").wait_for()
+    assert not panel.is_visible()
+    site.page.click("#extras_generate")
+    wait_for(lambda: page_server.request(f"{JOBS}?text=extras&state=done")["total"])
+    job = page_server.request(f"{JOBS}?text=extras")["jobs"][0]
+    assert (job["kind"], job["images"]) == ("extras", 1)
+    site.page.wait_for_function("document.getElementById('extras_interrupt').style.display !== 'block'")
+    site.show("txt2img")
+
+
+def test_the_panel_is_for_keys_and_screen_readers(site, panel, page_server):
+    show(panel, "live")
+    site.page.keyboard.press("ArrowRight")
+    assert site.page.evaluate("document.activeElement.textContent") == "History"
+    panel.locator(".jobs-row").first.wait_for()
+    assert site.barriers() == {}
+    site.page.keyboard.press("ArrowLeft")
+    site.page.keyboard.press("Escape")
+    assert not panel.is_visible() and site.page.evaluate("document.activeElement.id") == "jobs_button"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from modules import errors, scripts, shared, txt2img
+from modules import errors, scripts, shared, txt2img, ui_jobs
 from modules.api.image_codec import decode_base64_to_image
 from modules.script_ui import default_args
 from modules.txt2img import Txt2ImgValues
@@ -117,6 +117,8 @@ def test_upscale_replaces_the_selected_picture(values, tmp_path):
     )
     assert upscaled[0] == picture.already_saved_as
     assert upscaled[1].size == (96, 96)
+    (new,) = ui_jobs.new_images([upscaled])
+    assert new.file == upscaled[1].already_saved_as and "Hires upscale" in new.infotext, "what its job has made"
     assert "Hires upscale: 1.5" in infotext and "Seed: 1" in infotext
     assert json.loads(new_info)["infotexts"][0] == described["infotexts"][0]
     assert "Hires upscale" in json.loads(new_info)["infotexts"][1]

@@ -1,13 +1,25 @@
 """Clicks of the page are written down as jobs are, and can be made again from that."""
 
 import asyncio
+import dataclasses
+import functools
 import json
 import time
 
 import pytest
 from PIL import Image
 
-from modules import call_queue, errors, img2img, jobs, scripts, txt2img, ui_jobs
+from modules import (
+    call_queue,
+    errors,
+    img2img,
+    jobs,
+    postprocessing,
+    scripts,
+    txt2img,
+    ui_checkpoint_merger,
+    ui_jobs,
+)
 from modules.job import request_json, sources
 from modules.job.request import ImageBatch, JobRequest
 from modules.job.row import State
@@ -68,6 +80,45 @@ def test_a_click_is_made_again_with_its_seed(page):
     made = wait_until_over(again.id)
     assert made.state == State.DONE, made.error
     assert made.results[0]["infotext"] == row.results[0]["infotext"]
+
+
+def click_form(kind, handler, extra, id_task, *values):
+    """One click in a tab whose jobs are written down as values; returns what is shown, and the job's row."""
+    wrapped = call_queue.wrap_gradio_gpu_call(handler, extra, functools.partial(ui_jobs.submit_form, kind))
+    outputs = asyncio.run(call_queue.coroutine_of(wrapped)(id_task, *values))
+    return outputs, wait_until_over(id_task)
+
+
+def extras_values(image):
+    """What the Extras tab sends: its values, and those of all scripts, for an image that is enlarged."""
+    rows = sorted(scripts.scripts_postproc.scripts_in_preferred_order(), key=lambda row: row.args_from)
+    controls = [pair for row in rows for pair in (row.controls or {}).items()]
+    values = [2 if name == "upscale_by" else control.value for name, control in controls]
+    return (0, image, None, "", "", True, *values)
+
+
+def test_enlarging_is_written_down_and_made_again(page, monkeypatch):
+    image, handler = Image.new("RGB", (8, 8), "orange"), postprocessing.run_postprocessing_webui
+    outputs, row = click_form("extras", handler, [None, ""], "task(extras)", *extras_values(image))
+    assert (row.kind, row.state, len(row.results)) == ("extras", State.DONE, 1), row.error
+    assert outputs[0][0].size == (16, 16) and "Upscale" in row.text
+    again = wait_until_over(jobs.journal().retry(row).id)
+    assert again.state == State.DONE, again.error
+    for made in (row, again):
+        with Image.open(made.results[0]["file"]) as found:
+            assert found.size == (16, 16)
+    form = dataclasses.replace(ui_jobs.FORMS["extras"], controls=lambda: [["another script", 0, 1]])
+    monkeypatch.setitem(ui_jobs.FORMS, "extras", form)
+    with pytest.raises(errors.InvalidInput, match="other controls"):
+        jobs.journal().retry(row)
+
+
+def test_a_merge_is_a_job_that_can_fail(page):
+    values = ("no such model", None, None, "No interpolation", 0.3, False, "", "safetensors", 0, "None", "")
+    handler = ui_checkpoint_merger.merge
+    outputs, row = click_form("merge", handler, [0, 0, 0, 0], "task(merge)", *values, True, True, True, "{}")
+    assert row.state == State.FAILED and row.error.startswith("Failed")
+    assert row.text == "No interpolation: no such model" and "Failed" in outputs[-1]
 
 
 def test_what_is_wrong_with_a_click_is_shown_and_makes_no_job(page):

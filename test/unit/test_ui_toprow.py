@@ -1,7 +1,8 @@
 import gradio as gr
 import pytest
 
-from modules import shared, ui_toprow
+from modules import progress, shared, ui_toprow
+from modules.job.queue import Job, JobState
 from modules.ui_toprow import Toprow
 
 
@@ -36,6 +37,15 @@ def test_click_stops_at_once(state, notes, monkeypatch, count, wanted):
     state.job_count = count
     ui_toprow.interrupt_after_current_or_now()
     assert state.interrupted and not notes
+
+
+def test_a_job_that_waits_is_taken_out_and_the_running_one_goes_on(state, notes):
+    with progress.queue.line:
+        job = progress.queue.submit(Job("txt2img", "task(waits)"), lambda: None)
+        ui_toprow.interrupt_after_current_or_now("task(waits)")
+        assert job.state is JobState.CANCELLED and not state.interrupted and len(notes) == 1
+        ui_toprow.interrupt_after_current_or_now("task(waits)")
+        assert state.interrupted, "it is over: what runs is meant"
 
 
 def element_ids(blocks):
