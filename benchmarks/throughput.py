@@ -31,7 +31,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.common import FLAGS, free_port, served, set_up  # noqa: E402
 
 START_SECONDS = 240
-MEGABYTE = 1 << 20
 SMALL = {"prompt": "red apple", "width": 128, "height": 128, "steps": 4, "sampler_name": "Euler"}
 
 CLIENTS = """
@@ -275,8 +274,48 @@ def shared_jobs(rounds: int) -> str:
     return workers(rounds, batches=8)
 
 
+def many_jobs(rounds: int) -> str:
+    """Milliseconds over HTTP while 10,000 jobs wait and 10,000 are over: a page, searches, a job, cancelling."""
+    count = 10_000
+    with own_server() as port:
+        from modules import call_queue, jobs
+        from modules.job.journal import Asked
+        from modules.job.plan import Plan
+        from modules.job.row import Row
+
+        journal = jobs.journal()
+        words = ("apple", "pear", "plum", "fig", "melon", "cherry", "quince")
+        said = "\nSteps: 20, Sampler: DPM++ 2M, CFG scale: 7, Seed: {0}, Size: 512x512, Model hash: 012345, Model: m{1}"
+
+        def text(number: int) -> str:
+            prompt = ", ".join(f"{words[(number + n) % 7]} {number * n}" for n in range(30))
+            return prompt + said.format(number, number % 5)
+
+        with call_queue.queue_lock:
+            for number in range(count):
+                row = Row(f"task(over-{number})", "txt2img", text=text(number), submitted=number, state="done")
+                journal.store.add(row, None)
+                plan = Plan("none", lambda: None, lambda *_: None, task_id=f"task(waits-{number})")
+                journal.submit(plan, Asked("txt2img", {}, text(number)))
+            asked = {
+                "queue": ("GET", "?state=queued"),
+                "history": ("GET", "?state=done&offset=5000"),
+                "search": ("GET", "?state=done&text=quince+9999"),
+                "all found": ("GET", "?state=done&text=sampler"),
+                "job": ("GET", "/task(waits-5000)"),
+                "cancel": ("DELETE", "/task(waits-{0})"),
+            }
+            found: dict[str, list[float]] = {name: [] for name in asked}
+            for number in range(4 * rounds):
+                for name, (method, place) in asked.items():
+                    url = f"http://127.0.0.1:{port}/serena/v1/jobs{place.format(9000 - number)}"
+                    request = urllib.request.Request(url, method=method)
+                    found[name].append(1000 * seconds_of(lambda r=request: urllib.request.urlopen(r).read()))
+    return ", ".join(f"{name} {statistics.median(values):.0f}" for name, values in found.items())
+
+
 def server_memory(rounds: int) -> str:
-    """Main memory of the server, page and API, before any model is loaded."""
+    """Main memory of the server, page and API, before any model is loaded: resident, and what is its own of that."""
     del rounds
     with served(ROOT, [*FLAGS[1:], "--api", "--skip-load-model-at-start"]) as (port, process):
         deadline = time.monotonic() + START_SECONDS
@@ -287,14 +326,15 @@ def server_memory(rounds: int) -> str:
             time.sleep(0.2)
         found = psutil.Process(process.pid)
         programs = [found, *found.children(recursive=True)]
-        used = max(program.memory_info().rss for program in programs)
-    return f"{used / MEGABYTE:.0f} MiB"
+        used = max((program.memory_full_info() for program in programs), key=lambda memory: memory.rss)
+    return f"{used.rss / 1e6:.0f} MB resident, {used.uss / 1e6:.0f} MB its own"
 
 
 ROWS: dict[str, Callable[[int], str]] = {
     "queue": queue_cost,
     "clients": parallel_clients,
     "listeners": listeners,
+    "many": many_jobs,
     "memory": server_memory,
     "workers": workers,
     "shared": shared_jobs,

@@ -7,7 +7,7 @@
       ModelLoadError     422   a file that cannot be loaded as a model
       OutOfMemory        507   the device has no room for the request
       NotSaved           507   a file cannot be written: the disk is full, or the program may not
-      Busy               503   the program cannot take the request now
+      Busy               409   what is asked for does not go while the job waits or runs
       TooManyJobs        429   as many jobs wait as the settings allow
       Cancelled          409   the job was taken out of the queue before its turn came
 
@@ -77,7 +77,7 @@ class NotSaved(WebuiError):
 
 
 class Busy(WebuiError):
-    http_status = 503
+    http_status = 409
 
 
 class TooManyJobs(WebuiError):

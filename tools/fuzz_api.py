@@ -4,9 +4,9 @@ of the server.
     pip install -r requirements_test.txt
     python tools/fuzz_api.py [--examples 100] [--route txt2img] [--seed 0]
 
-The program runs in this process, on the CPU, with the embedded model and a data directory of its own; images are at
-most 64x64 pixels of one step. The only error of the server that is allowed is the 501 of what this version cannot do.
-The figures stand in docs/security.md.
+The program runs in this process, on the CPU, with the embedded model and a data directory of its own, and is asked over
+the loopback interface; images are at most 64x64 pixels of one step. The only error of the server that is allowed is the
+501 of what this version cannot do. The figures stand in docs/security.md.
 """
 
 import argparse
@@ -37,6 +37,7 @@ SMALL = {
     "upscaling_resize": 2,
     "upscaling_resize_w": 64,
     "upscaling_resize_h": 64,
+    "n": 1,
 }
 """Fields whose numbers are made small where they are larger; smaller ones and what is no number stay."""
 
@@ -59,6 +60,9 @@ NAMES = (
 )
 """Fields that name something."""
 
+KINDS = ("txt2img", "img2img", "extra-single-image", "extra-batch-images", "interrogate")
+"""What jobs can be asked for."""
+
 TIMEOUT = 120
 """Seconds for one answer."""
 
@@ -66,20 +70,24 @@ NOT_IMPLEMENTED = 501
 SERVER_ERROR = 500
 
 
-def start_program() -> Any:
-    """Returns the application, started as a server starts it."""
+def start_program() -> str:
+    """Starts the program as a server starts it, and returns its address."""
     sys.path.insert(0, str(ROOT))
     folder = tempfile.mkdtemp(prefix="fuzz-api-")
     os.environ["HF_HUB_OFFLINE"] = "1"
-    sys.argv = ["webui.py", "--data-dir", folder, "--use-cpu", "all", "--no-half", "--precision", "full", "--api"]
+    sys.argv = ["webui.py", "--data-dir", folder, "--use-cpu", "all", "--no-half", "--precision", "full"]
+    sys.argv += ["--api", "--metrics"]
 
     import webui
-    from modules import initialize, shared
+    from modules import initialize, server, shared
 
     initialize.initialize()
     shared.opts.data["api_max_size"] = 256
     assert shared.sd_model is not None
-    return webui.create_app()
+    running = server.Server(server.open_socket("127.0.0.1", 29860, server.PORTS_TO_TRY))
+    running.start()
+    running.attach(webui.create_app())
+    return running.url
 
 
 def made_small(value: Any) -> Any:
@@ -95,13 +103,18 @@ def capped(key: str, value: Any) -> Any:
     return min(value, SMALL[key]) if key in SMALL and is_number else value
 
 
-def picture() -> str:
-    """Returns a small picture as base64."""
+def picture_file() -> bytes:
+    """Returns the file of a small picture."""
     from PIL import Image
 
     file = io.BytesIO()
     Image.linear_gradient("L").resize((16, 16)).convert("RGB").save(file, format="PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
+
+
+def picture() -> str:
+    """Returns a small picture as base64."""
+    return base64.b64encode(picture_file()).decode()
 
 
 def reaching(path: str, body: Any, number: int) -> Any:
@@ -110,6 +123,12 @@ def reaching(path: str, body: Any, number: int) -> Any:
     """
     if not isinstance(body, dict):
         return body
+    if path.endswith("/v1/jobs") and number % 3:
+        kind = KINDS[number % len(KINDS)]
+        return body | {"kind": kind, "request": reaching(f"/{kind}", body.get("request"), number), "webhook": None}
+    if "/v1/images/" in path and number % 3:
+        files = {key: picture_file() for key in ("image", "mask") if isinstance(body.get(key), bytes)}
+        return {key: value for key, value in body.items() if key != "model"} | {"size": "64x64"} | files
     if path.endswith(("/txt2img", "/img2img")):
         body = {"width": 64, "height": 64, "steps": 1} | body
     body = {key: value for key, value in body.items() if key not in NAMES or (NAMES.index(key) + number) % 3 == 0}
@@ -126,7 +145,26 @@ def reaching(path: str, body: Any, number: int) -> Any:
     return body
 
 
-def fuzz(operation: Any, examples: int, seed: int) -> tuple[Counter, list[str]]:
+def some_job(url: str) -> str | None:
+    """Returns the id of the last job, None before there is one."""
+    import requests
+
+    found = requests.get(f"{url}/serena/v1/jobs", {"limit": 1}, timeout=TIMEOUT).json()["jobs"]
+    return found[0]["id"] if found else None
+
+
+def answered(case: Any) -> tuple[int, str]:
+    """Sends a request. Returns the status and the text of its answer, of a stream the status alone."""
+    import requests
+
+    if case.path.endswith("/events"):
+        with requests.request(**case.as_transport_kwargs(), timeout=TIMEOUT, stream=True) as response:
+            return response.status_code, ""
+    response = case.call(timeout=TIMEOUT)
+    return response.status_code, response.text
+
+
+def fuzz(operation: Any, url: str, examples: int, seed: int) -> tuple[Counter, list[str]]:
     """Sends a route its requests. Returns how often each status came, and what was sent for errors of the server."""
     import hypothesis
     from schemathesis import GenerationMode
@@ -136,11 +174,14 @@ def fuzz(operation: Any, examples: int, seed: int) -> tuple[Counter, list[str]]:
 
     def send(case: Any) -> None:
         """Sends one request."""
-        case.body = reaching(case.path, made_small(case.body), sum(statuses.values()))
-        response = case.call(timeout=TIMEOUT)
-        statuses[response.status_code] += 1
-        if response.status_code >= SERVER_ERROR and response.status_code != NOT_IMPLEMENTED:
-            failures.append(f"{response.status_code} {case.as_curl_command()[:2000]}\n    {response.text[:500]}")
+        number = sum(statuses.values())
+        case.body = reaching(case.path, made_small(case.body), number)
+        if "id" in case.path_parameters and number % 3 and (id := some_job(url)):
+            case.path_parameters["id"] = id
+        status, text = answered(case)
+        statuses[status] += 1
+        if status >= SERVER_ERROR and status != NOT_IMPLEMENTED:
+            failures.append(f"{status} {case.as_curl_command()[:2000]}\n    {text[:500]}")
 
     for mode, share in ((GenerationMode.POSITIVE, examples - examples // 2), (GenerationMode.NEGATIVE, examples // 2)):
         strategy = operation.as_strategy(generation_mode=mode)
@@ -167,10 +208,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    app = start_program()
+    url = start_program()
     import schemathesis
 
-    schema = schemathesis.openapi.from_asgi("/openapi.json", app)
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json")
     failed: list[str] = []
     total: Counter = Counter()
     for result in schema.get_all_operations():
@@ -178,7 +219,7 @@ def main() -> int:
         if options.route not in operation.path:
             continue
         begin = time.monotonic()
-        statuses, failures = fuzz(operation, options.examples, options.seed)
+        statuses, failures = fuzz(operation, url, options.examples, options.seed)
         total += statuses
         failed += failures
         said = ", ".join(f"{status}: {count}" for status, count in sorted(statuses.items()))

@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 JOB_HEADER = "X-Serena-Job"
 """Header of an answer that names its job."""
 
+LONGEST_JOB = 1000
+"""Characters of an id that is named there: clients refuse headers of any length."""
+
 PLAIN = "()!*'; ,/?:@&=+$#[]"
 """What ids hold beside letters, digits, and what `quote` leaves alone."""
 
@@ -138,7 +141,7 @@ def api_middleware(app: FastAPI) -> None:
         response = await call_next(request)
         seconds = f"{time.perf_counter() - started:.4f}"
         response.headers["X-Process-Time"] = seconds
-        if (job := getattr(request.state, "job", None)) is not None:
+        if (job := getattr(request.state, "job", None)) is not None and len(job) <= LONGEST_JOB:
             response.headers[JOB_HEADER] = quote(job, safe=PLAIN)
         path = request.scope.get("path", "err")
         if shared.cmd_opts.api_log and is_api(path):

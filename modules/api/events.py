@@ -25,6 +25,9 @@ KEPT = 1000
 MOST_WAITING = 200
 """Events that may wait for one listener; one that is slower than this is told to read everything anew."""
 
+MOST_DIGITS = 18
+"""Of the number of an event that a listener says it has heard."""
+
 SECONDS_BETWEEN = 0.5
 """Between two looks at the progress of the running job."""
 
@@ -106,7 +109,7 @@ class Events:
         run, _, number = last_id.partition("-")
         kept = list(self._kept)
         oldest = kept[0][0] if kept else self._number + 1
-        if run != self._run or not number.isdecimal() or int(number) + 1 < oldest:
+        if run != self._run or not number.isdecimal() or len(number) > MOST_DIGITS or int(number) + 1 < oldest:
             return [RESYNC]
         return [text for n, user, text in kept if n > int(number) and only in (None, user)]
 

@@ -26,6 +26,8 @@ MOST_IN_A_PAGE = 1000
 MOST_ROWS = 2**53
 
 JOBS = f"{OWN_PREFIX}v1/jobs"
+ONE = f"{JOBS}/{{id:path}}"
+"""A job: ids may hold slashes, so what goes on after one is asked for first."""
 
 router = APIRouter(tags=["jobs"], route_class=DescribedRoute)
 
@@ -96,13 +98,7 @@ def reorder_jobs(order: JobOrder, request: Request) -> dict:
     return {"ids": jobs.journal().arrange(order.ids, user)}
 
 
-@router.get(JOBS + "/{id}", response_model=JobItem, summary="One job")
-def get_job(id: str, request: Request) -> dict:
-    """Shows a job."""
-    return job_view.described(row := row_of(id, request), job_view.positions() if row.state == State.QUEUED else {})
-
-
-@router.get(JOBS + "/{id}/images/{n}", response_class=FileResponse, summary="An image of a job, with its parameters")
+@router.get(f"{ONE}/images/{{n}}", response_class=FileResponse, summary="An image of a job, with its parameters")
 def get_job_image(
     id: str, n: int, request: Request, thumbnail: Annotated[bool, Query(description="A small copy of it.")] = False
 ) -> FileResponse:
@@ -121,14 +117,20 @@ def get_job_image(
     return FileResponse(file, media_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
 
 
-@router.delete(JOBS + "/{id}", response_model=JobItem, summary="Cancel a job")
+@router.get(ONE, response_model=JobItem, summary="One job")
+def get_job(id: str, request: Request) -> dict:
+    """Shows a job."""
+    return job_view.described(row := row_of(id, request), job_view.positions() if row.state == State.QUEUED else {})
+
+
+@router.delete(ONE, response_model=JobItem, summary="Cancel a job")
 def cancel_job(id: str, request: Request) -> dict:
     """Takes a job out of the queue; the running one ends early and keeps what it has made. One that is over stays."""
     jobs.journal().cancel(row_of(id, request))
     return get_job(id, request)
 
 
-@router.post(JOBS + "/{id}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
+@router.post(f"{ONE}/retry", status_code=202, response_model=JobItem, summary="Make a job again")
 def retry_job(id: str, request: Request) -> dict:
     """Queues a job again that is over, with the seeds it had; one that is held is queued itself."""
     return shown(jobs.journal().retry(row_of(id, request)))
@@ -163,10 +165,10 @@ page_router = APIRouter(prefix="/internal", tags=["page"], route_class=Described
 for path, function, method in (
     ("/jobs", list_jobs, "GET"),
     ("/jobs/reorder", reorder_jobs, "POST"),
-    ("/jobs/{id}", get_job, "GET"),
-    ("/jobs/{id}", cancel_job, "DELETE"),
-    ("/jobs/{id}/images/{n}", get_job_image, "GET"),
-    ("/jobs/{id}/retry", retry_job, "POST"),
+    ("/jobs/{id:path}/images/{n}", get_job_image, "GET"),
+    ("/jobs/{id:path}/retry", retry_job, "POST"),
+    ("/jobs/{id:path}", get_job, "GET"),
+    ("/jobs/{id:path}", cancel_job, "DELETE"),
     ("/job-models", list_models, "GET"),
     ("/events", follow_events, "GET"),
 ):

@@ -17,13 +17,13 @@ from fastapi.responses import JSONResponse
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from modules import checkpoints, images
+from modules import checkpoints, images, util
 from modules.api import job_kinds, waiting
 from modules.errors import InvalidInput, NotFound, WebuiError
 from modules.http_paths import OPENAI_PREFIX, OWN_PREFIX
 from modules.http_routes import DescribedRoute
 
-SIZE = re.compile(r"(\d+)x(\d+)")
+SIZE = re.compile(r"(\d{1,9})x(\d{1,9})")
 
 THEIRS = re.compile(r"(dall-e|gpt-image)\b.*")
 """Names of models that clients send because they must; they stand for the checkpoint in use."""
@@ -77,7 +77,11 @@ class GeneratedImages(BaseModel):
 
 def common_fields(prompt: str, model: str | None, n: int | None, size: str | None) -> dict[str, Any]:
     """Returns what both routes say as fields of a request of this program."""
-    fields: dict[str, Any] = {"prompt": prompt, "n_iter": n or 1, "override_settings": dict(IMAGES_ALONE)}
+    fields: dict[str, Any] = {
+        "prompt": util.sendable(prompt),
+        "n_iter": n or 1,
+        "override_settings": dict(IMAGES_ALONE),
+    }
     if size and size != "auto":
         found = SIZE.fullmatch(size)
         if found is None:

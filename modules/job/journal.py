@@ -319,7 +319,10 @@ class Journal:
         running = self.store.waiting(State.RUNNING)
         self.store.update_all([row.number for row in running], state=State.LOST, ended=time.time(), error=LOST)
         by_fate: dict[str, list[Row]] = {fate: [] for fate in AFTER_RESTART}
-        for row in self.store.waiting(State.QUEUED):
+        waiting = self.store.waiting(State.QUEUED)
+        for row in (*running, *waiting):
+            self.spool.tidy(row.number, keep=[REQUEST_FILE])
+        for row in waiting:
             by_fate[wish if wish in by_fate else row.after_restart].append(row)
         self.store.update_all([row.number for row in by_fate["hold"]], state=State.HELD)
         self.store.update_all([row.number for row in by_fate["drop"]], state=State.CANCELLED, ended=time.time())

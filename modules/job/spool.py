@@ -85,6 +85,15 @@ class Spool:
             if self._size is not None:
                 self._size -= size
 
+    def tidy(self, number: int, keep: Collection[str]) -> None:
+        """Deletes the files of a job but those of some names: what a killed program has left half written, or never
+        told anybody of.
+        """
+        with suppress(FileNotFoundError):
+            for entry in list(os.scandir(os.path.join(self.folder, str(number)))):
+                if entry.name not in keep:
+                    os.unlink(entry.path)
+
     def numbers(self) -> list[int]:
         """Returns the numbers of the jobs that have files, in order."""
         with suppress(FileNotFoundError):

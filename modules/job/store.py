@@ -87,6 +87,9 @@ INDEX = (
 )
 """What makes an index of all texts and keeps it up to date; it holds no text itself."""
 
+texts = sa.table("jobs_text", sa.column("rowid"), sa.column("jobs_text"))
+"""The index. What is compared with its column of its own name is looked for in all others."""
+
 SHORTEST_INDEXED = 3
 """Letters of the shortest word that the index finds."""
 
@@ -216,12 +219,17 @@ class JobStore:
         states: any of them, none for all. text: words that all have to be in the job's text, its kind or its id. model:
         that made its images. since, until: when it was asked for, in seconds since the epoch, `until` not included.
         """
-        conditions = [*_conditions(states, user, model, since, until), *self._words(text)]
-        statement = sa.select(jobs).where(*conditions).order_by(jobs.c.number.desc()).limit(limit).offset(offset)
+        source, conditions = self._containing(text)
+        is_indexed = source is not jobs
+        conditions += _conditions(states, user, model, since, until, _unindexed if is_indexed else _as_it_is)
+        latest_first = texts.c.rowid if is_indexed else jobs.c.number
+        statement = sa.select(jobs).select_from(source).where(*conditions).order_by(latest_first.desc())
         with self._engine.connect() as connection:
-            rows = [row_of(found) for found in connection.execute(statement).mappings()]
+            found = connection.execute(statement.limit(limit).offset(offset)).mappings()
+            rows = [row_of(values) for values in found]
             is_all = offset == 0 and (limit is None or len(rows) < limit)
-            total = len(rows) if is_all else connection.execute(_counted(conditions)).scalar_one()
+            counted = sa.select(sa.func.count()).select_from(source).where(*conditions)
+            total = len(rows) if is_all else connection.execute(counted).scalar_one()
         return rows, total
 
     def models(self, user: str | None = None) -> list[str]:
@@ -265,33 +273,47 @@ class JobStore:
             connection.execute(requests.delete().where(requests.c.number == sa.bindparam("of")), rows)
             connection.execute(jobs.delete().where(jobs.c.number == sa.bindparam("of")), rows)
 
-    def _words(self, text: str) -> list[Any]:
-        """Returns what is asked of a job that all these words are in."""
-        words = text.split()
-        conditions = []
+    def _containing(self, text: str) -> tuple[sa.FromClause, list[Any]]:
+        """Returns where to look for jobs that all these words are in, and what is asked of them."""
+        words = text.replace("\0", " ").split()  # SQLite's texts end there
         indexed = [word for word in words if len(word) >= SHORTEST_INDEXED] if self._is_indexed else []
-        if indexed:
-            phrases = " ".join('"' + word.replace('"', '""') + '"' for word in indexed)
-            statement = sa.text("SELECT rowid FROM jobs_text WHERE jobs_text MATCH :phrases")
-            conditions.append(jobs.c.number.in_(statement.bindparams(phrases=phrases).columns(rowid=sa.Integer)))
         anywhere = jobs.c.text + " " + jobs.c.kind + " " + jobs.c.id
-        return conditions + [anywhere.icontains(word, autoescape=True) for word in words if word not in indexed]
+        conditions = [anywhere.icontains(word, autoescape=True) for word in words if word not in indexed]
+        if not indexed:
+            return jobs, conditions
+        phrases = " ".join('"' + word.replace('"', '""') + '"' for word in indexed)
+        conditions.append(texts.c.jobs_text.op("MATCH")(phrases))
+        return texts.join(jobs, jobs.c.number == texts.c.rowid), conditions
 
 
 class UnreadableSchema(Exception):
     """A file of another version of the program."""
 
 
+def _as_it_is(column: sa.Column[Any]) -> Any:
+    return column
+
+
+def _unindexed(column: sa.Column[Any]) -> Any:
+    """Returns a column as SQLite does not look it up by an index: words are to be found first, and are fewer."""
+    return sa.literal_column(f'+jobs."{column.name}"', column.type)
+
+
 def _conditions(
-    states: Sequence[str], user: str | None, model: str, since: float | None, until: float | None
+    states: Sequence[str],
+    user: str | None,
+    model: str,
+    since: float | None,
+    until: float | None,
+    of: Callable[[sa.Column[Any]], Any],
 ) -> list[Any]:
     conditions: list[Any] = []
     if states:
-        conditions.append(jobs.c.state.in_(states))
+        conditions.append(of(jobs.c.state).in_(states))
     if user is not None:
-        conditions.append(jobs.c.user == user)
+        conditions.append(of(jobs.c.user) == user)
     if model:
-        conditions.append(jobs.c.model == model)
+        conditions.append(of(jobs.c.model) == model)
     if since is not None:
         conditions.append(jobs.c.submitted >= since)
     if until is not None:
@@ -304,10 +326,6 @@ def _with_webhook(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("state") not in OVER:
         return values
     return values | {"webhook_due": sa.case((jobs.c.webhook.is_not(None), time.time()))}
-
-
-def _counted(conditions: Sequence[Any]) -> Any:
-    return sa.select(sa.func.count()).select_from(jobs).where(*conditions)
 
 
 def _connected(path: str) -> sa.Engine:

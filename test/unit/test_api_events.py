@@ -50,7 +50,7 @@ def test_a_listener_takes_up_where_it_was():
     assert asyncio.run(listen()) == (["0", "1", "2", "3", "4"], ["3", "4"])
 
 
-@pytest.mark.parametrize("last_id", ["", "other-3", "nonsense", "{run}-x", "{run}-1"])
+@pytest.mark.parametrize("last_id", ["", "other-3", "nonsense", "{run}-x", "{run}-1", "{run}-" + "9" * 5000])
 def test_whoever_has_missed_events_reads_everything_anew(last_id):
     async def listen():
         events = Events()

@@ -54,7 +54,7 @@ def answer_to(client):
         (errors.NotSupported, 501),
         (errors.ModelLoadError, 422),
         (errors.OutOfMemory, 507),
-        (errors.Busy, 503),
+        (errors.Busy, 409),
     ],
 )
 def test_domain_errors_carry_their_status(answer_to, kind, status):

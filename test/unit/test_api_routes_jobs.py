@@ -54,6 +54,9 @@ def test_a_job_is_asked_for_and_fetched_later(client):
 def test_a_classic_answer_names_its_job_whose_images_stay(client):
     answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "mein Bild ä/1"})
     assert answer.headers["X-Serena-Job"] == "mein Bild %C3%A4/1"
+    assert get(client, {"id": "mein Bild ä/1"})["state"] == "done"
+    long = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "i" * 5000})
+    assert "X-Serena-Job" not in long.headers and long.status_code == 200
     answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"send_images": False})
     assert answer.json()["images"] == []
     job = get(client, {"id": answer.headers["X-Serena-Job"]})
@@ -141,6 +144,7 @@ def test_pages_of_the_list(client):
         ("DELETE", "/nope", None, 404, "id"),
         ("POST", "/nope/retry", None, 404, "id"),
         ("GET", "/nope/images/0", None, 404, "id"),
+        ("GET", "/..%2F..%2Fjobs.sqlite3", None, 404, "id"),
     ],
 )
 def test_what_is_wrong_is_named(client, method, path, body, status, field):

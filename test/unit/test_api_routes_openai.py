@@ -37,6 +37,12 @@ def test_images_are_made(openai_client):
     assert decoded(answer.data[0]).tobytes() != decoded(answer.data[1]).tobytes()
 
 
+def test_what_no_text_can_hold_is_sent_back_as_a_question_mark(client):
+    body = '{"prompt": "a \\ud800", "size": "64x64"}'
+    answer = client.post("/v1/images/generations", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200 and answer.json()["data"][0]["revised_prompt"] == "a ?"
+
+
 def test_an_address_gives_the_image(openai_client):
     checkpoint = shared.opts.sd_model_checkpoint
     answer = openai_client.images.generate(model=checkpoint, prompt="red apple", size="64x64", response_format="url")
@@ -62,6 +68,7 @@ def test_a_mask_of_another_size_is_named(openai_client):
     ("fields", "error", "param"),
     [
         ({"size": "big"}, openai.UnprocessableEntityError, "size"),
+        ({"size": "9" * 5000 + "x64"}, openai.UnprocessableEntityError, "size"),
         ({"size": "9999999x64"}, openai.UnprocessableEntityError, "width"),
         ({"model": "no such model"}, openai.NotFoundError, "model"),
     ],

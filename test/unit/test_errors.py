@@ -27,7 +27,7 @@ def raise_and_report(message, exc_info=True):
         (errors.NotSupported, 501),
         (errors.ModelLoadError, 422),
         (errors.OutOfMemory, 507),
-        (errors.Busy, 503),
+        (errors.Busy, 409),
     ],
 )
 def test_domain_errors_carry_status_message_and_field(error, status):

@@ -1,7 +1,12 @@
 """What is written down of jobs: before they wait, while they run, when they are over, after the program was killed."""
 
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -15,6 +20,7 @@ from modules.job.spool import Spool
 from modules.job.store import JobStore
 
 SECONDS = 20
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Program:
@@ -296,3 +302,74 @@ def test_as_many_jobs_are_remembered_as_the_setting_says(start, settings):
         run.over(last)
     wait_for(lambda: run.journal.store.find()[1] < 25)
     assert len(run.journal.spool.numbers()) < 25 and run.row(last) is not None
+
+
+KILLED = """
+import json, os, random, signal, sys, time
+(folder, rounds), sys.argv[1:] = sys.argv[1:], []
+from PIL import Image
+from modules import call_queue
+from modules.job.journal import LARGE, Asked, Journal
+from modules.job.plan import Plan, ResultImage
+from modules.job.queue import JobQueue
+from modules.job.spool import Spool
+from modules.job.store import JobStore
+
+def make_plan(kind, body):
+    image = Image.effect_noise((128, 128), 50).convert("RGB")  # large enough to be cut in the middle
+    return Plan(kind, lambda: image, lambda *_: None, lambda made: [ResultImage(made, "noise")])
+
+def run(say):
+    call_queue.queue = queue = JobQueue()
+    store, spool = JobStore(folder + "/jobs.sqlite3"), Spool(folder + "/files")
+    journal = Journal(store, spool, queue, make_plan, lambda body, seeds: body)
+    journal.restore()
+    for number in range(1_000_000):
+        body = {"image": "x" * LARGE if number % 3 == 0 else ""}
+        jobs = [journal.submit(make_plan("noise", body), Asked("noise", body, after_restart="run")) for _ in range(2)]
+        for job in jobs:
+            job.record.kept.result()
+            os.write(say, f"{job.record.row.id}\\n".encode())
+
+told = []
+for number in range(int(rounds)):
+    hear, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        run(say)
+    os.close(say)
+    with os.fdopen(hear) as lines:
+        for _ in range(random.randint(1, 8)):
+            told.append(lines.readline().strip())
+        time.sleep(random.random() / 50)
+        os.kill(child, signal.SIGKILL)
+        told += lines.read().split()
+    os.waitpid(child, 0)
+print(json.dumps(told))
+"""
+
+
+def test_a_program_killed_at_any_moment_loses_no_result_and_leaves_no_half_file(start, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), "5"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    run = start()
+    with run.queue.line:
+        run.journal.restore()
+        store, spool = run.journal.store, run.journal.spool
+        rows, total = store.find(limit=None)
+        by_id = {row.id: row for row in rows}
+        assert len(by_id) == total and len(told) >= 5
+        for id in told:
+            assert by_id[id].state == State.DONE, "what was told of is there"
+        for row in rows:
+            for result in row.results:
+                with Image.open(result["file"]) as image:
+                    image.load()
+        results = {result["file"] for row in rows for result in row.results}
+        for folder, _, names in os.walk(spool.folder):
+            for name in names:
+                assert name == "request.json" or os.path.join(folder, name) in results, f"{name} is nobody's"
+        assert {row.state for row in rows} <= {State.DONE, State.LOST, State.QUEUED, State.FAILED}
+        for job in run.queue.waiting():
+            run.queue.cancel(job)

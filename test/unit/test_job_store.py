@@ -58,6 +58,7 @@ def test_jobs_are_found_by_state_user_and_words(store):
     assert [row.id for row in store.find(text="100% APPLE_17")[0]] == ["task(17)"]
     assert store.find(text="TXT2IMG task(3)")[1] == 1 and store.find(text="app%le")[1] == 0
     assert store.find(text='7 "')[1] == 0 and store.find(text="7 00%")[1] == 3, "words of one letter, and quotes"
+    assert store.find(text="app\0le_17 OR *")[1] == 0 and store.find(text="app\0_17")[1] == 1, "no word has a meaning"
     assert store.counts() == {"queued": 29, "done": 1}
 
 
