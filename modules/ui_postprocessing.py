@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from modules import call_queue, infotext_utils, postprocessing, scripts, shared, ui_common, ui_jobs, ui_toprow
+from modules.job.plan import ResultImage
 from modules.ui_components import ResizeHandleRow
 
 
@@ -45,9 +46,15 @@ def controls_of_scripts() -> list[Any]:
     return [[row.name, row.args_from, row.args_to] for row in scripts.scripts_postproc.scripts_in_preferred_order()]
 
 
-ui_jobs.FORMS["extras"] = ui_jobs.Form(
-    postprocessing.run_postprocessing, ui_jobs.shown_images, described, controls_of_scripts
-)
+def images_made(outputs: Any) -> list[ResultImage]:
+    """Returns the images of a job, each with its parameters or, where it has none, with what was done to it."""
+    made = ui_jobs.shown_images(outputs)
+    for row in made:
+        row.infotext = row.infotext or row.image.info.get("postprocessing") or ""
+    return made
+
+
+ui_jobs.FORMS["extras"] = ui_jobs.Form(postprocessing.run_postprocessing, images_made, described, controls_of_scripts)
 
 
 def create_ui() -> ExtrasTab:

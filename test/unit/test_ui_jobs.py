@@ -93,7 +93,8 @@ def extras_values(image):
     """What the Extras tab sends: its values, and those of all scripts, for an image that is enlarged."""
     rows = sorted(scripts.scripts_postproc.scripts_in_preferred_order(), key=lambda row: row.args_from)
     controls = [pair for row in rows for pair in (row.controls or {}).items()]
-    values = [2 if name == "upscale_by" else control.value for name, control in controls]
+    given = {"upscale_by": 2, "upscaler_1_name": "Nearest"}
+    values = [given.get(name, control.value) for name, control in controls]
     return (0, image, None, "", "", True, *values)
 
 
@@ -101,7 +102,7 @@ def test_enlarging_is_written_down_and_made_again(page, monkeypatch):
     image, handler = Image.new("RGB", (8, 8), "orange"), postprocessing.run_postprocessing_webui
     outputs, row = click_form("extras", handler, [None, ""], "task(extras)", *extras_values(image))
     assert (row.kind, row.state, len(row.results)) == ("extras", State.DONE, 1), row.error
-    assert outputs[0][0].size == (16, 16) and "Upscale" in row.text
+    assert outputs[0][0].size == (16, 16) and row.text.startswith("Postprocess upscale by: 2")
     again = wait_until_over(jobs.journal().retry(row).id)
     assert again.state == State.DONE, again.error
     for made in (row, again):
