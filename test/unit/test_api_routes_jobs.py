@@ -88,14 +88,14 @@ def test_enlarging_is_a_job_too(client, kind):
 
 def test_waiting_jobs_have_positions_and_are_moved_and_cancelled(client):
     with call_queue.queue_lock:
-        first, second, third = (submit(client, prompt=f"cat {n}") for n in range(3))
+        first, second, third = (submit(client, prompt=f"cat {name}") for name in ("Anna", "Berta", "Cilly"))
         assert [get(client, job)["position"] for job in (first, second, third)] == [1, 2, 3]
         urgent = submit(client, wishes={"priority": 5})
         assert (urgent["position"], get(client, first)["position"]) == (1, 2)
         order = client.post(f"{JOBS}/reorder", json={"ids": [third["id"]]}).json()["ids"]
         assert order == [urgent["id"], third["id"], first["id"], second["id"]]
         assert client.delete(f"{JOBS}/{quote(first['id'])}").json()["state"] == "cancelled"
-        listed = client.get(JOBS, params={"text": "CAT 1", "state": "queued"}).json()
+        listed = client.get(JOBS, params={"text": "CAT bert", "state": "queued"}).json()
         assert listed["total"] == 1 and listed["jobs"][0]["id"] == second["id"]
     for job in (urgent, third, second):
         assert over(client, job)["state"] == "done"
