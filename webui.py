@@ -220,6 +220,9 @@ def create_app() -> FastAPI:
     with startup_timer.subcategory("app_started_callback"), gradio_extensons.without_new_applications():
         script_callbacks.app_started_callback(shared.demo, app)
     move_mounts_to_end(app)
+    if shared.demo is not None:
+        shared.demo.config  # noqa: B018  # is worked out now rather than for the first browser
+        startup_timer.record("describe page")
     return app
 
 
@@ -240,18 +243,20 @@ def create_page(app: FastAPI) -> gr.Blocks:
     """Builds the page and mounts it into app."""
     import gradio as gr
 
-    from modules import ui, ui_gradio_extensions, ui_security
+    from modules import gradio_extensons, ui, ui_gradio_extensions, ui_security
 
     demo = ui.create_ui()
     startup_timer.record("create ui")
-    gr.mount_gradio_app(
-        app,
-        demo,
-        path="/",
-        auth=initialize_util.get_gradio_auth_creds() or None,
-        root_path=root_path(),
-        **ui_gradio_extensions.page_options(),
-    )
+    with gradio_extensons.parts_of_a_page():  # Gradio would describe it to browsers at each of its steps
+        gr.mount_gradio_app(
+            app,
+            demo,
+            path="/",
+            auth=initialize_util.get_gradio_auth_creds() or None,
+            root_path=root_path(),
+            **ui_gradio_extensions.page_options(),
+        )
+    demo.app = app.routes[-1].app
     ui_security.check_files_of(demo)
     startup_timer.record("mount page")
     return demo

@@ -88,10 +88,19 @@ class PageBlocks(gr.Blocks):
     """
 
     settings: ui_settings.UiSettings | None = None
+    _config: dict[str, Any] | None = None
+
+    def __exit__(self, *args: Any) -> None:
+        """Ends the building of the page, or of what an extension adds to it; what browsers are told of it is worked out
+        when one asks.
+        """
+        with gradio_extensons.parts_of_a_page():
+            super().__exit__(*args)
 
     @property
     def config(self) -> dict[str, Any]:
         """What the page is told of its components, with choices and settings as they are now."""
+        self._config = self._config or self.get_config_file()
         if self.settings is not None and self._config:
             properties = {entry["id"]: entry["props"] for entry in self._config["components"]}
             for component, current in (*self.current_choices(), *self.settings.current_properties(self)):
@@ -136,7 +145,7 @@ def create_ui() -> gr.Blocks:
         warnings.filterwarnings("ignore", module="gradio", category=UserWarning)
     with gradio_extensons.parts_of_a_page():
         demo = create_page()
-    demo.queue(default_concurrency_limit=None)
+        demo.queue(default_concurrency_limit=None)
     return demo
 
 
