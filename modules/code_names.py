@@ -178,6 +178,8 @@ class Library:
             found.names |= {entry.name.partition(".")[0] for entry in place.iterdir()}
             found.is_open |= any(entry.suffix in (".so", ".pyd") for entry in place.iterdir())
         source = place / "__init__.py" if place.is_dir() else place
+        if not source.is_file() and (place / "__init__.pyi").is_file():
+            return Names(is_open=True)  # what a compiled package makes, described for editors
         tree = parse(source) if source.is_file() else ast.Module([], [])
         if tree is None:
             return Names(is_open=True)
@@ -249,8 +251,9 @@ class _Collector(ast.NodeVisitor):
             return
         for alias in node.names:
             if alias.name == "*":
-                other = self.library.names(absolute(node, self.package))
-                self._take(other)
+                # One that is open may have any name already, and some packages have thousands of files.
+                if not self.found.is_open:
+                    self._take(self.library.names(absolute(node, self.package)))
             else:
                 self.found.names.add(alias.asname or alias.name)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,8 @@ class FileReport:
 class ExtensionReport:
     """What is known of an extension before it runs.
 
-    loads: whether its scripts will be loaded. failures: why not, one sentence each. installs: what it hands to pip.
+    loads: whether its scripts will be loaded. failures: why not, one sentence each. fetches: what it takes from the
+    network while it loads, and fails without. installs: what it hands to pip.
     conflicts: what of that contradicts the packages of the program. shared_patches: name -> the other installed
     extensions that replace it too. changes: against the version that is installed, + what is new, - what is gone.
     """
@@ -62,6 +64,7 @@ class ExtensionReport:
     name: str
     loads: bool
     failures: list[str]
+    fetches: list[str]
     files: list[FileReport]
     packages: dict[str, str]
     installs: list[str]
@@ -75,13 +78,20 @@ def program_library(root: Path) -> Library:
     builtin = root / "extensions-builtin"
     folders = sorted(path for path in builtin.iterdir() if path.is_dir()) if builtin.is_dir() else []
     library = Library([root, root / "modules" / "packages", *folders])
-    for source in (root / "modules", builtin):
-        for path in sorted(source.rglob("*.py")):
-            tree = parse(path)
-            for full, _ in set_from_outside(tree) if tree else ():
-                module, _, name = full.rpartition(".")
-                library.extra.setdefault(module, set()).add(name)
+    library.extra = _put_on_others(root / "modules", builtin)
     return library
+
+
+@functools.cache
+def _put_on_others(*sources: Path) -> dict[str, set[str]]:
+    """Returns module -> names that the files of the program put onto it: all of them have to be read for that."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(path for source in sources for path in source.rglob("*.py")):
+        tree = parse(path)
+        for full, _ in set_from_outside(tree) if tree else ():
+            module, _, name = full.rpartition(".")
+            found.setdefault(module, set()).add(name)
+    return found
 
 
 def check(
@@ -97,15 +107,17 @@ def check(
     """
     place = Place(folder, program, is_beside_program=is_beside_program)
     files = [report for path in place.sources if (report := _file_report(path, place)) is not None]
-    loading = Loading(place)
     scripts = sorted((folder / "scripts").glob("*.py"))
+    loading, offline = Loading(place), Loading(place, is_offline=True)
     failed = dict.fromkeys(failure for path in scripts for failure in loading.file(path))
     failures = [f"{f.file}, line {f.line}: {f.error}: {f.name}{_because(f.name)}" for f in failed]
+    alone = dict.fromkeys(failure for path in scripts for failure in offline.file(path) if failure not in failed)
     commands = list(_pip_commands(folder))
     return ExtensionReport(
         name=folder.name,
         loads=not failures,
         failures=failures,
+        fetches=[f"{f.file}, line {f.line}: {f.name}" for f in alone],
         files=files,
         packages=_packages(files, place),
         installs=[text for command in commands for text in launch_pins.requirements_in(command) if text != "install"],
@@ -286,6 +298,7 @@ def as_text(report: ExtensionReport) -> str:
     """Returns a report as lines to be read: of names that are here, only how many."""
     lines = [f"{report.name}: {'will load' if report.loads else 'will not load'}"]
     lines += [f"  {failure}" for failure in report.failures]
+    lines += ["Fails without a network:", *(f"  {text}" for text in report.fetches)] if report.fetches else []
     missing = [f"  {text}" for text in report.packages.values() if text != HERE]
     lines += ["Packages that are missing:", *missing] if missing else []
     lines += ["Installs:", *(f"  {text}" for text in report.installs)] if report.installs else []

@@ -13,8 +13,23 @@ CAUGHT_BY = {
     "ModuleNotFoundError": ("ModuleNotFoundError", "ImportError", "Exception", "BaseException"),
     "ImportError": ("ImportError", "Exception", "BaseException"),
     "AttributeError": ("AttributeError", "Exception", "BaseException"),
+    "OSError": ("OSError", "IOError", "URLError", "ConnectionError", "RequestException", "Exception", "BaseException"),
 }
 """What reading can foresee -> the classes whose `except` catches it."""
+
+FETCHING = {
+    "basicsr.utils.download_util.load_file_from_url",
+    "git.Repo.clone_from",
+    "huggingface_hub.hf_hub_download",
+    "huggingface_hub.snapshot_download",
+    "modules.modelloader.load_file_from_url",
+    "requests.get",
+    "torch.hub.load",
+    "torch.hub.load_state_dict_from_url",
+    "urllib.request.urlopen",
+    "urllib.request.urlretrieve",
+}
+"""Functions that need the network."""
 
 Code = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -83,10 +98,14 @@ class Place:
 
 
 class Loading:
-    """The loading of the files of one extension; every file is followed once, as Python runs it once."""
+    """The loading of the files of one extension; every file is followed once, as Python runs it once.
 
-    def __init__(self, place: Place):
+    is_offline: it is loaded without a network.
+    """
+
+    def __init__(self, place: Place, *, is_offline: bool = False):
         self.place = place
+        self.is_offline = is_offline
         self.done: dict[Path, list[Failure]] = {}
 
     def file(self, path: Path, package: str = "") -> list[Failure]:
@@ -203,7 +222,7 @@ class _File:
         for handler in node.handlers:
             caught = [handler.type] if not isinstance(handler.type, ast.Tuple) else handler.type.elts
             names = CAUGHT_BY.get(failed[0].error, ("SyntaxError", "Exception", "BaseException"))
-            if any(kind is None or dotted(kind) in names for kind in caught):
+            if any(kind is None or dotted(kind).rpartition(".")[2] in names for kind in caught):
                 raised = failed if any(isinstance(part, ast.Raise) for part in handler.body) else []
                 return self.block(handler.body) or raised or self.block(node.finalbody)
         return failed
@@ -259,8 +278,10 @@ class _File:
         return [Failure(failed.error, failed.name, self.name, line)] if failed and is_foreseen else []
 
     def call(self, node: ast.Call) -> list[Failure]:
-        """Returns what a function of the file raises, when it is called the first time."""
+        """Returns what a function of the file raises, when it is called the first time, or one without its network."""
         name = dotted(node.func)
+        if self.loading.is_offline and (full := expanded(name, self.aliases)) in FETCHING:
+            return [Failure("OSError", full, self.name, node.lineno)]
         if name not in self.functions or name in self.called:
             return []
         self.called.add(name)

@@ -216,6 +216,7 @@ def report_html(report: ExtensionReport) -> str:
     replaced = [f"{name}, as {', '.join(others)} does" for name, others in report.shared_patches.items()]
     parts = (
         ("Why it will not load", report.failures),
+        ("What it fetches while it loads, and fails without", report.fetches),
         ("In conflict with the packages of this program", report.conflicts),
         ("Packages that are missing", missing),
         ("Packages it installs", report.installs),

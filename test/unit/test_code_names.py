@@ -75,3 +75,18 @@ def test_what_is_put_onto_other_modules():
 def test_a_file_that_is_no_python_has_no_tree(tmp_path):
     (tmp_path / "x.py").write_bytes(b"\x00")
     assert parse(tmp_path / "x.py") is None and parse(tmp_path / "none.py") is None
+
+
+def test_what_may_have_any_name_does_not_have_its_thousands_of_files_read(tmp_path):
+    (tmp_path / "lazy").mkdir()
+    (tmp_path / "lazy" / "__init__.py").write_text("g = globals()\nfrom .part import *\n")
+    (tmp_path / "lazy" / "part.py").write_text("x = 1\n")
+    library = Library([tmp_path], with_installed=False)
+    assert library.names("lazy").has("anything") and "lazy.part" not in library._names
+
+
+def test_a_folder_of_hints_stands_for_what_a_compiled_package_makes(tmp_path):
+    (tmp_path / "fast" / "part").mkdir(parents=True)
+    (tmp_path / "fast" / "__init__.py").write_text("x = 1\n")
+    (tmp_path / "fast" / "part" / "__init__.pyi").write_text("def f() -> None: ...\n")
+    assert Library([tmp_path], with_installed=False).names("fast.part").has("g")

@@ -83,3 +83,23 @@ def test_folders_put_on_the_path(tmp_path):
     (tmp_path / "src" / "deep.py").write_text("")
     (tmp_path / "src" / "html.py").write_text("import no_such")  # the one of Python comes first
     assert loading(tmp_path, script).file(tmp_path / "scripts" / "script.py") == []
+
+
+FETCH = "from huggingface_hub import hf_hub_download\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "fetched"),
+    [
+        (f"{FETCH}path = hf_hub_download('a', 'b')\n", ["huggingface_hub.hf_hub_download"]),
+        ("import requests\ndef f():\n    return [requests.get('x')]\nf()\n", ["requests.get"]),
+        ("import requests\ntry:\n    requests.get('x')\nexcept requests.exceptions.RequestException:\n    pass\n", []),
+        ("import requests\ndef f():\n    return requests.get('x')\n", []),
+        ("import requests\nif requests:\n    requests.get('x')\n", []),
+    ],
+)
+def test_what_is_fetched_while_it_loads(script, fetched, tmp_path):
+    online = loading(tmp_path, script)
+    assert online.file(tmp_path / "scripts" / "script.py") == []
+    offline = Loading(online.place, is_offline=True).file(tmp_path / "scripts" / "script.py")
+    assert [failure.name for failure in offline] == fetched
