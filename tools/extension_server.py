@@ -99,18 +99,19 @@ def copy_program(target: Path) -> None:
 class Server:
     """The program, started when entered and ended when left. Raises RuntimeError when it does not start.
 
-    in_place: the data folder is a copy of the program, as without --data-dir.
+    in_place: the data folder is a copy of the program, as without --data-dir. It works in its data folder: what
+    extensions write into the folder they find themselves in stays there.
     """
 
     def __init__(self, python: str, data_dir: Path, flags: list[str], env: dict[str, str], in_place: bool = False):
         self.data_dir = data_dir
-        self.cwd = data_dir if in_place else ROOT
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         data = [] if in_place else ["--data-dir", str(data_dir)]
-        self.command = [python, "launch.py", "--port", str(port), *data, *CPU_FLAGS, *flags]
+        program = (data_dir if in_place else ROOT) / "launch.py"
+        self.command = [python, str(program), "--port", str(port), *data, *CPU_FLAGS, *flags]
         self.env = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         self.env |= {name: value.replace("DATA", str(data_dir)) for name, value in env.items()}
         self.log_path = data_dir / "server.log"
@@ -118,7 +119,7 @@ class Server:
     def __enter__(self) -> Self:
         with self.log_path.open("wb") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=self.cwd, env=self.env, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=self.data_dir, env=self.env, stdout=log, stderr=log, start_new_session=True
             )
         try:
             self.wait()
