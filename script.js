@@ -99,13 +99,19 @@
         callbacks.optionsAvailableCallbacks.push(callback);
     }
 
+    /** Function -> the last error it has thrown: some are called hundreds of times. */
+    const failed = new Map();
+
     /** Calls every function of a list; one that throws doesn't keep the others from running. */
     function executeCallbacks(queue, arg) {
         for (const callback of queue) {
             try {
                 callback(arg);
             } catch (e) {
+                if (failed.get(callback) === String(e)) continue;
+                failed.set(callback, String(e));
                 console.error("error running callback", callback, ":", e);
+                window.dispatchEvent(new CustomEvent("callbackerror", {detail: e}));
             }
         }
     }

@@ -81,12 +81,24 @@
         }));
     }
 
-    window.addEventListener("error", (event) => {
-        const file = event.filename && fileOf(event.filename);
-        if (!file) return;
-        thrown.set(`${file}, line ${event.lineno}`, event.message);
+    /** Remembers what was thrown at a line of a script, if that is an extension's. */
+    function remember(address, line, message) {
+        const file = address && fileOf(address);
+        if (!file || thrown.get(`${file}, line ${line}`) === message) return;
+        thrown.set(`${file}, line ${line}`, message);
         showThrown();
-    });
+    }
+
+    /** Remembers an error that a callback or a promise has ended with: its innermost line in a file of an extension. */
+    function rememberError(error) {
+        const places = String(error?.stack).matchAll(/(https?:[^\s()]+?):(\d+):\d+/g);
+        const [, address, line] = [...places].find((place) => fileOf(place[1])) ?? [];
+        remember(address, line, String(error));
+    }
+
+    window.addEventListener("error", (event) => remember(event.filename, event.lineno, event.message));
+    window.addEventListener("unhandledrejection", (event) => rememberError(event.reason));
+    window.addEventListener("callbackerror", (event) => rememberError(event.detail));
     onUiLoaded(showThrown);
 
     Object.assign(window, {
