@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from modules import devices, errors, progress, shared
+from modules.hook_records import records
 from modules.job import elsewhere
 from modules.job.queue import Job
 
@@ -196,8 +197,8 @@ class Outputs:
     Entered before the handler runs, it swallows the handler's error.
     """
 
-    def __init__(self, name: str, extra_outputs: list | None, add_stats: bool):
-        self.name = name
+    def __init__(self, function: Callable, extra_outputs: list | None, add_stats: bool):
+        self.function = function
         self.extra_outputs = [None, ""] if extra_outputs is None else extra_outputs
         self.add_stats = add_stats
         self.result: list = []
@@ -212,7 +213,9 @@ class Outputs:
         # the page has to show every error, whatever its kind
         is_shown = isinstance(e, Exception)
         if is_shown:
-            errors.report(f"{self.name} failed", exc_info=not isinstance(e, errors.InvalidInput))
+            failure = records.fail_in_extension("event", e, self.function)
+            message = str(failure or f"{self.function.__name__} failed")
+            errors.report(message, exc_info=not isinstance(e, errors.InvalidInput))
             self.result = [*self.extra_outputs, dress.error(e)]
         if self.add_stats and (e is None or is_shown):
             stats = dress.stats(time.perf_counter() - self.started, shared.mem_mon.stop())
@@ -230,7 +233,7 @@ def wrap_gradio_call(func: Callable, extra_outputs: list | None = None, add_stat
     @wraps(func)
     def call(*args: Any, **kwargs: Any) -> tuple:
         """Calls the handler."""
-        with Outputs(func.__name__, extra_outputs, add_stats) as outputs:
+        with Outputs(func, extra_outputs, add_stats) as outputs:
             outputs.result = list(func(*args, **kwargs))
         return tuple(outputs.result)
 
@@ -240,7 +243,7 @@ def wrap_gradio_call(func: Callable, extra_outputs: list | None = None, add_stat
         @wraps(func)
         async def awaiting(*args: Any, **kwargs: Any) -> tuple:
             """Awaits the handler."""
-            with Outputs(func.__name__, extra_outputs, add_stats) as outputs:
+            with Outputs(func, extra_outputs, add_stats) as outputs:
                 outputs.result = list(await waits(*args, **kwargs))
             return tuple(outputs.result)
 

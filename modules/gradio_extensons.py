@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import functools
+import html
 import inspect
 import io
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
+from types import CodeType, SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -22,7 +23,8 @@ from gradio import blocks, component_meta, events, image_utils, processing_utils
 from gradio.context import Context
 from PIL import Image
 
-from modules import call_queue, image_ops, patches, script_callbacks, scripts
+from modules import call_queue, errors, image_ops, patches, script_callbacks, scripts
+from modules.hook_records import records
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +136,7 @@ def tolerant(function: Callable) -> Callable:
             kwargs = translate_keywords(native(type(self)).__name__, known, kwargs)
         return function(self, *args, **kwargs)
 
+    tolerated.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # as on what it is put around
     return tolerated
 
 
@@ -230,12 +233,25 @@ def lenient_choice(preprocess: Callable) -> Callable:
     return lenient
 
 
+signatures: dict[CodeType, inspect.Signature] = {}
+"""Code of a listener -> what it takes: Gradio makes thousands of listeners from two functions."""
+
+
+def signature_of(listener: Callable) -> inspect.Signature:
+    """Returns what an event listener takes."""
+    code = inspect.unwrap(listener).__code__
+    if code not in signatures:
+        signatures[code] = inspect.signature(listener)
+    return signatures[code]
+
+
 def translate_listener(listener: Callable) -> Callable:
     """Returns an event listener that takes `_js=` and ignores what Gradio 6 no longer knows. Events are no API
     endpoints unless named. A handler that waits in the queue does so as a coroutine: Gradio calls all others in
     threads, of which it has 40.
     """
-    known = inspect.signature(listener).parameters
+    signature = signature_of(listener)
+    known = signature.parameters
 
     @functools.wraps(listener)
     def translated(*args: Any, **kwargs: Any) -> Any:
@@ -244,7 +260,7 @@ def translate_listener(listener: Callable) -> Callable:
             kwargs["js"] = kwargs.pop("_js")
         if not kwargs.get("api_name"):
             kwargs.setdefault("api_visibility", "private")
-        given = inspect.signature(listener).bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known})
+        given = signature.bind_partial(*args, **{k: v for k, v in kwargs.items() if k in known})
         for role in ("inputs", "outputs"):
             refuse_missing(role, given.arguments.get(role))
         kwargs = {key: call_queue.coroutine_of(value) for key, value in kwargs.items() if key in known}
@@ -261,6 +277,23 @@ def refuse_missing(role: str, components: Any) -> None:
     wrong = [component for component in listed if not isinstance(component, blocks.Block)]
     if wrong:
         raise ValueError(f"{wrong[0]!r} is among the {role} of an event, where components belong: it was not made")
+
+
+async def process_api(self: gr.Blocks, block_fn: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Answers an event. What comes out of a handler of an extension is remembered, and shown over the page with file
+    and line; a `gr.Error` says by itself what it has to say.
+    """
+    event = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+    try:
+        return await original_process_api(self, block_fn, *args, **kwargs)
+    except gr.Error:
+        raise
+    except Exception as e:
+        failure = records.fail_in_extension("event", e, event.fn)
+        if failure is None:
+            raise
+        errors.report(f"{failure} [{failure.script}]", exc_info=True)
+        raise gr.Error(html.escape(str(failure)), print_exception=False) from e
 
 
 def setup_listener(*args: Any, **kwargs: Any) -> Callable:
@@ -317,6 +350,9 @@ def patch_constructors() -> None:
     component_meta.ComponentMeta.__call__ = construct
     for cls in set(subclasses(blocks.Block)):
         if "__init__" in vars(cls):
+            written = inspect.unwrap(cls.__init__)
+            # Gradio asks for it several times for each component of a page, and it takes long to work out.
+            written.__signature__ = inspect.signature(written)
             cls.__init__ = tolerant(cls.__init__)
     gr.Blocks.launch, gr.Blocks.queue = tolerant(gr.Blocks.launch), tolerant(gr.Blocks.queue)
     blocks.Block.webui_tooltip = None
@@ -421,6 +457,7 @@ original_Block_get_config = patches.patch(__name__, blocks.Block, "get_config", 
 original_postprocess_update = patches.patch(__name__, blocks, "postprocess_update_dict", postprocess_update)
 original_setup_listener = patches.patch(__name__, events.EventListener, "_setup", staticmethod(setup_listener))
 original_preprocess_image = patches.patch(__name__, image_utils, "preprocess_image", preprocess_image)
+original_process_api = patches.patch(__name__, gr.Blocks, "process_api", process_api)
 original_end_tabs = patches.patch(__name__, gr.Tabs, "__exit__", end_tabs)
 patch_constructors()
 patch_values()

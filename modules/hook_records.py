@@ -4,6 +4,8 @@ file, hook and line.
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
 import os
 import time
@@ -12,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from modules import errors, extensions
 from modules.hook_watch import watch
@@ -25,8 +28,8 @@ class Failure:
     """An exception that came out of the code of an extension.
 
     script: the file that was loaded, or whose hook was called. file, line: the last place in the extension's own code.
-    hook: of the tables in `modules.hooks`, or what was done instead: load, preload, make, ui, route. cause: what to do
-    about it, empty where nobody knows.
+    hook: of the tables in `modules.hooks`, or what was done instead: load, preload, make, ui, route, event, run. cause:
+    what to do about it, empty where nobody knows.
     """
 
     script: str
@@ -63,6 +66,15 @@ def extension_file_in(error: BaseException) -> str:
     """Returns the last file of an extension that an exception came through; empty if it came through none."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
     return next((file for file in reversed(files) if extensions.find_extension(file) is not None), "")
+
+
+def file_of(function: Any) -> str:
+    """Returns the file of an extension that a function, method, partial or object to call was written in; else ""."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return code.co_filename if code is not None and extensions.find_extension(code.co_filename) is not None else ""
 
 
 class HookRecords:
@@ -121,6 +133,18 @@ class HookRecords:
         self.failures[failure] = self.failures.get(failure, 0) + 1
         if self._failed_in_job is not None and failure not in self._failed_in_job:
             self._failed_in_job.append(failure)
+        return failure
+
+    def fail_in_extension(self, hook: str, error: Exception, function: Any = None) -> Failure | None:
+        """Remembers an exception that came out of the code of an extension, once however far it goes; returns None for
+        any other, and for a domain error, which is the user's. function: what was called, whose own file counts where
+        the exception came through none.
+        """
+        if isinstance(error, errors.WebuiError):
+            return None
+        failure = getattr(error, "extension_failure", None)
+        if failure is None and (script := extension_file_in(error) or file_of(function)):
+            failure = error.extension_failure = self.fail(hook, script, error)  # type: ignore[attr-defined]
         return failure
 
     def of_extension(self, path: str) -> list[Failure]:

@@ -107,7 +107,7 @@ class Script:
 
     def title(self) -> str:
         """Returns the name of the script in the menu and in the API."""
-        raise NotImplementedError
+        raise NotImplementedError(f"the class {type(self).__name__} has no title()")
 
     def ui(self, is_img2img: bool) -> list[Any] | None:
         """Makes the controls and returns them; their values become args."""

@@ -354,11 +354,16 @@ def ui_tabs_callback() -> list[tuple[Any, str, str]]:
     """Calls the hook ui_tabs and returns the tabs: (blocks, title, id). A callback that returns anything else is one
     that fails.
     """
-    found = run_each(
-        "ui_tabs",
-        ordered_callbacks("ui_tabs"),
-        lambda callback: [(blocks, title, name) for blocks, title, name in callback() or ()],
-    )
+
+    def tabs_of(callback: Callable[[], Any]) -> list[tuple[Any, str, str]]:
+        """Returns the tabs of a callback."""
+        tabs = callback() or ()
+        try:
+            return [(blocks, title, name) for blocks, title, name in tabs]
+        except (TypeError, ValueError):
+            raise TypeError(f"on_ui_tabs wants a list of (blocks, title, id), but got {type(tabs).__name__}") from None
+
+    found = run_each("ui_tabs", ordered_callbacks("ui_tabs"), tabs_of)
     return [tab for tabs in found for tab in tabs]
 
 

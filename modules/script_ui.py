@@ -161,5 +161,12 @@ def default_args(runner: ScriptRunner) -> list[Any]:
     return list(runner.default_args)
 
 
+@contextmanager
+def whole_group() -> Iterator[gr.Group]:
+    """Makes the block that holds the controls of a postprocessing script, and takes it off the page if that fails."""
+    with ScriptRunner.controls_builder.whole_or_not_at_all(), gr.Group() as group:
+        yield group
+
+
 ScriptRunner.controls_builder = GradioControls()
-scripts_postprocessing.set_control_builder(scripts_postprocessing.ControlBuilder(blocks=unseen_page, group=gr.Group))
+scripts_postprocessing.set_control_builder(scripts_postprocessing.ControlBuilder(blocks=unseen_page, group=whole_group))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextvars import ContextVar
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
@@ -265,6 +265,8 @@ class ScriptRunner:
         script.controls = controls
         if controls is None:
             return
+        if not isinstance(controls, Collection):
+            raise TypeError(f"ui() has to return a list of controls, but returned {type(controls).__name__}")
         script.name = name
         script.api_info = self.controls_builder.describe(script)
         defaults = [self.controls_builder.default_arg(control) for control in controls]
@@ -324,7 +326,11 @@ class ScriptRunner:
         except TypeError as e:
             names = ", ".join(list(signature.parameters)[1:])
             raise errors.InvalidInput(f"script_args of {script.title()} are {names}: {e}", field="script_args") from e
-        processed = script.run(p, *values)
+        try:
+            processed = script.run(p, *values)
+        except Exception as e:
+            records.fail_in_extension("run", e, script.run)
+            raise
         shared.total_tqdm.clear()
         return processed
 

@@ -10,13 +10,13 @@ import dataclasses
 import inspect
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from PIL import Image
 
 from modules import shared, shared_items
-from modules.hook_records import Call
+from modules.hook_records import Call, records
 from modules.options import OptionValues
 
 
@@ -107,7 +107,9 @@ class ScriptPostprocessing:
 
 @dataclasses.dataclass(frozen=True)
 class ControlBuilder:
-    """How the page builds controls. blocks opens a page of its own, group a box around the controls of one script."""
+    """How the page builds controls. blocks opens a page of its own, group a box around the controls of one script, of
+    which nothing is left where that fails.
+    """
 
     blocks: Callable[[], AbstractContextManager[Any]]
     group: Callable[[], AbstractContextManager[Any]]
@@ -146,15 +148,24 @@ class ScriptPostprocessingRunner:
         """Creates the scripts of the classes in scripts_data."""
         self.scripts = []
         for data in scripts_data:
-            script = data.script_class()
-            script.filename = data.path
-            if script.name != MAIN_UI_ONLY:
-                self.scripts.append(script)
+            with Call("make", data.path):
+                self._add_script(data)
+
+    def _add_script(self, data: Any) -> None:
+        script = data.script_class()
+        script.filename = data.path
+        if not isinstance(script.name, str):
+            raise TypeError(f"{data.script_class.__name__} has no name: its attribute `name` has to be a text")
+        if script.name != MAIN_UI_ONLY:
+            self.scripts.append(script)
 
     def create_script_ui(self, script: ScriptPostprocessing, inputs: list[Any]) -> None:
         """Builds a script's controls and adds them to inputs."""
         script.args_from = len(inputs)
-        script.controls = wrap_call(script.ui, script.filename, "ui", default={})
+        script.controls = script.ui()
+        if not isinstance(script.controls, Mapping):
+            kind = type(script.controls).__name__
+            raise TypeError(f"ui() has to return a dictionary, name -> control, but returned {kind}")
         for control in script.controls.values():
             control.custom_script_source = os.path.basename(script.filename)
         inputs += script.controls.values()
@@ -172,12 +183,17 @@ class ScriptPostprocessingRunner:
         )
 
     def setup_ui(self) -> list[Any]:
-        """Builds the controls of all scripts and returns them in the order of the arguments of `run`."""
+        """Builds the controls of all scripts and returns them in the order of the arguments of `run`; a script whose
+        controls cannot be built is reported and left out.
+        """
         inputs: list[Any] = []
         for script in self.scripts_in_preferred_order():
-            with control_builders[0].group() as group:
+            with Call("ui", script.filename) as call, control_builders[0].group() as group:
                 self.create_script_ui(script, inputs)
-            script.group = group
+            if call.failure is None:
+                script.group = group
+            else:
+                self.scripts.remove(script)
         self.ui_created = True
         return inputs
 
@@ -216,7 +232,8 @@ class ScriptPostprocessingRunner:
     def image_changed(self) -> None:
         """Tells all scripts that the user has chosen another image."""
         for script in self.scripts_in_preferred_order():
-            script.image_changed()
+            with Call("image_changed", script.filename):
+                script.image_changed()
 
 
 def named_arguments(script: ScriptPostprocessing, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,7 +248,8 @@ def run_scripts(pp: PostprocessedImage, scripts: Sequence[tuple[ScriptPostproces
     Skipping ends the run. The added images are in pp.extra_images afterwards.
     """
     for script, args in scripts:
-        script.process_firstpass(pp, **args)
+        with naming_failures(script):
+            script.process_firstpass(pp, **args)
 
     done = [pp]
     for script, args in scripts:
@@ -240,9 +258,20 @@ def run_scripts(pp: PostprocessedImage, scripts: Sequence[tuple[ScriptPostproces
         shared.state.job = script.name
         for image in done.copy():
             if not image.disable_processing:
-                script.process(image, **args)
+                with naming_failures(script):
+                    script.process(image, **args)
             done += _added_images(image)
     pp.extra_images = done[1:]
+
+
+@contextmanager
+def naming_failures(script: ScriptPostprocessing) -> Iterator[None]:
+    """Passes the exceptions of a script on, which end the run, and remembers those of an extension."""
+    try:
+        yield
+    except Exception as e:
+        records.fail_in_extension("process", e, script.process)
+        raise
 
 
 def _added_images(pp: PostprocessedImage) -> Iterator[PostprocessedImage]:

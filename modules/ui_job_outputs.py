@@ -8,8 +8,11 @@ from modules import call_queue, errors
 
 
 def error_html(error: Exception) -> str:
-    """Returns the error as the page shows it; the message of a domain error already says what to do."""
+    """Returns the error as the page shows it; the message of a domain error already says what to do, that of an
+    extension's where it comes from.
+    """
     text = str(error) if isinstance(error, errors.WebuiError) else f"{type(error).__name__}: {error}"
+    text = str(getattr(error, "extension_failure", text))
     return f"<div class='error'>{html.escape(text)}</div>"
 
 

@@ -48,8 +48,8 @@ def unexpected_error(request: Request, error: Exception) -> JSONResponse:
     """Answers an error nobody foresaw: the log has its traceback, the client its kind and message. If it came out of an
     extension, the tab Extensions names it.
     """
-    if script := hook_records.extension_file_in(error):
-        logger.error("%s", hook_records.records.fail(f"route {request.url.path}", script, error))
+    if failure := hook_records.records.fail_in_extension(f"route {request.url.path}", error):
+        logger.error("%s", failure)
     body = {"error": type(error).__name__, "detail": "", "body": "", "errors": str(error)}
     return JSONResponse(status_code=500, content=body)
 

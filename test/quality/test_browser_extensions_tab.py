@@ -22,6 +22,28 @@ class Helper(scripts.Script):
     def show(self, is_img2img):
         return scripts.AlwaysVisible
 """
+FAULTY_TAB = """
+import gradio as gr
+from modules import script_callbacks
+
+
+def press():
+    return {}["no such"]
+
+
+def on_ui_tabs():
+    with gr.Blocks(analytics_enabled=False) as tab:
+        out = gr.Textbox(elem_id="faulty_out")
+        gr.Button("Press", elem_id="faulty_press").click(press, outputs=[out])
+    return [(tab, "Faulty", "faulty")]
+
+
+script_callbacks.on_ui_tabs(on_ui_tabs)
+"""
+FAULTY_SCRIPT = """
+onUiUpdate(() => { noSuchFunction(); });
+onUiLoaded(async () => { await noSuchFunction(); });
+"""
 GIT = ("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main")
 
 
@@ -60,13 +82,17 @@ def repositories(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """A program with an extension that cannot be imported, and one whose script in the page fails."""
+    """A program with an extension that cannot be imported, and one whose handler fails, as do scripts of both."""
     data_dir = tmp_path_factory.mktemp("extensions-page")
     broken = data_dir / "extensions" / "broken"
     (broken / "scripts").mkdir(parents=True)
     (broken / "scripts" / "broken.py").write_text("import os\nimport no_such_package\n", encoding="utf8")
     (broken / "javascript").mkdir()
     (broken / "javascript" / "broken.js").write_text("\nnoSuchFunction();\n", encoding="utf8")
+    faulty = data_dir / "extensions" / "faulty"
+    for name, text in (("scripts/faulty.py", FAULTY_TAB), ("javascript/faulty.js", FAULTY_SCRIPT)):
+        (faulty / name).parent.mkdir(parents=True)
+        (faulty / name).write_text(text, encoding="utf8")
     running = PageServer(data_dir, "--skip-load-model-at-start")
     try:
         running.wait()
@@ -134,7 +160,20 @@ def test_what_failed_is_named_with_file_and_line(site):
     assert "Extension broken failed in load (scripts/broken.py, line 2): ModuleNotFoundError" in notes
     assert "pip install no_such_package" in notes
     assert "broken.js, line 2: Uncaught ReferenceError" in site.page.locator("#extensions_page_errors").inner_text()
+    errors = site.page.locator("#extensions_page_errors").inner_text()
+    assert all(f"faulty.js, line {line}: ReferenceError: noSuchFunction" in errors for line in (2, 3))
     assert "ms" in site.row("Lora").inner_text() or " s" in site.row("Lora").inner_text()
+
+
+def test_what_a_handler_throws_is_shown_over_the_page_and_named_in_the_tab(site):
+    site.show("faulty")
+    site.page.click("#faulty_press")
+    failure = "Extension faulty failed in event (scripts/faulty.py, line 7): KeyError: 'no such'"
+    site.page.locator(".toast-body", has_text=failure).wait_for()
+    site.page.click(".toast-close")
+    site.sub_tab("Installed")
+    site.page.click("#extensions_refresh")
+    site.page.locator("#extensions .extension-error", has_text=failure).wait_for()
 
 
 def names_listed(site):
@@ -235,15 +274,21 @@ def head(folder):
     return subprocess.run([*GIT, "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True).stdout
 
 
-def test_a_state_is_saved_and_restored(site, server):
+def test_a_state_is_saved_before_an_update_and_restored(site, server, repositories):
     alpha = server.data_dir / "extensions" / "alpha"
     before = head(alpha)
     site.sub_tab("Backup/Restore")
     site.fill("extension_backup_name", "before the update")
     site.page.click("#extension_backup_save")
     site.page.wait_for_function("document.querySelector('#extension_backup_message').innerText.includes('Saved as')")
-    subprocess.run([*GIT, "pull", "-q"], cwd=alpha, check=True)
-    assert head(alpha) != before
+    site.sub_tab("Installed")
+    site.is_leaving = True
+    site.page.click("#extensions_apply")
+    site.wait_for_restart()
+    assert head(alpha) == head(repositories / "alpha") != before
+    site.sub_tab("Backup/Restore")
+    site.page.locator("#extension_backup_saved_configs input").click()
+    site.page.locator("[role=option]", has_text="before the update").dispatch_event("mousedown")
     site.page.wait_for_function("document.querySelector('#extension_backup_table').innerText.includes('before the')")
     site.is_leaving = True
     site.page.click("#extension_backup_restore")

@@ -1,3 +1,4 @@
+import asyncio
 import copy
 import functools
 
@@ -5,9 +6,10 @@ import gradio as gr
 import numpy as np
 import pytest
 from gradio import blocks, processing_utils
+from gradio.state_holder import SessionState
 from PIL import Image
 
-from modules import gradio_extensons, script_callbacks, scripts
+from modules import extensions, gradio_extensons, script_callbacks, scripts
 from modules.ui_components import ToolButton
 
 
@@ -309,3 +311,70 @@ def test_parts_of_a_page_are_no_applications():
     with gr.Blocks() as own:
         gr.Textbox()
     assert own.app is not None and own.config["components"]
+
+
+HANDLERS = """
+def fails(text):
+    return {}["<b>"]
+
+def halfway(text):
+    yield "first"
+    raise RuntimeError("halfway")
+
+async def waits(text):
+    raise ValueError("waited")
+
+def says(text):
+    import gradio as gr
+    raise gr.Error("its own words")
+
+def speechless(text):
+    return []
+"""
+
+
+@pytest.fixture
+def handlers(tmp_path, monkeypatch):
+    """Functions of an extension."""
+    script = tmp_path / "handling" / "scripts" / "main.py"
+    script.parent.mkdir(parents=True)
+    script.write_text(HANDLERS, encoding="utf8")
+    found = extensions.Extension("handling", str(tmp_path / "handling"))
+    monkeypatch.setitem(extensions.extension_paths, str(tmp_path / "handling"), found)
+    names = {}
+    exec(compile(HANDLERS, str(script), "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("fails", "Extension handling failed in event (scripts/main.py, line 3): KeyError: &#x27;&lt;b&gt;&#x27;"),
+        ("halfway", "Extension handling failed in event (scripts/main.py, line 7): RuntimeError: halfway"),
+        ("waits", "Extension handling failed in event (scripts/main.py, line 10): ValueError: waited"),
+        ("says", "its own words"),
+        ("speechless", "Extension handling failed in event: ValueError: "),
+    ],
+)
+def test_what_a_handler_of_an_extension_throws_is_shown_with_its_place(handlers, name, shown, caplog):
+    with gr.Blocks() as page:
+        box, other = gr.Textbox(), gr.Textbox()
+        gr.Button().click(handlers[name], [box], [box] if name == "halfway" else [box, other])
+    (number,) = page.fns.keys()
+
+    async def call():
+        result = await page.process_api(number, ["x"], state=SessionState(page))
+        if result["iterator"]:
+            await page.process_api(number, ["x"], state=SessionState(page), iterator=result["iterator"])
+
+    with pytest.raises(gr.Error) as raised:
+        asyncio.run(call())
+    assert raised.value.message.startswith(shown)
+    assert ("main.py" in caplog.text) == (name != "says")
+
+
+def test_what_our_own_handlers_throw_stays_as_it_is(caplog):
+    with gr.Blocks() as page:
+        gr.Button().click(lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(page.process_api(0, [], state=SessionState(page)))

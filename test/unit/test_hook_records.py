@@ -1,10 +1,11 @@
 """What the code of extensions took and where it failed: by extension, hook, file and line, and for a job."""
 
+import functools
 from types import SimpleNamespace
 
 import pytest
 
-from modules import extensions, hook_records
+from modules import errors, extensions, hook_records
 from modules.api import http_errors
 from modules.hook_records import Call, HookRecords
 
@@ -124,3 +125,28 @@ def test_an_error_of_a_route_belongs_to_the_extension_it_came_through(records, e
     ]
     assert http_errors.unexpected_error(request, ValueError("ours")).status_code == 500
     assert len(records.failures) == 1
+
+
+def test_a_failure_that_goes_far_is_remembered_once_and_those_of_others_are_not(records, extension):
+    script, names = extension
+    try:
+        names["hook"]()
+    except ZeroDivisionError as error:
+        failure = records.fail_in_extension("run", error)
+        assert records.fail_in_extension("event", error) is failure
+    assert str(failure).startswith("Extension broken failed in run (scripts/main.py, line 3)")
+    assert records.fail_in_extension("event", ValueError("ours"), len) is None
+    assert records.fail_in_extension("event", errors.InvalidInput("the user's"), names["hook"]) is None
+    assert list(records.failures.values()) == [1]
+
+
+def test_what_a_handler_returns_wrongly_is_told_of_its_file(records, extension):
+    script, names = extension
+
+    class Handler:
+        __call__ = names["hook"]
+
+    wrapped = functools.wraps(names["hook"])(lambda: None)
+    for function in (names["hook"], functools.partial(names["hook"], 1), wrapped, Handler()):
+        failure = records.fail_in_extension("event", ValueError("too few outputs"), function)
+        assert str(failure) == "Extension broken failed in event: ValueError: too few outputs"

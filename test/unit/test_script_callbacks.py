@@ -68,12 +68,14 @@ def test_runners_hand_their_arguments_to_the_callbacks(runner):
     assert received == [(([],) if category.startswith("list_") else args, kwargs)]
 
 
-def test_tabs_of_all_callbacks_are_collected():
+def test_tabs_of_all_callbacks_are_collected(caplog):
     script_callbacks.on_ui_tabs(lambda: [("block", "Title", "id")])
     script_callbacks.on_ui_tabs(lambda: None)
     script_callbacks.on_ui_tabs(lambda: [("block0", "Title0")])
     script_callbacks.on_ui_tabs(lambda: [("block2", "Title2", "id2")])
+    script_callbacks.on_ui_tabs(lambda: object())
     assert script_callbacks.ui_tabs_callback() == [("block", "Title", "id"), ("block2", "Title2", "id2")]
+    assert caplog.text.count("failed in ui_tabs: TypeError: on_ui_tabs wants a list of (blocks, title, id)") == 2
 
 
 def test_lists_are_filled_by_callbacks():

@@ -154,12 +154,24 @@ def test_new_picture_is_announced():
     assert runner.scripts[0].calls == ["changed"]
 
 
-def test_controls_that_cannot_be_made_are_reported(builder, caplog):
+@pytest.mark.parametrize("made", [lambda self: 1 / 0, lambda self: ["no", "names"], lambda self: None])
+def test_a_script_whose_controls_cannot_be_made_is_reported_and_left_out(made, builder, caplog):
     broken = script_class("A")
-    broken.ui = lambda self: 1 / 0
+    broken.ui = made
     runner = runner_of(broken, script_class("B"))
-    assert len(runner.setup_ui()) == 2
-    assert "Script A.py failed in ui" in caplog.text
+    assert [control.name for control in runner.setup_ui()] == ["B.enable", "B.amount"]
+    assert names(runner) == ["B"] and "Script A.py failed in ui" in caplog.text
+
+
+def test_a_script_that_cannot_be_made_is_reported_and_left_out(caplog):
+    nameless, broken, fine = script_class("A"), script_class("C"), script_class("B")
+    nameless.name = None
+    broken.__init__ = lambda self: 1 / 0
+    classes = {"A": nameless, "B": fine, "C": broken}
+    runner = ScriptPostprocessingRunner()
+    runner.initialize_scripts([SimpleNamespace(script_class=cls, path=f"{name}.py") for name, cls in classes.items()])
+    assert names(runner) == ["B"] and "A.py failed in make: TypeError: Script has no name" in caplog.text
+    assert "C.py failed in make: ZeroDivisionError" in caplog.text
 
 
 def test_settings_of_scripts_are_read_at_each_run():
@@ -190,12 +202,3 @@ def test_image_that_is_done_is_left_alone_by_later_scripts():
     runner = runner_of(script_class("A", 1, finish), script_class("B", 2))
     runner.run_with_names(PostprocessedImage(image()), {})
     assert runner.scripts[1].calls == ["first"]
-
-
-def test_failing_ui_leaves_a_script_without_controls(builder, caplog):
-    broken = script_class("Broken", 1)
-    broken.ui = lambda self: 1 / 0
-    runner = runner_of(broken, script_class("B", 2))
-    assert [control.name for control in runner.setup_ui()] == ["B.enable", "B.amount"]
-    assert "Script Broken.py failed in ui" in caplog.text
-    assert (runner.scripts[0].args_from, runner.scripts[0].args_to) == (0, 0)
