@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.common import set_up  # noqa: E402
+from benchmarks.common import set_up, use_unet_of_sd15_size  # noqa: E402
 
 PROMPT = "red apple"
 CFG_SCALE = 7.0
@@ -52,21 +52,6 @@ def compare(name: str, pipe, size: int, steps: int, rounds: int) -> None:
             theirs.append(pair[1])
     our, their = statistics.median(ours), statistics.median(theirs)
     print(f"{name}: ours {our:.3f} s, diffusers {their:.3f} s, ratio {our / their:.2f}", flush=True)
-
-
-def use_unet_of_sd15_size(sd_model):
-    """Puts random weights of SD1.5's U-Net in place of the loaded model's; its text width stays."""
-    from diffusers import UNet2DConditionModel
-
-    from modules.sd_models_types import laid_out
-
-    unet = UNet2DConditionModel(
-        sample_size=32,
-        block_out_channels=(320, 640, 1280, 1280),
-        attention_head_dim=8,
-        cross_attention_dim=sd_model.network("denoiser").config.cross_attention_dim,
-    ).eval()
-    sd_model.model.diffusion_model = laid_out(unet.requires_grad_(False))
 
 
 def main() -> None:
