@@ -173,18 +173,22 @@ def prepare(
 def read_checkpoint(filename: str) -> tuple[Part, list[Part]]:
     """Reads a checkpoint: one file, or the denoiser of a folder of diffusers and the other modules in there."""
     if not diffusers_folders.is_one(filename):
-        return Part(filename, diffusers_names.original(weights.read_once(filename))), []
-    denoiser = diffusers_names.original(diffusers_folders.read(diffusers_folders.denoiser(filename)))
+        return in_original_layout(filename, weights.read_once(filename)), []
+    denoiser = in_original_layout(filename, diffusers_folders.read(diffusers_folders.denoiser(filename)))
     others = [
-        Part(files[0], diffusers_names.original(diffusers_folders.read(files)))
-        for files in diffusers_folders.modules(filename)
+        in_original_layout(files[0], diffusers_folders.read(files)) for files in diffusers_folders.modules(filename)
     ]
-    return Part(filename, denoiser), others
+    return denoiser, others
+
+
+def in_original_layout(filename: str, tensors: StateDict) -> Part:
+    """Returns the weights of a file, or of the files of one module, under the keys of the original layout."""
+    return Part(filename, quantized.renamed(filename, tensors, diffusers_names.original))
 
 
 def read_module(filename: str) -> Part:
     """Reads a file of a VAE or of text encoders. Raises ModelLoadError for one that holds neither."""
-    part = Part(filename, diffusers_names.original(weights.read_once(filename)))
+    part = in_original_layout(filename, weights.read_once(filename))
     found = weights.shapes_of(part.tensors)
     if not module_files.contents(found):
         raise ModelLoadError(

@@ -7,6 +7,7 @@ call, and are widened when they are loaded everywhere else.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,6 +51,33 @@ def split_scales(what: str, tensors: StateDict) -> tuple[StateDict, StateDict]:
         if plain[of].dtype in SCALED_TYPES:
             scales[of] = spread(f"{what}: {key}", scale.float(), plain[of])
     return plain, scales
+
+
+def renamed(what: str, tensors: StateDict, rename: Callable[[StateDict], StateDict]) -> StateDict:
+    """Returns what `rename` makes of weights, which may join and turn their rows, with the scales of what it made.
+
+    Raises ModelLoadError, which begins with `what`, for formats that are not known here and for layers whose parts are
+    stored in types that cannot be joined.
+    """
+    plain, scales = split_scales(what, tensors)
+    try:
+        made = rename(plain)
+    except RuntimeError as e:  # torch puts numbers of 8 bits beside no others
+        raise ModelLoadError(
+            f"{what} stores parts of one layer in different types, which cannot be joined ({e}): choose a file of it "
+            "in 16 bits or in the original layout"
+        ) from e
+    if not scales:
+        return made
+    one = torch.ones(())
+    of_rows = {key: scales.get(key, one.expand(tensor.shape)) for key, tensor in plain.items()}
+    of_rows = rename({key: scale[:, *[slice(1)] * (scale.ndim - 1)] for key, scale in of_rows.items() if scale.ndim})
+    layers = [
+        key.removesuffix(".weight")
+        for key, tensor in made.items()
+        if key.endswith(".weight") and tensor.dtype in SCALED_TYPES
+    ]
+    return made | {f"{layer}{SCALES[1]}": of_rows[f"{layer}.weight"] for layer in layers}
 
 
 def is_plain(tensors: StateDict) -> bool:

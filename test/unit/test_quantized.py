@@ -277,6 +277,38 @@ def test_scales_follow_weights_that_are_cut_and_turned(sd3, rows, tmp_path, capl
     assert not caplog.records
 
 
+def under_diffusers_names(sd3, rows):
+    """The denoiser as diffusers names it, matrices in 8 bits with a scale for each part of q, k and v; its meaning."""
+    network = model_load.build(model_load.prepare(str(sd3), {}), CPU).network("denoiser")
+    stored, meant = {}, {}
+    for key, weight in network.state_dict().items():
+        stored[key] = meant[key] = weight.clone()
+        if weight.ndim == 2 and "transformer_blocks" in key or key == "norm_out.linear.weight":
+            scale = weight.abs().amax(dim=1 if rows else (0, 1), keepdim=rows) / 448
+            stored[key] = (weight / scale).to(torch.float8_e4m3fn)
+            meant[key] = stored[key].float() * scale
+            stored |= new_form(key.removesuffix(".weight"), scale)
+    return stored, meant
+
+
+@pytest.mark.parametrize("rows", [False, True])
+def test_scales_follow_weights_that_are_joined(sd3, rows, tmp_path, caplog):
+    stored, meant = under_diffusers_names(sd3, rows)
+    save_file(stored, tmp_path / "scaled.safetensors")
+    model = model_load.build(model_load.prepare(str(tmp_path / "scaled.safetensors"), {}, modules=[str(sd3)]), CPU)
+    for name, numbers in model.network("denoiser").state_dict().items():
+        assert torch.equal(numbers, meant[name])
+    assert not caplog.records
+
+
+def test_parts_that_cannot_be_joined_are_named(sd3, tmp_path):
+    stored, meant = under_diffusers_names(sd3, rows=False)
+    key = "transformer_blocks.0.attn.to_k.weight"
+    save_file({**stored, key: meant[key]}, tmp_path / "mixed.safetensors")
+    with pytest.raises(ModelLoadError, match=r"mixed\.safetensors stores parts of one layer in .* choose a file .* 16"):
+        model_load.prepare(str(tmp_path / "mixed.safetensors"), {}, modules=[str(sd3)])
+
+
 def test_plain_fp8_means_its_numbers(tmp_path):
     stored = {key: tensor.to(torch.float8_e5m2) for key, tensor in denoiser().items()}
     save_file(stored, tmp_path / "plain.safetensors")
