@@ -37,14 +37,17 @@ Statistics = tuple[torch.Tensor, torch.Tensor]
 
 @contextlib.contextmanager
 def row_by_row(vae: AutoencoderKL) -> Iterator[None]:
-    """Has a VAE work row by row inside the block, where diffusers would work in tiles."""
+    """Has a VAE work row by row inside the block, however small the picture, where diffusers would work in tiles."""
+    sides = vae.tile_sample_min_size, vae.tile_latent_min_size
     vae.tiled_decode = functools.partial(tiled_decode, vae)
     vae._tiled_encode = functools.partial(encode, vae)
+    vae.tile_sample_min_size = vae.tile_latent_min_size = 0  # what is larger than a tile is done by the two above
     vae.enable_tiling()
     try:
         yield
     finally:
         vae.disable_tiling()
+        vae.tile_sample_min_size, vae.tile_latent_min_size = sides
         del vae.tiled_decode, vae._tiled_encode
 
 

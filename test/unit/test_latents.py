@@ -198,27 +198,29 @@ class Hungry:
     def __init__(self, network, cells):
         self.forward = network.forward
         self.cells = cells
-        self.largest = 0
+        self.calls = 0
 
     def __call__(self, x, *args):
-        self.largest = max(self.largest, x.shape[-1])
+        self.calls += 1
         if x.shape[-1] > self.cells:
             raise torch.OutOfMemoryError("out of memory")
         return self.forward(x, *args)
 
 
-def test_image_too_large_for_the_memory_is_decoded_row_by_row(model, monkeypatch, caplog):
-    hungry = Hungry(model.first_stage_model.decoder, cells=64)
+@pytest.mark.parametrize("cells", [16, 72], ids=["as large as a tile", "larger"])
+def test_image_too_large_for_the_memory_is_decoded_row_by_row(model, monkeypatch, caplog, cells):
+    hungry = Hungry(model.first_stage_model.decoder, cells=8)
     monkeypatch.setattr(model.first_stage_model.decoder, "forward", hungry)
-    pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))
-    assert pixels.shape == (1, 3, 64, 576)
-    assert hungry.largest == 72
+    pixels = latents.decode_first_stage(model, torch.zeros(1, 4, 8, cells))
+    assert pixels.shape == (1, 3, 64, 8 * cells)
+    assert hungry.calls == 1
     assert "row by row" in caplog.text
     assert not model.first_stage_model.use_tiling
 
 
 def test_out_of_memory_row_by_row_is_reported(model, monkeypatch):
-    monkeypatch.setattr(model.first_stage_model.decoder, "forward", Hungry(model.first_stage_model.decoder, cells=1))
+    first = model.first_stage_model.decoder.conv_in
+    monkeypatch.setattr(first, "forward", Hungry(first, cells=1))
     with pytest.raises(errors.OutOfMemory, match="decode"):
         latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
     assert not model.first_stage_model.use_tiling
@@ -238,7 +240,7 @@ def test_errors_that_are_not_of_memory_are_not_answered_with_tiles(model, monkey
         latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
     assert calls == [False]
     with pytest.raises(RuntimeError, match="wrong shape"):
-        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 72))  # too wide for a tile
+        latents.decode_first_stage(model, torch.zeros(1, 4, 8, 8))
     assert calls == [False, False, True]
     assert not model.first_stage_model.use_tiling
     assert "tiled_decode" not in vars(model.first_stage_model)

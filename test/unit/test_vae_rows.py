@@ -88,7 +88,7 @@ def test_tiles_of_a_vae_are_rows_inside_the_block_only(vae, call, shape):
         inside = result()
         if call == "decode":
             assert torch.equal(vae.decode(wide, return_dict=False)[0], inside)
-    assert not vae.use_tiling and not {"tiled_decode", "_tiled_encode"} & vars(vae).keys()
+    assert not vae.use_tiling and not {"tiled_decode", "_tiled_encode"} & vars(vae).keys()  # its own tiles again
     vae.enable_tiling()
     tiles = result()
     vae.disable_tiling()
