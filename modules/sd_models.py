@@ -500,8 +500,11 @@ def get_empty_cond(sd_model: WebuiSdModel) -> Cond:
 def apply_alpha_schedule_override(sd_model: WebuiSdModel, p: Any = None) -> None:
     """Sets the model's noise schedule as the settings use_downcasted_alpha_bar and sd_noise_schedule say.
 
-    It starts from the one the model was trained on; the infotext of p, the processing object, notes it.
+    It starts from the one the model was trained on; the infotext of p, the processing object, notes it. Models of
+    rectified flow have no such schedule.
     """
+    if isinstance(sd_model.schedule, model_families.FlowSchedule):
+        return
     settings = NoiseScheduleSettings.from_opts(shared.opts)
     params = {} if p is None else p.extra_generation_params
     alphas_cumprod = sd_model.alphas_cumprod_original.to(shared.device)

@@ -236,9 +236,9 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         return noisy, self._solver_arguments(p, x, sigmas, **schedule)
 
     def prepare(self, p: Any, x: Tensor, steps: int) -> tuple[Tensor, dict[str, Any]]:
-        """Scales the noise to the first level."""
+        """Scales the noise to the first level; by the setting as SGM does, unless noise is mixed in, as in flow."""
         sigmas = self.get_sigmas(p, steps)
-        if self.settings.sgm_noise_multiplier:
+        if self.settings.sgm_noise_multiplier and not isinstance(self.model_wrap, FlowDenoiser):
             p.extra_generation_params["SGM noise multiplier"] = True
             x = x * torch.sqrt(1.0 + sigmas[0] ** 2.0)
         else:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from modules import model_families, rng, sd_samplers, sd_schedulers, torchvision_ops
+from modules import model_families, rng, sd_samplers, sd_schedulers, shared, torchvision_ops
 from modules.errors import InvalidInput
 from modules.model_families import EdmSchedule, FlowSchedule
 from modules.placement import Placement
@@ -123,6 +123,14 @@ def test_samples_are_of_the_data(parameterization):
             continue
         assert abs(float(latents.mean()) - MEAN) < 0.06, name
         assert abs(float(latents.std()) - STD) < 0.13, name
+
+
+def test_sgm_scaling_is_not_for_flow():
+    model, recorded = model_of("flow"), {}
+    expected, _ = sample(model, "Euler", "Automatic")
+    with shared.opts.overlay({"sgm_noise_multiplier": True}):
+        latents, _ = sample(model, "Euler", "Automatic", extra_generation_params=recorded)
+    assert torch.equal(latents, expected) and "SGM noise multiplier" not in recorded
 
 
 def test_heun_is_that_of_diffusers_on_flow():

@@ -15,6 +15,7 @@ from modules import (
     checkpoints,
     devices,
     latents,
+    model_families,
     model_load,
     model_patches,
     script_callbacks,
@@ -449,6 +450,14 @@ def test_zero_terminal_snr_is_that_of_the_reference(folder):
     for index, (value,) in VECTORS["zero_terminal_snr"].items():
         assert alphas[int(index)].item() == pytest.approx(value, rel=1e-4)
     assert p.extra_generation_params == {"Noise Schedule": "Zero Terminal SNR"}
+
+
+def test_flow_has_no_such_schedule():
+    p = SimpleNamespace(extra_generation_params={})
+    model = SimpleNamespace(schedule=model_families.FlowSchedule(shift=3.0))
+    with shared.opts.overlay({"use_downcasted_alpha_bar": True, "sd_noise_schedule": "Zero Terminal SNR"}):
+        sd_models.apply_alpha_schedule_override(model, p)
+    assert vars(model).keys() == {"schedule"} and not p.extra_generation_params
 
 
 def test_schedule_is_that_of_training_again(folder):
