@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modules import denoisers, devices, memory_plan, model_families, model_patches, sd_unet
+from modules import denoisers, devices, memory_plan, model_families, model_patches, sd_unet, text_encoders
 from modules.denoisers import Told
 from modules.model_families import DENOISER, VAE, diffusers_names
 from modules.model_families.base import EMBEDDED, MASKED
@@ -194,6 +194,39 @@ class WebuiSdModel(torch.nn.Module):
             own = {key.removeprefix(here): weights.pop(key) for key in list(weights) if key.startswith(here)}
             weights.update(diffusers_names.of_loaded_module(own, in_files))
         return weights
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Takes weights by the keys of checkpoints, as `state_dict` gives them, or by the names of the modules.
+
+        Returns missing and unexpected keys, by the names of the modules. Raises RuntimeError where a weight does not
+        fit, and if `strict` where one is missing or has no place.
+        """
+        self.patches.use()
+        self.patches.weights.forget_exact()
+        own = super().state_dict().keys()
+        attached = {key.replace("token_embedding.wrapped.", "token_embedding."): key for key in own}
+        paths = {module: path for path, module in self.named_modules()}
+        given = dict(state_dict)
+        for name, module in {VAE: self.first_stage_model, **self.cond_stage_model.encoders}.items():
+            in_files = self.family.prefixes[name]
+            theirs = {key: given.pop(key) for key in list(given) if key.startswith(in_files) and key not in own}
+            inner = f"{paths[module]}.wrapped." if hasattr(module, "wrapped") else f"{paths[module]}."
+            for key, tensor in self._from_checkpoint(name, theirs).items():
+                given[attached.get(inner + key, inner + key)] = tensor
+        return super().load_state_dict(given, strict, assign)
+
+    def _from_checkpoint(self, name: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Returns weights of the VAE or of a text encoder, which have the keys of checkpoints, by the names of its
+        parameters.
+        """
+        if not tensors:
+            return {}
+        if name == VAE:
+            from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
+
+            return convert_ldm_vae_checkpoint(tensors, self.first_stage_model.config)
+        facts = next(encoder for encoder in self.family.text_encoders if encoder.name == name)
+        return text_encoders.KINDS[facts.kind].convert(facts, tensors)
 
     def __getattr__(self, name: str) -> Any:
         """Returns a table of SCHEDULE_TABLES; extensions may put their own in its place."""

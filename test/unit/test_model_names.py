@@ -46,6 +46,26 @@ def test_weights_have_the_keys_of_their_file(of_kind):
         assert torch.equal(weight, stored[key].float()), key
 
 
+@torch.no_grad()
+def test_weights_are_taken_by_the_keys_they_are_given_by(of_kind):
+    _, model, _ = of_kind
+    before = {key: weight.clone() for key, weight in model.state_dict().items()}
+    changed = {key: weight + 1 if weight.is_floating_point() else weight for key, weight in before.items()}
+    try:
+        assert model.load_state_dict(changed) == ([], [])
+        assert not [key for key, weight in model.state_dict().items() if not torch.equal(weight, changed[key])]
+        by_module = torch.nn.Module.state_dict(model)
+        assert by_module.keys() != before.keys() and model.load_state_dict(by_module) == ([], [])
+        one = next(key for key in before if key.endswith("decoder.mid.attn_1.q.weight"))
+        missing, unexpected = model.load_state_dict({one: before[one], "nowhere": before[one]}, strict=False)
+        assert unexpected == ["nowhere"] and len(missing) == len(by_module) - 1
+        assert torch.equal(model.first_stage_model.decoder.mid.attn_1.q.weight, before[one])
+        with pytest.raises(RuntimeError, match="nowhere"):
+            model.load_state_dict(before | {"nowhere": before[one]})
+    finally:
+        model.load_state_dict(before)
+
+
 def test_a_prompt_reaches_each_text_encoder_under_its_names(of_kind):
     kind, model, stored = of_kind
     encoders = getattr(model, "conditioner", model.cond_stage_model)
