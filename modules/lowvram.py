@@ -1,6 +1,6 @@
 """engine: models that do not fit the device's memory: which, and how their parts take turns there.
 
---medvram keeps one of text encoder, denoiser and VAE on the device, --lowvram moreover only one layer of the denoiser.
+--medvram keeps one of text encoders, denoiser and VAE on the device, --lowvram moreover only one layer of the denoiser.
 Without these flags, so does what is free on the device when the model is loaded.
 """
 
@@ -139,10 +139,14 @@ def sizes_of(prepared: PreparedModel, placement: Placement) -> Sizes:
     weights = {name: bytes_of(network.module, placement, name) for name, network in prepared.networks.items()}
     config: Mapping[str, Any] = prepared.denoiser.module.config
     levels = len(prepared.vae.module.config.block_out_channels)
+    whole = sum(weights[name] for name, network in prepared.encoders.items() if not network.module.is_chunked)
+    denoiser, vae = weights.pop(DENOISER), weights.pop(VAE)
+    text = sum(weights.values())
     return Sizes(
-        denoiser=weights.pop(DENOISER),
-        vae=weights.pop(VAE),
-        text=sum(weights.values()),
+        denoiser=denoiser,
+        vae=vae,
+        text=text,
+        text_at_once=max(whole, text - whole),
         work=memory_plan.work_bytes(
             PIXELS.get(prepared.family.architecture, 1024),
             2 ** (levels - 1),
@@ -172,7 +176,7 @@ def setup_for_low_vram(sd_model: WebuiSdModel, use_medvram: bool) -> None:
         return
     from accelerate.hooks import add_hook_to_module
 
-    parts = [sd_model.cond_stage_model, sd_model.first_stage_model]
+    parts = [*sd_model.cond_stage_model.parts, sd_model.first_stage_model]
     if use_medvram:
         parts.append(sd_model.model)
     else:

@@ -35,19 +35,25 @@ DESCRIPTIONS = {
 class Sizes:
     """Bytes that a model takes on a device.
 
-    denoiser, text, vae: weights in the types they are stored in, all text encoders together. work: what computing an
-    image of the size the model is made for needs beside weights.
+    denoiser, text, vae: weights in the types they are stored in, all text encoders together. text_at_once: of those
+    that are there together where they take turns, which are all but one of whole texts, or that. work: what computing
+    an image of the size the model is made for needs beside weights.
     """
 
     denoiser: int
     text: int
+    text_at_once: int
     vae: int
     work: int
 
     def needed(self, offload: Offload) -> int:
         """Returns the bytes that have to be free."""
-        parts = (self.denoiser, self.text, self.vae)
-        weights = {Offload.NONE: sum(parts), Offload.PARTS: max(parts), Offload.BLOCKS: max(self.text, self.vae)}
+        largest = max(self.text_at_once, self.vae)
+        weights = {
+            Offload.NONE: self.denoiser + self.text + self.vae,
+            Offload.PARTS: max(self.denoiser, largest),
+            Offload.BLOCKS: largest,
+        }
         return weights[offload] + self.work
 
 

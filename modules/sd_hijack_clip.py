@@ -195,6 +195,11 @@ class TextConditionalModel(torch.nn.Module):
         return {self.name: self}
 
     @property
+    def parts(self) -> list[torch.nn.Module]:
+        """The modules it consists of that need not be on a device together: itself, if there are no such."""
+        return [self]
+
+    @property
     def settings(self) -> EncoderSettings:
         """What the running job's settings say."""
         return EncoderSettings.from_opts(opts)

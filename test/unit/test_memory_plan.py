@@ -15,6 +15,7 @@ def sizes(denoiser, text, vae, pixels, itemsize=2, stored=2):
     return Sizes(
         denoiser=int(denoiser * 1e6 * stored),
         text=int(text * 1e6 * stored),
+        text_at_once=int(text * 1e6 * stored),
         vae=int(vae * 1e6 * itemsize),
         work=work_bytes(pixels, 8, 320, itemsize),
     )
@@ -45,10 +46,15 @@ def test_what_is_planned_for_sdxl_fits(card):
 
 
 def test_less_waits_where_it_fits():
-    small = Sizes(denoiser=50, text=30, vae=10, work=10)
+    small = Sizes(denoiser=50, text=30, text_at_once=30, vae=10, work=10)
     needed = [small.needed(offload) for offload in Offload]
     assert needed == [100, 60, 40]
     assert [plan(free, small) for free in (100, 99, 60, 59, 40, 0)] == [NONE, PARTS, PARTS, BLOCKS, BLOCKS, BLOCKS]
+
+
+def test_text_encoders_that_take_turns_need_the_room_of_the_larger():
+    large = Sizes(denoiser=50, text=90, text_at_once=70, vae=10, work=10)
+    assert [large.needed(offload) for offload in Offload] == [160, 80, 80]
 
 
 def test_larger_images_and_wider_types_need_more():

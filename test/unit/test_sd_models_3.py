@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from modules import model_load, paths, prompt_parser, rng, sd_hijack, sd_models, sd_samplers
+from modules import devices, lowvram, model_load, paths, prompt_parser, rng, sd_hijack, sd_models, sd_samplers
 from modules.errors import InvalidInput, ModelLoadError
 from modules.prompt_parser import SdConditioning
 from modules.textual_inversion.textual_inversion import Embedding
@@ -128,6 +128,30 @@ def test_t5_reads_the_text_without_weights(files, vocabulary):
     without = load(files, "sd3-t5").get_learned_conditioning(SdConditioning([text]))
     assert not without["crossattn"][:, 154:].any()
     assert torch.equal(without["crossattn"][:, :154], ours["crossattn"][:, :154])
+
+
+@torch.no_grad()
+def test_t5_and_the_others_take_turns(files, vocabulary, monkeypatch):
+    prepared = model_load.prepare(path_of(files, "sd3-t5"), {})
+    sizes = lowvram.sizes_of(prepared, CPU)
+    model, moves = model_load.build(prepared, CPU), []
+    text_model = model.cond_stage_model
+    together, t5 = (4 * sum(weight.numel() for weight in part.parameters()) for part in text_model.parts)
+    assert (sizes.text, sizes.text_at_once) == (together + t5, max(together, t5))
+    texts = SdConditioning([PROMPT, "a " * 100])
+    expected = model.get_learned_conditioning(texts)
+    lowvram.setup_for_low_vram(model, use_medvram=True)
+    for name, part in zip(("clips", "t5"), text_model.parts, strict=True):
+
+        def moved(device, name=name, to=part.to):
+            moves.append((name, device is devices.cpu))
+            return to(device)
+
+        monkeypatch.setattr(part, "to", moved)
+    lowvram.groups[model].device = torch.device("cpu")  # as devices.cpu, but told from it
+    encoded = model.get_learned_conditioning(texts)
+    assert all(torch.equal(encoded[key], expected[key]) for key in expected)
+    assert moves == [("clips", False), ("clips", True), ("t5", False)]
 
 
 @torch.no_grad()
