@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
+import threading
 from collections.abc import Callable
 
 from modules import call_queue
@@ -20,9 +20,19 @@ listeners: list[Callable[[Row], object]] = []
 """Are told of each job that has changed, in any thread; they must not block."""
 
 
-@functools.cache
+_guard = threading.Lock()
+_open: list[Journal] = []
+
+
 def journal() -> Journal:
-    """Returns the journal of the data directory, opened when it is first asked for."""
+    """Returns the journal of the data directory, opened once, when it is first asked for."""
+    with _guard:
+        if not _open:
+            _open.append(_opened())
+        return _open[0]
+
+
+def _opened() -> Journal:
     from modules.job.store import JobStore  # with all of SQLAlchemy, which the page need not wait for
 
     store = JobStore(os.path.join(FOLDER, "jobs.sqlite3"))
@@ -39,12 +49,12 @@ def restore() -> None:
 
 def leave() -> None:
     """Has what waits stay as it is when the queue closes: it is taken up again at the next start."""
-    if journal.cache_info().currsize:
-        journal().leave()
+    for opened in _open:
+        opened.leave()
 
 
 def close() -> None:
     """Closes the journal, if it was ever opened."""
-    if journal.cache_info().currsize:
-        journal().close()
-        journal.cache_clear()
+    with _guard:
+        while _open:
+            _open.pop().close()
