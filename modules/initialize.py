@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from modules import errors
+from modules import errors, initialize_util
 from modules.shared_cmd_options import cmd_opts
 from modules.timer import startup_timer
 
@@ -35,7 +35,8 @@ def imports() -> None:
 
     startup_timer.record("import torch")
 
-    import gradio  # noqa: F401
+    with initialize_util.imported_when_used("pandas"):  # 36 MB, for tables that the page does not have
+        import gradio  # noqa: F401
 
     startup_timer.record("import gradio")
 
@@ -65,7 +66,7 @@ def note_whose_code_runs() -> None:
 
 def initialize() -> None:
     """Brings the program to where it can serve: registries filled, scripts loaded, the model on its way."""
-    from modules import codeformer_model, gfpgan_model, initialize_util, sd_models, shared_init
+    from modules import codeformer_model, gfpgan_model, sd_models, shared_init
 
     step("check versions", check_versions)
     step("list checkpoints", sd_models.setup_model)
@@ -88,7 +89,6 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
         extra_networks,
         extra_networks_hypernet,  # noqa: F401  # adds itself to the default networks
         infotext_utils,  # noqa: F401  # gives `images` the drop handler that extensions find there
-        initialize_util,
         localization,
         modelloader,
         pydantic_1,  # noqa: F401  # gives models what extensions know of them

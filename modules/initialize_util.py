@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modules import errors, safe_mode, util
@@ -19,6 +22,31 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 logger = logging.getLogger(__name__)
+
+
+class ImportedWhenUsed(ModuleType):
+    """Stands for a package, which is imported when something of it is asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+@contextmanager
+def imported_when_used(package: str) -> Iterator[None]:
+    """Has what is imported meanwhile import a package only when it uses it. All others import it as ever."""
+    spec = None if package in sys.modules else importlib.util.find_spec(package)
+    if spec is None:
+        yield
+        return
+    stand_in = sys.modules[package] = ImportedWhenUsed(package)
+    stand_in.__spec__ = spec
+    try:
+        yield
+    finally:
+        if sys.modules.get(package) is stand_in:
+            del sys.modules[package]
 
 
 def gradio_server_name() -> str | None:

@@ -173,3 +173,27 @@ def test_extensions_find_a_file_of_the_page_s_defaults_before_there_is_one(flags
     path.write_text('{"a": 1}', encoding="utf8")
     initialize_util.make_ui_config()
     assert json.loads(path.read_text(encoding="utf8")) == {"a": 1}
+
+
+def test_a_package_is_imported_when_it_is_used(tmp_path, monkeypatch):
+    (tmp_path / "large_package").mkdir()
+    (tmp_path / "large_package" / "__init__.py").write_text("SIZE = 7")
+    (tmp_path / "large_package" / "part.py").write_text("WIDTH = 3")
+    (tmp_path / "user_of_it.py").write_text("import large_package as found")
+    (tmp_path / "user_of_part.py").write_text("from large_package.part import WIDTH")
+    monkeypatch.syspath_prepend(tmp_path)
+    with initialize_util.imported_when_used("large_package"):
+        import user_of_it
+    assert "large_package" not in sys.modules
+    assert user_of_it.found.SIZE == 7
+
+    import large_package
+
+    assert large_package is sys.modules["large_package"] and user_of_it.found.SIZE is large_package.SIZE
+    for name in [name for name in sys.modules if name.startswith("large_package")]:
+        monkeypatch.delitem(sys.modules, name)
+    with initialize_util.imported_when_used("large_package"):
+        import user_of_part
+    assert user_of_part.WIDTH == 3 and sys.modules["large_package"].SIZE == 7
+    with initialize_util.imported_when_used("no_such_package"), pytest.raises(ImportError):
+        import no_such_package  # noqa: F401
