@@ -5,10 +5,13 @@ Their values have the shapes extensions know from there, not the layers of Gradi
 
 from __future__ import annotations
 
+import functools
 import io
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio import image_utils
 from gradio.data_classes import FileData
 from PIL import Image
 
@@ -68,6 +71,51 @@ class MaskCanvas(SketchCanvas):
         return {"image": editor["background"], "mask": painted_mask(editor["background"].size, editor["layers"])}
 
 
+class OfGradio3(SketchCanvas):
+    """A canvas that was asked for as an image of Gradio 3: its value holds what `type` says, arrays (H, W, 3) by
+    default. What an extension puts in the place of `preprocess` gets data URIs, as there.
+    """
+
+    def __init__(self, value: Any = None, *, brush_color: str | None = None, **kwargs: Any):
+        self.value_type = kwargs.pop("type", "numpy")
+        kwargs.setdefault("image_mode", "RGB")
+        super().__init__(value, brush_color=brush_color or "#ffffff", **kwargs)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute; a `preprocess` is called with what Gradio 3 would call it with."""
+        super().__setattr__(name, functools.partial(self.ask, value) if name == "preprocess" else value)
+
+    def ask(self, preprocess: Callable, payload: Any) -> Any:
+        """Calls what an extension put in the place of `preprocess`."""
+        return preprocess(each(gradio_extensons.encode_pil_to_base64, super().preprocess(payload)))
+
+    def preprocess(self, payload: Any) -> Any:
+        """Returns the value of what the page sent, or of its data URIs; None for an empty canvas."""
+        if isinstance(payload, (str, dict)):
+            return each(self.of_its_type, each(gradio_extensons.decode_base64_to_image, payload))
+        return each(self.of_its_type, super().preprocess(payload))
+
+    def of_its_type(self, image: Image.Image) -> Any:
+        """Returns an image as an array, an image of PIL, or the path of a file; a mask has three channels."""
+        image = image.convert("RGB") if image.mode == "L" else image
+        return image_utils.format_image(image, self.value_type, self.GRADIO_CACHE, format="png")
+
+
+class SketchOfGradio3(OfGradio3, SketchCanvas):
+    """`gr.Image(tool="color-sketch")`."""
+
+
+class MaskOfGradio3(OfGradio3, MaskCanvas):
+    """`gr.Image(tool="sketch")`."""
+
+
+def each(function: Callable[[Any], Any], value: Any) -> Any:
+    """Returns what a function makes of a value, or of each one in a dict; None stays None."""
+    if isinstance(value, dict):
+        return {name: function(part) for name, part in value.items()}
+    return None if value is None else function(value)
+
+
 def make_brush(color: str, fixed_color: bool) -> gr.Brush:
     """Returns a brush with one colour, or one that starts with it and offers others."""
     palette = ["#000000", "#ffffff", "#e5484d", "#f5a623", "#ffd60a", "#30a46c", "#0090ff", "#8e4ec6"]
@@ -87,4 +135,4 @@ def painted_mask(size: tuple[int, int], layers: list[Image.Image]) -> Image.Imag
     return mask
 
 
-gradio_extensons.sketch_components.update({"sketch": MaskCanvas, "color-sketch": SketchCanvas})
+gradio_extensons.sketch_components.update({"sketch": MaskOfGradio3, "color-sketch": SketchOfGradio3})

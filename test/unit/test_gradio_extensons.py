@@ -135,13 +135,13 @@ def test_the_id_a_subclass_chooses_is_announced(monkeypatch):
 
 
 def test_image_with_a_tool_becomes_a_canvas():
-    from modules.ui_canvas import MaskCanvas, SketchCanvas
+    from modules.ui_canvas import MaskOfGradio3, SketchOfGradio3
 
     with gr.Blocks():
         mask = gr.Image(tool="sketch", source="upload", elem_id="m", brush_radius=20)
         sketch = gr.Image(tool="color-sketch", source="upload")
         plain = gr.Image(tool="editor", source="upload")
-    assert (type(mask), type(sketch), type(plain)) == (MaskCanvas, SketchCanvas, gr.Image)
+    assert (type(mask), type(sketch), type(plain)) == (MaskOfGradio3, SketchOfGradio3, gr.Image)
     assert mask.elem_id == "m" and mask.brush.default_size == 20
 
 

@@ -56,6 +56,29 @@ def test_empty_canvas_has_no_value(cls):
     assert not canvas(cls).preprocess(EditorData())
 
 
+@pytest.mark.parametrize("arguments", [{}, {"type": "pil"}, {"type": "filepath"}])
+def test_an_image_of_gradio_3_has_the_value_it_had(drawing, arguments):
+    value = canvas(gr.Image, tool="sketch", brush_radius=20, brush_color=None, **arguments).preprocess(drawing)
+    kind = {"pil": Image.Image, "filepath": str}.get(arguments.get("type"), np.ndarray)
+    assert all(isinstance(part, kind) for part in value.values())
+    image, mask = (np.array(Image.open(part) if kind is str else part) for part in (value["image"], value["mask"]))
+    assert image.shape == mask.shape == (6, 8, 3) and image[0, 0, 0] == 90
+    assert [tuple(point) for point in np.argwhere(mask[:, :, 0])] == [(1, 1), (4, 5)]
+    assert canvas(gr.Image, tool="color-sketch", **arguments).preprocess(EditorData()) is None
+
+
+@pytest.mark.parametrize("tool", ["sketch", "color-sketch"])
+def test_a_replaced_preprocess_gets_what_gradio_3_sent(drawing, tool):
+    component, got = canvas(gr.Image, tool=tool), []
+    before, plain = component.preprocess, component.preprocess(drawing)
+    component.preprocess = lambda payload: got.append(payload) or before(payload)
+    np.testing.assert_equal(component.preprocess(drawing), plain)
+    parts = got[0].values() if tool == "sketch" else got
+    assert parts and all(part.startswith("data:image/png;base64,") for part in parts)
+    assert component.preprocess(None) is None and component.preprocess(EditorData()) is None
+    assert got[1:] == [None, None]
+
+
 def test_canvas_takes_a_picture():
     sent = canvas(MaskCanvas).postprocess(Image.new("RGB", (5, 5)))
     assert sent.background.path.endswith(".png") and sent.layers == []
