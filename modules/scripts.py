@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 from modules import errors, extensions, script_callbacks, script_loading, scripts_postprocessing, shared, shared_items
 from modules.extensions import ScriptFile, list_scripts
 from modules.hook_records import Call, records
-from modules.hooks import MaskBlendArgs, run_each
+from modules.hooks import SCRIPT_HOOKS, MaskBlendArgs, run_each
 from modules.paths_internal import script_path
 from modules.script_base import (
     AlwaysVisible,
@@ -127,6 +127,28 @@ def wrap_call(
     with Call(funcname, filename):
         return func(*args, **kwargs)
     return default
+
+
+def tell_of_missing_controls(script: Script) -> None:
+    """Names a script whose ui() returned nothing although hooks of it ask for values: each would fail in every job.
+
+    One that returns nothing and asks for nothing is as it should be.
+    """
+    for name in ("run", *SCRIPT_HOOKS):
+        asked, given = map(values_asked, (getattr(script, name), getattr(Script, name).__get__(script)))
+        if asked > given:
+            error = TypeError(f"it returned no controls, but {name}() asks for values of {asked - given}")
+            failure = records.fail("ui", script.filename, error, "is its `return` missing?")
+            if records.failures[failure] == 1:
+                errors.report(f"{failure} [{script.filename}]")
+            return
+
+
+def values_asked(method: Callable[..., Any]) -> int:
+    """Returns how many values a method has to be given by place."""
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(method).parameters.values()
+    return sum(parameter.kind in places and parameter.default is parameter.empty for parameter in parameters)
 
 
 class ControlsBuilder(Protocol):
@@ -264,6 +286,7 @@ class ScriptRunner:
         controls = script.ui(script.is_img2img)
         script.controls = controls
         if controls is None:
+            tell_of_missing_controls(script)
             return
         if not isinstance(controls, Collection):
             raise TypeError(f"ui() has to return a list of controls, but returned {type(controls).__name__}")

@@ -318,6 +318,23 @@ def test_script_whose_controls_fail_is_dropped(make_runner, caplog):
     assert "/x/brokenui.py" in caplog.text
 
 
+def test_a_forgotten_return_is_told_once(make_runner, caplog):
+    class Forgetful(Counted):
+        def ui(self, is_img2img):
+            gr.Number()
+
+        def postprocess_image(self, p, pp, strength):
+            """Gets no strength."""
+
+    for _ in range(2):
+        runner = make_runner(Forgetful, WithoutControls)
+        assert [script.title() for script in runner.scripts] == ["Counted", "Without controls"]
+    said = "it returned no controls, but postprocess_image() asks for values of 1: is its `return` missing?"
+    assert caplog.text.count(said) == 1 and "failed in ui" in caplog.text and "WithoutControls" not in caplog.text
+    runner.process(job(runner))
+    assert runner.script("Counted").calls == [("process", ())]
+
+
 def test_script_that_cannot_be_made_is_left_out(make_runner, caplog):
     class BrokenInit(Counted):
         def __init__(self):
