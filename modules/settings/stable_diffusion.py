@@ -241,12 +241,12 @@ sections = [
             "fp8_storage": OptionInfo(
                 "Disable", "Keep weights in FP8", "Radio", choices("Disable", "Enable for SDXL", "Enable")
             ).info("half the memory"),
-            "offload_automatically": OptionInfo(
-                True, "Keep parts of a model in main memory where all of it would not fit the device"
-            ).info("as --medvram or --lowvram, found when it is loaded"),
             "cache_fp16_weight": OptionInfo(False, "Keep FP16 copies of weights in FP8 for Lora").info(
                 "more exact, needs more main memory"
             ),
+            "offload_automatically": OptionInfo(
+                True, "Keep parts of a model in main memory where all of it would not fit the device"
+            ).info("as --medvram or --lowvram, found when it is loaded"),
         },
     ),
     options_section(
