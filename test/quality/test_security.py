@@ -57,10 +57,10 @@ def secret(tmp_path_factory):
         "webui.py",
         "modules/shared.py",
         "modules/embedded/demo-emoji.safetensors",
-        f"{script_path}/launch.py",
-        f"{data_path}/config.json",
-        f"{data_path}/ui-config.json",
-        f"{data_path}/styles.csv",
+        "{script_path}/launch.py",
+        "{data_path}/config.json",
+        "{data_path}/ui-config.json",
+        "{data_path}/styles.csv",
         ".git/HEAD",
         "C:%5CWindows%5Cwin.ini",
         "%5C%5Chost%5Cshare%5Cx.png",
@@ -70,6 +70,7 @@ def secret(tmp_path_factory):
     ],
 )
 def test_no_address_reaches_a_private_file(client, prefix, path):
+    path = path.format(script_path=script_path, data_path=data_path)
     assert client.get(prefix + path).status_code in (403, 404)
 
 

@@ -284,7 +284,7 @@ def test_transparent_colour_of_every_mode_becomes_alpha(mode, colour):
         ("TIFF", grey(np.float32, np.nan, np.inf, 0.2), [0, 255, 51]),
         ("TIFF", grey(np.float32, 0.0, 0.0, 0.0), [0, 0, 0]),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "mode", str(value)),
 )
 def test_many_bits_become_eight(file_format, image, levels):
     fixed = image_ops.fix_image(reopened(image, file_format))
