@@ -41,7 +41,7 @@ BROWSER_ARGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 START_SECONDS = 180
-WAIT_MS = 45_000
+WAIT_MS = 120_000
 
 EXTENSION = '''
 from modules import scripts
