@@ -225,11 +225,14 @@ def _connect_image(binding: ParamBinding, destination: Mapping[str, Any]) -> Non
 
 
 def _connect_fields(binding: ParamBinding, destination_fields: Sequence[PasteField]) -> None:
-    """Lets a button copy the fields that its tab and the destination have in common."""
+    """Lets a button copy the fields that its tab and the destination have in common, if its tab has told of any."""
+    source_fields = paste_fields.get(binding.source_tabname, {}).get("fields") or []
     names = {*SENT_FIELDS, *(["Seed"] if shared.opts.send_seed else []), *binding.paste_field_names}
-    sources = {field.label: field.component for field in paste_fields[binding.source_tabname]["fields"]}
+    sources = {field.label: field.component for field in source_fields}
     targets = {field.label: field.component for field in destination_fields}
     shared_names = [name for name in sources if name in names and name in targets]
+    if not shared_names:
+        return
     binding.paste_button.click(
         fn=lambda *values: values if len(values) > 1 else values[0],
         inputs=[sources[name] for name in shared_names],

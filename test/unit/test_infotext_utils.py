@@ -250,6 +250,15 @@ def test_buttons_send_picture_text_fields_and_switch_tabs(fields):
     assert any(fn.fn is infotext_utils.image_from_url_text for fn in page.fns.values())
 
 
+def test_a_tab_that_told_of_no_fields_sends_none(fields):
+    with gr.Blocks() as page:
+        button, prompt = gr.Button(), gr.Textbox()
+        infotext_utils.add_paste_fields("img2img", None, [(prompt, "Prompt")])
+        infotext_utils.bind_buttons({"img2img": button}, None, "mine")
+        infotext_utils.connect_paste_params_buttons()
+    assert [(fn.js, fn.outputs) for fn in page.fns.values()] == [("switch_to_img2img", [])]
+
+
 def test_old_name_is_the_same_module():
     assert generation_parameters_copypaste is infotext_utils
     assert infotext_utils.quote("a,b") == '"a,b"'
