@@ -88,3 +88,13 @@ def test_a_prompt_reaches_each_text_encoder_under_its_names(of_kind):
             assert open_clip.text_projection is None or open_clip.text_projection.shape == (64, 64)
             assert open_clip.positional_embedding.shape == (77, open_clip.token_embedding.weight.shape[1])
     assert any(hasattr(encoder.wrapped, "model") for encoder in encoders) == (kind != "sd1")
+
+
+def test_open_clip_has_the_names_that_extensions_use(loaded_program):
+    import open_clip.tokenizer
+
+    tokenizer = open_clip.tokenizer._tokenizer
+    assert tokenizer.encode("red apple") == [736, 3055] and tokenizer.decode([736, 3055]) == "red apple "
+    assert tokenizer.encoder["apple</w>"] == 3055 and tokenizer.decoder[736] == "red</w>"
+    assert open_clip.tokenize(["red apple"]).shape == (1, 77)
+    assert ("ViT-H-14", "laion2b_s32b_b79k") in open_clip.list_pretrained()
