@@ -183,7 +183,9 @@ def read_checkpoint(filename: str) -> tuple[Part, list[Part]]:
 
 def in_original_layout(filename: str, tensors: StateDict) -> Part:
     """Returns the weights of a file, or of the files of one module, under the keys of the original layout."""
-    return Part(filename, quantized.renamed(filename, tensors, diffusers_names.original))
+    if tensors.keys() & diffusers_names.REWRITES.keys():
+        tensors = quantized.renamed(filename, tensors, diffusers_names.original)
+    return Part(filename, tensors)
 
 
 def read_module(filename: str) -> Part:
