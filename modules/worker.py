@@ -60,6 +60,8 @@ def serve(link: Link) -> None:
                 os._exit(0)
             elif name == "run":
                 tasks.submit(worker.run, *values)
+            elif name in MOVES:
+                tasks.submit(errors.run, MOVES[name], f"{name} the model")
             elif name == "tell":
                 worker.tell(*values)
             elif name == "answer":
@@ -87,6 +89,24 @@ def facts() -> dict[str, Any]:
 
     files = [file for found in pool.files_found().values() for file in found]
     return {"version": version.PROGRAM_VERSION, "files": files}
+
+
+def unload() -> None:
+    """Moves the model from the device."""
+    from modules import sd_models
+
+    sd_models.unload_model_weights()
+
+
+def reload() -> None:
+    """Moves the model to the device."""
+    from modules import sd_models, shared
+
+    sd_models.send_model_to_device(shared.sd_model)
+
+
+MOVES = {"unload": unload, "reload": reload}
+"""What the server may ask between two tasks."""
 
 
 class Worker:

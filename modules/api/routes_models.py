@@ -142,15 +142,19 @@ async def refresh_vae() -> None:
 
 @router.post("/sdapi/v1/unload-checkpoint", summary="Move the checkpoint out of the device's memory")
 async def unload_checkpoint() -> dict:
-    """Moves the checkpoint out of the device's memory, between two jobs."""
+    """Moves the checkpoint out of the device's memory, between two jobs; that of each worker after what it does."""
+    if elsewhere.carrier is not None:
+        elsewhere.carrier.tell("unload")
     await waiting.call("unload-checkpoint", sd_models.unload_model_weights)
     return {}
 
 
 @router.post("/sdapi/v1/reload-checkpoint", summary="Move the checkpoint back to the device")
 async def reload_checkpoint() -> dict:
-    """Moves the checkpoint back to the device, between two jobs. Workers do so by themselves when a job needs it."""
-    if not elsewhere.has_models():
+    """Moves the checkpoint back to the device, between two jobs. With workers it is theirs, after what they do."""
+    if elsewhere.carrier is not None:
+        elsewhere.carrier.tell("reload")
+    else:
         await waiting.call("reload-checkpoint", lambda: sd_models.send_model_to_device(shared.sd_model))
     return {}
 

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -180,7 +181,7 @@ class Run:
 
 
 class Pool:
-    """All workers. `takes` and `carry_out` are what `job.elsewhere.Carrier` asks for."""
+    """All workers. `takes`, `carry_out` and `tell` are what `job.elsewhere.Carrier` asks for."""
 
     def __init__(self, workers: Sequence[Worker]):
         self.workers = list(workers)
@@ -219,6 +220,13 @@ class Pool:
     def takes(self, job: Job) -> bool:
         """Says whether workers can carry out what a job asks for: a request that can be sent."""
         return job.request is not None and not self._is_closed and wire.is_packable(job.request)
+
+    def tell(self, wish: str) -> None:
+        """Has each worker "unload" or "reload" its model after what it is doing. Does not wait for it."""
+        for worker in self.workers:
+            if worker.link is not None:
+                with suppress(wire.WorkerLost):  # one that is started anew has nothing on its device
+                    worker.link.send((wish,))
 
     # workers
 

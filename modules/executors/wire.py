@@ -1,7 +1,8 @@
 """job: what goes between the server and its workers: messages, and how images, results and errors are packed.
 
 A message is a tuple that begins with its name. To a worker: run (a Task), tell (what the user asks for), answer (to
-what it asked), end. From a worker: ready (facts), state, preview, seeds, batch, claim, pixels, finished, done, failed.
+what it asked), unload and reload (the model), end. From a worker: ready (facts), state, preview, seeds, batch, claim,
+pixels, finished, done, failed.
 """
 
 from __future__ import annotations

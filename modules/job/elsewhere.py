@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from modules.job.queue import Job
@@ -20,6 +20,9 @@ class Carrier(Protocol):
 
     def carry_out(self, job: Job, request: JobRequest) -> Any:
         """Returns the result of a request that the running job makes; raises what carrying it out has raised."""
+
+    def tell(self, wish: Literal["unload", "reload"]) -> None:
+        """Has each process move its model from the device, or to it, after what it is doing. Does not wait for it."""
 
 
 carrier: Carrier | None = None

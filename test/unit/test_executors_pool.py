@@ -16,7 +16,7 @@ from modules import call_queue, shared
 from modules.executors import kinds, names
 from modules.job import elsewhere
 
-SECONDS = 90
+SECONDS = 300
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 1, "seed": 3, "subseed": 4}
 LONG = {"steps": 150, "n_iter": 8}
 
@@ -183,6 +183,17 @@ def test_a_job_is_ended_that_waits_for_a_worker_which_does_not_come(client, pool
     finally:
         pool._idle[:] = idle
     assert (job["state"], job["images"]) == ("interrupted", 0) and "before a worker was free" in job["error"]
+
+
+def test_models_of_workers_are_moved_between_jobs(client, pool, monkeypatch):
+    said = []
+    for worker in pool.workers:
+        send = worker.link.send
+        monkeypatch.setattr(worker.link, "send", lambda message, send=send: said.append(message[0]) or send(message))
+    for name in ("unload", "reload"):
+        assert client.post(f"/sdapi/v1/{name}-checkpoint").json() == {}
+    assert said == ["unload", "unload", "reload", "reload"]
+    assert len(classic(client, n_iter=2)["images"]) == 2
 
 
 def test_work_that_no_worker_can_do_is_done_here(client, pool):
