@@ -18,6 +18,13 @@
         }
     });
 
+    /** Leaves canvases that were seen, and are no longer on the page, to the browser. */
+    function forgetRemoved() {
+        for (const [canvas, context] of living) {
+            if (!context && !canvas.isConnected) living.delete(canvas);
+        }
+    }
+
     /** Takes the context of the oldest canvas that is on the page and was never seen. */
     function lendOne() {
         for (const [canvas, context] of living) {
@@ -34,7 +41,8 @@
     HTMLCanvasElement.prototype.getContext = function (kind, ...settings) {
         const isNew = String(kind).startsWith("webgl") && !living.has(this) && !lent.has(this);
         if (isNew && living.size >= SCARCE) {
-            lendOne();
+            forgetRemoved();
+            if (living.size >= SCARCE) lendOne();
         }
         const context = getContext.call(this, kind, ...settings);
         if (isNew && context) {

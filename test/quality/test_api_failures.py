@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -45,18 +46,24 @@ def assert_idle(client):
 OUT_OF_MEMORY = [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("MPS backend out of memory")]
 
 
+def assert_same_picture(result, expected):
+    """Within a grey level: sums over rows come in another order."""
+    levels, wanted = (np.asarray(one.images[0], dtype=int) for one in (result, expected))
+    assert np.abs(levels - wanted).max() <= 1
+
+
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: type(error).__name__)
-def test_decoder_without_memory_works_in_tiles(client, txt2img, failing, error):
+def test_decoder_without_memory_works_row_by_row(client, txt2img, failing, error):
     expected = txt2img()
     calls = failing("decode_first_stage", error, times=1)
-    assert txt2img().pixels == expected.pixels  # one tile is as large as this picture
+    assert_same_picture(txt2img(), expected)
     assert len(calls) == 2
 
 
-def test_encoder_without_memory_works_in_tiles(img2img, failing):
+def test_encoder_without_memory_works_row_by_row(img2img, failing):
     expected = img2img()
     calls = failing("encode_first_stage", OUT_OF_MEMORY[0], times=1)
-    assert img2img().pixels == expected.pixels
+    assert_same_picture(img2img(), expected)
     assert len(calls) == 2
 
 

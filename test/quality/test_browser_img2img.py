@@ -203,3 +203,28 @@ def test_a_pasted_picture_takes_the_place_of_the_one_there_is(site, tmp_path, mo
         Image.new("RGB", size, "teal").save(path)
         site.transfer_file("body", path, "paste")
         site.page.wait_for_function("([w, h]) => String(window.sourceSize()) === `${w},${h}`", arg=size)
+
+
+MANY_CANVASES = """() => {
+    const canvases = Array.from({length: 24}, (_, i) => {
+        const canvas = document.createElement("canvas");
+        canvas.hidden = i !== 0;
+        canvas.addEventListener("webglcontextlost", (event) => event.preventDefault()); // as who wants it back does
+        canvas.gl = canvas.getContext("webgl");
+        document.body.prepend(canvas);
+        return canvas;
+    });
+    window.manyCanvases = canvases;
+    return canvases.every((canvas) => canvas.gl);
+}"""
+
+
+def test_hidden_canvases_take_no_picture_from_visible_ones(site):
+    """Chromium gives a page 16 contexts; without help the oldest, which is the visible one, is lost."""
+    page = site.page
+    assert page.evaluate(MANY_CANVASES)
+    page.wait_for_function("manyCanvases.filter((canvas) => canvas.gl.isContextLost()).length >= 8")
+    assert page.evaluate("!manyCanvases[0].gl.isContextLost()")
+    page.evaluate("manyCanvases[1].hidden = false")
+    page.wait_for_function("!manyCanvases[1].gl.isContextLost()")
+    page.evaluate("manyCanvases.forEach((canvas) => canvas.remove())")
