@@ -211,7 +211,8 @@ def test_what_a_lost_worker_has_not_finished_is_made_elsewhere(client, pool, alo
     assert job["state"] == "done" and re.search("killed by signal 9|process has died", job["error"]), job
     assert len(job["infotexts"]) == 7  # with the grid
     files = sorted(path.name for path in tmp_path.rglob("*.png"))
-    assert [name[:5] for name in files] == [f"{n:05}" for n in range(6)]
+    numbers = [int(name[:5]) for name in files]
+    assert len(set(numbers)) == 6 and numbers[-1] <= 6  # at most the one that was reserved when it died is left out
     seed = int(files[0].removesuffix(".png").split("-")[1])
     one = alone(classic, client, **fields | {"seed": seed})
     assert said(one)["infotexts"] == job["infotexts"][1:]
