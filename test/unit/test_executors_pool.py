@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
+import torch
 from PIL import Image
 
 from modules import call_queue, shared
@@ -24,6 +25,13 @@ LONG = {"steps": 150, "n_iter": 8}
 @pytest.fixture(scope="module")
 def pool(client):
     classic(client)  # opens what is written down of jobs
+    # Sums of another number of threads differ in their last bits; these workers are compared with this process.
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        yield from running_pool()
+
+
+def running_pool():
     made = kinds.make_pool(names.parse("cpu*2", lambda: 0), None)
     made.start()
     until(lambda: len(made._idle) == 2)
