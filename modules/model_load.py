@@ -51,6 +51,7 @@ from modules.model_families import (
 from modules.model_families.base import EMBEDDED
 from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
+from modules.sd_disable_initialization import InitializeOnMeta
 from modules.sd_models_types import WebuiSdModel, WeightPlace
 from modules.text_encoders.clip import OpenClipNetwork
 
@@ -330,7 +331,7 @@ def vae_of(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
     from ldm.modules.diffusionmodules.model import adopt
 
-    with torch.device("meta"):
+    with InitializeOnMeta():
         vae = AutoencoderKL(**shapes.vae_config(found, family.vae_prefix))
     adopt(vae)
     sd_hijack_optimizations.use_selected_attention(vae)
@@ -566,10 +567,11 @@ def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlac
     """Returns, for each key of the single-file layout that is used, where in the networks its weight is."""
     places = {}
     for network in networks.values():
+        owners = dict(network.module.named_modules(remove_duplicate=False))
         for key, names in network.parameters.items():
             split = [name.rpartition(".") for name in names]
             if split:
-                places[key] = tuple(WeightPlace(network.module.get_submodule(owner), leaf) for owner, _, leaf in split)
+                places[key] = tuple(WeightPlace(owners[owner], leaf) for owner, _, leaf in split)
     return places
 
 
@@ -586,16 +588,20 @@ def materialize(
     keeps_fp16: the layers get these in float16 beside, in main memory, see `WeightPlace.exact`.
     """
     module, read = network.module, 0
+    owners = dict(module.named_modules(remove_duplicate=False))
     while network.weights:
         name, tensor = network.weights.popitem()
         owner_name, _, leaf = name.rpartition(".")
-        if quantized.keep_in_blocks(module, name, tensor, dtype):
+        owner = owners[owner_name]
+        in_blocks = quantized.layer_in_blocks(owner, leaf, tensor, dtype)
+        if in_blocks is not None:
+            module.set_submodule(owner_name, in_blocks)
+            owners[owner_name] = in_blocks
             continue
         tensor = quantized.values(tensor)
         if name in network.scales:
             tensor = tensor.to(device, torch.float32) * network.scales[name].to(device)
         value = tensor.to(device, dtype, copy=True, memory_format=torch.contiguous_format)
-        owner = module.get_submodule(owner_name)
         narrow = getattr(owner, leaf).dtype
         if narrow.itemsize == 1:
             if keeps_fp16:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules.errors import ModelLoadError
+from modules.sd_disable_initialization import InitializeOnMeta
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -181,23 +182,21 @@ def values(tensor: torch.Tensor) -> torch.Tensor:
     return dequantize_gguf_tensor(tensor)
 
 
-def keep_in_blocks(network: torch.nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Has a linear layer of a network keep its weight in blocks, if that is what `name` is; says whether it is.
-
-    dtype: what the layer computes in.
+def layer_in_blocks(
+    layer: torch.nn.Module, leaf: str, tensor: torch.Tensor, dtype: torch.dtype
+) -> torch.nn.Module | None:
+    """Returns a layer that keeps its weight in blocks, to be put in the place of a linear layer without weights; None
+    if the tensor is no such weight. dtype: what the layer computes in.
     """
-    owner_name, _, leaf = name.rpartition(".")
-    layer = network.get_submodule(owner_name)
     if leaf != "weight" or type(layer) is not torch.nn.Linear or not is_in_blocks(tensor):
-        return False
+        return None
     from diffusers.quantizers.gguf.utils import GGUFLinear, GGUFParameter
 
-    with torch.device("meta"):
+    with InitializeOnMeta():
         made = GGUFLinear(layer.in_features, layer.out_features, layer.bias is not None, compute_dtype=dtype)
     made.weight = GGUFParameter(tensor.as_tensor().clone(), quant_type=tensor.quant_type)
     made.bias = layer.bias
-    network.set_submodule(owner_name, made)
-    return True
+    return made
 
 
 def layers_in_blocks() -> tuple[type[torch.nn.Module], ...]:

@@ -83,7 +83,7 @@ def decoded_header(filename: str, decode: Callable[[str], Any]) -> Any:
             raise ValueError(f"its header should have {size} bytes and has {len(header)}")
         return decode(header.decode())
     except (ValueError, RecursionError, AttributeError, TypeError, KeyError) as e:
-        raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+        raise damaged(filename, e) from e
 
 
 def read_metadata_from_safetensors(filename: str) -> dict[str, Any]:
@@ -106,11 +106,20 @@ def read_state_dict(filename: str, device: str = "cpu") -> StateDict:
 
     Raises ModelLoadError for a damaged file, and for a .ckpt that could run code.
     """
+    return read_with(read_safetensors, filename, device)
+
+
+SafetensorsReader = Callable[[str, str], StateDict]
+"""Takes the path of a safetensors file and a device to its tensors."""
+
+
+def read_with(reader: SafetensorsReader, filename: str, device: str = "cpu") -> StateDict:
+    """Returns what `read_state_dict` does; safetensors files are read by `reader`."""
     try:
         if os.path.isdir(filename):
             raise ModelLoadError(f"{filename} is a folder; it takes a file here")
         if is_safetensors(filename):
-            return read_safetensors(filename, device)
+            return reader(filename, device)
         if filename.lower().endswith(".gguf"):
             return quantized.read_gguf(filename)
         content = safe.load(filename, map_location=device, mmap=zipfile.is_zipfile(filename))
@@ -129,7 +138,12 @@ def read_safetensors(filename: str, device: str) -> StateDict:
     try:
         return load_file(filename, device=device)
     except SafetensorError as e:
-        raise ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {e}") from e
+        raise damaged(filename, e) from e
+
+
+def damaged(filename: str, reason: Exception) -> ModelLoadError:
+    """Returns the error for a file that is no safetensors file, or not whole."""
+    return ModelLoadError(f"{filename} is not a safetensors file, or it is damaged: {reason}")
 
 
 DTYPES: dict[str, torch.dtype] = {
@@ -162,11 +176,18 @@ def read_once(filename: str) -> StateDict:
 
     Raises ModelLoadError.
     """
-    tensors = read_state_dict(filename)  # which checks the file
-    if not is_safetensors(filename) or not hasattr(mmap, "MADV_DONTNEED"):
-        return tensors
-    with open(filename, "rb") as file:
-        mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    return read_with(map_safetensors if hasattr(mmap, "MADV_DONTNEED") else read_safetensors, filename)
+
+
+def map_safetensors(filename: str, device: str) -> StateDict:
+    """Returns the tensors of a safetensors file in memory that `release` knows. Raises ModelLoadError."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(filename, "pt", device), open(filename, "rb") as file:  # which checks the header
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except SafetensorError as e:
+        raise damaged(filename, e) from e
     _mapped[filename] = mapping
     return mapped_tensors(filename, mapping)
 

@@ -11,6 +11,7 @@ import torch
 from modules import torchvision_ops
 from modules.denoisers.base import Convert, Kind, Reads, Told
 from modules.model_families import Family, Shapes, shapes
+from modules.sd_disable_initialization import InitializeOnMeta
 from modules.weights import StateDict
 
 
@@ -20,7 +21,7 @@ def build(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     from diffusers import SD3Transformer2DModel
 
     config = shapes.mmdit_config(found, family.unet_prefix, family.denoiser)
-    with torch.device("meta"):
+    with InitializeOnMeta():
         transformer = SD3Transformer2DModel(**config)
 
     def convert(tensors: StateDict) -> StateDict:

@@ -12,6 +12,7 @@ from modules import sd_hijack_optimizations, torchvision_ops
 from modules.denoisers.base import Convert, Kind, Reads, Told
 from modules.model_families import Family, Shapes, shapes
 from modules.sampling.conditioning import SIZE_WIDTH, ConditioningError, with_size
+from modules.sd_disable_initialization import InitializeOnMeta
 
 
 def build(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
@@ -21,7 +22,7 @@ def build(family: Family, found: Shapes) -> tuple[torch.nn.Module, Convert]:
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     config = shapes.unet_config(found, family.unet_prefix, family.denoiser)
-    with torch.device("meta"):
+    with InitializeOnMeta():
         unet = UNet2DConditionModel(**config)
     return unet, functools.partial(convert_ldm_unet_checkpoint, config=unet.config)
 

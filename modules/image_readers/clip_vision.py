@@ -14,6 +14,7 @@ from modules import torchvision_ops
 from modules.image_readers.base import Kind
 from modules.model_families import ImageReader, Shapes, shapes
 from modules.sampling.conditioning import sinusoids
+from modules.sd_disable_initialization import InitializeOnMeta
 from modules.text_encoders import clip
 from modules.weights import StateDict
 
@@ -79,7 +80,7 @@ def build(facts: ImageReader, found: Shapes) -> ImageEmbedder:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     config = CLIPVisionConfig(**shapes.clip_vision_config(found, facts))
-    with torch.device("meta"):
+    with InitializeOnMeta():
         model = CLIPVisionModelWithProjection(config)
     # Not among the weights: which row of the position embedding belongs to which patch.
     embeddings = model.vision_model.embeddings
@@ -117,7 +118,7 @@ def convert(facts: ImageReader, tensors: StateDict) -> StateDict:
 
 def build_augmentor(facts: ImageReader, found: Shapes) -> NoiseAugmentor:
     """Makes what lays noise over vectors of these shapes, without its numbers. Raises UnreadableShapes."""
-    with torch.device("meta"):
+    with InitializeOnMeta():
         return NoiseAugmentor(shapes.find(found, f"{facts.prefix}data_mean")[-1])
 
 

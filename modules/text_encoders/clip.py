@@ -14,6 +14,7 @@ import torch
 from modules import torchvision_ops
 from modules.model_families import Shapes, TextEncoder, shapes
 from modules.paths_internal import embedded_dir
+from modules.sd_disable_initialization import InitializeOnMeta
 from modules.text_encoders.base import Encoded, Kind, TextNetwork
 from modules.weights import StateDict
 
@@ -141,7 +142,7 @@ def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:
     config = CLIPTextConfig(**shapes.clip_config(found, facts))
     tokenizer = tokenizer_in(tokenizer_dir(facts))
     kind = OpenClipNetwork if facts.prefix.endswith(".model.") else ClipNetwork
-    with torch.device("meta"):
+    with InitializeOnMeta():
         network = kind(facts, CLIPTextModel(config), tokenizer)
     # Not among the weights: which row of the position embedding belongs to which token.
     positions = torch.arange(config.max_position_embeddings)[None]

@@ -13,6 +13,7 @@ import torch
 from modules import preview_files, torchvision_ops
 from modules.errors import ModelLoadError, NotFound
 from modules.model_families import Shapes, TextEncoder, shapes
+from modules.sd_disable_initialization import InitializeOnMeta
 from modules.text_encoders.base import Encoded, Kind, TextNetwork
 from modules.weights import StateDict
 
@@ -84,7 +85,7 @@ def build(facts: TextEncoder, found: Shapes) -> T5Network:
 
     config = T5Config(**shapes.t5_config(found, facts.prefix))
     tokenizer = read_tokenizer(facts)
-    with torch.device("meta"):
+    with InitializeOnMeta():
         return T5Network(facts, T5EncoderModel(config).encoder, tokenizer)
 
 

@@ -212,10 +212,11 @@ def test_numbers_of_all_kinds_of_blocks(name, tmp_path):
     assert numbers.isfinite().all() and numbers.std() > 0.001
     largest = float(numbers.abs().max())  # widened in 16 bits
     torch.testing.assert_close(quantized.values(tensor).float(), numbers, atol=largest / 1000, rtol=0)
-    network = torch.nn.Sequential(torch.nn.Linear(512, 4, bias=False))
-    assert quantized.keep_in_blocks(network, "0.weight", tensor, torch.float32)
+    layer = torch.nn.Linear(512, 4, bias=False)
+    assert quantized.layer_in_blocks(layer, "weight", layer.weight, torch.float32) is None
+    in_blocks = quantized.layer_in_blocks(layer, "weight", tensor, torch.float32)
     x = torch.ones(1, 512)
-    torch.testing.assert_close(network(x), x @ numbers.T, atol=largest / 10, rtol=0)
+    torch.testing.assert_close(in_blocks(x), x @ numbers.T, atol=largest / 10, rtol=0)
 
 
 def test_files_that_are_no_gguf(tmp_path):

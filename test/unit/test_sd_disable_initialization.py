@@ -1,5 +1,7 @@
 """Networks that extensions make without filling their weights."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -38,6 +40,18 @@ def test_a_module_without_memory_is_filled_with_what_is_given():
     assert module["first"].weight.dtype == torch.float16 and module["second"].weight.dtype == torch.float64
     for key, weight in module.state_dict().items():
         assert torch.equal(weight, given[key].to(weight.dtype))
+
+
+@pytest.mark.parametrize("make", [lambda: torch.nn.Conv2d(3, 4, 3), tiny_clip], ids=["layer", "network"])
+def test_on_the_meta_device_nothing_is_drawn_for_weights_and_other_threads_fill_theirs(loaded_program, make):
+    torch.manual_seed(1)
+    as_ever = torch.nn.Linear(2, 2).weight
+    torch.manual_seed(1)
+    with sd_disable_initialization.InitializeOnMeta(), ThreadPoolExecutor(1) as other_thread:
+        weights = list(make().parameters())
+        elsewhere = other_thread.submit(torch.nn.Linear, 2, 2).result().weight
+    assert weights and all(weight.is_meta for weight in weights)
+    assert torch.equal(elsewhere, as_ever)
 
 
 def test_what_was_replaced_is_put_back():
