@@ -53,7 +53,7 @@ from modules.placement import Placement
 from modules.sampling.conditioning import SIZE_WIDTH
 from modules.sd_disable_initialization import InitializeOnMeta
 from modules.sd_models_types import WebuiSdModel, WeightPlace
-from modules.text_encoders.clip import OpenClipNetwork
+from modules.text_encoders import clip
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -542,7 +542,7 @@ JOINED: dict[str, Joined] = {
 
 def reader_of(network: text_encoders.TextNetwork) -> type[sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords]:
     """Returns the class that reads prompts for a network: all do the same, and extensions tell networks by them."""
-    if not isinstance(network, OpenClipNetwork):
+    if not isinstance(network, clip.OpenClipNetwork):
         return sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords
     if network.facts.pooled:
         return sd_hijack_open_clip.FrozenOpenCLIPEmbedder2WithCustomWords
@@ -561,6 +561,23 @@ def prompt_encoder(
         for network in networks
     ]
     return JOINED[family.joined_by](family, encoders, denoisers.kind_of(family).reads(config).text)
+
+
+def token_reader(family: Family) -> sd_hijack_clip.TextConditionalModel:
+    """Returns what cuts prompts into tokens as the encoders of a family do. It has no networks, so it encodes none."""
+    facts = [encoder for encoder in family.text_encoders if encoder.kind == "clip"]
+    readers = [sd_hijack_clip.FrozenCLIPEmbedderWithCustomWords(clip.tokens_of(encoder)) for encoder in facts]
+    return JOINED[family.joined_by](family, readers, 0)
+
+
+def family_of(filename: str, modules: Sequence[str] = (), spare: Sequence[str] = ()) -> Family:
+    """Returns the family of a checkpoint, for which its header is read. modules, spare: see `prepare`.
+
+    Raises ModelLoadError.
+    """
+    checkpoint, own = read_checkpoint(filename)
+    chosen, others = ([read_module(path) for path in paths] for paths in (modules, spare))
+    return identify(checkpoint, chosen, [*others, *own])[0]
 
 
 def weight_places(networks: Mapping[str, Network]) -> dict[str, tuple[WeightPlace, ...]]:

@@ -27,10 +27,12 @@ from modules import (
     sd_models,
     shared,
     shared_items,
+    token_counter,
     ui_common,
     ui_extra_networks,
     ui_jobs,
 )
+from modules.job import elsewhere
 from modules.sd_hijack import model_hijack
 from modules.ui_common import QUIET
 from modules.ui_components import FormGroup, FormRow, ResizeHandleRow, ToolButton
@@ -241,7 +243,8 @@ def start_at_native_size(form: Form) -> None:
 def count_tokens(text: str, steps: int) -> tuple[int, int]:
     """Returns (tokens, maximum) of the longest of all variants that prompt editing and AND make of a prompt.
 
-    A text that cannot be parsed is counted as it is. Both are dashes while no text encoder is loaded.
+    A text that cannot be parsed is counted as it is. Both are dashes while no text encoder is loaded, here or in a
+    worker.
     """
     try:
         text, _ = extra_networks.parse_prompt(text)
@@ -250,7 +253,8 @@ def count_tokens(text: str, steps: int) -> tuple[int, int]:
     except Exception:  # the grammar's errors have no common class; half-typed prompts are the rule here
         schedules = [[[steps, text]]]
     prompts = [prompt for schedule in schedules for _, prompt in schedule]
-    return max((model_hijack.get_prompt_lengths(prompt) for prompt in prompts), key=lambda counts: counts[0])
+    encoder = token_counter.of_chosen_checkpoint() if elsewhere.has_models() else None
+    return max((model_hijack.get_prompt_lengths(prompt, encoder) for prompt in prompts), key=lambda counts: counts[0])
 
 
 def update_token_counter(text: str, steps: int, styles: list[str], *, is_positive: bool = True) -> str:

@@ -41,13 +41,30 @@ class ClipTransformer(torch.nn.Module):
         return self.text_model(*args, **kwargs)
 
 
-class ClipNetwork(TextNetwork):
+class ClipTokens(TextNetwork):
+    """What CLIP makes of texts before it encodes them: as long as its layers are not there, all that it does."""
+
+    max_length = 77
+
+    def __init__(self, facts: TextEncoder, tokenizer: Tokenizer):
+        super().__init__(facts, tokenizer)
+        self.comma_token = tokenizer.backend_tokenizer.token_to_id(",</w>")
+        self.id_start = tokenizer.bos_token_id
+        self.id_end = tokenizer.eos_token_id
+        self.id_pad = self.id_end if facts.pad_token is None else facts.pad_token
+
+    def tokenize(self, texts: list[str]) -> list[list[int]]:
+        """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
+        # The tokenizer's own lower case, character by character, knows no final sigma.
+        repaired = [ftfy.fix_text(text).lower() for text in texts]
+        return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
+
+
+class ClipNetwork(ClipTokens):
     """CLIP; its parameters have their names in SD1 checkpoints, `transformer.text_model.*`.
 
     layer: which is read by default, 1 for the last: that of the row, or the same in a file without the last layer.
     """
-
-    max_length = 77
 
     def __init__(self, facts: TextEncoder, text_model: CLIPTextModel, tokenizer: Tokenizer):
         super().__init__(facts, tokenizer)
@@ -60,16 +77,6 @@ class ClipNetwork(TextNetwork):
         self.width = config.hidden_size
         if facts.pooled:
             self.pooled_width = config.projection_dim if facts.projection else config.hidden_size
-        self.comma_token = tokenizer.backend_tokenizer.token_to_id(",</w>")
-        self.id_start = tokenizer.bos_token_id
-        self.id_end = tokenizer.eos_token_id
-        self.id_pad = self.id_end if facts.pad_token is None else facts.pad_token
-
-    def tokenize(self, texts: list[str]) -> list[list[int]]:
-        """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
-        # The tokenizer's own lower case, character by character, knows no final sigma.
-        repaired = [ftfy.fix_text(text).lower() for text in texts]
-        return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]
 
     def encode(self, tokens: torch.Tensor, layer: int | None = None) -> Encoded:
         """Encodes token ids (B, 77); an earlier layer goes through the final norm if the row says so."""
@@ -132,6 +139,11 @@ def tokenizer_in(folder: str) -> Tokenizer:
     from modules.text_encoders.clip_tokenizer import Tokenizer
 
     return Tokenizer.from_pretrained(folder)
+
+
+def tokens_of(facts: TextEncoder) -> ClipTokens:
+    """Returns what cuts texts as an encoder does, without the encoder."""
+    return ClipTokens(facts, tokenizer_in(tokenizer_dir(facts)))
 
 
 def build(facts: TextEncoder, found: Shapes) -> ClipNetwork:

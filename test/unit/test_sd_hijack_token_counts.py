@@ -25,5 +25,6 @@ def test_counts(files, kind):
     networks = [network.module for network in prepared.encoders.values()]
     encoder = model_load.prompt_encoder(prepared.family, networks, prepared.denoiser.module.config)
     expected = {**TEXTS, LONG: LONG_TOKENS[kind]}
-    said = {text: model_hijack.get_prompt_lengths(text, encoder) for text in expected}
-    assert said == {text: (count, 150 if count > 75 else 75) for text, count in expected.items()}
+    for reader in (encoder, model_load.token_reader(model_load.family_of(str(path)))):
+        said = {text: model_hijack.get_prompt_lengths(text, reader) for text in expected}
+        assert said == {text: (count, 150 if count > 75 else 75) for text, count in expected.items()}
