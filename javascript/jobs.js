@@ -8,6 +8,8 @@
     const PAGE_SIZE = 30;
     const COUNT_PERIOD_MS = 5000;
     const COUNT_SOON_MS = 500;
+    /** By then the pictures of a job that has just ended are usually in files, which is when it is over for the list. */
+    const KEPT_SOON_MS = 250;
     const VIEWS = {live: "Queue", over: "History"};
     const EMPTY = {
         live: "Nothing waits. Shift+click on Generate, or its menu, adds a job without waiting for it.",
@@ -285,6 +287,10 @@
         document.addEventListener("jobadded", () => {
             panel.announce("Added to the queue");
             setTimeout(() => panel.setCount(), COUNT_SOON_MS);
+        });
+        document.addEventListener("jobended", () => {
+            panel.setCount();
+            setTimeout(() => panel.setCount(), KEPT_SOON_MS);
         });
         setInterval(() => document.visibilityState === "visible" && panel.box.hidden && panel.setCount(), COUNT_PERIOD_MS);
     });

@@ -52,8 +52,9 @@
         return (kind + job.text.split("\n")[0] || job.kind).slice(0, 300);
     }
 
-    function firstImage(job, rest = "") {
-        return address(job, `/images/0${rest}`);
+    /** The address of the picture of a job that its row shows: `job.shown`, the first of all unless the user turned over. */
+    function shownImage(job, rest = "") {
+        return address(job, `/images/${job.shown ?? 0}${rest}`);
     }
 
     /** Puts the parameters of a job into the form of a tab, as the button below the prompt does. */
@@ -61,25 +62,37 @@
         const tab = job.kind === "img2img" ? "img2img" : "txt2img";
         (tab === "img2img" ? switch_to_img2img : switch_to_txt2img)();
         const prompt = gradioApp().querySelector(`#${tab}_prompt textarea`);
-        prompt.value = job.infotexts[0] || job.text;
+        prompt.value = job.infotexts[job.shown ?? 0] || job.infotexts[0] || job.text;
         updateInput(prompt);
         gradioApp().querySelector(`#${tab}_tools #paste`)?.click();
     }
 
+    /** The picture of a job, which opens in a tab of its own; of several one after the other. */
     function picture(job) {
         if (!job.images) return make("div", {className: "jobs-picture"});
-        const image = make("img", {src: firstImage(job, "?thumbnail=true"), alt: "", loading: "lazy"});
-        image.addEventListener("error", () => image.remove());
-        const label = job.images > 1 ? `Open the first of ${job.images} pictures` : "Open the picture";
-        const link = make("a", {className: "jobs-picture", href: firstImage(job), target: "_blank", title: label, "aria-label": `${label}: ${title(job)}`}, image);
-        if (job.images > 1) link.append(make("span", {className: "jobs-picture-count", textContent: job.images}));
-        return link;
+        const image = make("img", {alt: "", loading: "lazy"});
+        image.addEventListener("error", () => { image.hidden = true; });
+        image.addEventListener("load", () => { image.hidden = false; });
+        const place = make("span", {className: "jobs-picture-count", hidden: job.images === 1});
+        const link = make("a", {className: "jobs-picture", target: "_blank"}, image, place);
+        const turn = (by) => {
+            job.shown = ((job.shown ?? 0) + by + job.images) % job.images;
+            image.src = shownImage(job, "?thumbnail=true");
+            place.textContent = `${job.shown + 1}/${job.images}`;
+            link.href = shownImage(job);
+            link.title = job.images > 1 ? `Open picture ${job.shown + 1} of ${job.images}` : "Open the picture";
+            link.setAttribute("aria-label", `${link.title}: ${title(job)}`);
+        };
+        turn(0);
+        if (job.images === 1) return link;
+        const [back, next] = buttons(job, [["‹", () => turn(-1)], ["›", () => turn(1)]], ["Picture before", "Next picture"]);
+        return make("div", {className: "jobs-pictures"}, link, make("div", {className: "jobs-turn"}, back, next));
     }
 
-    /** Buttons that say whom they are for; rows of a name and what is done. */
-    function buttons(job, rows) {
-        return rows.map(([name, act]) => {
-            const button = make("button", {type: "button", textContent: name, "aria-label": `${name}: ${title(job)}`});
+    /** Buttons that say whom they are for; rows of what is on one and what it does. labels: what is read out instead. */
+    function buttons(job, rows, labels = []) {
+        return rows.map(([name, act], n) => {
+            const button = make("button", {type: "button", textContent: name, "aria-label": `${labels[n] ?? name}: ${title(job)}`});
             button.addEventListener("click", act);
             return button;
         });
@@ -122,5 +135,5 @@
         return `${STATES[job.state]}: ${title(job)}`;
     }
 
-    Object.assign(window, {jobAddress: address, jobImage: firstImage, jobProgress, jobRow, jobSaid, loadJob: load, showPreview, makeElement: make});
+    Object.assign(window, {jobAddress: address, jobImage: shownImage, jobProgress, jobRow, jobSaid, loadJob: load, showPreview, makeElement: make});
 }

@@ -77,6 +77,7 @@
             this.preview?.remove();
             this.box = this.preview = null;
             this.atEnd();
+            document.dispatchEvent(new CustomEvent("jobended", {detail: this.id}));
         }
 
         askStatus() {

@@ -173,6 +173,49 @@ def test_a_picture_is_sent_from_the_history_and_enlarging_it_is_a_job(site, pane
     site.show("txt2img")
 
 
+def test_all_pictures_of_a_job_are_turned_over_and_sent(site, panel, page_server):
+    body = {"prompt": "three figs", "width": 64, "height": 64, "steps": 1, "n_iter": 3, "seed": 7}
+    page_server.request("/sdapi/v1/txt2img", body)
+    show(panel, "over")
+    made = row(panel, "three figs")
+    place, picture = made.locator(".jobs-picture-count"), made.locator("a.jobs-picture")
+    assert place.inner_text() == "1/3"
+    made.get_by_role("button", name="Picture before").click()
+    assert place.inner_text() == "3/3" and picture.get_attribute("href").endswith("/images/2")
+    for number in (1, 2):
+        made.get_by_role("button", name="Next picture").press("Enter")
+        assert place.inner_text() == f"{number}/3"
+    assert picture.get_attribute("title") == "Open picture 2 of 3"
+    made.get_by_role("button", name="Next picture").click()
+    made.get_by_role("button", name="To the form").click()
+    site.page.wait_for_function("document.querySelector('#txt2img_seed input').value === '9'")
+    site.page.click("#jobs_button")
+    made.locator(".jobs-picture-count", has_text="1/3").wait_for()  # the list is read anew
+    made.get_by_role("button", name="Picture before").click()
+    made.get_by_text("Send to").click()
+    made.get_by_role("button", name="Extras").click()
+    sent = site.page.locator("#extras_image img")
+    sent.wait_for()
+    address = f"{page_server.url}/{picture.get_attribute('href')}"
+    assert site.picture(sent.evaluate("image => image.src")).tobytes() == site.picture(address).tobytes()
+    site.show("txt2img")
+
+
+NOTE_REQUESTS = """() => {
+    const {fetch} = window;
+    window.fetch = (url, ...rest) => { window.lastAsked = url; return fetch(url, ...rest); };
+    document.addEventListener("jobended", () => { window.askedAtEnd = window.lastAsked; window.fetch = fetch; });
+}"""
+
+
+def test_jobs_are_counted_anew_as_soon_as_one_has_ended(site):
+    site.page.evaluate(NOTE_REQUESTS)
+    site.small()
+    site.generate()
+    assert site.page.wait_for_function("window.askedAtEnd").json_value().startswith("internal/jobs?limit=1")
+    site.page.wait_for_function("!document.querySelector('.generate-box').dataset.jobs")
+
+
 def test_the_panel_is_for_keys_and_screen_readers(site, panel, page_server):
     show(panel, "live")
     site.page.keyboard.press("ArrowRight")
