@@ -13,7 +13,7 @@ from typing import Any
 from gradio.context import LocalContext
 from PIL import Image
 
-from modules import jobs, shared
+from modules import jobs, shared, ui_tempdir
 from modules.errors import InvalidInput
 from modules.job import request_json
 from modules.job.journal import Asked
@@ -61,8 +61,9 @@ def submit(
     request = request_of(*args)
     plan = Plan(name, work, lambda outputs, images: outputs, images_of, id_task, request)
     text = str(request.fields.get("prompt") or "")
-    said = request_json.to_json(request)
-    return jobs.journal().submit(plan, Asked(request.kind, said and {"page": said}, text, request.user))
+    said, uploads = request_json.without_uploads(request_json.to_json(request), ui_tempdir.is_upload)
+    asked = Asked(request.kind, said and {"page": said}, text, request.user, uploads=uploads)
+    return jobs.journal().submit(plan, asked)
 
 
 def submit_form(kind: str, name: str, work: Callable[[], Any], id_task: str | None, args: tuple) -> Job:
@@ -70,9 +71,11 @@ def submit_form(kind: str, name: str, work: Callable[[], Any], id_task: str | No
     _, *values = args
     form, request = FORMS[kind], LocalContext.request.get(None)
     plan = Plan(name, work, lambda outputs, images: outputs, form.images, id_task)
-    said = request_json.plain({"values": values, "controls": form.controls()})
+    written = request_json.plain({"values": values, "controls": form.controls()})
+    said, uploads = request_json.without_uploads(written, ui_tempdir.is_upload)
     user = None if request is None else request.username
-    return jobs.journal().submit(plan, Asked(kind, said and {"form": said}, form.text(*values), user))
+    asked = Asked(kind, said and {"form": said}, form.text(*values), user, uploads=uploads)
+    return jobs.journal().submit(plan, asked)
 
 
 def shown_images(outputs: Any) -> list[ResultImage]:

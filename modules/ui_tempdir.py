@@ -117,6 +117,11 @@ def remove_left_folders(parent: str) -> list[str]:
     return removed
 
 
+def is_upload(path: str) -> bool:
+    """Says whether a value of the page is the path of an uploaded file, which goes when the program ends."""
+    return bool(own_folder) and path.startswith(own_folder[0] + os.sep) and os.path.isfile(path)
+
+
 def on_tmpdir_changed() -> None:
     """Makes the directory of the setting temp_dir. The page may fetch the images written to it, and nothing else."""
     if shared.opts.temp_dir:

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modules import call_queue, errors, progress, shared
+from modules.job import request_json
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import Job, JobQueue, JobState, create_task_id
 from modules.job.row import OVER, Row, State, model_of
@@ -35,11 +36,15 @@ LARGE = 65_536
 
 REQUEST_FILE = "request.json"
 
+UPLOADS = "uploads"
+"""Folder of the files that were uploaded for a job, each in a folder of its own, so that it keeps its name."""
+
 BETWEEN_CLEARINGS = 20
 """Jobs that end between two looks at how much is kept."""
 
 LOST = "The program ended while this job ran."
 NO_REQUEST = "What this job was asked for is not kept any more."
+NO_UPLOAD = "A file that was uploaded for this job is not kept any more."
 
 AFTER_RESTART = ("run", "hold", "drop")
 """What can become of a job that still waited when the program ended."""
@@ -76,7 +81,8 @@ class Asked:
     """A job that somebody asks for.
 
     kind, body: what it is, as JSON; a body of None cannot be made again. text: what a search looks through.
-    after_restart: one of AFTER_RESTART.
+    after_restart: one of AFTER_RESTART. uploads: path of each file that was uploaded for it, by the name that stands
+    for the path in its body; see `request_json.without_uploads`.
     """
 
     kind: str
@@ -86,6 +92,7 @@ class Asked:
     priority: int = 0
     after_restart: str = "hold"
     webhook: str | None = None
+    uploads: Mapping[str, str] = field(default_factory=dict)
 
 
 class Journal:
@@ -120,12 +127,17 @@ class Journal:
 
     def submit(self, plan: Plan, asked: Asked) -> Job:
         """Writes down a job and queues it. Raises TooManyJobs where the settings allow no more."""
+        row = self._write_down(asked, plan.task_id)
+        self._tell(row)
+        return self._enqueue(row, plan)
+
+    def _write_down(self, asked: Asked, id: str | None = None) -> Row:
         self.check_limits(asked.user)
         text = None if asked.body is None else json.dumps(asked.body)
         is_large = text is not None and len(text) > LARGE
         row = self.store.add(
             Row(
-                id=plan.task_id or create_task_id(asked.kind),
+                id=id or create_task_id(asked.kind),
                 kind=asked.kind,
                 user=asked.user,
                 priority=asked.priority,
@@ -137,10 +149,14 @@ class Journal:
             ),
             None if is_large else text,
         )
-        if is_large:
-            self._keep_request(row.number, text)
-        self._tell(row)
-        return self._enqueue(row, plan)
+        try:
+            if is_large and row.number:
+                self.spool.put(row.number, REQUEST_FILE, text.encode())
+            for name, file in asked.uploads.items() if row.number else ():
+                self.spool.keep(row.number, f"{UPLOADS}/{name}", file)
+        except OSError as e:
+            logger.warning("the request of a job is not kept, it cannot be retried: %s", e)
+        return row
 
     def check_limits(self, user: str | None) -> None:
         """Raises TooManyJobs where the settings allow no more jobs, in all or of this user."""
@@ -164,13 +180,33 @@ class Journal:
         if row.state not in OVER:
             raise errors.Busy(f"Job {row.id} is {row.state}: it can be retried when it is over", field="id")
         body = self._again(self.body(row), row.seeds)
-        asked = Asked(row.kind, body, row.text, row.user, row.priority, row.after_restart, row.webhook)
-        return self.submit(self._make_plan(row.kind, body), asked)
+        uploads = {name: self._upload(row, name) for name in request_json.uploads_in(body)}
+        new = self._write_down(
+            Asked(row.kind, body, row.text, row.user, row.priority, row.after_restart, row.webhook, uploads)
+        )
+        try:
+            plan = self._plan_of(new, body)
+        except errors.WebuiError:
+            self._forget([new.number])
+            raise
+        self._tell(new)
+        return self._enqueue(new, plan)
+
+    def _plan_of(self, row: Row, body: Any) -> Plan:
+        """Returns how a job is run that is written down. Raises what planning it raises."""
+        return self._make_plan(row.kind, request_json.with_uploads(body, partial(self._upload, row)))
+
+    def _upload(self, row: Row, name: str) -> str:
+        """Returns the path of a file that was uploaded for a job. Raises NotFound where it is gone."""
+        path = self.spool.path(row.number, f"{UPLOADS}/{name}")
+        if not os.path.isfile(path):
+            raise errors.NotFound(NO_UPLOAD, field="id")
+        return path
 
     def release(self, row: Row) -> Job:
         """Queues a job that was held. Raises what planning it raises, and then it has failed."""
         try:
-            plan = self._make_plan(row.kind, self.body(row))
+            plan = self._plan_of(row, self.body(row))
         except errors.WebuiError as e:
             self._change(row, state=State.FAILED, error=str(e), ended=time.time())
             raise
@@ -201,12 +237,6 @@ class Journal:
         if text is None:
             raise errors.NotFound(NO_REQUEST, field="id")
         return json.loads(text)
-
-    def _keep_request(self, number: int, text: str) -> None:
-        try:
-            self.spool.put(number, REQUEST_FILE, text.encode())
-        except OSError as e:
-            logger.warning("the request of a job is not kept, it cannot be retried: %s", e)
 
     def _enqueue(self, row: Row, plan: Plan) -> Job:
         job = call_queue.make_job(plan.name, row.id, plan.request)
@@ -304,10 +334,12 @@ class Journal:
             return
         counts = self.store.counts()
         surplus = sum(counts.get(state, 0) for state in OVER) - limit
-        forgotten = [row.number for row in self.store.oldest(surplus)] if surplus > 0 else []
-        for number in forgotten:
+        self._forget([row.number for row in self.store.oldest(surplus)] if surplus > 0 else [])
+
+    def _forget(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
             self.spool.remove(number)
-        self.store.forget(forgotten)
+        self.store.forget(numbers)
 
     # the beginning and the end of the program
 
@@ -321,7 +353,7 @@ class Journal:
         by_fate: dict[str, list[Row]] = {fate: [] for fate in AFTER_RESTART}
         waiting = self.store.waiting(State.QUEUED)
         for row in (*running, *waiting):
-            self.spool.tidy(row.number, keep=[REQUEST_FILE])
+            self.spool.tidy(row.number, keep=[REQUEST_FILE, UPLOADS])
         for row in waiting:
             by_fate[wish if wish in by_fate else row.after_restart].append(row)
         self.store.update_all([row.number for row in by_fate["hold"]], state=State.HELD)

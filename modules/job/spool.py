@@ -1,4 +1,5 @@
-"""job: the folder of what jobs leave that is nobody's file yet: images that were not saved, and large requests.
+"""job: the folder of what jobs leave that is nobody's file yet: images that were not saved, large requests and files
+that were uploaded for them.
 
 One folder a job, by its number. Cleared by its own rule, the oldest first; the user's files are never in it.
 """
@@ -56,6 +57,27 @@ class Spool:
                 self._size += len(content)
         return path
 
+    def keep(self, number: int, name: str, file: str) -> str:
+        """Keeps a file that a job works on, which nobody writes to any more, and returns its path. Raises OSError.
+
+        name: may be below folders of its own.
+        """
+        path = self.path(number, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        try:
+            os.link(file, path)
+        except OSError:  # on another disk, or one without links
+            shutil.copyfile(file, f"{path}.tmp")
+            os.replace(f"{path}.tmp", path)
+        with self._guard:
+            if self._size is not None:
+                self._size += os.path.getsize(path)
+        return path
+
+    def path(self, number: int, name: str) -> str:
+        """Returns where a file of a job is, if it is there."""
+        return os.path.join(self.folder, str(number), name)
+
     def thumbnail(self, number: int, place: int, file: str) -> str:
         """Returns the path of a small copy of an image of a job, made once. Raises OSError."""
         name = f"{place}.thumbnail.webp"
@@ -71,7 +93,7 @@ class Spool:
     def read(self, number: int, name: str) -> bytes | None:
         """Returns the content of a file, None if it is gone."""
         try:
-            with open(os.path.join(self.folder, str(number), name), "rb") as file:
+            with open(self.path(number, name), "rb") as file:
                 return file.read()
         except FileNotFoundError:
             return None
@@ -86,8 +108,8 @@ class Spool:
                 self._size -= size
 
     def tidy(self, number: int, keep: Collection[str]) -> None:
-        """Deletes the files of a job but those of some names: what a killed program has left half written, or never
-        told anybody of.
+        """Deletes the files of a job but those and folders of some names: what a killed program has left half written,
+        or never told anybody of.
         """
         with suppress(FileNotFoundError):
             for entry in list(os.scandir(os.path.join(self.folder, str(number)))):
@@ -136,5 +158,5 @@ class Spool:
 
 def _size_of(folder: str) -> int:
     with suppress(FileNotFoundError):
-        return sum(entry.stat().st_size for entry in os.scandir(folder))
+        return sum(_size_of(entry.path) if entry.is_dir() else entry.stat().st_size for entry in os.scandir(folder))
     return 0

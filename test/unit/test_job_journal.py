@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from modules import call_queue, errors, shared
+from modules.job import request_json
 from modules.job.journal import LARGE, LOST, Asked, Journal
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import JobQueue
@@ -122,6 +123,34 @@ def test_images_that_were_saved_are_not_written_again(start, tmp_path):
     plan = Plan("x", lambda: 1, lambda *_: None, lambda result: [ResultImage(Image.new("RGB", (4, 4)), "", str(saved))])
     row = run.over(run.journal.submit(plan, Asked("paint", {})))
     assert row.results == [{"file": str(saved), "infotext": ""}] and run.journal.spool.numbers() == []
+
+
+def test_uploads_are_kept_as_long_as_the_job(start, tmp_path):
+    file = tmp_path / "cat.txt"
+    file.write_text("red")
+    run = start()
+    body, uploads = request_json.without_uploads({"colour": "red", "files": [str(file)]}, os.path.isfile)
+    assert body == {"colour": "red", "files": [{"$upload": "0/cat.txt"}]}
+    with run.queue.line:
+        asked = Asked("paint", body, after_restart="run", uploads=uploads)
+        job = run.journal.submit(run.make_plan("paint", body), asked)
+        run.die()
+    file.unlink()
+    run = start()
+    run.journal.restore()
+    wait_for(lambda: run.made)
+    (again,) = run.made[-1]["files"]
+    assert again.endswith("/uploads/0/cat.txt") and Path(again).read_text() == "red"
+    wait_for(lambda: run.row(job).state == State.DONE)
+    retried = run.journal.retry(run.row(job))
+    assert run.over(retried).state == State.DONE
+    (own,) = run.made[-1]["files"]
+    assert own != again and Path(own).read_text() == "red"
+    Path(own).unlink()
+    count = run.journal.store.find()[1]
+    with pytest.raises(errors.NotFound, match="uploaded for this job"):
+        run.journal.retry(run.row(retried))
+    assert run.journal.store.find()[1] == count
 
 
 def test_images_are_kept_in_the_format_of_the_answer(start, settings):
@@ -309,6 +338,7 @@ import json, os, random, signal, sys, time
 (folder, rounds), sys.argv[1:] = sys.argv[1:], []
 from PIL import Image
 from modules import call_queue
+from modules.job import request_json
 from modules.job.journal import LARGE, Asked, Journal
 from modules.job.plan import Plan, ResultImage
 from modules.job.queue import JobQueue

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,27 @@ def test_files_are_written_read_and_removed(spool):
     assert spool.size() == 11 and Spool(spool.folder, spool._opts).size() == 11
     spool.remove(7)
     assert spool.numbers() == [10] and spool.size() == 4
+
+
+def test_files_that_a_job_works_on_are_kept_as_they_are(spool, tmp_path, monkeypatch):
+    file = tmp_path / "cat.jpg"
+    file.write_bytes(b"a cat")
+    assert spool.size() == 0
+    linked = spool.keep(7, "uploads/0/cat.jpg", str(file))
+
+    def refuse(*_):
+        raise OSError("another disk")
+
+    monkeypatch.setattr(os, "link", refuse)
+    copied = spool.keep(7, "uploads/1/cat.jpg", str(file))
+    file.unlink()
+    assert [Path(path).read_bytes() for path in (linked, copied)] == [b"a cat"] * 2
+    spool.put(7, "0.png", b"lost")
+    spool.tidy(7, keep=["uploads"])
+    assert spool.read(7, "0.png") is None and spool.path(7, "uploads/0/cat.jpg") == linked
+    assert Spool(spool.folder, spool._opts).size() == 10
+    spool.remove(7)
+    assert spool.numbers() == []
 
 
 def test_without_limits_nothing_goes(spool):

@@ -19,6 +19,7 @@ from modules import (
     txt2img,
     ui_checkpoint_merger,
     ui_jobs,
+    ui_tempdir,
 )
 from modules.job import request_json, sources
 from modules.job.request import ImageBatch, JobRequest
@@ -112,6 +113,19 @@ def test_enlarging_is_written_down_and_made_again(page, monkeypatch):
     monkeypatch.setitem(ui_jobs.FORMS, "extras", form)
     with pytest.raises(errors.InvalidInput, match="other controls"):
         jobs.journal().retry(row)
+
+
+def test_a_batch_of_uploads_is_made_again_without_them(page, monkeypatch, tmp_path):
+    monkeypatch.setattr(ui_tempdir, "own_folder", [str(tmp_path)])
+    file = tmp_path / "cat.png"
+    Image.new("RGB", (8, 8), "orange").save(file)
+    _, _, _, *values = extras_values(None)
+    handler = postprocessing.run_postprocessing_webui
+    _, row = click_form("extras", handler, [None, ""], "task(uploads)", 1, None, [str(file)], *values)
+    assert (row.state, len(row.results)) == (State.DONE, 1), row.error
+    file.unlink()
+    again = wait_until_over(jobs.journal().retry(row).id)
+    assert (again.state, len(again.results)) == (State.DONE, 1), again.error
 
 
 def test_a_merge_is_a_job_that_can_fail(page):
