@@ -37,8 +37,10 @@ class EventStream(StreamingResponse):
 
 
 def only_user(request: Request) -> str | None:
-    """Returns the user whose jobs a request may see and change: all, None, but for one who is logged in to the page."""
-    return getattr(request.state, "page_user", None)
+    """Returns the user whose jobs alone a request may see and change: who has logged in, to the page or to the API.
+    None, all, where no login is asked for.
+    """
+    return getattr(request.state, "page_user", None) or auth.user_of(request)
 
 
 def row_of(id: str, request: Request) -> Row:

@@ -188,7 +188,8 @@ def test_the_page_has_the_same_without_the_api(client):
     assert client.post("/internal/jobs", json={}).status_code in (404, 405), "asking for jobs needs --api"
 
 
-def test_whoever_is_logged_in_to_the_page_sees_the_own_jobs():
+@pytest.mark.parametrize("login", ["page_user", "user"])
+def test_whoever_is_logged_in_to_the_page_or_the_api_sees_the_own_jobs(login):
     from starlette.requests import Request
 
     from modules.api import routes_jobs
@@ -201,7 +202,7 @@ def test_whoever_is_logged_in_to_the_page_sees_the_own_jobs():
 
     def request(user):
         made = Request({"type": "http", "headers": []})
-        made.state.page_user = user
+        setattr(made.state, login, user)
         return made
 
     assert routes_jobs.get_job("of ann", request("ann"))["user"] == "ann"
@@ -212,3 +213,4 @@ def test_whoever_is_logged_in_to_the_page_sees_the_own_jobs():
     assert {
         row["user"] for row in routes_jobs.list_jobs(request("ann"), user="bob", text="", limit=9, offset=0)["jobs"]
     } == {"ann"}
+    assert routes_jobs.get_job("of bob", request(None))["user"] == "bob"
