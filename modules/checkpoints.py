@@ -115,13 +115,16 @@ class CheckpointInfo:
 
         None under --no-hashing.
         """
-        sha256 = hashes.sha256(self.weights_file, self.cache_title)
+        self.note_sha256(hashes.sha256(self.weights_file, self.cache_title))
+        return self.shorthash
+
+    def note_sha256(self, sha256: str | None) -> None:
+        """Takes over the sha256 of the file, which is part of its names from now on."""
         if sha256 is not None and sha256 != self.sha256:
             old_title = self.title
             self._set_hash(sha256)
             replace_key(checkpoints_list, old_title, self.title, self)
             self.register()
-        return self.shorthash
 
     def __str__(self) -> str:
         return self.title

@@ -142,8 +142,10 @@ class Worker:
         except BaseException as e:  # belongs to whoever waits for the task
             self.link.send(("failed", wire.portable_error(e)))
 
-    def _carry_out(self, task: Task) -> tuple[JobResult, dict[str, Any], bool]:
-        """Returns (result, settings that the task has changed, whether it was interrupted)."""
+    def _carry_out(self, task: Task) -> tuple[JobResult, dict[str, Any], bool, dict[str, str | None]]:
+        """Returns (result, settings that the task has changed, whether it was interrupted, the sha256 of its checkpoint
+        by name).
+        """
         from modules import call_queue, shared
         from modules.executors import results
         from modules.job.queue import Job
@@ -178,7 +180,8 @@ class Worker:
             with self._guard:
                 self._task = None
         changed = {key: value for key, value in shared.opts.data.items() if task.settings.get(key) != value}
-        return results.portable(result), changed, job.is_interrupted
+        info = shared.sd_model.sd_checkpoint_info
+        return results.portable(result), changed, job.is_interrupted, {info.name: info.sha256}
 
     def _share_of(self, task: Task) -> shares.Share:
         if task.share == "lead":

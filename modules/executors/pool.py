@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from modules import call_queue, checkpoints, errors, script_base, scripts, shared, shared_items, version
+from modules import call_queue, checkpoints, errors, script_base, scripts, sd_models, shared, shared_items, version
 from modules.executors import wire
 from modules.executors.remote_state import RemoteState
 from modules.job import elsewhere
@@ -193,7 +193,10 @@ class Pool:
         shared.state.followers.append(self._pass_on)
 
     def start(self) -> None:
-        """Starts all workers, without waiting for them, and has jobs carried out by them from now on."""
+        """Starts all workers, without waiting for them, and has jobs carried out by them from now on, on the checkpoint
+        that the settings name, or the first.
+        """
+        sd_models.write_selection(sd_models.select_checkpoint())
         for worker in self.workers:
             self._start(worker)
         call_queue.queue.open_lanes(len(self.workers))
@@ -329,7 +332,7 @@ class Pool:
             )
             shared_run = SharedRun(self, job, state, worker, task)
             try:
-                result, changed, was_interrupted = shared_run.carry_out()
+                result, changed, was_interrupted, hashes = shared_run.carry_out()
             except wire.WorkerLost as e:
                 self._replace(worker, state, e)
                 job.note = str(e)
@@ -342,6 +345,7 @@ class Pool:
                 raise
             self._release(worker)
             settings.give_back(changed, shared.opts)
+            note_hashes(hashes)
             job.is_interrupted |= was_interrupted or state.interrupted or state.stopping_generation
             state.end()
             return result
@@ -412,7 +416,10 @@ class SharedRun:
         self._run = Run(count if is_shared else 0, task.finished)
 
     def carry_out(self) -> tuple[Any, ...]:
-        """Returns (result, changed settings, whether it was interrupted). Raises WorkerLost and what the job raises."""
+        """Returns what `done` says: the result, changed settings, whether it was interrupted, hashes of checkpoints.
+
+        Raises WorkerLost and what the job raises.
+        """
         worker, state = self._worker, self._state
         unfollow = follow(worker, state, self._task)
         handlers: dict[str, Callable[..., object]] = {
@@ -447,6 +454,17 @@ class SharedRun:
             task = replace(self._task, number=self._pool.next_number(), request=request, share="help", finished={})
             arguments = [worker, self._job, self._state, task, self._run]
             threading.Thread(target=self._pool.help, args=arguments, name=f"{worker.name} helps", daemon=True).start()
+
+
+def note_hashes(hashes: Mapping[str, str | None]) -> None:
+    """Takes over the sha256 of checkpoints, by name, which whoever has read the files knows."""
+    for name, sha256 in hashes.items():
+        info = checkpoints.named(name)
+        if info is None or info.sha256 == sha256:
+            continue
+        info.note_sha256(sha256)
+        if checkpoints.named(shared.opts.data.get("sd_model_checkpoint") or "") is info:
+            sd_models.write_selection(info)
 
 
 def follow(worker: Worker, state: RemoteState, task: wire.Task) -> Callable[[], None]:

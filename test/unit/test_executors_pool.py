@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from modules import call_queue, shared
+from modules import call_queue, checkpoints, hashes, shared
 from modules.executors import kinds, names
 from modules.job import elsewhere
 
@@ -179,6 +179,18 @@ def test_settings_styles_and_errors_go_both_ways(client, pool, alone, options):
     )
     assert (refused.status_code, refused.json()) == (expected.status_code, expected.json())
     assert refused.status_code in (404, 422)
+
+
+def test_the_hash_of_a_checkpoint_is_learned_from_who_has_read_it(client, pool):
+    known = checkpoints.named(shared.opts.sd_model_checkpoint).sha256
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(hashes, "sha256_from_cache", lambda *_: None)
+        checkpoints.scan()
+        assert [info.sha256 for info in checkpoints.checkpoints_list.values()] == [None]
+        shared.opts.data["sd_model_checkpoint"] = checkpoints.first().title
+        classic(client)
+    assert checkpoints.first().sha256 == known
+    assert checkpoints.checkpoints_list[shared.opts.sd_model_checkpoint].shorthash in shared.opts.sd_model_checkpoint
 
 
 def test_a_job_is_ended_that_waits_for_a_worker_which_does_not_come(client, pool):
