@@ -208,19 +208,27 @@ def parallel_clients(rounds: int) -> str:
 
 
 def listeners(rounds: int) -> str:
-    """The time of a job of 40 steps while 100 listen to its events, against one listener."""
+    """The time of a job of 40 steps while 100 listen to its events, against one listener; and its processor time."""
     body = SMALL | {"steps": 40}
     with own_server() as port:
-        found: dict[int, list[float]] = {1: [], 100: []}
+        taken: dict[int, list[float]] = {1: [], 100: []}
+        worked: dict[int, list[float]] = {1: [], 100: []}
         for number in range(-1, 2 * rounds):
-            for count in sorted(found, reverse=bool(number % 2)):
+            for count in sorted(taken, reverse=bool(number % 2)):
                 with Helper(LISTENERS) as helper:
                     helper.tell(port, count)
-                    taken = seconds_of(partial(post, port, "/sdapi/v1/txt2img", body | {"seed": number + 9}))
+                    before = time.process_time()
+                    seconds = seconds_of(partial(post, port, "/sdapi/v1/txt2img", body | {"seed": number + 9}))
+                    work = time.process_time() - before
                 if number >= 0:
-                    found[count].append(taken)
-    ratio = statistics.median(a / b for a, b in zip(found[100], found[1], strict=True))
-    return f"ratio {ratio:.3f} ({statistics.median(found[100]):.2f} to {statistics.median(found[1]):.2f} s)"
+                    taken[count].append(seconds)
+                    worked[count].append(work)
+    said = []
+    for name, found in (("", taken), (" of the processor", worked)):
+        ratio = statistics.median(a / b for a, b in zip(found[100], found[1], strict=True))
+        medians = [statistics.median(found[count]) for count in (100, 1)]
+        said.append(f"ratio {ratio:.3f} ({medians[0]:.2f} to {medians[1]:.2f} s{name})")
+    return ", ".join(said)
 
 
 def until_side_by_side(port: int, clients: Helper, count: int) -> None:
@@ -242,34 +250,52 @@ def until_side_by_side(port: int, clients: Helper, count: int) -> None:
     raise SystemExit("not all workers came")
 
 
+def processor_seconds(program: psutil.Process) -> float:
+    """Returns the processor time that a program and those it has started have had so far."""
+    total = 0.0
+    for process in (program, *program.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 def workers(rounds: int, batches: int = 1) -> str:
     """Images a minute of two workers on the CPU, one thread each, as processes and with Ray where that is installed,
-    against one program with one thread: 12 steps, 4 clients.
+    against one program with one thread: 12 steps, 4 clients. Moreover the processor time of an image.
     """
     kinds = {"one": (1, []), "local": (2, ["--devices", "cpu*2"])}
     if importlib.util.find_spec("ray") is not None:
         kinds["ray"] = (2, ["--devices", "cpu*2", "--ray-address", "local"])
     images = 16
     found: dict[str, list[float]] = {name: [] for name in kinds}
+    worked: dict[str, list[float]] = {name: [] for name in kinds}
     with contextlib.ExitStack() as stack:
         clients = stack.enter_context(Helper(CLIENTS))
-        ports = {}
+        ports, programs = {}, {}
         for name, (count, flags) in kinds.items():
-            ports[name], _ = stack.enter_context(served(ROOT, [*FLAGS, *flags]))
+            ports[name], process = stack.enter_context(served(ROOT, [*FLAGS, *flags]))
+            programs[name] = psutil.Process(process.pid)
             until_side_by_side(ports[name], clients, count)
         at_once = 1 if batches > 1 else 4
         for number in range(rounds):
             for name in sorted(ports, reverse=bool(number % 2)):
                 body = SMALL | {"steps": 12, "n_iter": batches}
                 bodies = [body | {"seed": 100 * number + place} for place in range(images // batches)]
+                before = processor_seconds(programs[name])
                 found[name].append(60 * images / seconds_of(partial(clients.tell, ports[name], at_once, bodies)))
-    said = [f"one {statistics.median(found['one']):.0f} images a minute"]
-    for name in list(found)[1:]:
-        ratio = statistics.median(a / b for a, b in zip(found[name], found["one"], strict=True))
-        said.append(f"{name} {statistics.median(found[name]):.0f}, ratio {ratio:.2f}")
+                worked[name].append((processor_seconds(programs[name]) - before) / images)
+
+    def ratio(values: dict[str, list[float]], name: str, other: str) -> str:
+        return f"{statistics.median(a / b for a, b in zip(values[name], values[other], strict=True)):.2f}"
+
+    said = []
+    for name in found:
+        speed, work = statistics.median(found[name]), statistics.median(worked[name])
+        against = "" if name == "one" else f", ratio {ratio(found, name, 'one')}"
+        said.append(f"{name} {speed:.0f} images a minute{against}, {work:.2f} s of the processor each")
     if "ray" in found:
-        ratio = statistics.median(a / b for a, b in zip(found["ray"], found["local"], strict=True))
-        said.append(f"ray to local {ratio:.2f}")
+        said.append(f"ray to local {ratio(found, 'ray', 'local')}, of the processor {ratio(worked, 'ray', 'local')}")
     return "; ".join(said)
 
 

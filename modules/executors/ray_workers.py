@@ -31,6 +31,8 @@ def connect(address: str) -> Any:
     except ImportError as e:
         raise NotSupported(f"--ray-address needs Ray, which is not installed: pip install ray=={VERSION}") from e
     if not ray.is_initialized():
+        # Ray's processes stand back behind all others of a machine, by default; these are what it is there for.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         where = {"include_dashboard": False} if address == LOCAL else {"address": address}
         ray.init(**where, ignore_reinit_error=True, configure_logging=False)
     return ray
