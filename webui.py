@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import webbrowser
@@ -47,12 +48,16 @@ def main() -> None:
 
     from modules import initialize
 
-    with startup_timer.subcategory("imports"):
-        initialize.imports()
-    initialize.note_whose_code_runs()
-    initialize.initialize()
-    workers = start_workers(devices)
-    serve(running, workers)
+    with initialize_util.collections.paused():
+        with startup_timer.subcategory("imports"):
+            initialize.imports()
+        gc.freeze()  # modules stay, so nobody need look through them again
+        initialize.note_whose_code_runs()
+        initialize.initialize()
+        workers = start_workers(devices)
+        app = start_serving(running)
+    restore_jobs()
+    serve(running, app, workers)
     running.stop()
     close_queue()
     if workers is not None:
@@ -123,16 +128,23 @@ def start_server() -> server.Server:
     return running
 
 
-def serve(running: server.Server, workers: Pool | None = None) -> None:
-    """Attaches the app, and again a new one each time a reload is asked for, until the server shall stop. Workers load
-    the scripts anew as well.
-    """
-    from modules import shared
+def start_serving(running: server.Server) -> FastAPI:
+    """Builds the app and attaches it, and has the model loaded."""
+    from modules import initialize
 
     app = create_app()
     running.attach(app)
+    initialize.start_loading_model()
     announce(running)
-    restore_jobs()
+    return app
+
+
+def serve(running: server.Server, app: FastAPI, workers: Pool | None = None) -> None:
+    """Attaches a new app in place of app each time a reload is asked for, until the server shall stop. Workers load the
+    scripts anew as well.
+    """
+    from modules import shared
+
     while True:
         command = shared.state.wait_for_server_command()
         if command == "stop":
@@ -194,11 +206,13 @@ def create_app() -> FastAPI:
     from modules.api import documentation, routes_jobs
     from modules.call_queue import queue_lock
 
+    startup_timer.record("import page and API")
     app = FastAPI(title="Stable Diffusion web UI", version=__version__, docs_url=None, redoc_url=None)
     app.root_path = root_path() or ""
     documentation.install(app)
     ui_security.install(app)
     ui_job_outputs.install()
+    startup_timer.record("create app")
     if cmd_opts.nowebui:
         create_unserved_page()
     else:

@@ -10,7 +10,7 @@ from typing import Any
 
 from modules import errors, initialize_util
 from modules.shared_cmd_options import cmd_opts
-from modules.timer import startup_timer
+from modules.timer import Timer, startup_timer
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ def imports() -> None:
 
     startup_timer.record("import torch")
 
-    with initialize_util.imported_when_used("pandas"):  # 36 MB, for tables that the page does not have
+    # pandas: 36 MB, for tables that the page does not have
+    with initialize_util.imported_when_used("pandas"), initialize_util.without_type_stubs():
         import gradio  # noqa: F401
 
     startup_timer.record("import gradio")
@@ -70,7 +71,7 @@ def initialize() -> None:
 
     step("check versions", check_versions)
     step("list checkpoints", sd_models.setup_model)
-    step("shared", shared_init.initialize)
+    step("read settings", shared_init.initialize)
     optional_step("remove unfinished files", initialize_util.remove_unfinished_files)
     optional_step("defaults of the page", initialize_util.make_ui_config)
     optional_step("setup codeformer", codeformer_model.setup_model, cmd_opts.codeformer_models_path)
@@ -121,8 +122,6 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     optional_step("refresh textual inversion templates", textual_inversion.list_textual_inversion_templates)
     step("list optimizers", sd_hijack.list_optimizers)
     step("list unets", sd_unet.list_unets)
-    if not (reload_script_modules or cmd_opts.ui_debug_mode or cmd_opts.skip_load_model_at_start):
-        threading.Thread(target=load_model, name="load model", daemon=True).start()
     optional_step("reload hypernetworks", shared.reload_hypernetworks)
 
     ui_extra_networks_registry.initialize()
@@ -132,9 +131,42 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     startup_timer.record("initialize extra networks")
 
 
-def load_model() -> None:
-    """Loads the chosen checkpoint ahead of the first request; a request that comes meanwhile waits for it."""
-    from modules import devices, shared
+def start_loading_model() -> threading.Thread | None:
+    """Has the chosen checkpoint loaded by a thread, which is returned, unless the flags say otherwise.
 
+    Not before the page is there: most of the work is Python's, which goes no faster beside other work of Python's.
+    """
+    if cmd_opts.ui_debug_mode or cmd_opts.skip_load_model_at_start:
+        return None
+    thread = threading.Thread(target=load_model, name="load model", daemon=True)
+    thread.start()
+    return thread
+
+
+def load_model() -> None:
+    """Loads the chosen checkpoint ahead of the first request."""
+    from modules import devices, sd_models, shared
+
+    timer = Timer()
+    # A request that comes meanwhile waits for it too: diffusers cannot be imported by two threads at once.
+    with sd_models.model_data.lock, initialize_util.collections.paused():
+        errors.run(import_networks, "importing the packages of networks")
+    timer.record("import diffusers and transformers")
     errors.run(lambda: shared.sd_model, "loading the model")
+    timer.record("load checkpoint")
     devices.first_time_calculation()
+    for name, seconds in timer.records.items():
+        startup_timer.add_time_to_record(f"model, after the page/{name}", seconds)
+    startup_timer.add_time_to_record("model, after the page", timer.total)
+
+
+def import_networks() -> None:
+    """Imports the classes that nearly all models are made of: most of the time that the first model takes."""
+    from modules import torchvision_ops
+
+    torchvision_ops.declare_missing()
+    with initialize_util.imported_when_used("scipy.stats"):  # 20 MB, for a schedule of diffusers that is not used
+        import diffusers
+        import transformers
+
+        diffusers.UNet2DConditionModel, diffusers.AutoencoderKL, transformers.CLIPTextModel  # noqa: B018

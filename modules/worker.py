@@ -71,14 +71,13 @@ def serve(link: Link) -> None:
 def start() -> None:
     """Does what the start of the program does, without a server."""
     import webui
-    from modules import initialize, shared
-    from modules.shared_cmd_options import cmd_opts
+    from modules import initialize, initialize_util, shared
 
-    initialize.imports()
-    cmd_opts.skip_load_model_at_start = True
-    shared.opts.save = lambda filename: None  # the settings belong to the server
-    initialize.initialize()
-    webui.create_unserved_page()
+    with initialize_util.collections.paused():
+        initialize.imports()
+        shared.opts.save = lambda filename: None  # the settings belong to the server
+        initialize.initialize()
+        webui.create_unserved_page()
     initialize.load_model()
 
 

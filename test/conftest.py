@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -73,17 +72,10 @@ def fresh_state():
 
 @pytest.fixture(scope="session")
 def program() -> None:
-    """The program after its start-up steps: registries filled, scripts loaded.
-
-    The thread that loads the model is waited for: it imports modules, while pytest and hypothesis go through
-    sys.modules.
-    """
+    """The program after its start-up steps: registries filled, scripts loaded."""
     from modules import initialize
 
     initialize.initialize()
-    for thread in threading.enumerate():
-        if thread.name == "load model":
-            thread.join()
     leave_to_the_end()
 
 

@@ -1,4 +1,5 @@
 import logging
+import threading
 
 import pytest
 
@@ -50,6 +51,16 @@ def test_versions_are_checked_unless_told_otherwise(monkeypatch, caplog):
     monkeypatch.setattr(initialize.cmd_opts, "skip_version_check", False)
     initialize.check_versions()
     assert "torch is 0.1" in caplog.text and "gradio is 0.1" in caplog.text
+
+
+def test_a_thread_loads_the_model_unless_the_flags_say_otherwise(monkeypatch):
+    started = []
+    monkeypatch.setattr(initialize, "load_model", lambda: started.append(threading.current_thread().name))
+    monkeypatch.setattr(initialize.cmd_opts, "skip_load_model_at_start", True)
+    assert initialize.start_loading_model() is None
+    monkeypatch.setattr(initialize.cmd_opts, "skip_load_model_at_start", False)
+    initialize.start_loading_model().join()
+    assert started == ["load model"]
 
 
 def test_model_is_loaded_ahead(sd_model):
