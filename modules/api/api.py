@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modules import call_queue, script_ui, sd_samplers, shared
 from modules.api import (
@@ -133,31 +135,47 @@ def api_middleware(app: FastAPI) -> None:
     """
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     app.add_middleware(CORSMiddleware, **cors_options())
+    app.add_middleware(Timing)
 
-    @app.middleware("http")
-    async def log_and_time(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        """Answers a request, with the seconds it took in a header and, if wanted, in the log."""
+
+class Timing:
+    """ASGI middleware that tells in headers how many seconds an answer took to begin, and which job it is about, and
+    logs requests if wanted.
+    """
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
         started = time.perf_counter()
-        response = await call_next(request)
-        seconds = f"{time.perf_counter() - started:.4f}"
-        response.headers["X-Process-Time"] = seconds
-        if (job := getattr(request.state, "job", None)) is not None and len(job) <= LONGEST_JOB:
-            response.headers[JOB_HEADER] = quote(job, safe=PLAIN)
-        path = request.scope.get("path", "err")
-        if shared.cmd_opts.api_log and is_api(path):
-            client = request.scope.get("client") or ("?", 0)
-            version = request.scope.get("http_version", "0.0")
-            logger.info(
-                "API %s %s/%s %s %s %s %s",
-                response.status_code,
-                request.scope.get("scheme"),
-                version,
-                request.method,
-                path,
-                client[0],
-                seconds,
-            )
-        return response
+        state = scope.setdefault("state", {})  # what routes know as request.state
+
+        async def send_timed(message: Message) -> None:
+            """Sends the next part of the answer."""
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Process-Time"] = seconds = f"{time.perf_counter() - started:.4f}"
+                job = state.get("job")
+                if job is not None and len(job) <= LONGEST_JOB:
+                    headers[JOB_HEADER] = quote(job, safe=PLAIN)
+                log_request(scope, message["status"], seconds)
+            await send(message)
+
+        await self.app(scope, receive, send_timed)
+
+
+def log_request(scope: Scope, status: int, seconds: str) -> None:
+    """Writes a request of the API into the log, with --api-log."""
+    path = scope.get("path", "err")
+    if not shared.cmd_opts.api_log or not is_api(path):
+        return
+    client = scope.get("client") or ("?", 0)
+    version = scope.get("http_version", "0.0")
+    method, scheme = scope["method"], scope.get("scheme")
+    logger.info("API %s %s/%s %s %s %s %s", status, scheme, version, method, path, client[0], seconds)
 
 
 # A1111 names

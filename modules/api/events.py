@@ -6,8 +6,8 @@ import asyncio
 import json
 import threading
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,8 +74,7 @@ class Events:
             self._number += 1
             text = f"id: {self._run}-{self._number}\n{said}"
             self._kept.append((self._number, row.user, text))
-            for listener in list(self._listeners):
-                self._hand(listener, row.user, text)
+            self._hand(row.user, text)
 
     async def follow(
         self, last_id: str | None = None, wants_previews: bool = True, only: str | None = None
@@ -97,9 +96,11 @@ class Events:
                     listener.texts = asyncio.Queue(MOST_WAITING)
                     yield RESYNC
                 try:
-                    yield await asyncio.wait_for(listener.texts.get(), SECONDS_OF_SILENCE)
+                    async with asyncio.timeout(SECONDS_OF_SILENCE):
+                        text = await listener.texts.get()
                 except TimeoutError:
-                    yield ": nothing new\n\n"
+                    text = ": nothing new\n\n"
+                yield text
         finally:
             self._listeners.discard(listener)
 
@@ -113,12 +114,15 @@ class Events:
             return [RESYNC]
         return [text for n, user, text in kept if n > int(number) and only in (None, user)]
 
-    @staticmethod
-    def _hand(listener: Listener, user: str | None, text: str) -> None:
-        if listener.only not in (None, user):
-            return
-        with suppress(RuntimeError):  # its loop has ended
-            listener.loop.call_soon_threadsafe(listener.put, text)
+    def _hand(self, user: str | None, text: str, plain: str | None = None) -> None:
+        """Hands an event about a job of a user to those who hear of it. plain: the same without a preview."""
+        by_loop: defaultdict[asyncio.AbstractEventLoop, list[Listener]] = defaultdict(list)
+        for listener in list(self._listeners):
+            if listener.only in (None, user):
+                by_loop[listener.loop].append(listener)
+        for loop, listeners in by_loop.items():
+            with suppress(RuntimeError):  # it has ended
+                loop.call_soon_threadsafe(put_to, listeners, text, text if plain is None else plain)
 
     async def _watch_progress(self) -> None:
         """Tells how far the running jobs are, as long as somebody listens."""
@@ -136,10 +140,14 @@ class Events:
             await asyncio.sleep(SECONDS_BETWEEN)
 
     def _tell_progress(self, user: str | None, said: dict[str, Any]) -> None:
-        full = as_text("progress", said)
         plain = as_text("progress", {key: value for key, value in said.items() if key != "preview"})
-        for listener in list(self._listeners):
-            self._hand(listener, user, full if listener.wants_previews else plain)
+        self._hand(user, as_text("progress", said), plain)
+
+
+def put_to(listeners: Sequence[Listener], text: str, plain: str) -> None:
+    """Hands over an event to listeners of this loop, `plain` to those who want no previews."""
+    for listener in listeners:
+        listener.put(text if listener.wants_previews else plain)
 
 
 def as_text(name: str, data: dict[str, Any]) -> str:
