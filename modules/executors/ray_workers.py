@@ -5,6 +5,7 @@ because that of an actor is set in it.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import threading
@@ -17,9 +18,14 @@ from modules.errors import NotSupported
 from modules.executors import wire
 from modules.executors.names import Device
 
+logger = logging.getLogger(__name__)
+
 VERSION = "2.60.0"
 LOCAL = "local"
 """The address that stands for a cluster of this machine alone, which ends with the program."""
+
+PLACED_SECONDS = 30
+"""After which it is said that Ray has not found a place for a worker yet."""
 
 PROGRAM = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -41,6 +47,11 @@ def connect(address: str) -> Any:
 def count_gpus(address: str) -> int:
     """Returns how many GPUs a cluster has."""
     return int(connect(address).cluster_resources().get("GPU", 0))
+
+
+def in_short(error: Exception) -> str:
+    """Returns what Ray says of an error in one line, without what it guesses."""
+    return " ".join(str(error).partition("Some common causes")[0].split())
 
 
 class ActorLink:
@@ -108,6 +119,9 @@ class RayWorker:
             runtime_env={"env_vars": variables},
         )
         self._actor = actor_class.remote([*flags, *own_flags])
+        _, unplaced = ray.wait([self._actor.pid.remote()], timeout=PLACED_SECONDS)
+        if unplaced:
+            logger.warning("Worker %s waits until the cluster has a CPU%s for it", name, " and a GPU" * on_gpu)
 
     def send(self, message: wire.Message) -> None:
         """Sends a message; whether it arrives is seen by what comes back."""
@@ -118,7 +132,7 @@ class RayWorker:
         try:
             message = wire.unpacked(self._ray.get(self._actor.get.options(concurrency_group="out").remote()))
         except self._ray.exceptions.RayError as e:
-            raise wire.WorkerLost(f"Worker {self.name} is lost: {e}") from e
+            raise wire.WorkerLost(f"Worker {self.name} is lost: {in_short(e)}") from e
         if message[0] == "lost":
             raise wire.WorkerLost(f"Worker {self.name} ended; its last words: {message[1]}")
         return message
