@@ -5,6 +5,7 @@ FastAPI app.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,9 @@ LONGEST_JOB = 1000
 
 PLAIN = "()!*'; ,/?:@&=+$#[]"
 """What ids hold beside letters, digits, and what `quote` leaves alone."""
+
+AT_AN_END = re.compile("^ | $")
+"""Blanks that no header may begin or end with."""
 
 ROUTERS = (
     routes_generate,
@@ -160,7 +164,7 @@ class Timing:
                 headers["X-Process-Time"] = seconds = f"{time.perf_counter() - started:.4f}"
                 job = state.get("job")
                 if job is not None and len(job) <= LONGEST_JOB:
-                    headers[JOB_HEADER] = quote(job, safe=PLAIN)
+                    headers[JOB_HEADER] = AT_AN_END.sub("%20", quote(job, safe=PLAIN))
                 log_request(scope, message["status"], seconds)
             await send(message)
 

@@ -118,6 +118,7 @@ class Journal:
         self._make_plan = make_plan
         self._again = again
         self._live: dict[int, Job] = {}
+        self._last_of_before = store.last_number()
         self._keeper = ThreadPoolExecutor(2, thread_name_prefix="job keeper")
         self._ended = 0
         self._is_leaving = False
@@ -348,10 +349,10 @@ class Journal:
         held or dropped, as each asks or as the setting says for all.
         """
         wish = JournalSettings.from_opts(shared.opts).jobs_after_restart
-        running = self.store.waiting(State.RUNNING)
+        running = self._left_in(State.RUNNING)
         self.store.update_all([row.number for row in running], state=State.LOST, ended=time.time(), error=LOST)
         by_fate: dict[str, list[Row]] = {fate: [] for fate in AFTER_RESTART}
-        waiting = self.store.waiting(State.QUEUED)
+        waiting = self._left_in(State.QUEUED)
         for row in (*running, *waiting):
             self.spool.tidy(row.number, keep=[REQUEST_FILE, UPLOADS])
         for row in waiting:
@@ -366,6 +367,11 @@ class Journal:
         counts = {"lost": len(running)} | {fate: len(rows) for fate, rows in by_fate.items()}
         if any(counts.values()):
             logger.info("Jobs of the last run: %s lost, %s to run, %s to hold, %s to drop", *counts.values())
+
+    def _left_in(self, state: State) -> list[Row]:
+        """Returns the jobs in a state that the last run has left; clients may have asked for others since."""
+        rows = self.store.waiting(state)
+        return [row for row in rows if row.number <= self._last_of_before and row.number not in self._live]
 
     def leave(self) -> None:
         """Has jobs that are cancelled from now on stay written down as they are: the program ends."""

@@ -258,6 +258,11 @@ class JobStore:
         with self._engine.connect() as connection:
             return [row_of(found) for found in connection.execute(statement).mappings()]
 
+    def last_number(self) -> int:
+        """Returns the number of the job that came last, 0 where there is none."""
+        with self._engine.connect() as connection:
+            return connection.execute(sa.select(sa.func.max(jobs.c.number))).scalar() or 0
+
     def oldest(self, limit: int) -> list[Row]:
         """Returns jobs that are over, the first that came first."""
         statement = sa.select(jobs).where(jobs.c.state.in_(OVER)).order_by(jobs.c.number).limit(limit)

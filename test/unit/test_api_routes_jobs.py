@@ -55,6 +55,8 @@ def test_a_classic_answer_names_its_job_whose_images_stay(client):
     answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "mein Bild ä/1"})
     assert answer.headers["X-Serena-Job"] == "mein Bild %C3%A4/1"
     assert get(client, {"id": "mein Bild ä/1"})["state"] == "done"
+    blanks = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "  my picture "})
+    assert blanks.headers["X-Serena-Job"] == "%20 my picture%20", "no header begins or ends with a blank"
     long = client.post("/sdapi/v1/txt2img", json=SMALL | {"force_task_id": "i" * 5000})
     assert "X-Serena-Job" not in long.headers and long.status_code == 200
     answer = client.post("/sdapi/v1/txt2img", json=SMALL | {"send_images": False})

@@ -125,6 +125,23 @@ def test_images_that_were_saved_are_not_written_again(start, tmp_path):
     assert row.results == [{"file": str(saved), "infotext": ""}] and run.journal.spool.numbers() == []
 
 
+def test_what_was_asked_for_before_the_last_run_is_taken_up_is_not_taken_for_its(start):
+    run = start()
+    with run.queue.line:
+        left = run.submit("red", after_restart="hold")
+        run.die()
+    run = start()
+    run.may_end.clear()
+    running, waiting = run.submit("green"), run.submit("blue", after_restart="run")
+    wait_for(lambda: run.row(running).state == State.RUNNING)
+    run.journal.restore()
+    states = [run.row(job).state for job in (left, running, waiting)]
+    assert states == [State.HELD, State.RUNNING, State.QUEUED]
+    run.may_end.set()
+    assert [run.over(job).state for job in (running, waiting)] == [State.DONE] * 2
+    assert [body["colour"] for body in run.made] == ["green", "blue"]
+
+
 def test_uploads_are_kept_as_long_as_the_job(start, tmp_path):
     file = tmp_path / "cat.txt"
     file.write_text("red")
