@@ -128,7 +128,8 @@ def reaching(path: str, body: Any, number: int) -> Any:
         return body | {"kind": kind, "request": reaching(f"/{kind}", body.get("request"), number), "webhook": None}
     if "/v1/images/" in path and number % 3:
         files = {key: picture_file() for key in ("image", "mask") if isinstance(body.get(key), bytes | str)}
-        given = {key: value for key, value in body.items() if key != "model" and value is not None}  # forms have no null
+        # forms have no null
+        given = {key: value for key, value in body.items() if key != "model" and value is not None}
         return given | {"prompt": body.get("prompt") or "apple", "size": "64x64"} | files
     if path.endswith(("/txt2img", "/img2img")):
         body = {"width": 64, "height": 64, "steps": 1} | body
