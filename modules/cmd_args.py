@@ -226,6 +226,12 @@ FLAGS: tuple[Flag, ...] = (
         str.lower,
         nargs="+",
     ),
+    value(
+        "--cpu-backend",
+        "what computes the denoiser on a CPU in the place of torch: openvino (needs the package openvino)",
+        choices=("openvino",),
+    ),
+    switch("--torch-compile", "compile the repeated blocks of the denoiser with torch.compile"),
     switch("--use-ipex", "use an Intel XPU", idle="a GPU by Intel is used when torch finds one"),
     switch(
         "--disable-model-loading-ram-optimization",

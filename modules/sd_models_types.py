@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from modules import denoisers, devices, memory_plan, model_families, model_patches, sd_unet, text_encoders
+from modules import backends, denoisers, devices, memory_plan, model_families, model_patches, sd_unet, text_encoders
 from modules.denoisers import Told
 from modules.model_families import DENOISER, VAE, diffusers_names
 from modules.model_families.base import EMBEDDED, MASKED
@@ -54,7 +54,7 @@ class Posterior:
 class DiffusionWrapper(torch.nn.Module):
     """The denoiser (`diffusion_model`) as extensions know it, and how conditions reach it.
 
-    network: the denoiser as diffusers has it. conditioning_key: as v1.10.1 calls it.
+    network: the denoiser as diffusers has it. conditioning_key: as v1.10.1 calls it. runner: what calls it.
     """
 
     def __init__(self, network: torch.nn.Module, family: model_families.Family):
@@ -62,6 +62,7 @@ class DiffusionWrapper(torch.nn.Module):
         self.diffusion_model = denoisers.kind_of(family).lay_out(network)
         self.family = family
         self.conditioning_key = family.conditioning_key
+        self.runner = backends.Runner()
 
     def forward(
         self,
@@ -90,7 +91,7 @@ class DiffusionWrapper(torch.nn.Module):
             return substitute(x, t, context=context, **({} if vector is None else {"y": vector}))
         kind = denoisers.kind_of(self.family)
         places, names = kind.arguments(self.diffusion_model, t, Told(context, c_adm, time_ids))
-        output = self.diffusion_model(x, *places, **names)
+        output = self.runner(self.diffusion_model, x, *places, **names)
         return output if isinstance(output, torch.Tensor) else output[0]
 
 

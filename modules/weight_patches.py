@@ -64,7 +64,8 @@ class WeightPlace(NamedTuple):
         """The tensor the weight is stored in now."""
         parameter, hooks = self.parameter, getattr(self.module, "_diffusers_hook", None)
         offloading = hooks.get_hook("group_offloading") if hooks else None
-        return offloading.group.cpu_param_dict.get(parameter, parameter.data) if offloading else parameter.data
+        here = parameter.detach()  # not `data`: what is written counts in the version of the parameter
+        return offloading.group.cpu_param_dict.get(parameter, here) if offloading else here
 
     @property
     def exact(self) -> torch.Tensor | None:

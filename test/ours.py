@@ -45,6 +45,8 @@ OURS: dict[str, tuple[str, ...]] = {
         "--check-extension",
         "--devices",
         "--ray-address",
+        "--cpu-backend",
+        "--torch-compile",
     ),
     "routes": (
         "POST /serena/v1/extensions/check",

@@ -65,8 +65,15 @@ def model_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
         "Cache FP16 weight for LoRA": given(fp8, settings.cache_fp16_weight),
         "VAE hash": given(settings.add_vae_hash_to_info, p.sd_vae_hash),
         "VAE": given(settings.add_vae_name_to_info, p.sd_vae_name),
+        "Backend": backend_in_use(),
         **{f"Module {number}": name for number, name in enumerate(p.sd_module_names, 1)},
     }
+
+
+def backend_in_use() -> str | None:
+    """Returns what has computed the denoiser in the place of torch's eager mode, if anything has."""
+    runner = getattr(getattr(shared.sd_model, "model", None), "runner", None)
+    return getattr(runner, "title", None)
 
 
 def variation_params(p: RunState, image: ImageText) -> dict[str, Any]:

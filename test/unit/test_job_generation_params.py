@@ -100,6 +100,11 @@ def test_fp8_is_told_of_models_that_are_stored_so(p, set_option, monkeypatch):
     assert (told(p)["FP8 weight"], told(p)["Cache FP16 weight for LoRA"]) == ("Enable", True)
 
 
+def test_what_computes_in_the_place_of_torch_is_told(p, monkeypatch):
+    monkeypatch.setattr(shared.sd_model.model.runner, "title", "OpenVINO")
+    assert told(p)["Backend"] == "OpenVINO"
+
+
 @pytest.mark.parametrize(
     ("sampler", "delta", "expected"), [("Euler a", 31337, 31337), ("Euler", 31337, None), ("Euler a", 0, None)]
 )

@@ -1,0 +1,244 @@
+"""engine: OpenVINO: networks on a CPU, by the optional package openvino.
+
+A network is converted once: what is kept in the data directory has the weights as inputs, so that it is small, and the
+same for all checkpoints of its shapes. The weights of the loaded network are put in as constants, which OpenVINO lays
+out for the processor; where one has changed since, that is done anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from modules import cache
+from modules.backends.base import Unavailable, layers_of
+
+logger = logging.getLogger(__name__)
+
+SIDE = 16
+"""Height and width of the maps by which a network is traced; what is traced takes any."""
+
+FORMAT = 1
+"""Of what is kept; a new one makes the program convert again."""
+
+
+class Arguments:
+    """The tensors among the arguments of a call, in order, and how to call a network with others in their place."""
+
+    def __init__(self, args: Sequence[Any], kwargs: dict[str, Any]):
+        given = [*enumerate(args), *kwargs.items()]
+        self.places = [place for place, value in given if isinstance(value, torch.Tensor)]
+        self.tensors = [value.detach() for _, value in given if isinstance(value, torch.Tensor)]
+        self.others = {place: value for place, value in given if not isinstance(value, torch.Tensor)}
+        self.count = len(args)
+
+    @property
+    def layout(self) -> tuple[Any, ...]:
+        """What a conversion depends on: which tensors there are, of how many axes, and what is no tensor."""
+        shapes = tuple((place, tensor.ndim) for place, tensor in zip(self.places, self.tensors, strict=True))
+        return (*shapes, *sorted((str(place), str(value)) for place, value in self.others.items()))
+
+    def examples(self) -> list[torch.Tensor]:
+        """Returns tensors as these of the size for tracing: two rows, small maps."""
+        rows = [tensor[:1].expand(2, *tensor.shape[1:]) for tensor in self.tensors]
+        sized = [row.new_zeros(*row.shape[:2], SIDE, SIDE) if row.ndim == 4 else row for row in rows]
+        return [tensor.clone() for tensor in sized]
+
+    def call(self, network: nn.Module, tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Calls a network with other tensors."""
+        given = {**self.others, **dict(zip(self.places, tensors, strict=True))}
+        args = [given.pop(number) for number in range(self.count)]
+        output = network(*args, **given)
+        return output if isinstance(output, torch.Tensor) else output[0]
+
+
+def weights_of(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Returns all parameters and buffers of a network by name, each once."""
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def state_of(network: nn.Module) -> list[tuple[int, int]]:
+    """Returns, for each weight of a network, where it is and how often it was written."""
+    return [
+        (weight.data_ptr(), weight._version)
+        for layer in layers_of(network)
+        for weight in (*layer._parameters.values(), *layer._buffers.values())
+        if weight is not None
+    ]
+
+
+@contextlib.contextmanager
+def with_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> Iterator[None]:
+    """Has a network compute with other tensors in the place of its weights, inside the block."""
+    own = []
+    for name in weights:
+        owner, _, leaf = name.rpartition(".")
+        layer = network.get_submodule(owner)
+        holder = layer._parameters if leaf in layer._parameters else layer._buffers
+        own.append((holder, leaf, holder[leaf]))
+    try:
+        for (holder, leaf, _), weight in zip(own, weights.values(), strict=True):
+            holder[leaf] = weight
+        yield
+    finally:
+        for holder, leaf, weight in own:
+            holder[leaf] = weight
+
+
+def convert(network: nn.Module, arguments: Arguments) -> Any:
+    """Returns what OpenVINO makes of a network: a model whose inputs are its weights, and behind them its inputs."""
+    import openvino
+
+    names = list(weights_of(network))
+
+    def function(*tensors: torch.Tensor) -> torch.Tensor:
+        """Calls the network with weights and inputs that are given."""
+        with with_weights(network, dict(zip(names, tensors[: len(names)], strict=True))):
+            return arguments.call(network, tensors[len(names) :])
+
+    examples = (*(weight.detach() for weight in weights_of(network).values()), *arguments.examples())
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is fixed by tracing: the sizes that are not are tested
+        traced = torch.jit.trace(function, examples, check_trace=False)
+        return openvino.convert_model(traced, example_input=examples)
+
+
+def key_of(network: nn.Module, layout: tuple[Any, ...]) -> str:
+    """Returns a name for the conversion of a network: of the code that it runs, its shapes, and the versions."""
+    import openvino
+
+    code = hashlib.sha256()
+    files = {inspect.getfile(type(layer)) for layer in network.modules()}
+    for file in sorted(files | {inspect.getfile(Arguments)}):
+        code.update(Path(file).read_bytes())
+    shapes = {name: list(weight.shape) for name, weight in weights_of(network).items()}
+    config = dict(getattr(getattr(network, "unet", network), "config", {}))
+    settings = {name: str(value) for name, value in config.items() if not name.startswith("_")}
+    facts = [FORMAT, openvino.__version__, torch.__version__, code.hexdigest(), shapes, settings, str(layout)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def converted(network: nn.Module, arguments: Arguments) -> Any:
+    """Returns the conversion of a network, from the data directory if it is there. Raises Unavailable."""
+    import openvino
+
+    folder = Path(cache.cache_dir) / "openvino"
+    kept = folder / key_of(network, arguments.layout)
+    if kept.exists():
+        try:
+            return openvino.Core().read_model(kept / "model.xml")
+        except RuntimeError as e:
+            logger.warning("%s is damaged and made anew: %s", kept, str(e).strip().partition("\n")[0])
+            shutil.rmtree(kept, ignore_errors=True)
+    logger.info("OpenVINO: converting %s, once for all checkpoints of its shapes", type(network).__name__)
+    try:
+        model = convert(network, arguments)
+    except Exception as e:  # whatever its authors have not thought of: the image is made all the same
+        logger.debug("OpenVINO: %s cannot be converted", type(network).__name__, exc_info=True)
+        raise Unavailable(f"{type(network).__name__} cannot be converted: {e}") from e
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            openvino.save_model(model, Path(unfinished) / "model" / "model.xml", compress_to_fp16=False)
+            if not kept.exists():
+                os.rename(Path(unfinished) / "model", kept)
+    except (OSError, RuntimeError) as e:
+        logger.warning("OpenVINO: what was converted cannot be kept: %s", e)
+    return model
+
+
+def filled(model: Any, weights: Sequence[torch.Tensor]) -> Any:
+    """Returns a conversion with these weights in the place of its first inputs; the memory stays theirs."""
+    from openvino import opset13
+
+    model = model.clone()
+    for parameter, weight in zip(model.get_parameters()[: len(weights)], weights, strict=True):
+        constant = opset13.constant(weight.detach().contiguous().numpy(), shared_memory=True)
+        parameter.output(0).replace(constant.output(0))
+        model.remove_parameter(parameter)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+class OpenVinoNetwork:
+    """A network that OpenVINO computes in float32.
+
+    Kept beside it are one conversion for each way it is called, and the last of these with weights.
+    """
+
+    title = "OpenVINO"
+
+    def __init__(self, network: nn.Module):
+        self.network = network
+        self.conversions: dict[tuple[Any, ...], Any] = {}
+        self.compiled: Any = None
+        self.compiled_for: tuple[Any, ...] = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Returns what the network makes of its arguments, (B, C, h, w) for latents of that size that come first.
+
+        Raises Unavailable, and RuntimeError for what OpenVINO cannot do.
+        """
+        arguments = Arguments(args, kwargs)
+        wanted = (arguments.layout, state_of(self.network))
+        if wanted != self.compiled_for:
+            self._compile(arguments, list(weights_of(self.network).values()))
+            self.compiled_for = wanted
+        given = [tensor.contiguous().numpy() for tensor in arguments.tensors]
+        output = torch.from_numpy(self.compiled(given)[0])
+        first = arguments.tensors[0]
+        if (len(output), output.shape[2:]) != (len(first), first.shape[2:]):  # it does not look at sizes by itself
+            raise Unavailable(f"it gives {tuple(output.shape)} for {tuple(first.shape)}")
+        return output
+
+    def _compile(self, arguments: Arguments, weights: Sequence[torch.Tensor]) -> None:
+        import openvino
+
+        kinds = {str(weight.dtype) for weight in weights} - {"torch.float32", "torch.int64"}
+        if kinds:
+            raise Unavailable(f"the weights are in {', '.join(sorted(kinds))}, and here it computes in torch.float32")
+        self.compiled, self.compiled_for = None, ()
+        if arguments.layout not in self.conversions:
+            self.conversions[arguments.layout] = converted(self.network, arguments)
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "ENABLE_CPU_PINNING": False,  # which would be slow where others compute too
+        }
+        model = filled(self.conversions[arguments.layout], weights)
+        self.compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def left_out(self) -> AbstractContextManager[Any]:
+        """Nothing has to be done: the network is as it was."""
+        return contextlib.nullcontext()
+
+
+class OpenVino:
+    """Computes networks by the package openvino."""
+
+    def __init__(self) -> None:
+        sys.modules.setdefault("openvino_telemetry", None)  # which would report to its maker that it is used
+        try:
+            import openvino
+        except ImportError as e:
+            raise Unavailable(f"the package openvino is not installed: pip install openvino ({e})") from e
+        self.version = openvino.__version__
+
+    def compile(self, network: nn.Module) -> OpenVinoNetwork:
+        """Prepares a network; it is converted at its first call."""
+        return OpenVinoNetwork(network)

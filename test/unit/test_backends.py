@@ -1,0 +1,225 @@
+"""Backends compute what torch does, of any size and with whatever is in the weights, or step aside."""
+
+import sys
+
+import pytest
+import torch
+
+from modules import backends, cache, model_load, sd_hijack_unet, shared
+from modules.backends import openvino as openvino_backend
+from modules.backends import torch_compile
+from modules.model_patches import circular_padding
+from modules.placement import Placement
+from test.unit.test_weight_patches import changes
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def build(tiny_files):
+    """build(dtype) returns a small model, another one each time."""
+
+    def made(dtype=torch.float32):
+        prepared = model_load.prepare(str(tiny_files("sd1")[0]), {})
+        return model_load.build(prepared, Placement(CPU, dtype, dtype, dtype))
+
+    return made
+
+
+def predict(model, rows=2, size=(16, 16), tokens=77):
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(rows, 4, *size, generator=generator)
+    width = model.network("denoiser").config.cross_attention_dim
+    text = torch.randn(rows, tokens, width, generator=generator)
+    with torch.no_grad():
+        return model.apply_model(x, torch.linspace(900, 100, rows), text)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where backends keep things; one for the tests that may find what others have left."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def use(monkeypatch, folder):
+    """use(flag=value) chooses a backend by its flag."""
+
+    def choose(**flags):
+        for name, value in flags.items():
+            monkeypatch.setattr(shared.cmd_opts, name, value)
+
+    choose(cpu_backend=None, torch_compile=False)
+    monkeypatch.setattr(cache, "cache_dir", str(folder))
+    return choose
+
+
+@pytest.fixture
+def openvino(use):
+    pytest.importorskip("openvino", reason="pip install openvino")
+    return lambda: use(cpu_backend="openvino")
+
+
+@pytest.fixture(scope="module")
+def model(build):
+    return build()
+
+
+def test_without_a_flag_torch_computes(use, model):
+    predict(model)
+    assert model.model.runner.title is None
+
+
+def test_openvino_computes_any_size_and_batch_from_one_conversion(openvino, model, build, folder, monkeypatch):
+    calls = [{}, {"rows": 1, "size": (8, 24)}, {"rows": 3, "size": (13, 10), "tokens": 154}]
+    expected = [predict(model, **call) for call in calls]
+    openvino()
+    for call, output in zip(calls, expected, strict=True):
+        torch.testing.assert_close(predict(model, **call), output, atol=1e-4, rtol=0)
+        assert model.model.runner.title == "OpenVINO"
+    (kept,) = (folder / "openvino").iterdir()
+    assert sum(file.stat().st_size for file in kept.iterdir()) < 3e6  # no weights
+
+    monkeypatch.setattr(openvino_backend, "convert", None)  # another model of these shapes needs no conversion
+    other = build()
+    other.model.diffusion_model.out[2].bias.add_(1)
+    torch.testing.assert_close(predict(other), expected[0] + 1, atol=1e-4, rtol=0)
+    assert other.model.runner.title == "OpenVINO"
+
+
+def test_openvino_follows_weights(openvino, build):
+    model = build()
+    plain = predict(model)
+    model.patches.put("networks", changes)
+    changed = predict(model)
+    assert not torch.allclose(plain, changed, atol=1e-2)
+    openvino()
+    torch.testing.assert_close(predict(model), changed, atol=1e-4, rtol=0)
+    model.patches.take("networks")
+    torch.testing.assert_close(predict(model), plain, atol=1e-4, rtol=0)
+    model.load_state_dict({key: tensor * 1.01 for key, tensor in model.state_dict().items()})
+    assert not torch.allclose(predict(model), plain, atol=1e-2)
+    assert model.model.runner.title == "OpenVINO"
+
+
+def test_openvino_begins_anew_where_what_it_kept_is_damaged(openvino, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(cache, "cache_dir", str(tmp_path))
+    layer, x = torch.nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False), torch.randn(2, 4, 8, 8)
+    for _ in range(2):
+        torch.testing.assert_close(openvino_backend.OpenVinoNetwork(layer)(x), layer(x))
+        (kept,) = (tmp_path / "openvino").iterdir()
+        assert (kept / "model.xml").stat().st_size > 1000
+        (kept / "model.xml").write_text("<net")
+    assert caplog.text.count("is damaged and made anew") == 1
+
+
+def test_openvino_leaves_other_types_to_torch(openvino, build, caplog):
+    half = build(torch.float16)
+    expected = predict(half)
+    openvino()
+    for _ in range(2):
+        assert torch.equal(predict(half), expected) and half.model.runner.title is None
+    assert caplog.text.count("the weights are in torch.float16") == 1
+
+
+def test_a_missing_package_is_named_once(use, build, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    model = build()
+    expected = predict(model)
+    use(cpu_backend="openvino")
+    for _ in range(2):
+        assert torch.equal(predict(model), expected)
+    assert caplog.text.count("pip install openvino") == 1 and model.model.runner.title is None
+
+
+def put_hook(model):
+    attention = model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn1
+    return attention.register_forward_hook(lambda layer, args, output: output + 1).remove
+
+
+def put_forward(model):
+    layer = model.model.diffusion_model.middle_block[0]
+    layer.forward = lambda x, emb: type(layer).forward(layer, x, emb) + 1
+    return lambda: delattr(layer, "forward")
+
+
+def put_class_forward(model):
+    kind = type(model.model.diffusion_model.middle_block[0])
+    original = kind._forward
+    kind._forward = lambda layer, x, emb: original(layer, x, emb) + 1
+    return lambda: setattr(kind, "_forward", original)
+
+
+def put_circular_padding(model):
+    model.patches.put("padding", circular_padding)
+    return lambda: model.patches.take("padding")
+
+
+def put_cat(model):
+    sd_hijack_unet.th.cat = lambda tensors, dim: torch.cat([tensors[0], tensors[1] * 0.5], dim)
+    return lambda: delattr(sd_hijack_unet.th, "cat")
+
+
+CHANGES = [put_hook, put_forward, put_class_forward, put_circular_padding, put_cat]
+
+
+@pytest.mark.parametrize("put", CHANGES)
+def test_what_others_put_into_a_network_is_heeded(openvino, model, put, caplog):
+    expected = predict(model)
+    take = put(model)
+    changed = predict(model)
+    assert not torch.allclose(expected, changed, atol=1e-3)
+    openvino()
+    for _ in range(2):
+        assert torch.equal(predict(model), changed)
+    assert caplog.text.count("OpenVINO is not used") == 1 and model.model.runner.title is None
+    take()
+    torch.testing.assert_close(predict(model), expected, atol=1e-4, rtol=0)
+    assert model.model.runner.title == "OpenVINO"
+
+
+@pytest.fixture
+def graphs(use, monkeypatch):
+    """The graphs that torch.compile has made; they are run as they are, without a compiler."""
+    made = []
+
+    def run(graph, inputs):
+        made.append(graph)
+        return graph.forward
+
+    monkeypatch.setitem(backends.BACKENDS, "torch.compile", lambda: torch_compile.TorchCompile(run))
+    use(torch_compile=True)
+    yield made
+    torch._dynamo.reset()
+
+
+def test_torch_compile_makes_few_graphs_and_none_for_sizes_and_networks(graphs, use, build):
+    model = build()
+    first = predict(model)
+    predict(model, rows=3, size=(8, 24), tokens=154)
+    count = len(graphs)
+    assert 0 < count <= 6
+    predict(model, rows=5, size=(24, 24), tokens=231)
+    model.patches.put("networks", changes)
+    changed = predict(model)
+    assert len(graphs) == count and model.model.runner.title == "torch.compile"
+
+    take = put_hook(model)
+    hooked = predict(model)
+    assert model.model.runner.title is None and len(graphs) == count
+    use(torch_compile=False)
+    with torch.compiler.set_stance("force_eager"):
+        assert torch.allclose(predict(model), hooked, atol=1e-4)
+        take()
+        assert torch.allclose(predict(model), changed, atol=1e-4)
+        model.patches.take("networks")
+        assert torch.allclose(predict(model), first, atol=1e-4)
+
+
+def test_torch_compile_names_the_compiler_that_is_missing(use, build, monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    model = build()
+    expected = predict(model)
+    use(torch_compile=True)
+    assert torch.equal(predict(model), expected)
+    assert "install g++" in caplog.text and model.model.runner.title is None
