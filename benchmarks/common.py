@@ -80,7 +80,8 @@ class NetworkClock:
 def network_clock(sd_model: Any) -> Iterator[NetworkClock]:
     """Times the forward calls of U-Net, text encoder, and the VAE's decoder."""
     clock = NetworkClock()
-    networks = [sd_model.model.diffusion_model, sd_model.cond_stage_model.wrapped, sd_model.first_stage_model.decoder]
+    encoders = [text.wrapped.transformer for text in sd_model.cond_stage_model.encoders.values()]
+    networks = [sd_model.model.diffusion_model, *encoders, sd_model.first_stage_model.decoder]
     handles = []
     for network in networks:
         handles.append(network.register_forward_pre_hook(clock.start))

@@ -154,7 +154,7 @@ def in_rows_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Te
     The whole is not tried if it surely does not fit. Raises OutOfMemory if the rows do not fit either.
     """
     vae = model.first_stage_model
-    needed = MAPS_AT_ONCE * pixels * vae.config.block_out_channels[0] * vae.dtype.itemsize
+    needed = MAPS_AT_ONCE * pixels * vae.config.block_out_channels[0] * model.dtype_vae.itemsize
     if needed <= SURELY_FREE or needed <= free_for_vae(model):
         try:
             return run()
@@ -178,7 +178,7 @@ def in_rows_if_needed(model: WebuiSdModel, what: str, run: Callable[[], torch.Te
 def decode_first_stage(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
     """Returns pixels in -1..1 of latents (B, C, h, w), by the decoder that the setting sd_vae_decode_method names."""
     method = LatentSettings.from_opts(shared.opts).decoder
-    return samples_to_images_tensor(x.to(model.placement.dtype_vae), method, model)
+    return samples_to_images_tensor(x.to(model.dtype_vae), method, model)
 
 
 def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
@@ -192,7 +192,7 @@ def decode_checked(model: WebuiSdModel, x: torch.Tensor) -> torch.Tensor:
         devices.test_for_nans(pixels, "vae")
         return pixels
     except devices.NansException:
-        narrow, wider = model.placement.dtype_vae, LatentSettings.from_opts(shared.opts).wider_vae_dtype
+        narrow, wider = model.dtype_vae, LatentSettings.from_opts(shared.opts).wider_vae_dtype
         if wider is None or narrow == wider:
             raise
     errors.print_error_explanation(
@@ -228,7 +228,7 @@ def images_tensor_to_samples(
         approximation = LatentSettings.from_opts(shared.opts).encoder
     if approximation == TAESD:
         return run_small(sd_vae_taesd.encoder_model(sd_model=model), image * 2 - 1)
-    pixels = image.to(shared.device, model.placement.dtype_vae) * 2 - 1
+    pixels = image.to(shared.device, model.dtype_vae) * 2 - 1
     return torch.cat([encode_one(model, one, generator) for one in pixels.split(1)])
 
 

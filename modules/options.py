@@ -8,6 +8,7 @@ everyone else and are gone when the job is.
 from __future__ import annotations
 
 import filecmp
+import functools
 import itertools
 import json
 import logging
@@ -40,7 +41,12 @@ class OptionValues:
     @classmethod
     def from_opts(cls, options: Any) -> Self:
         """Returns the values that hold now for the caller. options: the settings, or the snapshot of a job."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
+        return cls(*[getattr(options, name) for name in _names(cls)])
+
+
+@functools.cache
+def _names(cls: type[OptionValues]) -> list[str]:
+    return [field.name for field in fields(cls)]
 
 
 class OptionInfo:
@@ -183,9 +189,9 @@ class Options:
     def __getattr__(self, item: str) -> Any:
         if item in options_builtin_fields:  # a copy made without __init__ has none of them
             raise AttributeError(item)
-        overlay = self.job_overlay.get()
-        if overlay is not NO_OVERLAY and item in overlay:  # the identity test is the fast one
-            return overlay[item]
+        for layer in self.job_overlay.get().maps:  # asked a hundred times a job, and a ChainMap is slow
+            if item in layer:
+                return layer[item]
         if item in self.data:
             return self.data[item]
         if item in self.data_labels:

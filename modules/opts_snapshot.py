@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 
 from modules.options import Options
 
+PLAIN = frozenset({type(None), bool, int, float, str})
+"""Types of nearly all values, which are what they are."""
+
 
 class OptsSnapshot:
     """Settings as they were at one moment, defaults included: `snapshot.x` for `opts.x`.
@@ -20,7 +23,9 @@ class OptsSnapshot:
     _values: Mapping[str, Any]
 
     def __init__(self, values: Mapping[str, Any]):
-        frozen = MappingProxyType({key: _freeze(value) for key, value in values.items()})
+        frozen = MappingProxyType(
+            {key: value if type(value) in PLAIN else _freeze(value) for key, value in values.items()}
+        )
         object.__setattr__(self, "_values", frozen)
 
     def __getattr__(self, name: str) -> Any:
@@ -63,7 +68,7 @@ def create_opts_snapshot(opts: Options) -> OptsSnapshot:
 
 
 def _freeze(value: Any) -> Any:
-    if value is None or isinstance(value, (str, int, float)):  # nearly all of them
+    if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (list, tuple)):
         return tuple(_freeze(item) for item in value)

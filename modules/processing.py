@@ -604,7 +604,8 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
     if n == 0 and not cmd_opts.no_prompt_history:
-        util.write_text_atomically(os.path.join(paths.data_path, "params.txt"), Processed(p, []).infotext(p, 0))
+        last = os.path.join(paths.data_path, "params.txt")
+        util.write_text_atomically(last, Processed(p, []).infotext(p, 0), flush=False)  # the job need not wait for it
     for comment in model_hijack.comments:
         p.comment(comment)
     if p.n_iter > 1:

@@ -6,6 +6,7 @@ global Philox one, because extensions draw from it and expect their images to be
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -84,7 +85,24 @@ def manual_seed(seed: int) -> None:
     if NoiseSettings.from_opts(shared.opts).is_philox:
         GlobalPhilox.generator = rng_philox.Generator(int(seed))
     else:
-        torch.manual_seed(int(seed))
+        seed_torch(int(seed))
+
+
+@functools.cache
+def has_accelerator() -> bool:
+    """Says whether torch has a device besides the CPU."""
+    return torch.accelerator.is_available()
+
+
+def seed_torch(seed: int) -> None:
+    """Seeds torch's global generators, those that there are.
+
+    On a machine without a GPU `torch.manual_seed` notes each time where it was called from, for the day that there is.
+    """
+    if has_accelerator():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def randn(seed: int, shape: Sequence[int], generator: Generator | None = None) -> Tensor:

@@ -313,7 +313,13 @@ class WebuiSdModel(torch.nn.Module):
 
         The VAE's type is asked of the VAE: it changes when the VAE overflows or is replaced, and extensions convert it.
         """
-        return replace(self.loaded_as, device=self.device, dtype_vae=self.first_stage_model.dtype)
+        return replace(self.loaded_as, device=self.device, dtype_vae=self.dtype_vae)
+
+    @property
+    def dtype_vae(self) -> torch.dtype:
+        """The type the VAE computes in, which is that of its weights. Its own `dtype` looks through all its modules."""
+        weight = next(self.first_stage_model.parameters(), None)
+        return self.first_stage_model.dtype if weight is None else weight.dtype
 
     def network(self, name: str) -> torch.nn.Module:
         """Returns one of its modules: the denoiser, as diffusers has it, the VAE, a text encoder or an image reader."""
@@ -358,7 +364,7 @@ class WebuiSdModel(torch.nn.Module):
         type.
         """
         self.patches.use(self.first_stage_model)
-        latent = z.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
+        latent = z.to(self.loaded_as.devices.get(VAE), self.dtype_vae)
         pixels = self.first_stage_model.decode(self.family.latent_format.to_vae(latent), return_dict=False)[0]
         return pixels.to(z.device)
 
@@ -368,7 +374,7 @@ class WebuiSdModel(torch.nn.Module):
         generator: of the noise when the result is sampled.
         """
         self.patches.use(self.first_stage_model)
-        pixels = x.to(self.loaded_as.devices.get(VAE), self.first_stage_model.dtype)
+        pixels = x.to(self.loaded_as.devices.get(VAE), self.dtype_vae)
         posterior = self.first_stage_model.encode(pixels, return_dict=False)[0]
         return Posterior(posterior.mean.to(x.device), posterior.std.to(x.device), generator)
 

@@ -10,7 +10,7 @@ import functools
 import inspect
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 
 class InterruptedException(BaseException):
     """Ends sampling; the sampler then returns what it has. No Exception, so that handlers of errors let it pass."""
+
+
+@functools.cache
+def parameters_of(solver: Callable) -> Mapping[str, inspect.Parameter]:
+    """Returns the parameters of a solver by name."""
+    return inspect.signature(solver).parameters
 
 
 class SamplerData(NamedTuple):
@@ -264,7 +270,7 @@ class Sampler:
         self.eta = p.eta if p.eta is not None else self.settings.eta
         self.s_min_uncond = getattr(p, "s_min_uncond", None) or 0.0
 
-        accepted = inspect.signature(self.func).parameters
+        accepted = parameters_of(self.func)
         arguments = {}
         if "eta" in accepted:
             if self.eta != self.eta_default:

@@ -186,7 +186,7 @@ class KDiffusionSampler(sd_samplers_common.Sampler):
         whole: the schedule that sigmas are a part of.
         """
         arguments = self.initialize(p)
-        accepted = inspect.signature(self.func).parameters
+        accepted = sd_samplers_common.parameters_of(self.func)
         schedule["sigma_sched"] = schedule["sigmas"]
         arguments |= {name: value for name, value in schedule.items() if name in accepted}
         if self.config.options.get("brownian_noise", False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -76,7 +75,7 @@ class CompVisSampler(sd_samplers_common.Sampler):
     def _solver_arguments(self, p: Any, timesteps: Tensor, is_img2img: bool) -> dict[str, Any]:
         """Returns the arguments of the solver beyond latent and prompts."""
         arguments = self.initialize(p)
-        accepted = inspect.signature(self.func).parameters
+        accepted = sd_samplers_common.parameters_of(self.func)
         offered = {
             "timesteps": timesteps,
             "is_img2img": is_img2img,

@@ -219,15 +219,18 @@ def topological_sort(dependencies: Mapping[str, Iterable[str]]) -> list[str]:
     return result
 
 
-def write_text_atomically(path: str, text: str, *, encoding: str = "utf8", newline: str | None = None) -> None:
+def write_text_atomically(
+    path: str, text: str, *, encoding: str = "utf8", newline: str | None = None, flush: bool = True
+) -> None:
     """Writes a text file so that, whatever happens, readers see the old text or the new one and never a part of it.
 
-    Links are followed; the permissions of an existing file are kept. newline: as in open().
+    Links are followed; the permissions of an existing file are kept. newline: as in open(). flush: waits until it is on
+    the disk, where it then is even if the computer stops.
     """
     path = os.path.realpath(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     temporary = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with whole_files.replacing(path, temporary) as binary:
+    with whole_files.replacing(path, temporary, flush) as binary:
         if os.path.exists(path):
             shutil.copymode(path, temporary)
         file = io.TextIOWrapper(binary, encoding=encoding, newline=newline)

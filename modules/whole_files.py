@@ -44,16 +44,17 @@ def lock(file: BinaryIO) -> bool:
 
 
 @contextmanager
-def replacing(path: str, temporary: str) -> Iterator[BinaryIO]:
-    """Yields the new file temporary, which becomes path, flushed to the disk, when the block ends; nothing of it is
-    left when the block fails. The folder has to exist.
+def replacing(path: str, temporary: str, flush: bool = True) -> Iterator[BinaryIO]:
+    """Yields the new file temporary, which becomes path, flushed to the disk unless that is not wanted, when the block
+    ends; nothing of it is left when the block fails. The folder has to exist.
     """
     try:
         with open(temporary, "xb") as file:
             lock(file)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):

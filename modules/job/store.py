@@ -99,6 +99,13 @@ def row_of(found: Any) -> Row:
     return Row(**{**found, "state": State(found["state"])})
 
 
+CHANGE = jobs.update().where(jobs.c.number == sa.bindparam("of"))
+"""Sets the columns that are given as arguments of a job."""
+
+END = CHANGE.values(webhook_due=sa.case((jobs.c.webhook.is_not(None), sa.bindparam("now"))))
+"""The same for a job that is over."""
+
+
 class JobStore:
     """The rows of a data directory.
 
@@ -171,13 +178,12 @@ class JobStore:
     def update(self, number: int, **values: Any) -> None:
         """Changes the fields of one job. One that is over becomes due for its webhook."""
         with self._writes() as connection:
-            connection.execute(jobs.update().where(jobs.c.number == number).values(_with_webhook(values)))
+            connection.execute(*_change([number], values))
 
     def update_all(self, numbers: Iterable[int], **values: Any) -> None:
         """Changes the fields of many jobs alike, at once."""
         with self._writes() as connection:
-            statement = jobs.update().where(jobs.c.number == sa.bindparam("of")).values(_with_webhook(values))
-            rows = [{"of": number} for number in numbers]
+            statement, rows = _change(numbers, values)
             if rows:
                 connection.execute(statement, rows)
 
@@ -326,11 +332,13 @@ def _conditions(
     return conditions
 
 
-def _with_webhook(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns what is changed of a job, which is to call its webhook, if it has one, as soon as it is over."""
+def _change(numbers: Iterable[int], values: dict[str, Any]) -> tuple[sa.Update, list[dict[str, Any]]]:
+    """Returns what changes fields of jobs alike, and its arguments for each. A job that is over becomes due for its
+    webhook.
+    """
     if values.get("state") not in OVER:
-        return values
-    return values | {"webhook_due": sa.case((jobs.c.webhook.is_not(None), time.time()))}
+        return CHANGE, [{"of": number} | values for number in numbers]
+    return END, [{"of": number, "now": time.time()} | values for number in numbers]
 
 
 def _connected(path: str) -> sa.Engine:
