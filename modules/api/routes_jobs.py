@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -19,6 +20,7 @@ from modules.api.job_models import JobItem, JobList, JobOrder, JobSubmission, Jo
 from modules.errors import NotFound, NotSaved
 from modules.http_paths import OWN_PREFIX
 from modules.http_routes import DescribedRoute
+from modules.job.journal import NOT_WRITTEN
 from modules.job.queue import Job
 from modules.job.row import Row, State
 
@@ -69,7 +71,7 @@ def submit_job(submission: JobSubmission, request: Request) -> dict:
     job = journal.submit(job_kinds.KINDS[submission.kind].prepare(body), asked)
     if not job.record.row.number:
         journal.queue.cancel(job)
-        raise NotSaved("The job cannot be written down: is the disk of the data directory full?")
+        raise NotSaved(NOT_WRITTEN)
     return shown(job)
 
 
@@ -115,7 +117,8 @@ def get_job_image(
             f"Image {n} of job {id!r} is gone: it was deleted, or cleared by the settings of jobs", field="n"
         )
     if thumbnail:
-        file = jobs.journal().spool.thumbnail(row.number, n, file)
+        with suppress(OSError):  # where there is no room for one the image itself does
+            file = jobs.journal().spool.thumbnail(row.number, n, file)
     return FileResponse(file, media_type=mimetypes.guess_type(file)[0] or "application/octet-stream")
 
 

@@ -44,6 +44,7 @@ BETWEEN_CLEARINGS = 20
 
 LOST = "The program ended while this job ran."
 NO_REQUEST = "What this job was asked for is not kept any more."
+NOT_WRITTEN = "The job cannot be written down: is the disk of the data directory full?"
 NO_UPLOAD = "A file that was uploaded for this job is not kept any more."
 
 AFTER_RESTART = ("run", "hold", "drop")
@@ -174,7 +175,8 @@ class Journal:
     def retry(self, row: Row) -> Job:
         """Queues a job again that is over, with the seeds it had drawn; one that is held is queued itself.
 
-        Raises Busy for one that waits or runs, NotFound where its request is gone.
+        Raises Busy for one that waits or runs, NotFound where its request is gone, NotSaved where it cannot be written
+        down.
         """
         if row.state == State.HELD:
             return self.release(row)
@@ -185,6 +187,8 @@ class Journal:
         new = self._write_down(
             Asked(row.kind, body, row.text, row.user, row.priority, row.after_restart, row.webhook, uploads)
         )
+        if not new.number:
+            raise errors.NotSaved(NOT_WRITTEN)
         try:
             plan = self._plan_of(new, body)
         except errors.WebuiError:

@@ -154,13 +154,21 @@ class JobStore:
 
     @contextmanager
     def _writes(self) -> Iterator[sa.Connection]:
-        """One change of the file, all of it or nothing."""
-        with self._writing:
-            try:
-                with self._engine.begin() as connection:
-                    yield connection
-            except exc.DatabaseError as e:
-                logger.warning("a job could not be written down in %s: %s", self.path, e.orig)
+        """One change of the file, all of it or nothing. What cannot be written is named in the log."""
+        with self._losses_logged(), self._change() as connection:
+            yield connection
+
+    @contextmanager
+    def _losses_logged(self) -> Iterator[None]:
+        try:
+            yield
+        except exc.DatabaseError as e:
+            logger.warning("a job could not be written down in %s: %s", self.path, e.orig)
+
+    @contextmanager
+    def _change(self) -> Iterator[sa.Connection]:
+        with self._writing, self._engine.begin() as connection:
+            yield connection
 
     def add(self, row: Row, body: str | None) -> Row:
         """Writes a new job and returns it with its number, 0 if it could not be written.
@@ -169,10 +177,12 @@ class JobStore:
         """
         values = {name: value for name, value in vars(row).items() if name != "number"}
         number = 0
-        with self._writes() as connection:
-            number = connection.execute(jobs.insert(), values).inserted_primary_key[0]
-            if body is not None:
-                connection.execute(requests.insert(), {"number": number, "body": body})
+        with self._losses_logged():
+            with self._change() as connection:
+                inserted = connection.execute(jobs.insert(), values).inserted_primary_key[0]
+                if body is not None:
+                    connection.execute(requests.insert(), {"number": inserted, "body": body})
+            number = inserted  # a disk may turn out to be full only now
         return replace(row, number=number)
 
     def update(self, number: int, **values: Any) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 import time
 from urllib.parse import quote
 
@@ -184,6 +185,10 @@ def test_the_page_has_the_same_without_the_api(client):
     job = over(client, submit(client))
     place = f"/internal/jobs/{quote(job['id'])}"
     assert client.get(place).json() == job
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(jobs.journal().spool, "put", lambda *_: os.stat("no such file"))
+        whole = client.get(f"{place}/images/0", params={"thumbnail": True})
+    assert whole.headers["content-type"] == "image/png", "where there is no room for a small copy"
     small = client.get(f"{place}/images/0", params={"thumbnail": True})
     assert small.headers["content-type"] == "image/webp" and max(Image.open(io.BytesIO(small.content)).size) <= 192
     assert client.get("/internal/jobs", params={"limit": 1}).json()["jobs"][0]["id"] == job["id"]

@@ -216,6 +216,10 @@ def test_results_that_cannot_be_kept_fail_the_job_and_nobody_waits_for_ever(star
     assert run.over(job).results == [{"file": None, "infotext": "red"}]
     assert job.record.kept.result()[0].content, "who waits gets the image all the same"
 
+    with monkeypatch.context() as context, pytest.raises(errors.NotSaved):
+        context.setattr(run.journal.store, "add", lambda row, body: row)
+        run.journal.retry(run.row(job))
+
     plan = Plan("x", lambda: 1, lambda *_: None, lambda result: 1 / 0)
     job = run.journal.submit(plan, Asked("paint", {}))
     assert "division" in run.over(job).error and run.row(job).state == State.FAILED

@@ -39,6 +39,16 @@ def test_a_row_comes_back_as_it_was_written(store):
     assert store.get("task(2)") is None and store.body(99) is None
 
 
+def test_a_row_that_a_full_disk_takes_back_has_no_number(store, caplog):
+    def refuse(connection):
+        raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("database or disk is full"))
+
+    sa.event.listen(store._engine, "commit", refuse)
+    assert add(store, "task(1)").number == 0 and "disk is full" in caplog.text
+    sa.event.remove(store._engine, "commit", refuse)
+    assert add(store, "task(2)").number == 1 and store.find()[1] == 1
+
+
 def test_the_latest_of_several_jobs_with_an_id_is_meant(store):
     add(store, "mine")
     second = add(store, "mine")
