@@ -31,13 +31,14 @@ from modules import (
     sd_samplers,
     sd_vae,
     shared,
+    step_cache,
     util,
     version,
 )
 from modules.job import batches, conds, decode, generation_params, hires, init_image, output, prompts, shares, start
 from modules.job.result import FinishedJob
 from modules.job.run_state import Img2ImgState, RunState, Txt2ImgState
-from modules.job.settings import CondSettings, InitImageSettings, TokenMergingSettings
+from modules.job.settings import CondSettings, InitImageSettings, StepCacheSettings, TokenMergingSettings
 from modules.model_load import MODULES_SETTING
 from modules.opts_snapshot import create_opts_snapshot
 from modules.prompt_parser import SdConditioning
@@ -521,7 +522,9 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
                 sd_vae.reload_vae_weights()
             ratio = p.get_token_merging_ratio()
             merging = model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio))
-            with model_patches.job_wishes(), merging:
+            interval = StepCacheSettings.from_opts(opts).step_cache_interval
+            caching = model_patches.kept("step cache", functools.partial(step_cache.applied, interval=interval))
+            with model_patches.job_wishes(), merging, caching:
                 sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
                 return process_images_inner(p)
     finally:

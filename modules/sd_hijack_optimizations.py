@@ -98,10 +98,13 @@ class KernelOptimization(SdOptimization):
 
 
 def has_xformers() -> bool:
-    """Returns whether the xformers package can compute on the device: it is for CUDA cards."""
-    return importlib.util.find_spec("xformers") is not None and (
-        shared.cmd_opts.force_enable_xformers or devices.device.type == "cuda"
-    )
+    """Returns whether a flag asks for the xformers package and it can compute on the device: it is for CUDA cards.
+
+    That it is installed changes no image by itself.
+    """
+    flags = shared.cmd_opts
+    is_wanted = flags.force_enable_xformers or (flags.xformers and devices.device.type == "cuda")
+    return bool(is_wanted) and importlib.util.find_spec("xformers") is not None
 
 
 def get_available_vram() -> int:

@@ -33,6 +33,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "hook_seconds",
         "forge_additional_modules",
         "offload_automatically",
+        "step_cache_interval",
     ),
     "callbacks": (),
     "script_hooks": (),

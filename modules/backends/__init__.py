@@ -101,7 +101,7 @@ def changed_by(network: nn.Module) -> str | None:
                 if getattr(hook, "__func__", None) is not AttentionProcessor.begin_pass:
                     return f"{type(layer).__name__} has a hook ({described(hook)})"
         for name in CALLED:
-            if name in own and not is_ours(own[name]):
+            if name in own:
                 return f"a {type(layer).__name__} has another {name} ({described(own[name])})"
         if own.get("padding_mode", "zeros") != "zeros":
             return "seamless images need other edges"

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from modules import infotext, sd_samplers_common, shared
+from modules import infotext, sd_samplers_common, shared, step_cache
 from modules.job.settings import InfotextSettings, mask_weight_of
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def image_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
     """Returns what the job did beside plain sampling."""
     clip_skip = int(getattr(p, "clip_skip", settings.CLIP_stop_at_last_layers))
     token_merging_ratio_hr = p.get_token_merging_ratio(for_hr=True) if getattr(p, "enable_hr", False) else 0
+    interval = settings.step_cache_interval
     return {
         "Denoising strength": p.extra_generation_params.get("Denoising strength"),
         "Conditional mask weight": given(p.is_using_inpainting_conditioning, mask_weight_of(p, settings)),
@@ -98,6 +99,7 @@ def image_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
         "ENSD": given(uses_ensd(p, settings), settings.eta_noise_seed_delta),
         "Token merging ratio": p.get_token_merging_ratio() or None,
         "Token merging ratio hr": token_merging_ratio_hr or None,
+        "Step cache": given(interval > 1 and step_cache.fits(shared.sd_model), interval),
         "Init image hash": getattr(p, "init_img_hash", None),
         "RNG": given(settings.randn_source != "GPU", settings.randn_source),
         "Tiling": given(p.tiling, True),

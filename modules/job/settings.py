@@ -50,6 +50,13 @@ class TokenMergingSettings(OptionValues):
 
 
 @dataclass(frozen=True)
+class StepCacheSettings(OptionValues):
+    """How often the inner blocks of a U-Net are computed."""
+
+    step_cache_interval: int
+
+
+@dataclass(frozen=True)
 class CondSettings(OptionValues):
     """What conditioning depends on beside the prompts, and how long it is kept."""
 
@@ -112,6 +119,7 @@ class InfotextSettings(OptionValues):
     fp8_storage: str
     inpainting_mask_weight: float
     randn_source: str
+    step_cache_interval: int
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,13 @@ sections = [
                 slider(0.0, 0.9, 0.1),
                 infotext="Token merging ratio hr",
             ).info("0: as above"),
+            "step_cache_interval": OptionInfo(
+                1,
+                "Compute the inner blocks of a U-Net in every n-th step",
+                "Slider",
+                slider(1, 10, 1),
+                infotext="Step cache",
+            ).info("faster, loses detail; 1: in each step"),
             "pad_cond_uncond": OptionInfo(
                 False, "Pad prompt and negative prompt to the same length", infotext="Pad conds"
             ).info("faster when their lengths differ, changes pictures a little"),

@@ -74,6 +74,14 @@ def test_sdp_is_preferred_where_xformers_is_not_installed():
     assert "xformers" not in [o.name for o in available]
 
 
+def test_that_xformers_is_installed_changes_nothing_by_itself(monkeypatch):
+    monkeypatch.setattr(sd_hijack_optimizations.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(devices, "device", torch.device("cuda"))
+    assert not sd_hijack_optimizations.has_xformers()
+    monkeypatch.setattr(shared.cmd_opts, "xformers", True)
+    assert sd_hijack_optimizations.has_xformers()
+
+
 def test_upcast_setting_computes_in_float32(layers, kernel):
     layer = layers["self"].to(torch.bfloat16)
     sd_hijack_optimizations.use_selected_attention(layer)

@@ -231,9 +231,7 @@ class UNetModel(nn.Module):
 
         context: text (B, T, width). y: vector (B, D) of models that have one.
         """
-        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
-        if self.num_classes is not None:
-            emb = emb + self.label_emb(y)
+        emb = self.embedding(x, timesteps, y)
         h, skips = x, []
         for block in self.input_blocks:
             h = block(h, emb, context)
@@ -242,6 +240,11 @@ class UNetModel(nn.Module):
         for block in self.output_blocks:
             h = block(th.cat([h, skips.pop()], dim=1), emb, context)
         return self.out(h)
+
+    def embedding(self, x: torch.Tensor, timesteps: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        """Returns what all blocks are told of the timesteps (B,) and of the vector y: (B, E), in the type of x."""
+        emb = self.time_embed(timestep_embedding(timesteps, self.model_channels).to(x.dtype))
+        return emb if self.num_classes is None else emb + self.label_emb(y)
 
 
 def check_flat(dims: int) -> None:
