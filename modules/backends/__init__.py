@@ -51,6 +51,7 @@ class Runner:
         """Returns what a network makes of its arguments."""
         name = chosen(args[0].device)
         if name is None:
+            self.title = None
             return network(*args, **kwargs)
         if network is not self._network:
             self._begin(network, name)

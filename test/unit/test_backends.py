@@ -11,16 +11,25 @@ from modules.backends import torch_compile
 from modules.model_patches import circular_padding
 from modules.placement import Placement
 from test.unit.test_weight_patches import changes
+from tools import tiny_checkpoints
 
 CPU = torch.device("cpu")
+SHALLOW = {
+    "block_out_channels": (32, 64),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
 
 
 @pytest.fixture(scope="module")
-def build(tiny_files):
-    """build(dtype) returns a small model, another one each time."""
+def build():
+    """build(dtype) returns a model with a small U-Net, which is converted soon; another one each time."""
+    recipe = tiny_checkpoints.replace(tiny_checkpoints.SD1, unet={**tiny_checkpoints.SD1.unet, **SHALLOW})
+    weights = tiny_checkpoints.make(recipe).weights()
 
     def made(dtype=torch.float32):
-        prepared = model_load.prepare(str(tiny_files("sd1")[0]), {})
+        prepared = model_load.prepare("a small model", {}, state_dict=dict(weights))
         return model_load.build(prepared, Placement(CPU, dtype, dtype, dtype))
 
     return made
