@@ -6,6 +6,7 @@
     const LIVE = ["running", "queued", "held"];
     const OVER = ["done", "interrupted", "failed", "lost", "cancelled"];
     const PAGE_SIZE = 30;
+    const LIVE_PAGE_SIZE = 300;
     const COUNT_PERIOD_MS = 5000;
     const COUNT_SOON_MS = 500;
     /** By then the pictures of a job that has just ended are usually in files, which is when it is over for the list. */
@@ -105,7 +106,8 @@
         }
 
         get filter() {
-            return this.view === "live" ? [LIVE, {limit: 1000}] : [OVER, {limit: PAGE_SIZE, ...this.filters.query}];
+            // What runs, and what comes next, is among the oldest of those that live.
+            return this.view === "live" ? [LIVE, {limit: LIVE_PAGE_SIZE, oldest_first: true}] : [OVER, {limit: PAGE_SIZE, ...this.filters.query}];
         }
 
         /** Says what is wrong, or nothing. */
@@ -142,13 +144,14 @@
         }
 
         async loadMore() {
-            if (this.view !== "over" || this.isLoading || this.rows.size >= this.total) return;
+            if (this.isLoading || this.rows.size >= this.total) return;
             this.isLoading = true;
             const turn = this.asked;
             try {
                 const [states, more] = this.filter;
                 const {jobs} = await ask(query(states, {...more, offset: this.rows.size}));
                 if (this.asked !== turn) return;
+                if (this.view === "live") jobs.sort(byTurn);
                 for (const job of jobs) if (!this.rows.has(job.id)) this.put(job, false);
                 if (!jobs.length) this.total = this.rows.size;
             } catch (e) {

@@ -50,7 +50,7 @@ class JobItem(BaseModel):
 
 
 class JobList(BaseModel):
-    jobs: list[JobItem] = Field(title="Jobs", description="The latest first.")
+    jobs: list[JobItem] = Field(title="Jobs", description="The latest first, unless the oldest were asked for.")
     total: int = Field(title="Total", description="How many there are on all pages.")
 
 

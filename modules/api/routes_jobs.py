@@ -75,7 +75,7 @@ def submit_job(submission: JobSubmission, request: Request) -> dict:
     return shown(job)
 
 
-@router.get(JOBS, response_model=JobList, summary="All jobs, the latest first")
+@router.get(JOBS, response_model=JobList, summary="All jobs, page by page")
 def list_jobs(
     request: Request,
     state: Annotated[list[State] | None, Query(description="Only those in one of these states.")] = None,
@@ -86,11 +86,12 @@ def list_jobs(
     until: Annotated[float | None, Query(description="Only those asked for before, in epoch seconds.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_IN_A_PAGE, description="Jobs in a page.")] = 100,
     offset: Annotated[int, Query(ge=0, le=MOST_ROWS, description="Jobs to leave out before the page.")] = 0,
+    oldest_first: Annotated[bool, Query(description="The oldest first, not the latest.")] = False,
 ) -> dict:
     """Lists jobs of this run of the program and of those before."""
-    rows, total = jobs.journal().store.find(
-        state or (), only_user(request) or user, text, limit, offset, model=model, since=since, until=until
-    )
+    only = only_user(request) or user
+    wanted = {"model": model, "since": since, "until": until, "is_oldest_first": oldest_first}
+    rows, total = jobs.journal().store.find(state or (), only, text, limit, offset, **wanted)
     positions = job_view.positions() if any(row.state == State.QUEUED for row in rows) else {}
     return {"jobs": [job_view.described(row, positions) for row in rows], "total": total}
 

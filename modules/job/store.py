@@ -229,8 +229,9 @@ class JobStore:
         model: str = "",
         since: float | None = None,
         until: float | None = None,
+        is_oldest_first: bool = False,
     ) -> tuple[list[Row], int]:
-        """Returns jobs, the latest first, and how many there are in all pages.
+        """Returns jobs, the latest first or the oldest, and how many there are in all pages.
 
         states: any of them, none for all. text: words that all have to be in the job's text, its kind or its id. model:
         that made its images. since, until: when it was asked for, in seconds since the epoch, `until` not included.
@@ -238,8 +239,9 @@ class JobStore:
         source, conditions = self._containing(text)
         is_indexed = source is not jobs
         conditions += _conditions(states, user, model, since, until, _unindexed if is_indexed else _as_it_is)
-        latest_first = texts.c.rowid if is_indexed else jobs.c.number
-        statement = sa.select(jobs).select_from(source).where(*conditions).order_by(latest_first.desc())
+        number = texts.c.rowid if is_indexed else jobs.c.number
+        order = number.asc() if is_oldest_first else number.desc()
+        statement = sa.select(jobs).select_from(source).where(*conditions).order_by(order)
         with self._engine.connect() as connection:
             found = connection.execute(statement.limit(limit).offset(offset)).mappings()
             rows = [row_of(values) for values in found]

@@ -134,6 +134,8 @@ def test_pages_of_the_list(client):
     second = client.get(JOBS, params={"limit": 1, "offset": 1}).json()
     assert [first["jobs"][0]["id"], second["jobs"][0]["id"]] == [made[1]["id"], made[0]["id"]]
     assert first["total"] == second["total"] >= 2
+    oldest = client.get(JOBS, params={"oldest_first": True, "limit": 1000}).json()["jobs"]
+    assert oldest == client.get(JOBS, params={"limit": 1000}).json()["jobs"][::-1]
     assert client.get(JOBS, params={"user": "nobody"}).json() == {"jobs": [], "total": 0}
 
 

@@ -63,6 +63,9 @@ def test_jobs_are_found_by_state_user_and_words(store):
     assert total == 30 and [row.number for row in rows] == list(range(30, 20, -1))
     rows, total = store.find(limit=10, offset=25)
     assert total == 30 and [row.number for row in rows] == [5, 4, 3, 2, 1]
+    oldest = store.find(limit=3, offset=1, is_oldest_first=True)[0]
+    assert [row.number for row in oldest] == [2, 3, 4]
+    assert store.find(text="apple", limit=1, is_oldest_first=True)[0][0].number == 1
     assert store.find(states=[State.DONE])[1] == 1 and store.find(states=[State.DONE, State.QUEUED])[1] == 30
     assert store.find(user="bob")[1] == 10
     assert [row.id for row in store.find(text="100% APPLE_17")[0]] == ["task(17)"]
