@@ -19,7 +19,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from modules import whole_files
-from modules.errors import InvalidInput, WebuiError
+from modules.errors import InvalidInput, NotSaved
 from modules.options import OptionValues
 
 logger = logging.getLogger(__name__)
@@ -255,7 +255,7 @@ def cut_name(name: str, extension: str) -> str:
 def atomic_file(path: str) -> Iterator[Any]:
     """Yields a binary file that becomes path when the block ends, and leaves nothing of itself when the block fails.
 
-    Raises InvalidInput if path cannot be a file name, WebuiError if the disk is full or cannot be written to.
+    Raises InvalidInput if path cannot be a file name, NotSaved if the disk is full or cannot be written to.
     """
     with translated_errors(path):
         os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
@@ -270,12 +270,12 @@ def translated_errors(path: str) -> Iterator[None]:
         yield
     except OSError as e:
         if e.errno in FULL_DISK:
-            raise WebuiError(f"cannot save {path}: the disk is full; make room on it or choose another folder") from e
+            raise NotSaved(f"cannot save {path}: the disk is full; make room on it or choose another folder") from e
         if e.errno in BAD_NAME:
             raise InvalidInput(
                 f"cannot save {path}: the system does not take this name; change the setting samples_filename_pattern",
                 field="samples_filename_pattern",
             ) from e
         if e.errno is not None:
-            raise WebuiError(f"cannot save {path}: {e.strerror}") from e
+            raise NotSaved(f"cannot save {path}: {e.strerror}") from e
         raise

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from modules import image_files
-from modules.errors import InvalidInput, WebuiError
+from modules.errors import InvalidInput, NotSaved
 from modules.image_files import ImageEncoding
 
 TEXT = "añ, 日本 😀\nSteps: 1"
@@ -276,9 +276,9 @@ def test_killed_process_leaves_no_file_of_that_name(tmp_path):
 @pytest.mark.parametrize(
     ("code", "error", "message"),
     [
-        (errno.ENOSPC, WebuiError, "disk is full"),
+        (errno.ENOSPC, NotSaved, "disk is full"),
         (errno.ENAMETOOLONG, InvalidInput, "samples_filename_pattern"),
-        (errno.EACCES, WebuiError, "Permission denied"),
+        (errno.EACCES, NotSaved, "Permission denied"),
     ],
 )
 def test_errors_of_the_system_are_explained(tmp_path, code, error, message):
