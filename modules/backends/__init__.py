@@ -8,6 +8,7 @@ which is said once.
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -65,7 +66,7 @@ class Runner:
             except torch.OutOfMemoryError:
                 raise
             except (Unavailable, RuntimeError) as e:
-                reason = self._failed[shapes] = str(e).strip().partition("\n")[0]
+                reason = self._failed[shapes] = textwrap.shorten(str(e), LONGEST_REASON)
             else:
                 self.title = self._compiled.title
                 return output
@@ -87,6 +88,9 @@ class Runner:
             self._said.add(message)
             logger.warning("%s", message)
 
+
+LONGEST_REASON = 300
+"""Characters of what a library says that are shown."""
 
 OURS = ("torch", "diffusers", "transformers", "ldm", "sgm", "modules")
 """Packages whose code a backend may take for what a layer does."""

@@ -225,6 +225,20 @@ def test_torch_compile_makes_few_graphs_and_none_for_sizes_and_networks(graphs, 
         assert torch.allclose(predict(model), first, atol=1e-4)
 
 
+def test_what_cannot_be_compiled_is_computed_and_said_once(graphs, use, build, monkeypatch, caplog):
+    def fail(graph, inputs):
+        raise ValueError("no such thing")
+
+    model = build()
+    use(torch_compile=False)
+    expected = predict(model)
+    use(torch_compile=True)
+    monkeypatch.setitem(backends.BACKENDS, "torch.compile", lambda: torch_compile.TorchCompile(fail))
+    for _ in range(2):
+        assert torch.equal(predict(model), expected) and model.model.runner.title is None
+    assert caplog.text.count("torch.compile is not used") == 1 and "no such thing" in caplog.text
+
+
 def test_torch_compile_names_the_compiler_that_is_missing(use, build, monkeypatch, caplog):
     monkeypatch.setenv("CXX", "no-such-compiler")
     model = build()
