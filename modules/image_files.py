@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from modules import whole_files
+from modules import run_files, whole_files
 from modules.errors import InvalidInput, NotSaved
 from modules.options import OptionValues
 
@@ -261,6 +261,7 @@ def atomic_file(path: str) -> Iterator[Any]:
         os.makedirs(os.path.dirname(path) or os.curdir, exist_ok=True)
         with whole_files.replacing(path, whole_files.unfinished_name(path)) as file:
             yield file
+            run_files.announce(path)
 
 
 @contextmanager

@@ -1,4 +1,5 @@
-"""base: the files that one run must not replace: those it works on, and those it has written itself.
+"""base: the files of one run: those it must not replace, as it works on them or has written them, and who is told of
+those that it writes.
 
 A run is one click or one request. Settings may let results replace the files of earlier runs.
 """
@@ -6,11 +7,21 @@ A run is one click or one request. Settings may let results replace the files of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _kept: ContextVar[set[str] | None] = ContextVar("kept_files", default=None)
+
+told: ContextVar[Callable[[str], object] | None] = ContextVar("told_of_files", default=None)
+"""Who is told of each file that a run makes, just before it appears; nobody, unless a context says so."""
+
+
+def announce(path: str) -> None:
+    """Tells of a file that is about to appear; one that takes the place of another is no new one."""
+    listener = told.get()
+    if listener is not None and not os.path.exists(path):
+        listener(os.path.abspath(path))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from multiprocessing.connection import Client
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from modules import errors, launch_utils, logging_config
+from modules import errors, launch_utils, logging_config, run_files
 from modules.executors import wire
 from modules.executors.local import ADDRESS, KEY, ConnectionLink
 from modules.executors.remote_state import REPORTED
@@ -47,15 +47,14 @@ def main() -> None:
 
 def serve(link: Link) -> None:
     """Brings the program to where it can work, and does what it is asked until it is told to end."""
+    inbox: SimpleQueue[wire.Message] = SimpleQueue()
+    threading.Thread(target=take_in, args=[link, inbox], name="inbox", daemon=True).start()
     start()
     link.send(("ready", facts()))
     worker = Worker(link)
     with ThreadPoolExecutor(1, thread_name_prefix="task") as tasks:
         while True:
-            try:
-                name, *values = link.receive()
-            except wire.WorkerLost:  # the server has gone: nobody waits for what is being made
-                os._exit(0)
+            name, *values = inbox.get()
             if name == "end":
                 os._exit(0)
             elif name == "run":
@@ -66,6 +65,15 @@ def serve(link: Link) -> None:
                 worker.tell(*values)
             elif name == "answer":
                 worker.answers.put(values[0])
+
+
+def take_in(link: Link, inbox: SimpleQueue[wire.Message]) -> None:
+    """Takes in what the server says, from the start on, so that its end is noticed whatever is being done."""
+    while True:
+        try:
+            inbox.put(link.receive())
+        except wire.WorkerLost:  # nobody waits for what is being made
+            os._exit(0)
 
 
 def start() -> None:
@@ -169,6 +177,7 @@ class Worker:
                 self.link.send(("seeds", job.seeds))
 
         shares.current.set(self._share_of(task))
+        run_files.told.set(lambda path: self.link.send(("file", path)))
         call_queue.queue.listeners.append(heard)
         try:
             job = call_queue.submit(task.name, work, request=task.request)

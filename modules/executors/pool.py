@@ -318,6 +318,7 @@ class Pool:
         state.begin(job.name)
         job.watched = state
         finished: dict[int, tuple[list[Any], list[str]]] = {}
+        left: list[str] = []
         settings = TaskSettings.from_opts(shared.opts)
         styles = dict(shared.prompt_styles.styles) if request.fields.get("styles") else {}
         checkpoint = request.overrides.get("sd_model_checkpoint") or settings.values.get("sd_model_checkpoint")
@@ -334,6 +335,7 @@ class Pool:
             try:
                 result, changed, was_interrupted, hashes = shared_run.carry_out()
             except wire.WorkerLost as e:
+                left += shared_run.unfinished_files
                 self._replace(worker, state, e)
                 job.note = str(e)
                 if attempt == ATTEMPTS or self._is_closed:
@@ -346,6 +348,9 @@ class Pool:
             self._release(worker)
             settings.give_back(changed, shared.opts)
             note_hashes(hashes)
+            for path in left:  # has been made again
+                with suppress(OSError):
+                    os.unlink(path)
             job.is_interrupted |= was_interrupted or state.interrupted or state.stopping_generation
             state.end()
             return result
@@ -406,7 +411,10 @@ class Pool:
 
 
 class SharedRun:
-    """One task, carried out by a worker that leads and others that help."""
+    """One task, carried out by a worker that leads and others that help.
+
+    unfinished_files: those of a batch, or of a run that is not shared, that would be written again.
+    """
 
     def __init__(self, pool: Pool, job: Job, state: RemoteState, worker: Worker, task: wire.Task):
         self._pool, self._job, self._state, self._worker = pool, job, state, worker
@@ -414,6 +422,7 @@ class SharedRun:
         is_shared = count > 1 and can_be_shared(task)
         self._task = replace(task, share="lead") if is_shared else task
         self._run = Run(count if is_shared else 0, task.finished)
+        self.unfinished_files: list[str] = []
 
     def carry_out(self) -> tuple[Any, ...]:
         """Returns what `done` says: the result, changed settings, whether it was interrupted, hashes of checkpoints.
@@ -427,13 +436,18 @@ class SharedRun:
             "preview": state.show,
             "seeds": self._note_seeds,
             "batch": self._answer,
-            "finished": lambda n, images, texts: self._task.finished.update({n: (images, texts)}),
+            "file": self.unfinished_files.append,
+            "finished": self._note_finished,
         }
         try:
             return worker.carry_out(self._task, handlers)
         finally:
             unfollow()
             self._run.end()
+
+    def _note_finished(self, n: int, images: list[Any], texts: list[str]) -> None:
+        self._task.finished[n] = images, texts
+        self.unfinished_files.clear()
 
     def _note_seeds(self, seeds: list[Any]) -> None:
         call_queue.queue.note_seeds(seeds, self._job)

@@ -2,7 +2,7 @@
 
 A message is a tuple that begins with its name. To a worker: run (a Task), tell (what the user asks for), answer (to
 what it asked), unload and reload (the model), end. From a worker: ready (facts), state, preview, seeds, batch, claim,
-pixels, finished, done, failed.
+pixels, file (that is about to appear), finished, done, failed.
 """
 
 from __future__ import annotations

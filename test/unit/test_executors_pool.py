@@ -15,6 +15,7 @@ from PIL import Image
 
 from modules import call_queue, checkpoints, hashes, shared
 from modules.executors import kinds, names
+from modules.executors import pool as executors_pool
 from modules.job import elsewhere
 
 SECONDS = 300
@@ -236,3 +237,14 @@ def test_what_a_lost_worker_has_not_finished_is_made_elsewhere(client, pool, alo
     seed = int(files[0].removesuffix(".png").split("-")[1])
     one = alone(classic, client, **fields | {"seed": seed})
     assert said(one)["infotexts"] == job["infotexts"][1:]
+
+
+def test_files_of_a_part_that_is_made_again_are_there_once(client, pool, options, end_of, tmp_path, monkeypatch):
+    options(outdir_txt2img_samples=str(tmp_path))
+    monkeypatch.setattr(executors_pool.SharedRun, "_note_finished", lambda *_: None)
+    id = ask(client, n_iter=4, steps=8, save_images=True)
+    until(lambda: list(tmp_path.rglob("*.png")))
+    end_of(next(worker for worker in pool.workers if worker.task and worker.task.share == "lead"))
+    assert over(client, id)["state"] == "done"
+    files = [path.name for path in tmp_path.rglob("*.png")]
+    assert sorted(name.removesuffix(".png").split("-")[1] for name in files) == ["3", "4", "5", "6"], files

@@ -2,7 +2,9 @@
 
 import os
 
-from modules import run_files
+import pytest
+
+from modules import image_files, run_files
 
 
 def test_kept_by_place_not_by_name(tmp_path):
@@ -27,3 +29,19 @@ def test_outside_of_a_run_nothing_is_kept():
     assert not run_files.is_kept("x")
     with run_files.one_run():
         assert not run_files.is_kept("x")
+
+
+def test_new_files_are_told_of_before_they_appear(tmp_path):
+    told = []
+    new, old = tmp_path / "new.png", tmp_path / "old.png"
+    old.write_bytes(b"old")
+    token = run_files.told.set(lambda path: told.append((path, os.path.exists(path))))
+    try:
+        for path in (new, old):
+            with image_files.atomic_file(str(path)) as file:
+                file.write(b"content")
+        with pytest.raises(KeyError), image_files.atomic_file(str(tmp_path / "broken.png")):
+            raise KeyError
+    finally:
+        run_files.told.reset(token)
+    assert told == [(str(new), False)] and new.read_bytes() == old.read_bytes() == b"content"
