@@ -174,7 +174,7 @@
     }
 
     function onMutations(records) {
-        window.adaptDom();
+        window.adaptDom(records);
         answerAwaited();
         executeCallbacks(callbacks.uiUpdateCallbacks, records);
         scheduleAfterUiUpdateCallbacks();

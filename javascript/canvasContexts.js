@@ -38,6 +38,12 @@
         }
     }
 
+    /** Whether nobody sees an image editor: then they need not draw themselves at every frame. */
+    window.canvasesAreHidden = function () {
+        for (const canvas of [...living.keys(), ...lent.keys()]) if (canvas.offsetParent) return false;
+        return true;
+    };
+
     HTMLCanvasElement.prototype.getContext = function (kind, ...settings) {
         const isNew = String(kind).startsWith("webgl") && !living.has(this) && !lent.has(this);
         if (isNew && living.size >= SCARCE) {

@@ -65,7 +65,16 @@
         accordion.classList.toggle("input-accordion-open", isOpen());
     }
 
-    onUiUpdate(() => gradioApp().querySelectorAll(".input-accordion:not(.input-accordion-ready)").forEach(setupAccordion));
+    /** Accordions whose header or hidden checkbox is not there yet. */
+    const unfinished = new Set();
+
+    onUiUpdate((records) => {
+        for (const accordion of changedElements(records, ".input-accordion:not(.input-accordion-ready)")) unfinished.add(accordion);
+        for (const accordion of unfinished) {
+            setupAccordion(accordion);
+            if (accordion.visibleCheckbox || !accordion.isConnected) unfinished.delete(accordion);
+        }
+    });
 
     Object.assign(window, {inputAccordionChecked, setupAccordion});
 }

@@ -1,4 +1,4 @@
-"""face: the files of Gradio's front end, sent from memory and packed once, with two of its searches made quick.
+"""face: the files of Gradio's front end, sent from memory and packed once, with what takes longest made quick.
 
 A cold load asks for more than a hundred of them. On the way through all routes and into Gradio's own application each
 costs milliseconds.
@@ -66,7 +66,51 @@ QUICK_ATTACHED_EVENTS = """find_attached_events(node, dependencies) {
 }"""
 """Each component looks through the targets of all events for its own."""
 
-QUICKER = {FIND_NODE: QUICK_FIND_NODE, ATTACHED_EVENTS: QUICK_ATTACHED_EVENTS}
+FIT_TO_TEXT = "async function Q(e){if(await E(),v()===h(Y))return;let t=e.target,n=window.getComputedStyle(t),"
+FIT_WHEN_SHOWN = """let watched = null, isShown = false;
+function noteSize([{target, contentRect}]) {
+    const wasShown = isShown;
+    isShown = contentRect.width > 0;
+    if (isShown && !wasShown) requestAnimationFrame(() => Q({target}));
+}
+async function Q(e) {
+    if (await E(), v() === h(Y)) return;
+    let t = e.target;
+    if (watched !== t) new ResizeObserver(noteSize).observe(watched = t);
+    if (!isShown) return;
+    let n = window.getComputedStyle(t),"""
+"""Each text field takes its height from its text as soon as it is made, for which the browser works out the style of
+all that is new, even where the field is in a tab that nobody sees. There it waits until it is shown, and is right then.
+"""
+
+COUNT_SECONDS = "function ze(){me(()=>{F(Pe,(performance.now()-w(de))/1e3),W&&ze()})}"
+COUNT_TENTHS = "function ze(){setTimeout(()=>{y()!==`hidden`&&F(Pe,(performance.now()-w(de))/1e3),W&&ze()},100)}"
+"""Each output that waits for its event counts the seconds at every frame, shown or not; what it shows is tenths."""
+
+DRAW_ALWAYS = (
+    "this._requestId=null,this.started&&(this.update(e),this.started&&this._requestId===null&&"
+    "this._head.next&&(this._requestId=requestAnimationFrame(this._tick)))}}"
+)
+DRAW_WHEN_SEEN = """this._requestId = null;
+    if (!this.started) return;
+    this.update(e);
+    if (this.started && this._requestId === null && this._head.next) {
+        if (!window.canvasesAreHidden?.()) this._requestId = requestAnimationFrame(this._tick);
+        else {
+            const later = this._requestId = {};
+            setTimeout(() => this._requestId === later && this._tick(performance.now()), 250);
+        }
+    }
+}}"""
+"""Each image editor draws itself at every frame, so that the browser never rests. Where nobody sees it, it may wait."""
+
+QUICKER = {
+    FIND_NODE: QUICK_FIND_NODE,
+    ATTACHED_EVENTS: QUICK_ATTACHED_EVENTS,
+    FIT_TO_TEXT: FIT_WHEN_SHOWN,
+    COUNT_SECONDS: COUNT_TENTHS,
+    DRAW_ALWAYS: DRAW_WHEN_SEEN,
+}
 """Text of the pinned version of the front end -> what is sent instead. What is not found stays as it is."""
 
 
