@@ -6,8 +6,6 @@ import http.client
 import time
 from urllib.parse import urljoin
 
-from requests.utils import default_user_agent
-
 from modules.api import outgoing
 from modules.api.outgoing import Address, Watch
 from modules.errors import InvalidInput, WebuiError
@@ -50,6 +48,8 @@ def fetch(url: str, *, only_public: bool, agent: str = "") -> bytes:
 
     Raises RequestNotAllowed for an address that must not be asked, and InvalidInput where no answer comes.
     """
+    from requests.utils import default_user_agent
+
     watch = Watch(SECONDS)
     headers = {"User-Agent": agent or default_user_agent()}
     for _ in range(1 + REDIRECTS):

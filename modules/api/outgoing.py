@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from urllib.parse import quote
 
-from requests import certs
-
 from modules.errors import InvalidInput
 
 PORTS = {"http": 80, "https": 443}
@@ -191,6 +189,8 @@ def ask(
     """
     with connect(address, numbers, watch) as sock:
         if address.scheme == "https":
+            from requests import certs
+
             context = ssl.create_default_context(cafile=certs.where())
             sock = context.wrap_socket(sock, server_hostname=address.host, do_handshake_on_connect=False)
         with sock, watch.over(sock):

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import ftfy
 import torch
 
 from modules import torchvision_ops
@@ -55,6 +54,8 @@ class ClipTokens(TextNetwork):
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         """As CLIP was trained: with broken encodings, curly quotes, full-width letters and HTML entities repaired."""
+        import ftfy  # not needed before the first prompt
+
         # The tokenizer's own lower case, character by character, knows no final sigma.
         repaired = [ftfy.fix_text(text).lower() for text in texts]
         return self.tokenizer(repaired, add_special_tokens=False, verbose=False)["input_ids"]

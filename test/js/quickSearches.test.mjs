@@ -39,3 +39,33 @@ test("events are attached as in the front end", () => {
     dependencies.push({targets: [[3, "submit"]]});
     assert.deepEqual(events(fast, 3), ["submit"]);
 });
+
+test("an editor draws at every frame while it is seen, and now and then while not", () => {
+    const asked = [];
+    let hidden = false;
+    const Ticker = new Function("window", "requestAnimationFrame", "setTimeout", `return class {
+        constructor() {
+            this.started = true;
+            this.updates = 0;
+            this.update = () => this.updates++;
+            this._head = {next: {}};
+            this._tick = (e) => { ${quick("DRAW_WHEN_SEEN")} }`)(
+        {canvasesAreHidden: () => hidden}, () => asked.push("frame"), (callback, wait) => asked.push([callback, wait]));
+    const ticker = new Ticker();
+    ticker._tick(0);
+    assert.deepEqual([asked.pop(), ticker.updates], ["frame", 1]);
+    hidden = true;
+    ticker._tick(0);
+    const [later, wait] = asked.pop();
+    assert.ok(wait >= 100);
+    hidden = false;
+    later();
+    assert.deepEqual([asked.pop(), ticker.updates], ["frame", 3]);
+
+    hidden = true;
+    ticker._tick(0);
+    const [late] = asked.pop();
+    ticker._requestId = null; // stopped meanwhile
+    late();
+    assert.equal(ticker.updates, 4);
+});

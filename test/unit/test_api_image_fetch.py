@@ -270,7 +270,7 @@ def test_the_certificate_is_that_of_the_name(tmp_path, monkeypatch):
         pytest.skip("openssl is not installed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    monkeypatch.setattr(outgoing.certs, "where", lambda: str(certificate))
+    monkeypatch.setattr("requests.certs.where", lambda: str(certificate))
     monkeypatch.setattr(outgoing, "resolve", lambda address, seconds: ["127.0.0.1"])
     with running(context) as site:
         assert image_fetch.fetch(f"https://pictures.example:{site.port}/whole", only_public=False) == b"content"
