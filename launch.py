@@ -8,7 +8,7 @@ if sys.version_info < (3, 11):  # noqa: UP036  # said before any import can fail
 import os
 import subprocess
 
-from modules import errors, launch_utils, launch_venv, logging_config, restart, safe_mode
+from modules import errors, launch_process, launch_utils, launch_venv, logging_config, restart, safe_mode
 from modules.launch_utils import (  # noqa: F401  # names that the install.py of extensions import from here
     args,
     check_run_python,
@@ -40,7 +40,7 @@ def main() -> None:
     """
     logging_config.setup_logging(args.loglevel)
     restart.note_restart()
-    launch_utils.let_threads_sleep()
+    launch_process.set_up()
     launch_utils.startup_timer.print_log = args.log_startup
     launch_utils.startup_timer.record("initial startup")
 

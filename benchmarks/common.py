@@ -24,6 +24,9 @@ def set_up(flags: list[str] | None = None) -> None:
         tempfile.mkdtemp(prefix="serena-bench-"),
         *(FLAGS if flags is None else flags),
     ]
+    from modules import launch_process
+
+    launch_process.set_up()
 
 
 def api_client(flags: list[str] | None = None) -> Any:
@@ -97,7 +100,7 @@ def use_unet_of_sd15_size(sd_model: Any) -> None:
     """Puts random weights of SD1.5's U-Net in place of the loaded model's; its text width stays."""
     from diffusers import UNet2DConditionModel
 
-    from modules import denoisers
+    from modules import cpu_layers, denoisers
 
     unet = UNet2DConditionModel(
         sample_size=32,
@@ -105,4 +108,5 @@ def use_unet_of_sd15_size(sd_model: Any) -> None:
         attention_head_dim=8,
         cross_attention_dim=sd_model.network("denoiser").config.cross_attention_dim,
     ).eval()
+    cpu_layers.adopt(unet)
     sd_model.model.diffusion_model = denoisers.kind_of(sd_model.family).lay_out(unet.requires_grad_(False))

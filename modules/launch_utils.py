@@ -33,8 +33,6 @@ default_command_live = os.environ.get("WEBUI_LAUNCH_LIVE_OUTPUT") == "1"
 SUPPORTED_PYTHONS = ((3, 11), (3, 12), (3, 13))
 REQUIREMENTS_FILE = "requirements_lock.txt"
 TEST_REQUIREMENTS_FILE = "requirements_test_lock.txt"
-WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-"""What OpenMP reads of how its threads wait."""
 TORCH_PACKAGES = ("torch", "torchvision")
 TORCH_REQUIREMENTS = ("mpmath", "setuptools", "sympy")
 """What nothing but torch requires: other builds of it want other versions."""
@@ -378,15 +376,6 @@ def run_extensions_installers(settings_path: str) -> None:
         for name in list_extensions(settings_path):
             run_extension_installer(os.path.join(extensions_dir, name))
             startup_timer.record(name)
-
-
-def let_threads_sleep() -> None:
-    """Has threads of OpenMP that wait for each other give their core away, unless the environment says how they wait.
-
-    It is read when torch is loaded.
-    """
-    if not any(name in os.environ for name in WAIT_VARIABLES):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def prepare_environment() -> None:

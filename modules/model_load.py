@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import (
+    cpu_layers,
     denoisers,
     diffusers_folders,
     image_readers,
@@ -486,6 +487,8 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         name: materialize(network, placement.device_of(name), placement.dtype_of(name), placement.keeps_fp16)
         for name, network in prepared.networks.items()
     }
+    for module in modules.values():
+        cpu_layers.adopt(module)
     if placement.channels_last:
         for name in (DENOISER, VAE):
             modules[name].to(memory_format=torch.channels_last)

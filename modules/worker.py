@@ -16,7 +16,7 @@ from multiprocessing.connection import Client
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from modules import errors, launch_utils, logging_config, run_files
+from modules import errors, launch_process, launch_utils, logging_config, run_files
 from modules.executors import wire
 from modules.executors.local import ADDRESS, KEY, ConnectionLink
 from modules.executors.remote_state import REPORTED
@@ -40,7 +40,7 @@ PREVIEW_SECONDS = 3.0
 def main() -> None:
     """Serves the program that has started this process, and ends with it."""
     logging_config.setup_logging(launch_utils.args.loglevel)
-    launch_utils.let_threads_sleep()
+    launch_process.set_up()
     connection = Client(os.environ.pop(ADDRESS), authkey=bytes.fromhex(os.environ.pop(KEY)))
     serve(ConnectionLink(connection))
 

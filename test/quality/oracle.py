@@ -10,7 +10,14 @@ from modules import torchvision_ops
 
 torchvision_ops.declare_missing()
 
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionPipeline  # noqa: E402
+from diffusers import (  # noqa: E402
+    AutoencoderKL,
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 
@@ -48,14 +55,25 @@ class DDIMOverTimesteps(DDIMScheduler):
         self.timesteps = torch.tensor(self.given[:-1])
 
 
+def untouched(made: torch.nn.Module, network: torch.nn.Module) -> torch.nn.Module:
+    """A network of the library's own layers with the weights of a loaded one."""
+    weights = {name.replace(".wrapped.", "."): weight for name, weight in network.state_dict().items()}  # of embeddings
+    made.load_state_dict(weights, assign=True)
+    return made.eval().requires_grad_(False)
+
+
 def pipeline(sd_model, scheduler) -> StableDiffusionPipeline:
-    """The pipeline over the loaded networks."""
+    """The pipeline over the weights of the loaded networks, as diffusers and transformers compute them."""
     text = sd_model.cond_stage_model.wrapped
+    vae, unet, text_model = sd_model.first_stage_model, sd_model.network("denoiser"), text.transformer.text_model
+    with torch.device("meta"):
+        made = AutoencoderKL.from_config(vae.config), UNet2DConditionModel.from_config(unet.config)
+        made_text = type(text_model)(text_model.config)
     pipe = StableDiffusionPipeline(
-        vae=sd_model.first_stage_model,
-        text_encoder=text.transformer.text_model,
+        vae=untouched(made[0], vae),
+        text_encoder=untouched(made_text, text_model),
         tokenizer=text.tokenizer,
-        unet=sd_model.network("denoiser"),
+        unet=untouched(made[1], unet),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from modules import attention
+from modules import attention, cpu_layers
 
 
 @pytest.fixture
@@ -27,6 +27,34 @@ KERNELS = {
     "sub-quadratic, chunks of 4 keys": partial(attention.sub_quadratic, query_chunk=8, key_chunk=4),
     "sub-quadratic, small enough": partial(attention.sub_quadratic, min_bytes=10**9),
 }
+
+
+@pytest.mark.parametrize(
+    "tokens, keys, width, taken",
+    [
+        (1024, 77, 40, "in_cache"),
+        (300, 300, 40, "in_cache"),
+        (256, 256, 8, "narrow"),
+        (64, 77, 16, "narrow"),
+        (64, 64, 160, None),
+        (16, 77, 8, None),
+    ],
+)
+def test_on_a_cpu_torchs_kernel_is_used_where_it_is_fastest(monkeypatch, tokens, keys, width, taken):
+    called = []
+    for name in ("in_cache", "narrow"):
+        kernel = getattr(attention, name)
+        monkeypatch.setattr(attention, name, lambda *qkv, kernel=kernel, name=name: called.append(name) or kernel(*qkv))
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, n, 3 * width, generator=generator) for n in (tokens, keys, keys))
+    q, k, v = (x.unflatten(2, (3, width)).transpose(1, 2) for x in (q, k, v))  # as networks give them
+    given = [x.clone() for x in (q, k, v)]
+    with torch.no_grad():
+        found = attention.scaled_dot_product(q, k, v)
+    assert called == ([taken] if taken and cpu_layers.is_available() else [])
+    expected = torch.softmax(q @ k.transpose(-1, -2) / width**0.5, dim=-1) @ v
+    assert found.shape == q.shape and torch.allclose(found, expected, atol=1e-5)
+    assert all(torch.equal(x, before) for x, before in zip((q, k, v), given, strict=True))
 
 
 @pytest.mark.parametrize("name", KERNELS)

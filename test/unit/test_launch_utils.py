@@ -253,19 +253,6 @@ def test_what_torch_brings_along_is_what_the_lock_file_pins(environment, command
     assert f'-c "{lock}"' in commands[0]
 
 
-@pytest.mark.parametrize("name", [None, *launch_utils.WAIT_VARIABLES])
-def test_threads_wait_asleep_unless_the_user_says_how(monkeypatch, name):
-    for variable in launch_utils.WAIT_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "to be restored")
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    if name is not None:
-        monkeypatch.setenv(name, "ACTIVE")
-    launch_utils.let_threads_sleep()
-    found = {variable: os.environ[variable] for variable in launch_utils.WAIT_VARIABLES if variable in os.environ}
-    assert found == ({"OMP_WAIT_POLICY": "PASSIVE"} if name is None else {name: "ACTIVE"})
-
-
 def test_satisfied_environment_runs_nothing(environment, tmp_path, commands):
     environment.setenv("REQS_FILE", requirements(tmp_path, f"pytest=={PYTEST_VERSION}", "torch", "torchvision"))
     launch_utils.install_packages()

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers.models import attention_processor, resnet
+from diffusers.models import attention_processor, resnet, upsampling
 from diffusers.models.autoencoders import vae
 from diffusers.models.unets import unet_2d_blocks
 from torch import nn
 
-__all__ = ["AttnBlock", "Decoder", "Encoder", "MemoryEfficientAttnBlock", "ResnetBlock", "adopt"]
+from modules import cpu_layers
+
+__all__ = ["AttnBlock", "Decoder", "Encoder", "MemoryEfficientAttnBlock", "ResnetBlock", "Upsample", "adopt"]
 
 
 class PointwiseConv(nn.Module):
@@ -38,6 +40,17 @@ class PointwiseConv(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Returns (B, C', h, w) for a map (B, C, h, w)."""
         return self.layer(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Upsample(upsampling.Upsample2D):
+    """Doubles a map, and convolves it."""
+
+    def forward(self, hidden_states: torch.Tensor, output_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+        """Returns (B, C', 2h, 2w) for a map (B, C, h, w), or the size that is asked for."""
+        is_simple = self.use_conv and self.interpolate and not self.use_conv_transpose and self.norm is None
+        if is_simple and output_size is None and cpu_layers.doubles_apart(hidden_states, self.conv):
+            return cpu_layers.convolve_doubled(hidden_states, self.conv)
+        return super().forward(hidden_states, output_size, *args, **kwargs)
 
 
 class AttnBlock(attention_processor.Attention):
@@ -207,6 +220,7 @@ class Decoder(Coder, vae.Decoder):
 ADOPTED: dict[type, type] = {
     attention_processor.Attention: AttnBlock,
     resnet.ResnetBlock2D: ResnetBlock,
+    upsampling.Upsample2D: Upsample,
     unet_2d_blocks.UNetMidBlock2D: Middle,
     unet_2d_blocks.DownEncoderBlock2D: DownLevel,
     unet_2d_blocks.UpDecoderBlock2D: UpLevel,
@@ -221,3 +235,5 @@ def adopt(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) in ADOPTED:
             module.__class__ = ADOPTED[type(module)]
+        elif isinstance(module, nn.SiLU):
+            module.inplace = True  # each follows a norm, whose result nobody else needs

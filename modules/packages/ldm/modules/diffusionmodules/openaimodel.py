@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.models import resnet
 from diffusers.models.downsampling import Downsample2D
-from diffusers.models.upsampling import Upsample2D
 from ldm.modules.attention import SpatialTransformer, adopt
+from ldm.modules.diffusionmodules import model
 from ldm.modules.diffusionmodules.util import (
     avg_pool_nd,
     conv_nd,
@@ -80,7 +80,7 @@ class TimestepEmbedSequential(nn.Sequential, TimestepBlock):
         return x
 
 
-class Upsample(Upsample2D):
+class Upsample(model.Upsample):
     """Doubles a map, and convolves it."""
 
     def __init__(

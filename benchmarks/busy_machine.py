@@ -1,0 +1,156 @@
+"""How much slower an image gets while other programs compute, by how many threads there are and how they wait.
+
+    python benchmarks/busy_machine.py [--rounds 5] [--neighbours 0 1 2 4] [--threads 1 2]
+
+One process for each way of waiting and each number of threads holds the embedded model; processes that only count keep
+the cores busy. In each round every process measures one call of the U-Net and one txt2img of 20 steps at 128x128 while
+no other one computes. Printed are medians, and in brackets how many times the idle machine's they are.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+WAITING = {
+    "active": {"OMP_WAIT_POLICY": "ACTIVE"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "spin 2000": {"GOMP_SPINCOUNT": "2000"},
+}
+CALLS = 5
+"""Of the U-Net, whose median is one measurement."""
+
+
+def measure_when_asked() -> None:
+    """The measuring process: prints [seconds of a call, seconds of a job] for each line it reads."""
+    import torch
+
+    from benchmarks.common import set_up
+
+    set_up()
+    from modules import initialize, shared
+
+    initialize.initialize()
+    unet = shared.sd_model.network("denoiser")
+    shared.opts.set("live_previews_enable", False)
+    from benchmarks.against_diffusers import our_seconds
+
+    x, text = torch.zeros(2, 4, 16, 16), torch.zeros(2, 77, unet.config.cross_attention_dim)
+    timesteps = torch.tensor([500, 500])
+
+    def call_seconds() -> float:
+        started = time.perf_counter()
+        with torch.inference_mode():
+            unet(x, timesteps, encoder_hidden_states=text)
+        return time.perf_counter() - started
+
+    our_seconds(128, 20)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        calls = [call_seconds() for _ in range(CALLS)]
+        print(json.dumps([statistics.median(calls), our_seconds(128, 20)]), flush=True)
+
+
+@contextlib.contextmanager
+def measurer(waiting: str, threads: int) -> Iterator[subprocess.Popen]:
+    """Runs a measuring process until the block ends; it is ready when the block begins."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    environment |= WAITING[waiting] | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, __file__, "--measure"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            while (line := process.stdout.readline()).strip() != "ready":
+                assert line, "the measuring process ended by itself"
+            yield process
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Keeps so many processes counting."""
+    command = [sys.executable, "-c", "while True: pass"]
+    processes = [subprocess.Popen(command) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def ask(process: subprocess.Popen) -> tuple[float, float]:
+    """Returns the seconds of a call of the U-Net and of a job, measured now."""
+    process.send_signal(signal.SIGCONT)
+    process.stdin.write("\n")
+    process.stdin.flush()
+    while not (line := process.stdout.readline()).startswith("["):  # progress bars go before
+        assert line, "the measuring process ended by itself"
+    process.send_signal(signal.SIGSTOP)
+    call, job = json.loads(line)
+    return call, job
+
+
+def main() -> None:
+    """Measures, and prints the table as Markdown."""
+    cores = len(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--neighbours", type=int, nargs="+", default=[0, 1, 2, 4])
+    parser.add_argument("--threads", type=int, nargs="+", default=[*range(1, cores + 1)])
+    parser.add_argument("--waiting", nargs="+", choices=WAITING, default=[*WAITING])
+    args = parser.parse_args()
+    if args.measure:
+        measure_when_asked()
+        return
+    ways = [
+        (waiting, threads)
+        for threads in args.threads
+        for waiting in args.waiting
+        if threads > 1 or waiting == "passive"
+    ]
+    found: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+    with contextlib.ExitStack() as running:
+        processes = {}
+        for way in ways:
+            processes[way] = running.enter_context(measurer(*way))
+            processes[way].send_signal(signal.SIGSTOP)
+        for _ in range(args.rounds):
+            for count in args.neighbours:
+                with neighbours(count):
+                    for way, process in processes.items():
+                        found.setdefault((*way, count), []).append(ask(process))
+    print(f"{cores} cores, medians of {args.rounds} rounds; times the idle machine's in brackets\n")
+    print("| threads, waiting | busy neighbours | one call of the U-Net | txt2img, 20 steps, 128x128 |")
+    print("| --- | --- | --- | --- |")
+    for waiting, threads in ways:
+        idle = [statistics.median(column) for column in zip(*found[waiting, threads, args.neighbours[0]], strict=True)]
+        for count in args.neighbours:
+            medians = [statistics.median(column) for column in zip(*found[waiting, threads, count], strict=True)]
+            cells = [f"{1000 * m:.0f} ms ({m / i:.2f})" for m, i in zip(medians, idle, strict=True)]
+            print(
+                f"| {threads}, {waiting if threads > 1 else 'alone'} | {count} | {cells[0]} | {cells[1]} |", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

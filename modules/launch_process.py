@@ -1,0 +1,89 @@
+"""base: threads and memory of this process, set before torch is loaded. Stdlib only."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import sys
+from pathlib import Path
+
+WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What OpenMP reads of how its threads wait."""
+
+ALLOCATOR_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
+"""By these users choose how memory is allocated, or another allocator."""
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # as malloc.h has them
+ALLOCATOR_OPTIONS = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
+
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_GROUP = Path("/proc/self/cgroup")
+
+
+def set_up() -> None:
+    """Brings threads and memory of this process into the state that the program is fastest in."""
+    let_threads_sleep()
+    fit_threads()
+    keep_freed_memory()
+
+
+def let_threads_sleep() -> None:
+    """Has threads of OpenMP that wait for each other give their core away, unless the environment says how they wait.
+
+    It is read when torch is loaded.
+    """
+    if not any(name in os.environ for name in WAIT_VARIABLES):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def keep_freed_memory() -> None:
+    """Has the C library keep freed memory for the next tensors, unless the environment says how it allocates.
+
+    By itself glibc gives large pieces back at once, and each large tensor takes fresh pages, which cost more time than
+    filling them: a decoded image of 512x512 pixels a fourth more. What is kept is given back between jobs by
+    `devices.main_memory`. One arena for all threads, since those beyond the first hold no large pieces.
+    """
+    if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR_VARIABLES):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # other C libraries have none
+        for option, value in ALLOCATOR_OPTIONS:
+            mallopt(option, value)
+
+
+def fit_threads() -> None:
+    """Has as many threads compute as a container may use cores, unless the environment says how many.
+
+    The cores that the process is bound to count by themselves, a limit of their time does not. Read when torch is
+    loaded.
+    """
+    limit = core_limit()
+    if limit is not None and limit < len(os.sched_getaffinity(0)):  # control groups are Linux's, and so is this
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, math.floor(limit))))
+
+
+def core_limit() -> float | None:
+    """Returns how many cores' time the control groups (cgroups) of this process allow, None for no limit."""
+    limits = []
+    try:
+        groups = OWN_GROUP.read_text().splitlines()
+        own = next((line.removeprefix("0::") for line in groups if line.startswith("0::")), "/").strip("/")
+        group = CGROUPS / own
+        for folder in (group, *(parent for parent in group.parents if parent.is_relative_to(CGROUPS))):  # version 2
+            limits.append(quota(*read_words(folder / "cpu.max")))
+        first = CGROUPS / "cpu"  # version 1
+        limits.append(quota(*read_words(first / "cpu.cfs_quota_us"), *read_words(first / "cpu.cfs_period_us")))
+    except (OSError, ValueError):  # no such system, or one that nobody foresaw: no limit is known
+        return None
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def read_words(file: Path) -> list[str]:
+    """Returns the words of a file, none if there is no such file."""
+    return file.read_text().split() if file.is_file() else []
+
+
+def quota(allowed: str = "max", period: str = "100000") -> float | None:
+    """Returns cores of a share of time, allowed microseconds a period; None for none."""
+    return float(allowed) / float(period) if allowed not in ("max", "-1") else None

@@ -1,0 +1,91 @@
+"""Threads and memory of a process before torch is loaded."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from modules import launch_process, paths_internal
+
+
+@pytest.mark.parametrize("name", [None, *launch_process.WAIT_VARIABLES])
+def test_threads_wait_asleep_unless_the_user_says_how(monkeypatch, name):
+    for variable in launch_process.WAIT_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "to be restored")
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    if name is not None:
+        monkeypatch.setenv(name, "ACTIVE")
+    launch_process.let_threads_sleep()
+    found = {variable: os.environ[variable] for variable in launch_process.WAIT_VARIABLES if variable in os.environ}
+    assert found == ({"OMP_WAIT_POLICY": "PASSIVE"} if name is None else {name: "ACTIVE"})
+
+
+MEASURE_KEPT = """
+import os, psutil
+from modules import launch_process
+launch_process.keep_freed_memory()
+import torch
+resident = lambda: psutil.Process().memory_info().rss
+before = resident()
+torch.ones(2**25)  # 128 MB
+print(resident() - before > 2**26)
+from modules import devices
+devices.main_memory.trim()
+print(resident() - before > 2**26)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="for glibc")
+@pytest.mark.parametrize("variables, kept", [({}, ["True", "False"]), ({"MALLOC_ARENA_MAX": "4"}, ["False", "False"])])
+def test_freed_memory_is_kept_until_it_is_given_back_unless_the_user_says_how(variables, kept):
+    environment = {name: value for name, value in os.environ.items() if name not in launch_process.ALLOCATOR_VARIABLES}
+    command = [sys.executable, "-c", MEASURE_KEPT]
+    root = paths_internal.script_path
+    found = subprocess.run(command, env=environment | variables, cwd=root, capture_output=True, text=True)
+    assert found.stdout.split() == kept, found.stderr
+
+
+@pytest.mark.parametrize(
+    "files, limit",
+    [
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"mine/here/cpu.max": "max 100000", "mine/cpu.max": "400000 200000", "cpu.max": "max 100000"}, 2),
+        ({"mine/here/cpu.max": "300000 100000", "mine/cpu.max": "400000 100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({"cpu.max": "something new"}, None),
+        ({}, None),
+    ],
+)
+def test_limit_of_a_container(monkeypatch, tmp_path, files, limit):
+    groups = tmp_path / "groups"
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(text + "\n")
+    own = tmp_path / "own"
+    own.write_text("1:name=systemd:/else\n0::/mine/here\n")
+    monkeypatch.setattr(launch_process, "CGROUPS", groups)
+    monkeypatch.setattr(launch_process, "OWN_GROUP", own)
+    assert launch_process.core_limit() == limit
+
+
+def test_without_control_groups_there_is_no_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(launch_process, "OWN_GROUP", tmp_path / "none")
+    assert launch_process.core_limit() is None
+
+
+@pytest.mark.parametrize(
+    "limit, given, threads",
+    [(None, None, None), (2.5, None, "2"), (0.5, None, "1"), (2.5, "7", "7"), (64.0, None, None)],
+)
+def test_as_many_threads_as_a_container_has_cores(monkeypatch, limit, given, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(launch_process, "core_limit", lambda: limit)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    launch_process.fit_threads()
+    assert os.environ.get("OMP_NUM_THREADS") == threads
