@@ -33,14 +33,18 @@ def is_available() -> bool:
 
 
 def fits(input: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Returns whether a layer can be computed here: on a CPU in float32, by plain tensors, and for no training."""
+    """Returns whether a layer can be computed here: on a CPU in float32, and for no training.
+
+    Compilers that read what layers do get torch's own operations, which they know.
+    """
     return (
         input.is_cpu
         and input.dtype is torch.float32
         and weight.dtype is torch.float32
-        and weight.is_cpu
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
         and input.numel() > 0
         and is_available()
     )
@@ -85,15 +89,14 @@ def doubles_apart(input: torch.Tensor, conv: nn.Conv2d) -> bool:
 
     A convolution that an extension has changed is left alone.
     """
-    batch, _, height, width = input.shape
     return (
-        batch * height * width >= MIN_UPSAMPLED
+        fits(input, conv.weight)
+        and input.shape[0] * input.shape[2] * input.shape[3] >= MIN_UPSAMPLED
         and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
         and conv.groups == 1
         and conv.padding_mode == "zeros"
         and conv.weight.is_contiguous()
         and is_bare(conv)
-        and fits(input, conv.weight)
     )
 
 
@@ -144,7 +147,7 @@ class Conv2d(nn.Conv2d):
     """A convolution that is a product of matrices where that is faster."""
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if weight.is_contiguous() and as_matrices(input, self) and fits(input, weight):
+        if fits(input, weight) and weight.is_contiguous() and as_matrices(input, self):
             return convolve(input, weight, bias, self)
         return super()._conv_forward(input, weight, bias)
 

@@ -7,6 +7,7 @@ torchvision whose operators cannot load, and its import then stops at the first 
 from __future__ import annotations
 
 import functools
+import threading
 
 import torch
 
@@ -16,11 +17,20 @@ OPERATORS = (
 )
 
 
-@functools.cache
+lock = threading.Lock()
+
+
 def declare_missing() -> torch.library.Library | None:
     """Declares the operators torchvision's import asks for, if they are not there; call it before transformers or
     spandrel are imported. Returns the declarations, which live as long as they are referenced: here, forever.
     """
+    with lock:  # the first image's thread and the one that loads the model may both be here first
+        return declared()
+
+
+@functools.cache
+def declared() -> torch.library.Library | None:
+    """Declares them once."""
     try:
         import torchvision  # noqa: F401
     except ImportError:

@@ -68,7 +68,7 @@ def pipeline(sd_model, scheduler) -> StableDiffusionPipeline:
     vae, unet, text_model = sd_model.first_stage_model, sd_model.network("denoiser"), text.transformer.text_model
     with torch.device("meta"):
         made = AutoencoderKL.from_config(vae.config), UNet2DConditionModel.from_config(unet.config)
-        made_text = type(text_model)(text_model.config)
+    made_text = type(text_model)(text_model.config)  # has buffers beside its weights
     pipe = StableDiffusionPipeline(
         vae=untouched(made[0], vae),
         text_encoder=untouched(made_text, text_model),

@@ -126,6 +126,14 @@ def test_training_and_other_types_are_torchs(products):
     assert not products
 
 
+def test_compilers_get_torchs_own_operations():
+    layers = adopted(nn.Sequential(nn.Conv2d(2, 64, 3, padding=1), nn.Flatten(), nn.Linear(256, 3)))
+    x = torch.randn(1, 2, 2, 2)
+    graph = str(torch.jit.trace(layers, x).inlined_graph)
+    assert "aten::linear" in graph and "aten::_convolution" in graph and "mkldnn" not in graph
+    assert "mkldnn" not in str(torch.export.export(layers, (x,)).graph)
+
+
 def test_a_forward_that_an_extension_puts_into_torch_is_called(monkeypatch, products):
     layer = adopted(nn.Linear(5, 5))
     monkeypatch.setattr(nn.Linear, "forward", lambda self, input: input * 2)
