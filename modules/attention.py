@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from modules import cpu_layers
 
-MANY_PRODUCTS = 2**21
+MANY_PRODUCTS = 3 * 2**20
 """Of a head's channels for its scores, from which on it is computed alone on a CPU."""
 
 FEW_KEYS = 128
@@ -24,6 +24,9 @@ NARROW = 8
 
 CACHED_SCORES = 2**17
 """Scores that are computed at a time: 512 KB, which stay in a core's cache."""
+
+FEWEST_QUERIES = 256
+"""That are computed at a time: with less the keys are brought into order too often."""
 
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -49,10 +52,11 @@ def in_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     q = (q * width**-0.5).flatten(0, 1)
     k, v = k.flatten(0, 1), v.transpose(2, 3).flatten(0, 1)  # v: (B * heads, width, S)
     out = torch.empty_like(q)
-    rows = max(1, 2 * CACHED_SCORES // k.shape[1])
+    rows = max(FEWEST_QUERIES, 4 * CACHED_SCORES // k.shape[1])
     for queries, keys, values, result in zip(q, k, v, out, strict=True):
         for part, place in zip(queries.split(rows), result.split(rows), strict=True):
-            place.copy_(cpu_layers.linear(cpu_layers.linear(part, keys).softmax(-1), values))
+            scores = cpu_layers.pointwise(part, keys)
+            place.copy_(cpu_layers.pointwise(scores.softmax(-1), values))
     return out.view(batch, heads, tokens, width)
 
 

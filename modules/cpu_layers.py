@@ -21,6 +21,15 @@ PLAIN_LINEAR = nn.Linear.forward
 MATRIX_RATIO = 2
 """Convolutions with at least as many channels per pixel are computed as products of matrices."""
 
+FEWEST_ROWS = 16
+"""Rows of a product below which MKL is as fast."""
+
+ROW_STEPS = ((256, 16), (512, 64), (1024, 128))
+"""Up to so many rows they are a multiple of the second number."""
+
+MANY_ROWS = ROW_STEPS[-1][0]
+"""Rows from which on a product is a convolution."""
+
 MIN_UPSAMPLED = 512
 """Pixels of a batch from which on a convolution of doubled pixels is taken apart."""
 
@@ -51,37 +60,65 @@ def fits(input: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """Returns input (..., in) times weight (out, in) transposed, plus bias: (..., out)."""
+    """Returns input (..., in) times weight (out, in) transposed, plus bias: (..., out).
+
+    oneDNN makes code for each shape and keeps it, half a megabyte for a product of few rows, so few different numbers
+    of those are asked for: rows of zeros are added. As a convolution of many pixels it takes a tenth of that.
+    """
+    rows = input.numel() // input.shape[-1]
+    if rows < FEWEST_ROWS:
+        return F.linear(input, weight, bias)
+    if rows >= MANY_ROWS:
+        return pointwise(input.reshape(rows, -1), weight, bias).view(*input.shape[:-1], -1)
+    added = padded(rows) - rows
+    if added:
+        input_rows = F.pad(input.reshape(rows, -1), (0, 0, 0, added))
+        return torch.ops.mkldnn._linear_pointwise(input_rows, weight, bias, "none", [], "")[:rows].view(
+            *input.shape[:-1], -1
+        )
     return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+
+
+def padded(rows: int) -> int:
+    """Returns the number of rows, not less, that a product of so many is computed with."""
+    step = next(step for most, step in ROW_STEPS if rows <= most)
+    return -(-rows // step) * step
+
+
+def pointwise(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Returns rows (N, in) times weight (out, in) transposed, plus bias: (N, out), as a convolution of N pixels."""
+    count, channels = rows.shape
+    pixels = rows.view(1, count, 1, channels).permute(0, 3, 1, 2)
+    weight = weight.view(-1, channels, 1, 1)
+    ones = [1, 1]
+    made = torch.ops.mkldnn._convolution_pointwise(pixels, weight, bias, [0, 0], ones, ones, 1, "none", [], "")
+    return made.permute(0, 2, 3, 1).view(count, -1)
 
 
 def as_matrices(input: torch.Tensor, conv: nn.Conv2d) -> bool:
     """Returns whether a convolution of these pixels (B, C, H, W) is faster as a product: where it has few of them."""
     if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str) or input.ndim != 4:
         return False
-    if conv.kernel_size == (1, 1):
-        return conv.stride == (1, 1) and conv.padding == (0, 0)
     batch, _, height, width = input.shape
+    if conv.kernel_size == (1, 1):
+        return conv.stride == (1, 1) and conv.padding == (0, 0) and batch * height * width < MANY_ROWS
     pixels = batch * (height // conv.stride[0]) * (width // conv.stride[1])
     return conv.out_channels >= MATRIX_RATIO * pixels
 
 
 def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: nn.Conv2d) -> torch.Tensor:
-    """Convolves (B, C, H, W) as a product of the weights with each image's windows, written as columns."""
+    """Convolves (B, C, H, W) as a product of the windows, one a row, with the weights."""
     if conv.kernel_size == (1, 1):
         height, width = input.shape[2:]
-        columns = input.flatten(2)
+        windows = input.flatten(2)
     else:
         reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
         height, width = (
             (input.shape[2 + i] + 2 * conv.padding[i] - reach[i] - 1) // conv.stride[i] + 1 for i in range(2)
         )
-        columns = F.unfold(input, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
-    rows = weight.flatten(1)
-    images = torch.stack([linear(rows, image.t()) for image in columns])
-    if bias is not None:
-        images += bias[:, None]
-    return images.view(len(images), -1, height, width)
+        windows = F.unfold(input, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
+    pixels = linear(windows.transpose(1, 2).contiguous(), weight.flatten(1), bias)
+    return pixels.transpose(1, 2).reshape(len(input), -1, height, width)
 
 
 def doubles_apart(input: torch.Tensor, conv: nn.Conv2d) -> bool:

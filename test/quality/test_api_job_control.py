@@ -118,7 +118,7 @@ def test_skip_in_the_first_pass_enlarges_without_denoising(txt2img, at_call, sam
     skipped = txt2img(**fields, steps=4)
     assert seen and skipped.images[0].size == (96, 96)
     if sampler == "Euler":
-        assert skipped.pixels == txt2img(**fields | {"denoising_strength": 0}, steps=1).pixels
+        assert differ_by_rounding_alone(skipped.pixels, txt2img(**fields | {"denoising_strength": 0}, steps=1).pixels)
 
 
 def test_stop_finishes_the_batch(txt2img, at_call):
