@@ -92,6 +92,11 @@ def sampled(model, name, steps, noise, negative=NEGATIVE, **fields):
         return sampler.sample(p, noise, *conds(model, negative=negative, steps=steps), image_conditioning=no_picture())
 
 
+def is_close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    """Whether latents are equal but for rounding; random networks make some several times as large as noise."""
+    return bool((ours - theirs).abs().max() < 1e-4 * theirs.abs().max())
+
+
 def by_pipeline(networks, name, noise, prediction="epsilon", **arguments):
     """The final latents of diffusers' pipeline."""
     seen = []
@@ -111,7 +116,7 @@ def by_pipeline(networks, name, noise, prediction="epsilon", **arguments):
 def test_final_latents_are_those_of_diffusers(use, files, noise, name):
     ours = sampled(use("sdxl"), name, STEPS, noise)
     assert ours.std() > 0.3
-    assert (ours - by_pipeline(files[1]["sdxl"], name, noise)).abs().max() < 1e-4
+    assert is_close(ours, by_pipeline(files[1]["sdxl"], name, noise))
     assert (ours - by_pipeline(files[1]["sdxl"], name, noise, prompt="a car")).abs().max() > 0.01
 
 
@@ -119,7 +124,7 @@ def test_final_latents_are_those_of_diffusers(use, files, noise, name):
 @pytest.mark.parametrize("name", ["Euler", "DPM++ 2M", "DDIM"])
 def test_final_latents_of_a_model_that_predicts_v(use, files, noise, name):
     ours = sampled(use("sdxl-v"), name, STEPS, noise)
-    assert (ours - by_pipeline(files[1]["sdxl-v"], name, noise, prediction="v_prediction")).abs().max() < 1e-4
+    assert is_close(ours, by_pipeline(files[1]["sdxl-v"], name, noise, prediction="v_prediction"))
 
 
 @pytest.mark.usefixtures("fresh_state")
@@ -136,7 +141,7 @@ def test_settings_and_empty_prompts_are_told_to_the_network(use, files, noise, s
         crops_coords_top_left=(32, 8),
         negative_crops_coords_top_left=(32, 8),
     )
-    assert (ours - theirs).abs().max() < 1e-4
+    assert is_close(ours, theirs)
     assert (ours - by_pipeline(files[1][kind], "Euler", noise, negative_prompt=None)).abs().max() > 0.005
 
 
