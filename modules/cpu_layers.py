@@ -47,13 +47,13 @@ def fits(input: torch.Tensor, weight: torch.Tensor) -> bool:
     Compilers that read what layers do get torch's own operations, which they know.
     """
     return (
-        input.is_cpu
+        not torch.compiler.is_compiling()
+        and input.is_cpu
         and input.dtype is torch.float32
         and weight.dtype is torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
         and input.numel() > 0
         and is_available()
     )
@@ -69,14 +69,18 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     if rows < FEWEST_ROWS:
         return F.linear(input, weight, bias)
     if rows >= MANY_ROWS:
-        return pointwise(input.reshape(rows, -1), weight, bias).view(*input.shape[:-1], -1)
-    added = padded(rows) - rows
-    if added:
+        made = pointwise(input.reshape(rows, -1), weight, bias)
+    elif added := padded(rows) - rows:
         input_rows = F.pad(input.reshape(rows, -1), (0, 0, 0, added))
-        return torch.ops.mkldnn._linear_pointwise(input_rows, weight, bias, "none", [], "")[:rows].view(
-            *input.shape[:-1], -1
-        )
-    return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+        made = torch.ops.mkldnn._linear_pointwise(input_rows, weight, bias, "none", [], "")[:rows]
+    else:
+        return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+    return shaped(made, [*input.shape[:-1], len(weight)])
+
+
+shaped = torch.ops.aten._unsafe_view
+"""Gives a tensor that nobody else has another shape, and forgets where it came from: torch's own layers end so too, and
+compilers ask."""
 
 
 def padded(rows: int) -> int:
@@ -118,7 +122,8 @@ def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
         )
         windows = F.unfold(input, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
     pixels = linear(windows.transpose(1, 2).contiguous(), weight.flatten(1), bias)
-    return pixels.transpose(1, 2).reshape(len(input), -1, height, width)
+    # In one piece: torch would normalise channels that come last with fewer digits.
+    return shaped(pixels.transpose(1, 2).contiguous(), [len(input), len(weight), height, width])
 
 
 def doubles_apart(input: torch.Tensor, conv: nn.Conv2d) -> bool:

@@ -37,7 +37,7 @@ def adopted(layer):
 
 
 def assert_equal(found, expected):
-    assert found.shape == expected.shape and found.dtype == expected.dtype
+    assert found.shape == expected.shape and found.dtype == expected.dtype and found.is_contiguous()
     assert torch.allclose(found, expected, atol=1e-5, rtol=1e-5)
 
 
