@@ -62,6 +62,7 @@
         localSet(`${tabname}_task_id`, id);
         const container = document.getElementById(`${tabname}_gallery_container`);
         const atEnd = () => {
+            if (followed[tabname] !== id) return; // another job has been started meanwhile
             showSubmitButtons(tabname, true);
             localRemove(`${tabname}_task_id`);
             showRestoreProgressButton(tabname, false);
