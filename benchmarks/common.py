@@ -100,7 +100,7 @@ def use_unet_of_sd15_size(sd_model: Any) -> None:
     """Puts random weights of SD1.5's U-Net in place of the loaded model's; its text width stays."""
     from diffusers import UNet2DConditionModel
 
-    from modules import cpu_layers, denoisers
+    from modules import denoisers
 
     unet = UNet2DConditionModel(
         sample_size=32,
@@ -108,5 +108,4 @@ def use_unet_of_sd15_size(sd_model: Any) -> None:
         attention_head_dim=8,
         cross_attention_dim=sd_model.network("denoiser").config.cross_attention_dim,
     ).eval()
-    cpu_layers.adopt(unet)
     sd_model.model.diffusion_model = denoisers.kind_of(sd_model.family).lay_out(unet.requires_grad_(False))

@@ -10,13 +10,19 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-PLAIN_LINEAR = nn.Linear.forward
-"""torch's own: extensions put another in its place, which then counts for these layers too."""
+TORCHS_LINEAR = nn.Linear.forward
+TORCHS_CONV2D = nn.Conv2d.forward
+TORCHS_CONVOLUTION = nn.Conv2d._conv_forward
+PLAIN = (torch.Tensor, nn.Parameter)
+"""Weights of other types compute in ways of their own."""
 
 MATRIX_RATIO = 2
 """Convolutions with at least as many channels per pixel are computed as products of matrices."""
@@ -32,6 +38,35 @@ MANY_ROWS = ROW_STEPS[-1][0]
 
 MIN_UPSAMPLED = 512
 """Pixels of a batch from which on a convolution of doubled pixels is taken apart."""
+
+
+@dataclass
+class Use:
+    """Whether layers are computed here at all."""
+
+    is_on: bool = True
+
+
+use = Use()
+
+
+def install() -> None:
+    """Has torch's layers compute so. Their classes stay, by which extensions find layers, and what an extension puts in
+    the place of a class's or a layer's function still counts. Before extensions are loaded: they keep what they find.
+    """
+    if nn.Linear.forward is TORCHS_LINEAR and nn.Conv2d._conv_forward is TORCHS_CONVOLUTION:
+        nn.Linear.forward = linear_forward  # type: ignore[method-assign]
+        nn.Conv2d._conv_forward = conv_forward  # type: ignore[method-assign]
+
+
+@contextmanager
+def left_out() -> Iterator[None]:
+    """Has the whole process compute in torch's own ways, inside the block: to compare with them."""
+    before, use.is_on = use.is_on, False
+    try:
+        yield
+    finally:
+        use.is_on = before
 
 
 @functools.cache
@@ -51,12 +86,34 @@ def fits(input: torch.Tensor, weight: torch.Tensor) -> bool:
         and input.is_cpu
         and input.dtype is torch.float32
         and weight.dtype is torch.float32
+        and type(weight) in PLAIN
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and not torch.jit.is_tracing()
         and input.numel() > 0
+        and use.is_on
         and is_available()
     )
+
+
+def linear_forward(self: nn.Linear, input: torch.Tensor) -> torch.Tensor:
+    """`nn.Linear.forward`: multiplies with oneDNN. Returns (..., out) for (..., in)."""
+    weight = self.weight
+    if fits(input, weight) and input.shape[-1] == weight.shape[1] and takes_bias(weight, self.bias):
+        return linear(input, weight, self.bias)
+    return TORCHS_LINEAR(self, input)
+
+
+def conv_forward(self: nn.Conv2d, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """`nn.Conv2d._conv_forward`: a product of matrices where that is faster."""
+    if fits(input, weight) and as_matrices(input, weight, self) and takes_bias(weight, bias):
+        return convolve(input, weight, bias, self)
+    return TORCHS_CONVOLUTION(self, input, weight, bias)
+
+
+def takes_bias(weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
+    """Returns whether there is no bias, or one number for each of a layer's results."""
+    return bias is None or (type(bias) in PLAIN and bias.dtype is torch.float32 and bias.shape == weight.shape[:1])
 
 
 def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -68,6 +125,7 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     rows = input.numel() // input.shape[-1]
     if rows < FEWEST_ROWS:
         return F.linear(input, weight, bias)
+    bias = None if bias is None else bias.contiguous()  # oneDNN takes it for such
     if rows >= MANY_ROWS:
         made = pointwise(input.reshape(rows, -1), weight, bias)
     elif added := padded(rows) - rows:
@@ -99,15 +157,19 @@ def pointwise(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     return made.permute(0, 2, 3, 1).view(count, -1)
 
 
-def as_matrices(input: torch.Tensor, conv: nn.Conv2d) -> bool:
+def as_matrices(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> bool:
     """Returns whether a convolution of these pixels (B, C, H, W) is faster as a product: where it has few of them."""
-    if conv.groups != 1 or conv.padding_mode != "zeros" or isinstance(conv.padding, str) or input.ndim != 4:
+    steps = (conv.stride, conv.padding, conv.dilation)
+    is_plain = all(type(step) is tuple for step in steps) and conv.groups == 1 and conv.padding_mode == "zeros"
+    if not is_plain or input.ndim != 4 or not weight.is_contiguous():
+        return False
+    if weight.shape[1:] != (input.shape[1], *conv.kernel_size):
         return False
     batch, _, height, width = input.shape
     if conv.kernel_size == (1, 1):
         return conv.stride == (1, 1) and conv.padding == (0, 0) and batch * height * width < MANY_ROWS
     pixels = batch * (height // conv.stride[0]) * (width // conv.stride[1])
-    return conv.out_channels >= MATRIX_RATIO * pixels
+    return len(weight) >= MATRIX_RATIO * pixels
 
 
 def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: nn.Conv2d) -> torch.Tensor:
@@ -126,25 +188,35 @@ def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     return shaped(pixels.transpose(1, 2).contiguous(), [len(input), len(weight), height, width])
 
 
-def doubles_apart(input: torch.Tensor, conv: nn.Conv2d) -> bool:
+def doubles_apart(input: torch.Tensor, conv: nn.Module) -> bool:
     """Returns whether a convolution of the doubled pixels of (B, C, h, w) is faster taken apart.
 
-    A convolution that an extension has changed is left alone.
+    One that an extension has changed is left alone.
     """
     return (
-        fits(input, conv.weight)
+        is_untouched(conv)
+        and fits(input, conv.weight)
+        and takes_bias(conv.weight, conv.bias)
         and input.shape[0] * input.shape[2] * input.shape[3] >= MIN_UPSAMPLED
         and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
         and conv.groups == 1
         and conv.padding_mode == "zeros"
+        and conv.weight.shape[1:] == (input.shape[1], 3, 3)
         and conv.weight.is_contiguous()
-        and is_bare(conv)
     )
 
 
-def is_bare(layer: nn.Module) -> bool:
-    """Returns whether nothing but the layer's own weights decides what it computes: no hooks, no other forward."""
-    return not (layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer))
+def is_untouched(layer: nn.Module) -> bool:
+    """Returns whether a layer is a convolution of torch's, and nothing but its weights decides what it computes: no
+    hook, and no other function in the place of the layer's or its class's.
+    """
+    own = vars(layer)
+    return (
+        type(layer) is nn.Conv2d
+        and nn.Conv2d.forward is TORCHS_CONV2D
+        and nn.Conv2d._conv_forward is conv_forward
+        and not (own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own or "_conv_forward" in own)
+    )
 
 
 def convolve_doubled(input: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
@@ -173,33 +245,3 @@ def over_doubled(weight: torch.Tensor, dim: int) -> torch.Tensor:
     """
     first, second, third = weight.unbind(dim)
     return torch.stack([torch.stack([first, second + third], dim), torch.stack([first + second, third], dim)])
-
-
-class Linear(nn.Linear):
-    """A linear layer that multiplies with oneDNN."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Returns (..., out) for (..., in)."""
-        if nn.Linear.forward is PLAIN_LINEAR and fits(input, self.weight):
-            return linear(input, self.weight, self.bias)
-        return super().forward(input)
-
-
-class Conv2d(nn.Conv2d):
-    """A convolution that is a product of matrices where that is faster."""
-
-    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if fits(input, weight) and weight.is_contiguous() and as_matrices(input, self):
-            return convolve(input, weight, bias, self)
-        return super()._conv_forward(input, weight, bias)
-
-
-KINDS: dict[type, type] = {nn.Linear: Linear, nn.Conv2d: Conv2d}
-"""torch's class -> ours for the same layer. Subclasses compute in ways of their own and stay."""
-
-
-def adopt(network: nn.Module) -> None:
-    """Gives the layers of a network the classes above. They stay the objects that they are."""
-    for module in network.modules():
-        if type(module) in KINDS:
-            module.__class__ = KINDS[type(module)]

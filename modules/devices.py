@@ -146,24 +146,26 @@ class MainMemory:
         except AttributeError:  # another C library
             self._trim = None
 
-    def trim(self, slack: int = SLACK) -> None:
-        """Gives back what is free, if the process has grown by more than so many bytes since the last time."""
-        if self._has_grown(slack):
-            self._give_back()
+    def trim(self) -> None:
+        """Gives back what is free, if the process has grown since the last time."""
+        if self._has_grown():
+            self.give_back()
 
     def trim_beside(self) -> None:
         """The same in a thread of its own, where somebody waits: it takes about 0.1 ms for each MB."""
-        if self._has_grown(self.SLACK):
-            threading.Thread(target=self._give_back, name="give memory back", daemon=True).start()
+        if self._has_grown():
+            threading.Thread(target=self.give_back, name="give memory back", daemon=True).start()
 
-    def _has_grown(self, slack: int) -> bool:
+    def _has_grown(self) -> bool:
         resident = psutil.Process().memory_info().rss
-        has_grown = resident > self.least + slack
+        has_grown = resident > self.least + self.SLACK
         self.least = min(self.least, resident)
-        return has_grown and self._trim is not None
+        return has_grown
 
-    def _give_back(self) -> None:
-        self._trim(0)
+    def give_back(self) -> None:
+        """Gives back what is free: after weights were freed, which stay with the process otherwise."""
+        if self._trim is not None:
+            self._trim(0)
         self.least = psutil.Process().memory_info().rss
 
 

@@ -67,8 +67,9 @@ def note_whose_code_runs() -> None:
 
 def initialize() -> None:
     """Brings the program to where it can serve: registries filled, scripts loaded, the model on its way."""
-    from modules import codeformer_model, gfpgan_model, sd_models, shared_init
+    from modules import codeformer_model, cpu_layers, gfpgan_model, sd_models, shared_init
 
+    cpu_layers.install()
     step("check versions", check_versions)
     step("list checkpoints", sd_models.setup_model)
     step("read settings", shared_init.initialize)

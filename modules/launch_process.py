@@ -6,6 +6,7 @@ import ctypes
 import math
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -41,8 +42,9 @@ def keep_freed_memory() -> None:
     """Has the C library keep freed memory for the next tensors, unless the environment says how it allocates.
 
     By itself glibc gives large pieces back at once, and each large tensor takes fresh pages, which cost more time than
-    filling them: a decoded image of 512x512 pixels a fourth more. What is kept is given back between jobs by
-    `devices.main_memory`. One arena for all threads, since those beyond the first hold no large pieces.
+    filling them: a decoded image of 512x512 pixels a fourth more. What is kept is given back after jobs, and whenever
+    weights were freed, by `devices.main_memory`. With a GPU too, where jobs scale and save images here. One arena for
+    all threads, since those beyond the first hold no large pieces.
     """
     if sys.platform != "linux" or any(name in os.environ for name in ALLOCATOR_VARIABLES):
         return
@@ -59,8 +61,32 @@ def fit_threads() -> None:
     loaded.
     """
     limit = core_limit()
-    if limit is not None and limit < len(os.sched_getaffinity(0)):  # control groups are Linux's, and so is this
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, math.floor(limit))))
+    # Control groups are Linux's, and so is this.
+    if limit is not None and limit < len(os.sched_getaffinity(0)) and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = fitted.threads = str(max(1, math.floor(limit)))
+
+
+@dataclass
+class Fitted:
+    """How many threads this process was given, None if that was the environment's choice or torch's."""
+
+    threads: str | None = None
+
+
+fitted = Fitted()
+
+
+def chosen_threads() -> str | None:
+    """Returns how many threads the user has chosen by the environment, None for no choice."""
+    found = os.environ.get("OMP_NUM_THREADS")
+    return None if found == fitted.threads else found
+
+
+def cores() -> int:
+    """Returns how many cores this process may use: those that it is bound to, and no more than a container's limit."""
+    bound_to = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = core_limit()
+    return bound_to if limit is None else max(1, min(bound_to, math.floor(limit)))
 
 
 def core_limit() -> float | None:
@@ -74,7 +100,7 @@ def core_limit() -> float | None:
             limits.append(quota(*read_words(folder / "cpu.max")))
         first = CGROUPS / "cpu"  # version 1
         limits.append(quota(*read_words(first / "cpu.cfs_quota_us"), *read_words(first / "cpu.cfs_period_us")))
-    except (OSError, ValueError):  # no such system, or one that nobody foresaw: no limit is known
+    except (OSError, ValueError, ZeroDivisionError):  # no such system, or one that nobody foresaw: no limit is known
         return None
     return min((limit for limit in limits if limit is not None), default=None)
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import (
-    cpu_layers,
     denoisers,
     diffusers_folders,
     image_readers,
@@ -487,8 +486,6 @@ def build(prepared: PreparedModel, placement: Placement) -> WebuiSdModel:
         name: materialize(network, placement.device_of(name), placement.dtype_of(name), placement.keeps_fp16)
         for name, network in prepared.networks.items()
     }
-    for module in modules.values():
-        cpu_layers.adopt(module)
     if placement.channels_last:
         for name in (DENOISER, VAE):
             modules[name].to(memory_format=torch.channels_last)

@@ -265,7 +265,7 @@ def load_model(
         write_selection(info)
         del prepared
         gc.collect()  # a model and what belongs to it refer to each other
-        devices.main_memory.trim(slack=0)
+        devices.main_memory.give_back()
         logger.info("Model %s loaded in %s", info.title, timer.summary())
         return model
 
@@ -475,6 +475,7 @@ def send_model_to_device(m: WebuiSdModel) -> None:
     lowvram.apply(m)
     if not m.lowvram and m.device.type != devices.device.type:
         m.bring(devices.device)
+        devices.main_memory.give_back()
 
 
 def send_model_to_trash(m: WebuiSdModel) -> None:
@@ -483,6 +484,7 @@ def send_model_to_trash(m: WebuiSdModel) -> None:
     m.patches.weights.forget_exact()
     m.to("meta")
     devices.torch_gc()
+    devices.main_memory.give_back()
 
 
 def apply_token_merging(sd_model: WebuiSdModel, token_merging_ratio: float) -> None:

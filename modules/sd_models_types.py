@@ -91,7 +91,7 @@ class DiffusionWrapper(torch.nn.Module):
             return substitute(x, t, context=context, **({} if vector is None else {"y": vector}))
         kind = denoisers.kind_of(self.family)
         places, names = kind.arguments(self.diffusion_model, t, Told(context, c_adm, time_ids))
-        output = self.runner(self.diffusion_model, x, *places, **names)
+        output = self.runner.of(self.diffusion_model, x.device)(x, *places, **names)
         return output if isinstance(output, torch.Tensor) else output[0]
 
 

@@ -80,8 +80,8 @@ class CachedSteps:
     ) -> torch.Tensor:
         """Returns what the U-Net predicts, see `UNetModel.forward`."""
         step = shared.state.sampling_step  # counted on the host: a look at the timesteps would wait for the device
-        if step < self.step:
-            self.kept.clear()  # another pass
+        if step < self.step or (step != self.step and step % self.interval == 0):
+            self.kept.clear()  # another pass, or a deep step: what it does not make anew would be too old
         self.call = self.call + 1 if step == self.step else 0
         self.step = step
         inner = self.kept.get(self.place(x)) if step % self.interval else None

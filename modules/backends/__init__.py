@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -48,12 +49,16 @@ class Runner:
         self._said: set[str] = set()
         self._failed: dict[Any, str] = {}
 
-    def __call__(self, network: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        """Returns what a network makes of its arguments."""
-        name = chosen(args[0].device)
+    def of(self, network: nn.Module, device: torch.device) -> Callable[..., Any]:
+        """Returns what computes a network whose inputs are on a device: without a backend the network itself."""
+        name = chosen(device)
         if name is None:
             self.title = None
-            return network(*args, **kwargs)
+            return network
+        return partial(self._run, network, name)
+
+    def _run(self, network: nn.Module, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Returns what a network makes of its arguments."""
         if network is not self._network:
             self._begin(network, name)
         if self._compiled is None:
@@ -120,7 +125,7 @@ def changed_by(network: nn.Module) -> str | None:
     return None
 
 
-CALLED = ("forward", "_forward")
+CALLED = ("forward", "_forward", "_conv_forward")
 """Names of what computes in a layer."""
 
 

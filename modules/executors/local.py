@@ -16,6 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
 from typing import IO
 
+from modules import launch_process
 from modules.executors import wire
 from modules.executors.names import Device
 from modules.paths_internal import script_path
@@ -77,7 +78,7 @@ class LocalWorker:
             environment |= {ADDRESS: str(listener.address), KEY: key.hex(), "PYTHONUNBUFFERED": "1"}
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, [script_path, os.environ.get("PYTHONPATH")]))
             if threads is not None and device.number is None:
-                environment.setdefault("OMP_NUM_THREADS", str(threads))
+                environment["OMP_NUM_THREADS"] = launch_process.chosen_threads() or str(threads)
             command = [sys.executable, "-m", wire.ENTRY, *flags, *device.flags()]
             self.process = subprocess.Popen(
                 command,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from modules import launch_process
 from modules.errors import InvalidInput
 
 ENTRY = re.compile(r"(all|cpu|\d+)(?:\*(\d+))?")
@@ -54,7 +54,4 @@ def parse(text: str, count: Callable[[], int]) -> list[Device]:
 def threads_each(devices: list[Device]) -> int:
     """Returns the threads that each worker of a CPU computes with, so that together they have the cores there are."""
     own = sum(device.number is None for device in devices)
-    return max(
-        1,
-        len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) // max(own, 1),
-    )
+    return max(1, launch_process.cores() // max(own, 1))

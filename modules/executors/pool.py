@@ -318,7 +318,6 @@ class Pool:
         state.begin(job.name)
         job.watched = state
         finished: dict[int, tuple[list[Any], list[str]]] = {}
-        left: list[str] = []
         settings = TaskSettings.from_opts(shared.opts)
         styles = dict(shared.prompt_styles.styles) if request.fields.get("styles") else {}
         checkpoint = request.overrides.get("sd_model_checkpoint") or settings.values.get("sd_model_checkpoint")
@@ -335,11 +334,13 @@ class Pool:
             try:
                 result, changed, was_interrupted, hashes = shared_run.carry_out()
             except wire.WorkerLost as e:
-                left += shared_run.unfinished_files
                 self._replace(worker, state, e)
                 job.note = str(e)
                 if attempt == ATTEMPTS or self._is_closed:
                     raise
+                for path in shared_run.unfinished_files:  # is made again, perhaps under the same name
+                    with suppress(OSError):
+                        os.unlink(path)
                 request = with_seeds(request, job.seeds)
                 continue
             except BaseException:
@@ -348,9 +349,6 @@ class Pool:
             self._release(worker)
             settings.give_back(changed, shared.opts)
             note_hashes(hashes)
-            for path in left:  # has been made again
-                with suppress(OSError):
-                    os.unlink(path)
             job.is_interrupted |= was_interrupted or state.interrupted or state.stopping_generation
             state.end()
             return result

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
 
+from modules import launch_process
 from modules.errors import NotSupported
 from modules.executors import wire
 from modules.executors.names import Device
@@ -108,7 +109,7 @@ class RayWorker:
         self._ray = ray = connect(address)
         variables = {"PYTHONPATH": os.pathsep.join([PROGRAM, *filter(None, sys.path)]), "COMMANDLINE_ARGS": ""}
         variables |= {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"), "PYTHONUNBUFFERED": "1"}
-        variables["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+        variables["OMP_NUM_THREADS"] = launch_process.chosen_threads() or str(threads)
         on_gpu = device.number is not None
         own_flags = ["--device-id", "0"] if on_gpu else device.flags()  # Ray shows an actor no GPU but its own
         actor_class = ray.remote(concurrency_groups={"in": 1, "out": 1})(Actor).options(

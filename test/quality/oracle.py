@@ -6,17 +6,15 @@ Its schedulers get our sigmas or timesteps, so that what is compared is the samp
 import numpy as np
 import torch
 
-from modules import torchvision_ops
+from modules import cpu_layers, torchvision_ops
 
 torchvision_ops.declare_missing()
 
 from diffusers import (  # noqa: E402
-    AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     StableDiffusionPipeline,
-    UNet2DConditionModel,
 )
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -55,25 +53,14 @@ class DDIMOverTimesteps(DDIMScheduler):
         self.timesteps = torch.tensor(self.given[:-1])
 
 
-def untouched(made: torch.nn.Module, network: torch.nn.Module) -> torch.nn.Module:
-    """A network of the library's own layers with the weights of a loaded one."""
-    weights = {name.replace(".wrapped.", "."): weight for name, weight in network.state_dict().items()}  # of embeddings
-    made.load_state_dict(weights, assign=True)
-    return made.eval().requires_grad_(False)
-
-
 def pipeline(sd_model, scheduler) -> StableDiffusionPipeline:
-    """The pipeline over the weights of the loaded networks, as diffusers and transformers compute them."""
+    """The pipeline over the loaded networks."""
     text = sd_model.cond_stage_model.wrapped
-    vae, unet, text_model = sd_model.first_stage_model, sd_model.network("denoiser"), text.transformer.text_model
-    with torch.device("meta"):
-        made = AutoencoderKL.from_config(vae.config), UNet2DConditionModel.from_config(unet.config)
-    made_text = type(text_model)(text_model.config)  # has buffers beside its weights
     pipe = StableDiffusionPipeline(
-        vae=untouched(made[0], vae),
-        text_encoder=untouched(made_text, text_model),
+        vae=sd_model.first_stage_model,
+        text_encoder=text.transformer.text_model,
         tokenizer=text.tokenizer,
-        unet=untouched(made[1], unet),
+        unet=sd_model.network("denoiser"),
         scheduler=scheduler,
         safety_checker=None,
         feature_extractor=None,
@@ -84,8 +71,8 @@ def pipeline(sd_model, scheduler) -> StableDiffusionPipeline:
 
 
 def latents_of(pipe, prompt: str, steps: int, cfg_scale: float, noise: torch.Tensor) -> torch.Tensor:
-    """Final latents (1, 4, h, w), unscaled noise given."""
-    with torch.inference_mode():
+    """Final latents (1, 4, h, w), unscaled noise given, as torch's own layers compute them."""
+    with torch.inference_mode(), cpu_layers.left_out():
         return pipe(
             prompt=prompt,
             negative_prompt="",

@@ -30,10 +30,16 @@ def products(monkeypatch):
     return found
 
 
-def adopted(layer):
-    made = copy.deepcopy(layer)
-    cpu_layers.adopt(made)
-    return made
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    monkeypatch.setattr(nn.Linear, "forward", cpu_layers.TORCHS_LINEAR)
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", cpu_layers.TORCHS_CONVOLUTION)
+    cpu_layers.install()
+
+
+def by_torch(layer, x):
+    with cpu_layers.left_out():
+        return layer(x)
 
 
 def assert_equal(found, expected):
@@ -46,21 +52,21 @@ def assert_equal(found, expected):
 def test_linear_layer(products, shape, bias):
     layer = nn.Linear(5, 7, bias=bias)
     x = torch.randn(shape)
-    assert_equal(adopted(layer)(x), layer(x))
+    assert_equal(layer(x), by_torch(layer, x))
     assert len(products) == 1
 
 
 def test_linear_layer_takes_what_does_not_lie_in_one_piece():
     layer = nn.Linear(5, 7)
     x = torch.randn(2, 5, 9).transpose(1, 2)
-    assert_equal(adopted(layer)(x), layer(x))
+    assert_equal(layer(x), by_torch(layer, x))
 
 
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 77, 512, 513, 1023, 1024, 1500])
 def test_products_of_any_number_of_rows(rows):
     layer = nn.Linear(24, 40)
     x = torch.randn(rows, 24)
-    assert_equal(adopted(layer)(x), layer(x))
+    assert_equal(layer(x), by_torch(layer, x))
 
 
 def test_few_different_numbers_of_rows_are_computed():
@@ -84,7 +90,7 @@ def test_few_different_numbers_of_rows_are_computed():
 def test_convolution_of_few_pixels_is_a_product(products, batch, kernel, options):
     layer = nn.Conv2d(4, 160, kernel, **options)
     x = torch.randn(batch, 4, 6, 4)
-    assert_equal(adopted(layer)(x), layer(x))
+    assert_equal(layer(x), by_torch(layer, x))
     assert len(products) == 1
 
 
@@ -100,7 +106,7 @@ def test_convolution_of_few_pixels_is_a_product(products, batch, kernel, options
 def test_other_convolutions_are_torchs(products, options):
     layer = nn.Conv2d(**{"in_channels": 4, "out_channels": 8, "kernel_size": 3} | options)
     x = torch.randn(1, 4, 8, 8)
-    assert torch.equal(adopted(layer)(x), layer(x))
+    assert torch.equal(layer(x), by_torch(layer, x))
     assert not products
 
 
@@ -109,7 +115,8 @@ def test_convolution_of_doubled_pixels(size):
     layer = nn.Conv2d(6, 5, 3, padding=1)
     x = torch.randn(2, 6, *size)
     assert cpu_layers.doubles_apart(x, layer)
-    assert_equal(cpu_layers.convolve_doubled(x, layer), layer(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+    expected = by_torch(layer, F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    assert_equal(cpu_layers.convolve_doubled(x, layer), expected)
 
 
 def test_few_doubled_pixels_and_changed_convolutions_are_left_alone():
@@ -118,30 +125,62 @@ def test_few_doubled_pixels_and_changed_convolutions_are_left_alone():
     assert cpu_layers.doubles_apart(x, layer)
     assert not cpu_layers.doubles_apart(x[..., :4], layer)
     tiled = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
-    hooked, replaced = copy.deepcopy(layer), copy.deepcopy(layer)
+    hooked, replaced, inner = (copy.deepcopy(layer) for _ in range(3))
     hooked.register_forward_hook(lambda *_: None)
     replaced.forward = layer.forward
-    for changed in (tiled, hooked, replaced, layer.half()):
+    inner._conv_forward = layer._conv_forward
+    own_kind = type("Conv2d", (nn.Conv2d,), {})(4, 4, 3, padding=1)
+    for changed in (tiled, hooked, replaced, inner, own_kind, nn.Sequential(layer), copy.deepcopy(layer).half()):
         assert not cpu_layers.doubles_apart(x, changed)
+
+
+@pytest.mark.parametrize("name", ["forward", "_conv_forward"])
+def test_what_an_extension_puts_into_torchs_convolution_is_called(monkeypatch, products, name):
+    layer = nn.Conv2d(2, 256, 3, padding=1)
+    monkeypatch.setattr(nn.Conv2d, name, lambda self, input, *_: input * 2)
+    assert torch.equal(layer(torch.ones(1, 2, 4, 4)), torch.full([1, 2, 4, 4], 2.0))
+    assert not products and not cpu_layers.doubles_apart(torch.ones(1, 2, 32, 32), layer)
+
+
+def test_a_convolution_that_an_extension_has_changed_computes_as_by_torch(products):
+    layer = nn.Conv2d(2, 256, 3, padding=1)
+    x = torch.randn(1, 2, 4, 4)
+    layer.padding = 0  # torch takes numbers, too
+    assert torch.equal(layer(x), by_torch(layer, x))
+    other = torch.randn(256, 2, 1, 1)
+    assert torch.equal(layer._conv_forward(x, other, None), F.conv2d(x, other))
+    assert not products
 
 
 def test_training_and_other_types_are_torchs(products):
     layer = nn.Linear(5, 5)
-    ours = adopted(layer)
-    x = torch.randn(2, 5)
+    x = torch.randn(32, 5)
     with torch.enable_grad():
-        ours(x).sum().backward()
-    assert ours.weight.grad is not None
-    assert adopted(layer.double())(x.double()).dtype is torch.float64
+        layer(x).sum().backward()
+    assert layer.weight.grad is not None
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert ours(x).dtype is torch.bfloat16
-    assert ours(x[:0]).shape == (0, 5)
-    assert ours.to("meta")(x.to("meta")).shape == (2, 5)
+        assert layer(x).dtype is torch.bfloat16
+    assert layer(x[:0]).shape == (0, 5)
+    assert copy.deepcopy(layer).double()(x.double()).dtype is torch.float64
+    assert copy.deepcopy(layer).to("meta")(x.to("meta")).shape == (32, 5)
     assert not products
 
 
+def test_biases_of_all_kinds():
+    layer = nn.Linear(5, 20)
+    x = torch.randn(32, 5)
+    for bias in (torch.randn(40)[::2], torch.randn(1).expand(20)):
+        layer.bias = nn.Parameter(bias)
+        assert_equal(layer(x), by_torch(layer, x))
+
+
+def test_inputs_that_do_not_fit_are_refused_in_torchs_words():
+    with pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multiplied"):
+        nn.Linear(5, 20)(torch.randn(32, 6))
+
+
 def test_compilers_get_torchs_own_operations():
-    layers = adopted(nn.Sequential(nn.Conv2d(2, 64, 3, padding=1), nn.Flatten(), nn.Linear(256, 3)))
+    layers = nn.Sequential(nn.Conv2d(2, 64, 3, padding=1), nn.Flatten(), nn.Linear(256, 3))
     x = torch.randn(1, 2, 2, 2)
     graph = str(torch.jit.trace(layers, x).inlined_graph)
     assert "aten::linear" in graph and "aten::_convolution" in graph and "mkldnn" not in graph
@@ -149,14 +188,14 @@ def test_compilers_get_torchs_own_operations():
 
 
 def test_a_forward_that_an_extension_puts_into_torch_is_called(monkeypatch, products):
-    layer = adopted(nn.Linear(5, 5))
+    layer = nn.Linear(5, 5)
     monkeypatch.setattr(nn.Linear, "forward", lambda self, input: input * 2)
-    assert torch.equal(layer(torch.ones(5)), torch.full([5], 2.0))
+    assert torch.equal(layer(torch.ones(32, 5)), torch.full([32, 5], 2.0))
     assert not products
 
 
 def test_changed_weights_count_at_once():
-    layer = adopted(nn.Conv2d(2, 64, 3, padding=1))
+    layer = nn.Conv2d(2, 64, 3, padding=1)
     x = torch.randn(1, 2, 4, 4)
     before = layer(x)
     layer.weight.data *= 2
@@ -166,12 +205,13 @@ def test_changed_weights_count_at_once():
 
 
 def test_layers_stay_what_others_take_them_for():
-    class Special(nn.Linear):
-        pass
+    """v1.10.1's networks and extensions look for layers by their exact class."""
+    assert type(nn.Linear(2, 3)) is nn.Linear and type(nn.Conv2d(2, 3, 1)) is nn.Conv2d
+    assert nn.Linear.forward is cpu_layers.linear_forward
 
-    network = nn.Sequential(nn.Linear(2, 3), nn.Conv2d(2, 3, 1), Special(2, 2), nn.ReLU())
-    before, parameters = list(network), list(network.parameters())
-    cpu_layers.adopt(network)
-    assert list(network) == before and all(a is b for a, b in zip(network.parameters(), parameters, strict=True))
-    assert [type(layer).__name__ for layer in network] == ["Linear", "Conv2d", "Special", "ReLU"]
-    assert isinstance(network[0], nn.Linear) and isinstance(network[1], nn.Conv2d) and type(network[2]) is Special
+
+def test_what_an_extension_has_put_into_torch_before_stays(monkeypatch):
+    replaced = lambda self, input: input  # noqa: E731
+    monkeypatch.setattr(nn.Linear, "forward", replaced)
+    cpu_layers.install()
+    assert nn.Linear.forward is replaced

@@ -239,12 +239,15 @@ def test_what_a_lost_worker_has_not_finished_is_made_elsewhere(client, pool, alo
     assert said(one)["infotexts"] == job["infotexts"][1:]
 
 
-def test_files_of_a_part_that_is_made_again_are_there_once(client, pool, options, end_of, tmp_path, monkeypatch):
-    options(outdir_txt2img_samples=str(tmp_path))
+@pytest.mark.parametrize("numbered", [True, False])
+def test_files_of_a_part_that_is_made_again_are_there_once(
+    client, pool, options, end_of, tmp_path, monkeypatch, numbered
+):
+    options(outdir_txt2img_samples=str(tmp_path), save_images_add_number=numbered, samples_filename_pattern="0-[seed]")
     monkeypatch.setattr(executors_pool.SharedRun, "_note_finished", lambda *_: None)
     id = ask(client, n_iter=4, steps=8, save_images=True)
     until(lambda: list(tmp_path.rglob("*.png")))
     end_of(next(worker for worker in pool.workers if worker.task and worker.task.share == "lead"))
     assert over(client, id)["state"] == "done"
     files = [path.name for path in tmp_path.rglob("*.png")]
-    assert sorted(name.removesuffix(".png").split("-")[1] for name in files) == ["3", "4", "5", "6"], files
+    assert sorted(name.removesuffix(".png").split("-")[-1] for name in files) == ["3", "4", "5", "6"], files

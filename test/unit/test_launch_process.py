@@ -32,7 +32,7 @@ before = resident()
 torch.ones(2**25)  # 128 MB
 print(resident() - before > 2**26)
 from modules import devices
-devices.main_memory.trim()
+devices.main_memory.give_back()
 print(resident() - before > 2**26)
 """
 
@@ -87,5 +87,8 @@ def test_as_many_threads_as_a_container_has_cores(monkeypatch, limit, given, thr
         monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(launch_process, "core_limit", lambda: limit)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(64), raising=False)
+    monkeypatch.setattr(launch_process, "fitted", launch_process.Fitted())
     launch_process.fit_threads()
     assert os.environ.get("OMP_NUM_THREADS") == threads
+    assert launch_process.chosen_threads() == given  # what the program has set is no choice of the user's
+    assert launch_process.cores() == (64 if limit is None else max(1, min(64, int(limit))))

@@ -54,6 +54,14 @@ def test_each_call_of_a_step_has_what_it_made_itself(sd_model, inner_calls, monk
     assert inner_calls == [2, 2]
 
 
+def test_nothing_older_than_the_last_deep_step_is_used(sd_model, inner_calls, monkeypatch):
+    """Without the negative prompt in every other step, these have sizes of their own."""
+    with step_cache.applied(sd_model, 2):
+        for step in range(4):
+            predict(sd_model, torch.randn(2 - step % 2, 4, 8, 8), step, monkeypatch)
+    assert inner_calls == [0, 1, 2, 3]
+
+
 def test_a_forward_of_an_extension_goes_before(sd_model, monkeypatch, caplog):
     unet = sd_model.model.diffusion_model
     x = torch.randn(1, 4, 8, 8)

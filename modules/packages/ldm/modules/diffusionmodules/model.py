@@ -235,5 +235,3 @@ def adopt(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) in ADOPTED:
             module.__class__ = ADOPTED[type(module)]
-        elif isinstance(module, nn.SiLU):
-            module.inplace = True  # each follows a norm, whose result nobody else needs
