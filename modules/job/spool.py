@@ -113,7 +113,11 @@ class Spool:
         """
         with suppress(FileNotFoundError):
             for entry in list(os.scandir(os.path.join(self.folder, str(number)))):
-                if entry.name not in keep:
+                if entry.name in keep:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
                     os.unlink(entry.path)
 
     def numbers(self) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -119,7 +120,7 @@ class JobStore:
         self._writing = threading.Lock()
         self._owner = FileLock(f"{self.path}.lock", timeout=0)
         self.is_kept = self._own()
-        self._engine = self._open() if self.is_kept else _in_memory()
+        self._engine = self._open() if self.is_kept else self._open_for_this_process()
         self._is_indexed = sa.inspect(self._engine).has_table("jobs_text")
 
     def _own(self) -> bool:
@@ -147,10 +148,18 @@ class JobStore:
                     os.replace(self.path + ending, aside + ending)
             return _connected(self.path)
 
+    def _open_for_this_process(self) -> sa.Engine:
+        # A file, not SQLite's memory: that has one connection for all threads, and one that ends reading there takes
+        # back what another is writing.
+        self._folder = tempfile.TemporaryDirectory(prefix="serena-jobs-", ignore_cleanup_errors=True)
+        return _connected(os.path.join(self._folder.name, os.path.basename(self.path)))
+
     def close(self) -> None:
         """Closes the file and gives it to the next process."""
         self._engine.dispose()
         self._owner.release()
+        if not self.is_kept:
+            self._folder.cleanup()
 
     @contextmanager
     def _writes(self) -> Iterator[sa.Connection]:
@@ -362,12 +371,6 @@ def _connected(path: str) -> sa.Engine:
     except BaseException:
         engine.dispose()
         raise
-    return engine
-
-
-def _in_memory() -> sa.Engine:
-    engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool, connect_args={"check_same_thread": False})
-    _make_tables(engine)
     return engine
 
 

@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -210,6 +211,10 @@ def test_a_second_program_keeps_its_rows_to_itself(store, caplog):
     assert not other.is_kept and "another program" in caplog.text
     add(other, "theirs")
     assert other.get("theirs") is not None and store.get("theirs") is None
+    with other._writes() as connection:
+        connection.execute(job_store.jobs.update().values(state="failed"))
+        assert ThreadPoolExecutor(1).submit(other.get, "theirs").result().state != State.FAILED  # not written yet
+    assert other.get("theirs").state == State.FAILED
     other.close()
 
 
