@@ -22,11 +22,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+SPINS = (300, 2000, 10_000, 50_000, 200_000)
 WAITING = {
     "active": {"OMP_WAIT_POLICY": "ACTIVE"},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin 2000": {"GOMP_SPINCOUNT": "2000"},
+    **{f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in SPINS},
 }
+"""What the environment says of waiting threads: a number of turns after which they sleep, or one of OpenMP's words."""
+
 CALLS = 5
 """Of the U-Net, whose median is one measurement."""
 
