@@ -4,7 +4,7 @@
 
 One process for each way of waiting and each number of threads holds the embedded model; processes that only count keep
 the cores busy. In each round every process measures one call of the U-Net and one txt2img of 20 steps at 128x128 while
-no other one computes. Printed are medians, and in brackets how many times the idle machine's they are.
+no other one computes. Printed are medians, and in brackets how many times the first number of neighbours' they are.
 """
 
 import argparse
@@ -113,7 +113,7 @@ def ask(process: subprocess.Popen) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measures, and prints the table as Markdown."""
+    """Measures, and prints a line for each way and each number of neighbours."""
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
@@ -142,17 +142,13 @@ def main() -> None:
                 with neighbours(count):
                     for way, process in processes.items():
                         found.setdefault((*way, count), []).append(ask(process))
-    print(f"{cores} cores, medians of {args.rounds} rounds; times the idle machine's in brackets\n")
-    print("| threads, waiting | busy neighbours | one call of the U-Net | txt2img, 20 steps, 128x128 |")
-    print("| --- | --- | --- | --- |")
     for waiting, threads in ways:
         idle = [statistics.median(column) for column in zip(*found[waiting, threads, args.neighbours[0]], strict=True)]
         for count in args.neighbours:
             medians = [statistics.median(column) for column in zip(*found[waiting, threads, count], strict=True)]
-            cells = [f"{1000 * m:.0f} ms ({m / i:.2f})" for m, i in zip(medians, idle, strict=True)]
-            print(
-                f"| {threads}, {waiting if threads > 1 else 'alone'} | {count} | {cells[0]} | {cells[1]} |", flush=True
-            )
+            call, job = (f"{1000 * m:.0f} ms ({m / i:.2f})" for m, i in zip(medians, idle, strict=True))
+            way = f"{threads} threads, {waiting}" if threads > 1 else "1 thread"
+            print(f"{way}, {count} neighbours: a call {call}, a job {job}", flush=True)
 
 
 if __name__ == "__main__":

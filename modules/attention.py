@@ -34,14 +34,16 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Computes attention with torch's own kernel, the best one it has for the device and the shapes.
 
-    On a CPU it takes twice the time of products by oneDNN where there are many tokens, and of plain ones where heads
-    are very narrow or there are few keys.
+    On a CPU with one thread it takes up to twice the time of products by oneDNN where there are many tokens, and of
+    plain ones where heads are very narrow or there are few keys. With more threads it shares heads among them at once,
+    where these would have threads wait for each other many times.
     """
-    if cpu_layers.fits(q, k):
+    if torch.get_num_threads() == 1 and cpu_layers.fits(q, k):
         tokens, keys, width = q.shape[2], k.shape[2], q.shape[3]
         if tokens * keys * width >= MANY_PRODUCTS:
             return in_cache(q, k, v)
-        if tokens >= FEW_KEYS // 2 and (width <= NARROW or (keys < FEW_KEYS and width <= 5 * NARROW)):
+        is_small = FEW_KEYS // 2 <= tokens and tokens * keys <= CACHED_SCORES
+        if is_small and (width <= NARROW or (keys < FEW_KEYS and width <= 5 * NARROW)):
             return narrow(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
 
