@@ -42,7 +42,7 @@ def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tor
         tokens, keys, width = q.shape[2], k.shape[2], q.shape[3]
         if tokens * keys * width >= MANY_PRODUCTS:
             return in_cache(q, k, v)
-        is_small = FEW_KEYS // 2 <= tokens and tokens * keys <= CACHED_SCORES
+        is_small = tokens >= FEW_KEYS // 2 and tokens * keys <= CACHED_SCORES
         if is_small and (width <= NARROW or (keys < FEW_KEYS and width <= 5 * NARROW)):
             return narrow(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
