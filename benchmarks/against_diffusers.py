@@ -27,12 +27,19 @@ CFG_SCALE = 7.0
 PARTS = ("embedded", "sd15", "decoding")
 
 
-def our_job(size: int, steps: int) -> None:
+def our_job(size: int, steps: int, prompt: str = PROMPT, batch: int = 1) -> None:
     """Runs one job as the API runs it, up to its images."""
     from modules import call_queue, processing
 
     p = processing.StableDiffusionProcessingTxt2Img(
-        prompt=PROMPT, sampler_name="Euler", steps=steps, cfg_scale=CFG_SCALE, width=size, height=size, seed=1
+        prompt=prompt,
+        sampler_name="Euler",
+        steps=steps,
+        cfg_scale=CFG_SCALE,
+        width=size,
+        height=size,
+        batch_size=batch,
+        seed=1,
     )
     p.do_not_save_samples = p.do_not_save_grid = True
     with call_queue.gpu_job("benchmark"):
@@ -44,13 +51,13 @@ def our_seconds(size: int, steps: int) -> float:
     return seconds_of(lambda: our_job(size, steps))[0]
 
 
-def their_job(pipe: Any, size: int, steps: int) -> None:
+def their_job(pipe: Any, size: int, steps: int, batch: int = 1) -> None:
     """Runs the same with diffusers' pipeline and torch's own layers."""
     from modules import cpu_layers
 
     given = {"prompt": PROMPT, "negative_prompt": "", "width": size, "height": size}
     with cpu_layers.left_out():
-        pipe(**given, num_inference_steps=steps, guidance_scale=CFG_SCALE)
+        pipe(**given, num_inference_steps=steps, guidance_scale=CFG_SCALE, num_images_per_prompt=batch)
 
 
 def seconds_of(call: Callable[[], object]) -> tuple[float, float]:

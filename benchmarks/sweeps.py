@@ -10,18 +10,17 @@ computes with torch's own layers. Printed are medians and their ratio; one plot 
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from benchmarks.against_diffusers import PROMPT, our_job, seconds_of, their_job  # noqa: E402
 from benchmarks.common import api_client  # noqa: E402
 from benchmarks.networks import write_network  # noqa: E402
 
 STEPS = 8
-CFG_SCALE = 7.0
 RANK = 16
 Measured = dict[int, tuple[float, float]]
 
@@ -38,46 +37,29 @@ class Programs:
 
         shared.opts.set("live_previews_enable", False)
         scheduler = oracle.EulerDiscreteScheduler(**oracle.BETAS)
-        self.new_pipe: Callable[[], Any] = lambda: oracle.pipeline(self.model, scheduler)
-        self.pipe = self.new_pipe()
+        self.pipe = oracle.pipeline(self.model, scheduler)
         self.folder = Path(shared.cmd_opts.lora_dir)
 
-    def ours(self, prompt: str = "red apple", size: int = 128, batch: int = 1) -> float:
+    def ours(self, prompt: str = PROMPT, size: int = 128, batch: int = 1) -> float:
         """Returns the seconds of a job, as the API runs it, up to its images."""
-        from modules import call_queue, processing
-
-        p = processing.StableDiffusionProcessingTxt2Img(
-            prompt=prompt,
-            sampler_name="Euler",
-            steps=STEPS,
-            cfg_scale=CFG_SCALE,
-            width=size,
-            height=size,
-            batch_size=batch,
-            seed=1,
-        )
-        p.do_not_save_samples = p.do_not_save_grid = True
-        started = time.perf_counter()
-        with call_queue.gpu_job("benchmark"):
-            processing.process_images(p)
-        return time.perf_counter() - started
+        return seconds_of(lambda: our_job(size, STEPS, prompt, batch))[0]
 
     def theirs(self, size: int = 128, batch: int = 1) -> float:
         """Returns the seconds of diffusers' pipeline for the same."""
-        from modules import cpu_layers
+        return seconds_of(lambda: their_job(self.pipe, size, STEPS, batch))[0]
 
-        started = time.perf_counter()
-        with cpu_layers.left_out():
-            self.pipe(
-                prompt="red apple",
-                negative_prompt="",
-                num_inference_steps=STEPS,
-                guidance_scale=CFG_SCALE,
-                width=size,
-                height=size,
-                num_images_per_prompt=batch,
-            )
-        return time.perf_counter() - started
+
+def give_networks_of_its_own(pipe: Any) -> None:
+    """Has a pipeline compute with networks of its own over the same weights: peft puts layers into what it is given."""
+    text_encoder, unet = pipe.text_encoder, pipe.unet
+    made = {
+        "text_encoder": type(text_encoder)(text_encoder.config),
+        "unet": type(unet).from_config(unet.config),
+    }
+    for name, network in made.items():
+        weights = {key.replace(".wrapped.", "."): value for key, value in getattr(pipe, name).state_dict().items()}
+        network.load_state_dict(weights, assign=True)
+    pipe.register_modules(**{name: network.eval().requires_grad_(False) for name, network in made.items()})
 
 
 def alternately(pairs: Iterable[tuple[float, float]]) -> tuple[float, float]:
@@ -108,7 +90,7 @@ def loras(programs: Programs, rounds: int) -> Measured:
     for number in range(most):
         write_network(programs.folder / f"sweep{number}.safetensors", programs.model, RANK, number)
     assert programs.client.post("/sdapi/v1/refresh-loras").status_code == 200
-    programs.pipe = programs.new_pipe()
+    give_networks_of_its_own(programs.pipe)
 
     def with_active(count: int) -> Iterator[tuple[float, float]]:
         """Yields measurements of both programs with so many LoRAs, which are put on before."""
@@ -117,7 +99,7 @@ def loras(programs: Programs, rounds: int) -> Measured:
             programs.pipe.load_lora_weights(programs.folder / f"sweep{count - 1}.safetensors", adapter_name=f"a{count}")
             programs.pipe.set_adapters([f"a{number + 1}" for number in range(count)], [0.2] * count)
         for _ in range(rounds + 1):
-            yield programs.ours(f"red apple{tags}"), programs.theirs()
+            yield programs.ours(f"{PROMPT}{tags}"), programs.theirs()
 
     return {count: alternately(with_active(count)) for count in range(most + 1)}
 
