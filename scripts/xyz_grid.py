@@ -20,6 +20,7 @@ from modules import (
     runtime_utils,
     scripts,
     sd_models,
+    sd_modules,
     sd_samplers,
     sd_schedulers,
     sd_vae,
@@ -125,6 +126,11 @@ def find_vae(name: str) -> str:
 def apply_vae(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
     """Chooses the VAE of the name x."""
     p.override_settings["sd_vae"] = find_vae(x)
+
+
+def read_modules(names: str) -> list[str]:
+    """Returns the files that a text names, parted by " + "; "Built in" is none. Raises NotFound for one not there."""
+    return sd_modules.names_of(name.strip() for name in names.split(" + "))
 
 
 def apply_styles(p: StableDiffusionProcessing, x: str, xs: list[str]) -> None:
@@ -425,6 +431,19 @@ axis_options: list[AxisOption] = [
     AxisOption("Size", str, apply_size, confirm=confirm_sizes),
 ]
 
+own_axis_options: list[AxisOption] = [
+    AxisOption(
+        "VAE and text encoders",
+        str,
+        lambda p, x, xs: p.override_settings.update(forge_additional_modules=read_modules(x)),
+        format_value=format_value,
+        confirm=checked(read_modules),
+        cost=0.9,
+        choices=lambda: ["Built in", *sd_modules.module_dict],
+    ),
+]
+"""Axes that v1.10.1 does not have: the last ones, after those of extensions, as requests name an axis by its number."""
+
 
 @dataclass
 class AxisControls:
@@ -447,7 +466,7 @@ class Script(scripts.Script):
         """The axes of the tab, those included that extensions add after the controls are made, as they do without a
         page.
         """
-        return [option for option in axis_options if option.is_img2img in (None, self.is_img2img)]
+        return [o for o in (*axis_options, *own_axis_options) if o.is_img2img in (None, self.is_img2img)]
 
     def ui(self, is_img2img: bool) -> list[Any]:
         """Makes the controls: what each axis varies and its values, and what is made of the cells."""

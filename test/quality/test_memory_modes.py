@@ -10,30 +10,28 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from modules import checkpoints, sd_models, sd_modules, sd_vae, shared
+from modules import checkpoints, paths, sd_models, sd_modules, sd_vae, shared
 from modules.sd_models import model_data
-from test.unit.checkpoint_files import vae_weights
+from test.unit.checkpoint_files import vae_weights, write_t5_vocabulary
 from test.unit.test_quantized import write_gguf
 from tools import tiny_checkpoints
 
-ALL_THAT_CHANGES_A_MODEL = {
+HIRES = {"enable_hr": True, "hr_scale": 1.25, "hr_upscaler": "Latent", "denoising_strength": 0.7}
+
+ALL_THAT_CHANGES_A_MODEL = HIRES | {
     "prompt": "red lab-emb apple <lora:lab-lora:0.8> <lora:lab-locon:0.5>",
     "refiner_checkpoint": "second",
     "refiner_switch_at": 0.5,
-    "enable_hr": True,
-    "hr_scale": 1.25,
-    "hr_upscaler": "Latent",
     "hr_checkpoint_name": "second",
-    "denoising_strength": 0.7,
     "override_settings": {"sd_vae": "bright.safetensors"},
 }
 NETWORK_FOR_XL = {"prompt": "red apple <lora:for-xl:0.5>"}
-
-EMBEDDED, QUANTIZED, XL = "demo-emoji", "quantized", "tiny-xl"
+EMBEDDED, QUANTIZED, XL, V3 = "demo-emoji", "quantized", "tiny-xl", "tiny-3"
 EIGHT_BITS = {"fp8_storage": "Enable"}
 SUMS_OF_16_BITS = {**EIGHT_BITS, "cache_fp16_weight": True}
 MODULES = {"forge_additional_modules": ["whole.safetensors"]}
 THREE = {"sd_checkpoints_limit": 3}
+LONG_TEXTS = {"sd3_enable_t5": True}
 ON_THE_DEVICE = {**THREE, "sd_checkpoints_keep_in_cpu": False}
 
 MODES = {
@@ -45,13 +43,15 @@ MODES = {
     "8 bits, sums of 16, layers": (EMBEDDED, "lowvram", SUMS_OF_16_BITS, {}),
     "blocks, layers": (QUANTIZED, "lowvram", MODULES, {}),
     "larger models, parts": (XL, "medvram_sdxl", {}, {}),
+    "three text encoders, parts": (V3, "medvram", LONG_TEXTS, {}),
+    "three text encoders, layers": (V3, "lowvram", LONG_TEXTS, {}),
 }
 """Checkpoint, flag, settings that change the picture, and settings that must not."""
 
 
 @pytest.fixture(scope="module")
 def files(client, network_files, second_checkpoint):
-    """A quantised U-Net and the modules for it, another VAE, a small SDXL with a network for it."""
+    """A quantised U-Net and the modules for it, another VAE, a small SDXL with a network for it, a small SD3."""
     models, vaes = Path(checkpoints.model_path), Path(sd_vae.vae_path)
     vaes.mkdir(parents=True, exist_ok=True)
     brighter = vae_weights()
@@ -60,12 +60,14 @@ def files(client, network_files, second_checkpoint):
     shutil.copy(checkpoints.embedded_checkpoint, vaes / "whole.safetensors")
     write_gguf(models / f"{QUANTIZED}.gguf", gguf.GGMLQuantizationType.Q8_0)
     tiny_checkpoints.write("sdxl", models / f"{XL}.safetensors")
+    write_t5_vocabulary(paths.models_path, "red apple")
+    tiny_checkpoints.write("sd3-t5", models / f"{V3}.safetensors")
     name = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q"
     ones = {f"{name}.lora_up.weight": torch.ones(64, 1), f"{name}.lora_down.weight": torch.ones(1, 64)}
     save_file(ones, network_files / "for-xl.safetensors")
     written = [
         *(vaes / name for name in ("bright.safetensors", "whole.safetensors")),
-        *(models / name for name in (f"{QUANTIZED}.gguf", f"{XL}.safetensors")),
+        *(models / name for name in (f"{QUANTIZED}.gguf", f"{XL}.safetensors", f"{V3}.safetensors")),
         network_files / "for-xl.safetensors",
     ]
 
@@ -79,6 +81,7 @@ def files(client, network_files, second_checkpoint):
     yield
     for path in written:
         path.unlink()
+    shutil.rmtree(Path(paths.models_path) / "text_encoder" / "t5-tokenizer")
     look_again()
 
 
@@ -108,7 +111,7 @@ def made(files, client):
             model = sd_models.reload_model_weights()
             assert (model.lowvram, model.fp8) == (flag is not None, "fp8_storage" in settings)
             before = contents(model)
-            changed = NETWORK_FOR_XL if checkpoint == XL else ALL_THAT_CHANGES_A_MODEL
+            changed = {XL: NETWORK_FOR_XL, V3: HIRES}.get(checkpoint, ALL_THAT_CHANGES_A_MODEL)
             jobs = [api_jobs.SMALL | fields for fields in (changed, {})]
             pictures = [api_jobs.result_of(client.post("/sdapi/v1/txt2img", json=job)).pixels for job in jobs]
             model = shared.sd_model

@@ -188,3 +188,19 @@ class UnetWriter:
                 if i == len(depths) - 1 and level != len(levels) - 1:
                     self.add(f"output_blocks.{block}.{2 if depth else 1}.conv", width, width, 3, 3)
                 block += 1
+
+
+def write_t5_vocabulary(models_folder, prompt):
+    """Writes a small vocabulary of T5's kind, with the words of a prompt, where the program looks for it, and returns
+    it.
+    """
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *(f"\u2581{word}" for word in prompt.replace(",", " ,").split())]
+    letters = [(piece, -1.0) for piece in dict.fromkeys([*pieces, *"abcdefghijklmnopqrstuvwxyz,BREAK"])]
+    tokenizer = Tokenizer(models.Unigram(letters, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    folder = Path(models_folder) / "text_encoder" / "t5-tokenizer"
+    folder.mkdir(parents=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tokenizer

@@ -15,6 +15,7 @@ from modules import devices, lowvram, model_load, paths, prompt_parser, rng, sd_
 from modules.errors import InvalidInput, ModelLoadError
 from modules.prompt_parser import SdConditioning
 from modules.textual_inversion.textual_inversion import Embedding
+from test.unit.checkpoint_files import write_t5_vocabulary
 from test.unit.diffusers_pipelines import CPU, STEPS, tokenizers
 from test.unit.sampler_jobs import job, no_picture
 from test.unit.test_model_families_sdxl import CLIP_G, CLIP_L, VAE, stored
@@ -30,16 +31,9 @@ pytestmark = pytest.mark.usefixtures("sd_model")
 @pytest.fixture
 def vocabulary(tmp_path, monkeypatch):
     """A small vocabulary of T5's kind in the models folder."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    pieces = ["<pad>", "</s>", "<unk>", "\u2581", *(f"\u2581{word}" for word in PROMPT.replace(",", " ,").split())]
-    letters = [(piece, -1.0) for piece in dict.fromkeys([*pieces, *"abcdefghijklmnopqrstuvwxyz,BREAK"])]
-    tokenizer = Tokenizer(models.Unigram(letters, unk_id=2))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
-    folder = tmp_path / "text_encoder" / "t5-tokenizer"
-    folder.mkdir(parents=True)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer = write_t5_vocabulary(tmp_path, PROMPT)
     monkeypatch.setattr(paths, "models_path", str(tmp_path))
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>")
 

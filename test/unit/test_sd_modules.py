@@ -5,7 +5,17 @@ import json
 import pytest
 from safetensors.torch import save_file
 
-from modules import checkpoints, infotext_utils, model_load, runtime_utils, sd_models, sd_modules, sd_vae, shared
+from modules import (
+    checkpoints,
+    infotext_utils,
+    model_load,
+    runtime_utils,
+    scripts,
+    sd_models,
+    sd_modules,
+    sd_vae,
+    shared,
+)
 from modules.errors import ModelLoadError, NotFound
 from modules.model_families import SD1
 from test.unit.checkpoint_files import embedded_weights
@@ -87,6 +97,20 @@ def pixels(answered):
     from modules.api.image_codec import decode_base64_to_image
 
     return decode_base64_to_image(answered["images"][0]).tobytes()
+
+
+def test_a_plot_varies_the_files(folders, client, whole):
+    script = next(s for s in scripts.scripts_txt2img.selectable_scripts if s.title() == "X/Y/Z plot")
+    number = [option.label for option in script.current_axis_options].index("VAE and text encoders")
+    args = [number, "clear + words,Built in", [], *[0, "", []] * 2, False, True, False, *[False] * 4, 0, True]
+    asked = {**JOB, "script_name": "x/y/z plot", "script_args": args}
+    plotted = answer(client, "/sdapi/v1/txt2img", **asked, override_settings={"sd_vae": "None"})
+    texts = json.loads(plotted["info"])["infotexts"]
+    assert ["Module 2: words" in text for text in texts[1:]] == [True, False]
+    assert {pixels({"images": [image]}) for image in plotted["images"][1:]} == {pixels(whole)}
+    args[1] = "wrods"
+    refused = client.post("/sdapi/v1/txt2img", json=asked)
+    assert refused.status_code == 422 and "'wrods'" in refused.text and refused.json()["field"] == "script_args"
 
 
 def test_denoiser_alone_says_what_to_choose(folders, client):

@@ -625,7 +625,7 @@ class TestAxes:
         assert caught.value.field == "script_args"
 
     def test_every_choice_of_a_menu_is_taken(self, xyz, program):
-        for option in xyz.axis_options:
+        for option in xyz.axis_options + xyz.own_axis_options:
             if option.choices is not None and option.confirm is not None:
                 option.confirm(None, option.choices())
 
@@ -650,7 +650,8 @@ class TestAxes:
         late = xyz.AxisOption("Late", int, xyz.apply_field("steps"))
         only_img2img = xyz.AxisOptionImg2Img("Late, of the other tab", int, xyz.apply_field("steps"))
         monkeypatch.setattr(xyz, "axis_options", [*xyz.axis_options, only_img2img, late])
-        assert plot_script.current_axis_options[-1] is late
+        own = len(xyz.own_axis_options)
+        assert plot_script.current_axis_options[-own - 1 :] == [late, *xyz.own_axis_options]
         assert only_img2img not in plot_script.current_axis_options
         assert plot_script.axis_option(self.index(plot_script, "Late")) is late
 
