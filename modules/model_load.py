@@ -298,19 +298,24 @@ def check_supported(filename: str, tensors: StateDict) -> None:
 
 def prepare_network(family: Family, name: str, part: Part) -> Network:
     """Makes one module of a family, without weights, and finds its weights. Raises ModelLoadError."""
-    part.tensors, scales = quantized.split_scales(part.filename, part.tensors)
-    found = weights.shapes_of(part.tensors)
     try:
-        if name == DENOISER:
-            module, convert = denoisers.kind_of(family).build(family, found)
-        elif name == VAE:
-            module, convert = vae_of(family, found)
-        elif name in [reader.name for reader in family.image_readers]:
-            module, convert = image_reader_of(family, name, found)
-        else:
-            module, convert = text_encoder_of(family, name, found)
+        return network_of(family, name, part)
     except shapes.UnreadableShapes as e:
         raise ModelLoadError(f"{part.filename} looks like {family.title}, but {e}") from e
+
+
+def network_of(family: Family, name: str, part: Part) -> Network:
+    """Does the same; raises UnreadableShapes where the weights are those of another network."""
+    part.tensors, scales = quantized.split_scales(part.filename, part.tensors)
+    found = weights.shapes_of(part.tensors)
+    if name == DENOISER:
+        module, convert = denoisers.kind_of(family).build(family, found)
+    elif name == VAE:
+        module, convert = vae_of(family, found)
+    elif name in [reader.name for reader in family.image_readers]:
+        module, convert = image_reader_of(family, name, found)
+    else:
+        module, convert = text_encoder_of(family, name, found)
     network = Network(part.filename, module, convert(part.tensors), traced(part.tensors, convert))
     if scales:
         one = torch.ones(())
@@ -650,16 +655,14 @@ def load_vae(filename: str, family: Family, placement: Placement) -> Autoencoder
 
     Raises ModelLoadError for a file that is none, or one for latents of another number of channels.
     """
-    tensors = diffusers_names.original(weights.read_once(filename))
+    tensors = in_original_layout(filename, weights.read_once(filename)).tensors
     prefix = family.vae_prefix
     part = Part(filename, with_prefix(tensors, prefix) or {prefix + key: tensor for key, tensor in tensors.items()})
-    found = weights.shapes_of(part.tensors)
     try:
-        vae, convert = vae_of(family, found)
+        network = network_of(family, VAE, part)
     except shapes.UnreadableShapes as e:
-        raise ModelLoadError(f"{filename} is no VAE: {e}. It holds: {shapes.describe(found)}") from e
-    network = Network(filename, vae, convert(part.tensors), traced(part.tensors, convert))
-    check_complete(f"{filename}, VAE", network)
+        held = shapes.describe(weights.shapes_of(part.tensors))
+        raise ModelLoadError(f"{filename} is no VAE: {e}. It holds: {held}") from e
     check_latents(network, family)
     report_unused(filename, [], family, {VAE: part}, {VAE: network})
     vae = materialize(network, placement.device_of(VAE), placement.dtype_of(VAE))

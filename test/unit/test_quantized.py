@@ -14,7 +14,7 @@ from modules.denoisers import mmdit
 from modules.errors import ModelLoadError
 from modules.model_families import SD1
 from modules.placement import Placement
-from test.unit.checkpoint_files import embedded_weights
+from test.unit.checkpoint_files import embedded_weights, vae_weights
 
 CPU = Placement(torch.device("cpu"), torch.float32, torch.float32, torch.float32)
 UNET = SD1.unet_prefix
@@ -260,6 +260,21 @@ def test_scaled_fp8_means_its_numbers_times_the_scale(tmp_path, form, rows, pref
         (place,) = model.weight_places[key]
         assert torch.equal(place.stored, meant[key.removeprefix(UNET)])
     assert not caplog.records
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+def test_vae_of_its_own_file_is_scaled_too(tmp_path, prefix):
+    stored, meant = vae_weights(), {}
+    for layer in ("decoder.conv_in", "decoder.mid.block_1.conv1"):
+        weight = stored[f"{layer}.weight"].float()
+        scale = weight.abs().max() / 448
+        stored[f"{layer}.weight"] = (weight / scale).to(torch.float8_e4m3fn)
+        meant[layer] = stored[f"{layer}.weight"].float() * scale
+        stored |= new_form(layer, scale)
+    save_file({prefix + key: tensor.contiguous() for key, tensor in stored.items()}, tmp_path / "scaled.safetensors")
+    vae = model_load.load_vae(str(tmp_path / "scaled.safetensors"), SD1, CPU)
+    assert torch.equal(vae.decoder.conv_in.weight, meant["decoder.conv_in"])
+    assert torch.equal(vae.decoder.mid_block.resnets[0].conv1.weight, meant["decoder.mid.block_1.conv1"])
 
 
 @pytest.mark.parametrize("rows", [False, True])

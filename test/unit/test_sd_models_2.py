@@ -286,15 +286,19 @@ REAL_TEXT = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers"
 REAL_VAE = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2}
 
 
-def test_real_sizes_are_read_from_the_shapes(caplog):
-    """Without memory for weights."""
+def enlarged():
+    """The recipe of SD2 in its real sizes."""
     small = tiny_checkpoints.RECIPES["sd2"]
-    recipe = tiny_checkpoints.Recipe(
+    return tiny_checkpoints.Recipe(
         unet={**small.unet, **REAL_UNET},
         texts={ENCODER: {**small.texts[ENCODER], **REAL_TEXT, "projection_dim": 1024}},
         vae={**small.vae, **REAL_VAE},
     )
-    tensors = stored(recipe)
+
+
+def test_real_sizes_are_read_from_the_shapes(caplog):
+    """Without memory for weights."""
+    tensors = stored(enlarged())
     assert model_families.detect(weights.shapes_of(tensors)).name == "sd2"
     with caplog.at_level(logging.WARNING):
         prepared = model_load.prepare("real.safetensors", {}, state_dict=tensors)
