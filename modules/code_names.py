@@ -96,23 +96,34 @@ def set_from_outside(tree: ast.AST, package: str = "") -> Iterator[tuple[str, in
     """
     aliases = imported(tree, package)
     for node in ast.walk(tree):
-        names: list[str] = []
         if isinstance(node, ast.Assign):
-            targets = [
-                part
-                for target in node.targets
-                for part in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])
-            ]
-            names = [dotted(target) for target in targets if isinstance(target, ast.Attribute)]
+            names = _assigned(node)
         elif isinstance(node, ast.Call):
-            is_setattr = dotted(node.func) == "setattr"
-            if is_setattr or dotted(node.func).endswith("patches.patch"):
-                given = node.args[0 if is_setattr else 1 :][:2]
-                if len(given) == 2 and isinstance(given[1], ast.Constant) and isinstance(given[1].value, str):
-                    names = [f"{dotted(given[0])}.{given[1].value}"]
+            names = _set_by_call(node)
+        else:
+            continue
         for name in names:
             if full := expanded(name, aliases):
                 yield full, node.lineno
+
+
+def _assigned(node: ast.Assign) -> list[str]:
+    """Returns the dotted names that an assignment sets."""
+    targets: list[ast.expr] = []
+    for target in node.targets:
+        targets += target.elts if isinstance(target, ast.Tuple | ast.List) else [target]
+    return [dotted(target) for target in targets if isinstance(target, ast.Attribute)]
+
+
+def _set_by_call(node: ast.Call) -> list[str]:
+    """Returns the dotted name that setattr or `patches.patch` sets; nothing for other calls."""
+    is_setattr = dotted(node.func) == "setattr"
+    if not is_setattr and not dotted(node.func).endswith("patches.patch"):
+        return []
+    match node.args[0 if is_setattr else 1 :][:2]:
+        case [owner, ast.Constant(value=str(name))]:
+            return [f"{dotted(owner)}.{name}"]
+    return []
 
 
 class Library:
@@ -178,12 +189,13 @@ class Library:
             found.names |= {entry.name.partition(".")[0] for entry in place.iterdir()}
             found.is_open |= any(entry.suffix in (".so", ".pyd") for entry in place.iterdir())
         source = place / "__init__.py" if place.is_dir() else place
-        if not source.is_file() and (place / "__init__.pyi").is_file():
-            return Names(is_open=True)  # what a compiled package makes, described for editors
-        tree = parse(source) if source.is_file() else ast.Module([], [])
+        if not source.is_file():
+            # Where it is described for editors a compiled package makes it.
+            return Names(is_open=True) if (place / "__init__.pyi").is_file() else found
+        tree = parse(source)
         if tree is None:
             return Names(is_open=True)
-        if source.is_file() and not any(at(root / module.partition(".")[0]) for root in self.roots):
+        if not any(at(root / module.partition(".")[0]) for root in self.roots):
             # Packages fill their modules in many ways, which only running them would tell.
             found.is_open |= any(way in source.read_bytes() for way in WAYS_TO_FILL)
         package = module if place.is_dir() else module.rpartition(".")[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from modules import launch_pins, script_loading
 from modules.code_names import Library, absolute, dotted, expanded, imported, parse, set_from_outside
-from modules.extension_load import Loading, Place
+from modules.extension_load import Failure, Loading, Place
 
 HERE, TRANSLATED, REPLACED, MISSING = "here", "translated", "replaced", "missing"
 
@@ -107,11 +107,9 @@ def check(
     """
     place = Place(folder, program, is_beside_program=is_beside_program)
     files = [report for path in place.sources if (report := _file_report(path, place)) is not None]
-    scripts = sorted((folder / "scripts").glob("*.py"))
-    loading, offline = Loading(place), Loading(place, is_offline=True)
-    failed = dict.fromkeys(failure for path in scripts for failure in loading.file(path))
+    failed = _failures(Loading(place))
     failures = [f"{f.file}, line {f.line}: {f.error}: {f.name}{_because(f.name)}" for f in failed]
-    alone = dict.fromkeys(failure for path in scripts for failure in offline.file(path) if failure not in failed)
+    alone = [failure for failure in _failures(Loading(place, is_offline=True)) if failure not in failed]
     commands = list(_pip_commands(folder))
     return ExtensionReport(
         name=folder.name,
@@ -294,26 +292,39 @@ def _facts(report: ExtensionReport) -> set[str]:
     return facts
 
 
+def _failures(loading: Loading) -> list[Failure]:
+    """Returns what goes wrong where the scripts of an extension are loaded, each once."""
+    scripts = sorted((loading.place.folder / "scripts").glob("*.py"))
+    return list(dict.fromkeys(failure for path in scripts for failure in loading.file(path)))
+
+
 def as_text(report: ExtensionReport) -> str:
     """Returns a report as lines to be read: of names that are here, only how many."""
     lines = [f"{report.name}: {'will load' if report.loads else 'will not load'}"]
     lines += [f"  {failure}" for failure in report.failures]
-    lines += ["Fails without a network:", *(f"  {text}" for text in report.fetches)] if report.fetches else []
-    missing = [f"  {text}" for text in report.packages.values() if text != HERE]
-    lines += ["Packages that are missing:", *missing] if missing else []
-    lines += ["Installs:", *(f"  {text}" for text in report.installs)] if report.installs else []
+    lines += _section("Fails without a network:", report.fetches)
+    lines += _section("Packages that are missing:", [text for text in report.packages.values() if text != HERE])
+    lines += _section("Installs:", report.installs)
     lines += [f"  conflict: {text}" for text in report.conflicts]
-    lines += ["Against what is installed:", *(f"  {text}" for text in report.changes)] if report.changes else []
+    lines += _section("Against what is installed:", report.changes)
     for file in report.files:
-        here = sum(use.state == HERE for use in file.uses)
-        lines.append(f"{file.file}: {here} names that are here")
-        for use in file.uses:
-            if use.state != HERE:
-                lines.append(
-                    f"  line {use.line}: {use.state}: {use.name}" + (f": {use.instead}" if use.instead else "")
-                )
-        lines += [f"  line {line}: hook {name}" for name, line in file.hooks]
-        for name, line in file.patches:
-            too = report.shared_patches.get(name)
-            lines.append(f"  line {line}: replaces {name}" + (f", as does {', '.join(too)}" if too else ""))
+        lines += _lines_of(file, report.shared_patches)
     return "\n".join(lines)
+
+
+def _section(title: str, texts: Sequence[str]) -> list[str]:
+    """Returns texts under a title; nothing where there are none."""
+    return [title, *(f"  {text}" for text in texts)] if texts else []
+
+
+def _lines_of(file: FileReport, shared_patches: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns what a file uses, hooks and replaces, as lines to be read."""
+    lines = [f"{file.file}: {sum(use.state == HERE for use in file.uses)} names that are here"]
+    for use in file.uses:
+        if use.state != HERE:
+            lines.append(f"  line {use.line}: {use.state}: {use.name}" + (f": {use.instead}" if use.instead else ""))
+    lines += [f"  line {line}: hook {name}" for name, line in file.hooks]
+    for name, line in file.patches:
+        too = shared_patches.get(name)
+        lines.append(f"  line {line}: replaces {name}" + (f", as does {', '.join(too)}" if too else ""))
+    return lines

@@ -210,19 +210,14 @@ def identify(
     """
     for family in model_families.FAMILIES:
         parts, strangers = lay_out(family, checkpoint, chosen, spare)
-        own = {name: part for name, part in parts.items() if part.filename == checkpoint.filename}
-        found = weights.shapes_of({key: checkpoint.tensors[key] for key in family.keys if key in checkpoint.tensors})
-        for part in own.values():
-            found |= weights.shapes_of(part.tensors)
-        elsewhere = family.prefixes.keys() - own.keys() - set(family.own_modules)
-        if not family.matches(found, without=elsewhere):
-            continue
         missing = [name for name in family.prefixes if name not in parts and not family.is_optional(name)]
-        if missing and strangers and not family.matches(found):
-            continue  # what seems to be missing may be there under other names: it is another family
+        # What seems to be missing beside strangers may be there under other names: then it is another family.
+        if not is_of(family, checkpoint, parts, is_whole=bool(missing and strangers)):
+            continue
         check_modules(checkpoint.filename, family, missing)
+        used = {part.filename for part in parts.values()}
         for part in chosen:
-            if not any(part.filename == used.filename for used in parts.values()):
+            if part.filename not in used:
                 logger.warning("%s is for no module of %s and not used", part.filename, family.title)
         return family, parts, strangers
     known = ", ".join(family.title for family in model_families.FAMILIES)
@@ -231,6 +226,19 @@ def identify(
         f"{checkpoint.filename} is no checkpoint of a kind that can be loaded ({known}). It holds {len(found)} "
         f"weights: {shapes.describe(found)}"
     )
+
+
+def is_of(family: Family, checkpoint: Part, parts: Mapping[str, Part], *, is_whole: bool) -> bool:
+    """Returns whether a checkpoint, of which a family would take these parts, is of that family.
+
+    is_whole: only if all its modules are in the file itself.
+    """
+    own = {name: part for name, part in parts.items() if part.filename == checkpoint.filename}
+    found = weights.shapes_of({key: checkpoint.tensors[key] for key in family.keys if key in checkpoint.tensors})
+    for part in own.values():
+        found |= weights.shapes_of(part.tensors)
+    elsewhere = family.prefixes.keys() - own.keys() - set(family.own_modules)
+    return family.matches(found) if is_whole else family.matches(found, without=elsewhere)
 
 
 def lay_out(

@@ -146,14 +146,11 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid, runs: list[Run]) 
         record = None
         for place in (place for run in runs for place in run.places):
             tiles[place][2] = Image.new("RGB", (p.width, p.height))  # stays where it is interrupted
-        for number, run in enumerate(runs, 1):
-            if state.interrupted or state.stopping_generation:
+        for number, run in enumerate(runs, 1 + repetition * len(runs)):
+            if is_ending():
                 break
-            p.batch_size = run.batch_size
-            p.init_images = [sources[place] for place in run.places]
-            p.image_mask, p.latent_mask = run.image_mask, run.latent_mask
-            state.job = f"Batch {number + repetition * len(runs)} out of {state.job_count}"
-            processed = processing.process_images(p)
+            state.job = f"Batch {number} out of {state.job_count}"
+            processed = run_img2img(p, run, [sources[place] for place in run.places])
             record = record or first_record(processed)
             p.seed = processed.seed + 1
             for place, image in zip(run.places, images_made(processed), strict=False):
@@ -167,6 +164,19 @@ def make_anew(p: StableDiffusionProcessing, grid: images.Grid, runs: list[Run]) 
             images.save_image(
                 combined, p.outpath_samples, "", seed + repetition, p.prompt, opts.samples_format, info=info, p=p
             )
-        if state.interrupted or state.stopping_generation:
+        if is_ending():
             break
     return Processed(p, results, seed, records[0].infotext if records else "")
+
+
+def is_ending() -> bool:
+    """Returns whether the user has asked for an end."""
+    return state.interrupted or state.stopping_generation
+
+
+def run_img2img(p: StableDiffusionProcessing, run: Run, sources: list[Image.Image]) -> Processed:
+    """Makes the tiles of one run."""
+    p.batch_size = run.batch_size
+    p.init_images = sources
+    p.image_mask, p.latent_mask = run.image_mask, run.latent_mask
+    return processing.process_images(p)

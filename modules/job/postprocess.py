@@ -141,8 +141,6 @@ def process_images(
     outputs: list[Image.Image] = []
     failures: list[tuple[str, Exception]] = []
     text = ""
-    pixels = 0
-    limits = bounds.current()
     shared.state.job_count = len(sources)
     for number, (source, name) in enumerate(sources, 1):
         shared.state.nextjob()
@@ -153,10 +151,7 @@ def process_images(
         try:
             results = process_source(source, run_scripts)
             text = finish(results, folder, name, settings) if results else text
-            if is_shown and results:
-                pixels += sum(pp.image.width * pp.image.height for pp in results)
-                limits.check_pixels(pixels, "image_folder")
-                outputs += [pp.image for pp in results]
+            outputs += to_show(results, outputs) if is_shown else []
         except FAILURES as e:
             failures.append((os.path.basename(name) if name else f"picture {number}", e))
             logger.warning("%s is left out: %s", *failures[-1])
@@ -165,6 +160,13 @@ def process_images(
     if failures and len(failures) == len(sources):
         raise failures[0][1]
     return Postprocessed(outputs, text, [f"{name}: {e}" for name, e in failures if has_image_name(name)])
+
+
+def to_show(results: Sequence[PostprocessedImage], shown: Sequence[Image.Image]) -> list[Image.Image]:
+    """Returns the images of results that are shown with others. Raises InvalidInput for more than may be held."""
+    added = [pp.image for pp in results]
+    bounds.current().check_pixels(sum(image.width * image.height for image in (*shown, *added)), "image_folder")
+    return added
 
 
 def has_image_name(name: str) -> bool:

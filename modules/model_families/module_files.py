@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from modules.model_families.base import VAE, Family, Shapes
+from modules.model_families.base import VAE, Family, Shapes, TextEncoder
 
 MARKS: tuple[tuple[str, str, int], ...] = (
     (VAE, "decoder.conv_in.weight", 1),
@@ -74,15 +74,19 @@ def chosen(family: Family, files: Sequence[Sequence[ModuleWeights]], own: Collec
     for kind in dict.fromkeys(encoder.kind for encoder in family.text_encoders):
         rows = [encoder for encoder in family.text_encoders if encoder.kind == kind]
         of_kind = sorted((pair for pair in candidates if pair[0].kind == kind), key=lambda pair: pair[0].width)
-        for row in rows:
-            for module, source in of_kind:
-                if module.width == row.file_width:
-                    found[row.name] = source
-        rest = [source for module, source in of_kind if module.width not in FULL_WIDTHS]
-        open_rows = [row.name for row in rows if row.name not in found]
-        if len(rest) < len(open_rows):
-            open_rows.sort(key=lambda name: name in own)
-            open_rows = open_rows[: len(rest)]
-            open_rows.sort(key=[row.name for row in rows].index)
-        found |= dict(zip(open_rows, rest, strict=False))
+        found |= _encoders(rows, of_kind, own)
     return found
+
+
+def _encoders(
+    rows: Sequence[TextEncoder], files: Sequence[tuple[ModuleWeights, Source]], own: Collection[str]
+) -> dict[str, Source]:
+    """Returns for which of the text encoders of one kind which file is. files: of this kind, the narrowest first."""
+    found = {row.name: source for row in rows for module, source in files if module.width == row.file_width}
+    rest = [source for module, source in files if module.width not in FULL_WIDTHS]
+    open_rows = [row.name for row in rows if row.name not in found]
+    if len(rest) < len(open_rows):
+        open_rows.sort(key=lambda name: name in own)
+        open_rows = open_rows[: len(rest)]
+        open_rows.sort(key=[row.name for row in rows].index)
+    return found | dict(zip(open_rows, rest, strict=False))
