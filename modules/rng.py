@@ -8,32 +8,24 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from modules import devices, errors, rng_philox, shared
+from modules.options import OptionValues
 from modules.sampling.noise import place_centred, slerp
-
-if TYPE_CHECKING:
-    from modules.options import Options
 
 Generator = torch.Generator | rng_philox.Generator
 
 
 @dataclass(frozen=True)
-class NoiseSettings:
+class NoiseSettings(OptionValues):
     """Where noise comes from. The names are those of the options."""
 
     eta_noise_seed_delta: int
     randn_source: str
-
-    @classmethod
-    def from_opts(cls, options: Options) -> NoiseSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     @property
     def is_philox(self) -> bool:

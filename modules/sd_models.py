@@ -14,8 +14,8 @@ import os
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -38,13 +38,11 @@ from modules import (
 )
 from modules.checkpoints import CheckpointInfo, checkpoint_aliases, checkpoints_list
 from modules.errors import ModelLoadError
+from modules.options import OptionValues
 from modules.placement import Placement
 from modules.sampling.conditioning import Cond
 from modules.sd_models_types import LoadedVae, WebuiSdModel
 from modules.timer import Timer
-
-if TYPE_CHECKING:
-    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +54,7 @@ AUTOMATIC = "sd_model_checkpoint_automatic"
 
 
 @dataclass(frozen=True)
-class CheckpointSettings:
+class CheckpointSettings(OptionValues):
     """Which checkpoint is wanted, and how loaded ones are kept. The names are those of the options."""
 
     cache_fp16_weight: bool
@@ -66,23 +64,13 @@ class CheckpointSettings:
     sd_checkpoints_limit: int
     sd_model_checkpoint: str | None
 
-    @classmethod
-    def from_opts(cls, options: Options) -> CheckpointSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
-
 
 @dataclass(frozen=True)
-class NoiseScheduleSettings:
+class NoiseScheduleSettings(OptionValues):
     """How the noise schedule of a model is changed for a job. The names are those of the options."""
 
     sd_noise_schedule: str
     use_downcasted_alpha_bar: bool
-
-    @classmethod
-    def from_opts(cls, options: Options) -> NoiseScheduleSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
 
 class SkipWritingToConfig:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from modules import (
@@ -26,6 +26,7 @@ from modules import (
 )
 from modules.errors import ModelLoadError
 from modules.model_families import VAE, diffusers_names
+from modules.options import OptionValues
 from modules.placement import Placement
 from modules.sd_models_types import LoadedVae, WebuiSdModel
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
-    from modules.options import Options
 
 logger = logging.getLogger(__name__)
 
@@ -56,16 +56,11 @@ def __getattr__(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class VaeSettings:
+class VaeSettings(OptionValues):
     """Which VAE the user chose. The names are those of the options."""
 
     sd_vae: str
     sd_vae_overrides_per_model_preferences: bool
-
-    @classmethod
-    def from_opts(cls, options: Options) -> VaeSettings:
-        """Returns the settings as they hold now, in the calling context."""
-        return cls(**{field.name: getattr(options, field.name) for field in fields(cls)})
 
     @property
     def is_automatic(self) -> bool:
