@@ -66,6 +66,25 @@ def served(tree: Path, flags: list[str] | None = None) -> Iterator[tuple[int, su
             program.wait()
 
 
+@contextlib.contextmanager
+def own_server() -> Iterator[int]:
+    """Serves the program from this process, the embedded model loaded, and gives its port."""
+    set_up()
+    import webui
+    from modules import initialize, server, shared
+
+    initialize.initialize()
+    running = server.Server(server.open_socket("127.0.0.1", free_port()))
+    running.start()
+    running.attach(webui.create_app())
+    assert shared.sd_model is not None
+    try:
+        yield running.port
+    finally:
+        running.detach()
+        running.stop()
+
+
 class NetworkClock:
     """Seconds spent in the networks since `seconds` was last set."""
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.common import FLAGS, free_port, served, set_up  # noqa: E402
+from benchmarks.common import FLAGS, own_server, served  # noqa: E402
 
 START_SECONDS = 240
 SMALL = {"prompt": "red apple", "width": 128, "height": 128, "steps": 4, "sampler_name": "Euler"}
@@ -102,25 +102,6 @@ class Helper:
         self.process.stdin.write(json.dumps(values) + "\n")
         self.process.stdin.flush()
         assert self.process.stdout.readline() == "done\n", "a client failed"
-
-
-@contextlib.contextmanager
-def own_server() -> Iterator[int]:
-    """Serves the program from this process, the embedded model loaded, and gives its port."""
-    set_up()
-    import webui
-    from modules import initialize, server, shared
-
-    initialize.initialize()
-    running = server.Server(server.open_socket("127.0.0.1", free_port()))
-    running.start()
-    running.attach(webui.create_app())
-    assert shared.sd_model is not None
-    try:
-        yield running.port
-    finally:
-        running.detach()
-        running.stop()
 
 
 def post(port: int, path: str, body: dict) -> None:
