@@ -24,7 +24,6 @@ from modules import (
     latents,
     lowvram,
     model_patches,
-    paths,
     rng,
     scripts,
     sd_models,
@@ -32,7 +31,6 @@ from modules import (
     sd_vae,
     shared,
     step_cache,
-    util,
     version,
 )
 from modules.job import batches, conds, decode, generation_params, hires, init_image, output, prompts, shares, start
@@ -606,9 +604,9 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
 
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
+    remembered = None
     if n == 0 and not cmd_opts.no_prompt_history:
-        last = os.path.join(paths.data_path, "params.txt")
-        util.write_text_atomically(last, Processed(p, []).infotext(p, 0), flush=False)  # the job need not wait for it
+        remembered = output.remember(Processed(p, []).infotext(p, 0))
     for comment in model_hijack.comments:
         p.comment(comment)
     if p.n_iter > 1:
@@ -635,6 +633,8 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
             lowvram.send_everything_to_cpu()
         devices.torch_gc()
         state.nextjob()
+    if remembered is not None:
+        remembered.result()
     if share.hand_over(n, pixels):
         return True
     batch = output.JobOutput()

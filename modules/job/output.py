@@ -7,14 +7,16 @@ meanwhile can't tear a job's files apart.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from modules import devices, face_restoration, image_ops, images, scripts, shared
+from modules import devices, face_restoration, image_ops, images, paths, scripts, shared, util
 from modules.job import decode
 from modules.job.records import keep_record
 from modules.job.settings import OutputSettings
@@ -175,6 +177,17 @@ def finish_masks(
             unfinished.keep_record(composite, "mask", unfinished.infotext())
             returned.append(composite)
     return returned
+
+
+_rememberer = ThreadPoolExecutor(1, "last job")
+
+
+def remember(infotext: str) -> Future[None]:
+    """Writes the infotext of a job that begins to where the page finds that of the last one, beside the job: a file
+    that takes the place of another costs as much as many steps of a small image.
+    """
+    last = os.path.join(paths.data_path, "params.txt")
+    return _rememberer.submit(util.write_text_atomically, last, infotext, flush=False)
 
 
 def add_grid(p: RunState, output: JobOutput, grid_infotext: Callable[[], str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from modules import devices, errors, processing, script_callbacks, shared
+from modules import devices, errors, paths, processing, script_callbacks, shared
 
 SMALL = {"prompt": "red apple", "width": 64, "height": 64, "steps": 2, "seed": 1, "sampler_name": "Euler"}
 
@@ -46,6 +46,18 @@ def test_hooks_are_called_in_their_order(sd_model):
         "postprocess_image_after_composite",
         "postprocess",
     ]
+
+
+def test_the_last_job_is_remembered_for_the_page_when_it_is_over(sd_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "data_path", str(tmp_path))
+    last = tmp_path / "params.txt"
+    texts = []
+    for prompt in ("red apple", "green pear"):
+        texts.append(processing.process_images(small_job(prompt=prompt)).infotexts[0])
+        assert last.read_text("utf8") == texts[-1]
+    monkeypatch.setattr(shared.cmd_opts, "no_prompt_history", True)
+    processing.process_images(small_job())
+    assert last.read_text("utf8") == texts[-1]
 
 
 @pytest.mark.parametrize("name", ["outpath_samples", "outpath_grids"])
