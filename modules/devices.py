@@ -141,6 +141,7 @@ class MainMemory:
 
     def __init__(self) -> None:
         self.least = 0
+        self._process = psutil.Process()
         try:
             self._trim = ctypes.CDLL(None).malloc_trim if sys.platform == "linux" else None
         except AttributeError:  # another C library
@@ -157,7 +158,7 @@ class MainMemory:
             threading.Thread(target=self.give_back, name="give memory back", daemon=True).start()
 
     def _has_grown(self) -> bool:
-        resident = psutil.Process().memory_info().rss
+        resident = self._process.memory_info().rss
         has_grown = resident > self.least + self.SLACK
         self.least = min(self.least, resident)
         return has_grown
@@ -166,7 +167,7 @@ class MainMemory:
         """Gives back what is free: after weights were freed, which stay with the process otherwise."""
         if self._trim is not None:
             self._trim(0)
-        self.least = psutil.Process().memory_info().rss
+        self.least = self._process.memory_info().rss
 
 
 main_memory = MainMemory()

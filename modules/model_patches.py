@@ -164,6 +164,8 @@ class Wishes:
         return {name: patch for name, patch in self.wanted.items() if name != kind}
 
     def _change(self, target: ModelPatches | None, wanted: dict[str, Patch], rest: bool = False) -> None:
+        if target is self.on and wanted == self.wanted:  # what most who take something have never put
+            return
         if self.on is not None and self.on is not target:
             self.on.replace(self.wanted, {})
             self.on = None

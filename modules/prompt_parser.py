@@ -445,8 +445,10 @@ def parse_prompt_attention(text: str) -> list[list]:
     return merge_equal_weights(weighted(pieces, changes))
 
 
-def weighted(pieces: list[list], changes: Iterable[tuple[int, int, float]]) -> list[list]:
+def weighted(pieces: list[list], changes: Sequence[tuple[int, int, float]]) -> list[list]:
     """Returns pieces with their weights multiplied: by a factor each from a place up to another, change by change."""
+    if not changes:
+        return pieces
     weights = np.array([weight for _, weight in pieces], dtype=np.float64)
     with np.errstate(all="ignore"):
         for start, end, factor in changes:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL
 
-
 logger = logging.getLogger(__name__)
 
 vae_path: str = os.path.abspath(os.path.join(paths.models_path, "VAE"))

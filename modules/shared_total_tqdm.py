@@ -43,7 +43,6 @@ class TotalTQDM:
     def clear(self) -> None:
         """Removes the bar at the end of a job."""
         if self._tqdm is not None:
-            self._tqdm.refresh()
             self._tqdm.close()
             self._tqdm = None
 

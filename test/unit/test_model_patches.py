@@ -317,6 +317,15 @@ def test_wishes_follow_the_current_model(current):
     assert second.patches.on == {}
 
 
+def test_taking_what_was_never_put_leaves_the_model_alone(current):
+    with job_wishes() as own:
+        own.put("tiling", circular_padding)
+        before = shared.sd_model.patches.on
+        own.take("token merging")
+        own.rest("networks")
+        assert shared.sd_model.patches.on is before and list(own.wanted) == ["tiling"]
+
+
 def test_job_that_fails_leaves_nothing(current):
     first, second = current
     with pytest.raises(ZeroDivisionError), job_wishes() as own:
