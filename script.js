@@ -13,9 +13,13 @@
     const AFTER_UPDATE_DELAY_MS = 200;
     const COMPLETE_TIMEOUT_MS = 60000;
     const IDLE_TIMEOUT_MS = 300;
+    const WHOLE_TIMEOUT_MS = 5000;
 
     /** Ids of elements that exist once every tab has been built. */
     let expectedIds = [];
+
+    /** The same for what comes later. */
+    const laterIds = [];
 
     /** Number of load events that have not been answered. */
     let waiting = 0;
@@ -57,7 +61,7 @@
         callbacks.uiAfterUpdateCallbacks.push(callback);
     }
 
-    /** Runs callback() once, when all tabs are in the page. */
+    /** Runs callback() once, when all tabs are in the page but for what comes later, see wholePage. */
     function onUiLoaded(callback) {
         callbacks.uiLoadedCallbacks.push(callback);
     }
@@ -132,6 +136,11 @@
         });
     }
 
+    /** The updates that show so many blocks. */
+    function shown(count) {
+        return Array.from({length: count}, () => ({__type__: "update", visible: true}));
+    }
+
     /**
      * Answers one of Gradio's load events, which all come at once: shows `count` blocks that Gradio has held back, after
      * those of the events before it. `ids` are elements that exist once they are there.
@@ -143,7 +152,39 @@
         await lastTurn;
         waiting -= 1;
         if (waiting === 0) awaitLastBlocks(performance.now() + COMPLETE_TIMEOUT_MS);
-        return Array.from({length: count}, () => ({__type__: "update", visible: true}));
+        return shown(count);
+    }
+
+    let hurry = null;
+
+    const hurried = new Promise((resolve) => {
+        hurry = resolve;
+    });
+
+    /** Resolves when the browser has nothing else to do. */
+    function spareTime() {
+        return new Promise((resolve) => {
+            if (window.requestIdleCallback) window.requestIdleCallback(resolve);
+            else setTimeout(resolve, IDLE_TIMEOUT_MS);
+        });
+    }
+
+    /** The same for blocks that come after the onUiLoaded callbacks: in spare time, or when somebody needs them. */
+    async function revealLater(count, ids) {
+        laterIds.push(...ids);
+        lastLaterTurn = lastLaterTurn.then(() => Promise.race([spareTime(), hurried]));
+        await lastLaterTurn;
+        return shown(count);
+    }
+
+    /** Resolves when all of the page is there, which it hurries: to be awaited by what looks through all of it. */
+    async function wholePage() {
+        hurry();
+        await loaded;
+        await new Promise((resolve) => {
+            onElements(laterIds, resolve);
+            setTimeout(resolve, WHOLE_TIMEOUT_MS);
+        });
     }
 
     let reportLoaded = null;
@@ -151,6 +192,8 @@
     const loaded = new Promise((resolve) => {
         reportLoaded = resolve;
     });
+
+    let lastLaterTurn = loaded;
 
     /**
      * Resolves when the onUiLoaded callbacks have run: what the server fills into the page comes after them, as their
@@ -220,7 +263,7 @@
     Object.assign(window, {
         gradioApp, get_uiCurrentTab, get_uiCurrentTabContent,
         onUiUpdate, onAfterUiUpdate, onUiLoaded, onElements, onUiTabChange, onOptionsChanged, onOptionsAvailable,
-        executeCallbacks, scheduleAfterUiUpdateCallbacks, revealBlocks, whenUiLoaded, uiElementIsVisible, uiElementInSight
+        executeCallbacks, scheduleAfterUiUpdateCallbacks, revealBlocks, revealLater, wholePage, whenUiLoaded, uiElementIsVisible, uiElementInSight
     });
 
     document.addEventListener("DOMContentLoaded", () => {

@@ -1,5 +1,5 @@
 "use strict";
-// Drawings on hidden canvases do not cost visible ones their picture. Gradio's image editor takes two WebGL contexts as
+// When Gradio's image editors are made, and what they draw on. Drawings on hidden canvases do not cost visible ones their picture. Gradio's image editor takes two WebGL contexts as
 // soon as it is made, browsers give a page 16, and past that they take them from the oldest canvases, which stay white
 // from then on. When they become scarce, canvases that nobody has seen yet lend theirs, until they are seen.
 (() => {
@@ -37,6 +37,20 @@
             }
         }
     }
+
+    /**
+     * Runs make() when the frame of an image editor is seen, at the latest when the browser has time after the page is
+     * loaded: where it draws without a GPU, making one takes half a second.
+     */
+    window.whenCanvasIsNeeded = function (frame, make) {
+        const sizes = new ResizeObserver(([{contentRect}]) => contentRect.width > 0 && once());
+        const once = () => {
+            sizes.disconnect();
+            make();
+        };
+        sizes.observe(frame);
+        whenUiLoaded().then(() => window.requestIdleCallback?.(once));
+    };
 
     /** Whether nobody sees an image editor: then they need not draw themselves at every frame. */
     window.canvasesAreHidden = function () {

@@ -99,7 +99,7 @@
     window.addEventListener("error", (event) => remember(event.filename, event.lineno, event.message));
     window.addEventListener("unhandledrejection", (event) => rememberError(event.reason));
     window.addEventListener("callbackerror", (event) => rememberError(event.detail));
-    onUiLoaded(showThrown);
+    onElements(["extensions_page_errors"], showThrown);
 
     Object.assign(window, {
         extensions_apply, extensions_check, install_extension_from_index, check_extension,

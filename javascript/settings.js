@@ -20,7 +20,8 @@
         gradioApp().getElementById("settings_show_one_page").style.setProperty("display", isShown ? "flex" : "none", "important");
     }
 
-    function settingsShowAllTabs() {
+    async function settingsShowAllTabs() {
+        await wholePage();
         for (const page of pages()) {
             if (!settingsExcludeTabsFromShowAll[page.id]) page.style.display = "block";
         }
@@ -46,7 +47,8 @@
         return [row.textContent, ...ids].join("\n").toLowerCase();
     }
 
-    function search(text) {
+    async function search(text) {
+        if (text.trim()) await wholePage();
         const wanted = text.trim().toLowerCase();
         for (const row of rows()) row.classList.toggle("settings-not-found", !termsOf(row).includes(wanted));
         if (wanted) settingsShowAllTabs();
@@ -87,24 +89,23 @@
     }
 
     /** Adds what the settings' definitions say around their labels: links before, explanations after. */
-    function addComments() {
-        for (const [place, comments] of [["before", opts._comments_before], ["after", opts._comments_after]]) {
-            for (const [key, html] of Object.entries(comments)) {
-                for (const element of document.querySelectorAll(`[id="setting_${CSS.escape(key)}"]`)) {
-                    const label = element.querySelector("span[data-testid=block-info], .label-text");
-                    if (!label) continue;
-                    if (place === "before") label.prepend(commentElement(html, place));
-                    else label.append(commentElement(html, place));
-                }
-            }
+    function addComments(elements) {
+        for (const element of elements) {
+            const key = element.id.replace(/^setting_/, "");
+            const label = element.querySelector("span[data-testid=block-info], .label-text");
+            if (!label || label.querySelector(".settings-comment")) continue;
+            const [before, after] = [opts._comments_before?.[key], opts._comments_after?.[key]];
+            if (before) label.prepend(commentElement(before, "before"));
+            if (after) label.append(commentElement(after, "after"));
         }
     }
+
+    onUiUpdate((records) => addComments(changedElements(records, "[id^=setting_]")));
 
     onUiLoaded(() => onOptionsAvailable(() => {
         const nav = gradioApp().querySelector("#settings .tab-nav");
         moveControls(nav);
         addCategoryHeadings(nav);
-        addComments();
     }));
 
     Object.assign(window, {settingsExcludeTabsFromShowAll, settingsShowAllTabs, settingsShowOneTab});

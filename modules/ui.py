@@ -50,6 +50,9 @@ for media_type, suffix in (
 UNTRACKED_TABS = ("settings", "extensions")
 """Tabs whose controls have no default in ui-config.json."""
 
+LATER_TABS = ("modelmerger", "extensions")
+"""Tabs whose content is made after the page is loaded, or when they are opened: no script looks there at the start."""
+
 
 @dataclass
 class Page:
@@ -203,8 +206,9 @@ def create_tabs(page: Page, interfaces: Sequence[Interface]) -> None:
     with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
         for interface in interfaces:
             is_visible = interface.label not in opts.hidden_tabs
-            with gr.Tab(interface.label, id=interface.id, elem_id=f"tab_{interface.id}", visible=is_visible):
+            with gr.Tab(interface.label, id=interface.id, elem_id=f"tab_{interface.id}", visible=is_visible) as tab:
                 interface.blocks.render()
+            tab.comes_later = interface.id in LATER_TABS
             if interface.id not in UNTRACKED_TABS and is_visible:
                 page.loadsave.add_block(interface.blocks, interface.id)
     page.loadsave.add_component(f"webui/Tabs@{tabs.elem_id}", tabs)

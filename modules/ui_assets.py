@@ -104,8 +104,51 @@ DRAW_WHEN_SEEN = """this._requestId = null;
 }}"""
 """Each image editor draws itself at every frame, so that the browser never rests. Where nobody sees it, it may wait."""
 
+ASK_FOR_VALUES = "r&&!(`value`in t)&&(await this.#m(e,r),await this.#h(r))"
+ASK_IF_IT_MAY_GO = "r&&`visible`in t&&t.visible!==!0&&(await this.#m(e,r),await this.#h(r))"
+ASK_EACH_CHILD = "`value`in t||await this.#m(n.id,n),e&&e(t)"
+ASK_EACH_THAT_MAY_GO = "t.visible!==!0&&await this.#m(n.id,n),e&&e(t)"
+"""Before an update, of a progress bar too, a component and all in it are asked for a copy of their properties, image
+editors for their drawing, which they upload. It is what a component starts with when it is made again, so it takes an
+update that removes it.
+"""
+
+MAKE_EDITOR = "re(Ys(o,{get border_region(){return S(t)}"
+MAKE_EDITOR_WHEN_NEEDED = """queueMicrotask(() => window.whenCanvasIsNeeded(o.parentElement, () => L(isNeeded, !0)));
+ifBlock(o, (make) => S(isNeeded) && make((o) => re(Ys(o, {get border_region(){return S(t)}"""
+EDITOR_MADE = "set image_id(e){L(l,e,!0)}}),e=>c=e,()=>c)}a(t,r)}"
+EDITOR_MADE_WHEN_NEEDED = "set image_id(e){L(l,e,!0)}}),e=>c=e,()=>c)))}a(t,r)}"
+DRAWING_OF_EDITOR = "return await c.get_data()}let h=f(!1)"
+DRAWING_OR_VALUE = "return c ? await c.get_data() : s.props.value}let isNeeded = f(!1), ifBlock = p, h = f(!1)"
+"""An image editor takes two WebGL contexts and draws itself as soon as it is made, in tabs that nobody opens too. Its
+frame is there, the page's scripts say when what is in it is needed; until then its drawing is the image it was given.
+"""
+
+HOLD_BACK_ALL = (
+    "function Y(e,t){return e.props.shared_props.visible===!0&&(t.add(e.id),e.props.shared_props.visible=!1),"
+    "e.children.forEach(e=>{Y(e,t)}),e}"
+)
+HOLD_BACK_TOPMOST = (
+    "function Y(e,t){return e.props.shared_props.visible===!0?(t.add(e.id),e.props.shared_props.visible=!1):"
+    "e.props.shared_props.visible!==!1&&e.children.forEach(e=>{Y(e,t)}),e}"
+)
+"""Of what nobody sees at the start the front end holds back each component, so that it takes an update of each to make
+them. With the topmost all in it are held back, and come with it. `modules.ui_reveal` counts on it.
+"""
+
+LOAD_ALL = "q(this.root,this.#r.api_url),await C(),r=Z(this.root,e),i=!0"
+LOAD_SHOWN = "q(n??this.root,this.#r.api_url),await C(),r=Z(this.root,e),i=!0"
+"""What is shown for the first time has the code of its components loaded, for which all of the page is gone through."""
+
 QUICKER = {
+    LOAD_ALL: LOAD_SHOWN,
+    HOLD_BACK_ALL: HOLD_BACK_TOPMOST,
     FIND_NODE: QUICK_FIND_NODE,
+    ASK_FOR_VALUES: ASK_IF_IT_MAY_GO,
+    ASK_EACH_CHILD: ASK_EACH_THAT_MAY_GO,
+    MAKE_EDITOR: MAKE_EDITOR_WHEN_NEEDED,
+    EDITOR_MADE: EDITOR_MADE_WHEN_NEEDED,
+    DRAWING_OF_EDITOR: DRAWING_OR_VALUE,
     ATTACHED_EVENTS: QUICK_ATTACHED_EVENTS,
     FIT_TO_TEXT: FIT_WHEN_SHOWN,
     COUNT_SECONDS: COUNT_TENTHS,

@@ -15,6 +15,7 @@ import gradio as gr
 
 from modules import (
     errors,
+    extensions,
     script_callbacks,
     scripts,
     sd_models,
@@ -28,6 +29,7 @@ from modules.call_queue import wrap_gradio_call_no_job, wrap_queued_call
 from modules.job import elsewhere
 from modules.options import OptionInfo
 from modules.paths_internal import script_path
+from modules.settings import all_options
 from modules.shared import opts
 from modules.ui_common import QUIET
 from modules.ui_components import FormRow
@@ -37,6 +39,10 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_WIDGETS: dict[type, type] = {str: gr.Textbox, bool: gr.Checkbox, int: gr.Number, float: gr.Number}
 """Widget of a setting that names none, by the type of its default."""
+
+
+SOUGHT_BY_SCRIPTS = ("sd_model_checkpoint", "sd_vae")
+"""Settings whose elements scripts of extensions look for as soon as the page is loaded."""
 
 
 def widget_class(info: OptionInfo) -> type:
@@ -130,6 +136,7 @@ class UiSettings:
     show_one_page: gr.Button
     search_input: gr.Textbox
     registered: Sequence[script_callbacks.ScriptCallback] = ()
+    sought_sections: set[Any]
 
     def run_settings(self, *args: Any) -> tuple[str, str]:
         """Stores all values of the page. Raises InvalidInput, and stores nothing, if one has the wrong type."""
@@ -174,6 +181,7 @@ class UiSettings:
         }
         shared.settings_components = self.component_dict
         self.register_settings()  # some ask for it where their script is made, which has happened since
+        self.sought_sections = self.find_sought_sections()
         script_callbacks.add_order_settings()
 
         with gr.Blocks(analytics_enabled=False) as settings_interface:
@@ -202,6 +210,15 @@ class UiSettings:
             reload_ui.click(fn=shared.state.request_restart, js="restart_reload", inputs=[], outputs=[])
         self.interface = settings_interface
 
+    def find_sought_sections(self) -> set[Any]:
+        """Returns the sections whose elements have to be there when the page is loaded: those with settings of
+        extensions, whose scripts look for them, and of others that scripts look for.
+        """
+        sought = {key for key in SOUGHT_BY_SCRIPTS if key not in self.quicksettings_names}
+        if any(not extension.is_builtin for extension in extensions.active()):
+            sought |= opts.data_labels.keys() - all_options().keys()
+        return {opts.data_labels[key].section for key in sought if key in opts.data_labels}
+
     def create_pages(self, loadsave: Any) -> None:
         """Makes a tab for each section of settings, then the pages that are none."""
         section = page = column = None
@@ -220,12 +237,14 @@ class UiSettings:
                 ("Actions", "actions", create_actions_page),
                 ("Licenses", "licenses", create_licenses_page),
             ):
-                with gr.Tab(title, id=name, elem_id=f"settings_tab_{name}"):
+                with gr.Tab(title, id=name, elem_id=f"settings_tab_{name}") as page:
                     create()
+                page.comes_later = True
 
     def open_page(self, name: str, title: str) -> tuple[Any, Any]:
         """Begins the page of a section, and returns its tab and column."""
         page = gr.Tab(elem_id=f"settings_{name}", label=title)
+        page.comes_later = (name, title) not in self.sought_sections
         page.__enter__()
         column = gr.Column(variant="compact", elem_id=f"column_settings_{name}", elem_classes=["settings-page"])
         column.__enter__()

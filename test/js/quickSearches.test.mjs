@@ -69,3 +69,17 @@ test("an editor draws at every frame while it is seen, and now and then while no
     late();
     assert.equal(ticker.updates, 4);
 });
+
+test("of what nobody sees the topmost is held back, once", () => {
+    const part = (id, visible, ...children) => ({id, props: {shared_props: {visible}}, children});
+    const hold = (code, node) => {
+        const held = new Set();
+        const Y = new Function(`${code}; return Y;`)();
+        Y(node, held);
+        Y(node, held); // as for tabs inside of tabs
+        return [...held];
+    };
+    const panel = () => part(0, 1, part(1, true, part(2, true)), part(3, false, part(4, true)), part(5, 1, part(6, true)));
+    assert.deepEqual(hold(original("HOLD_BACK_ALL"), panel()), [1, 2, 4, 6]);
+    assert.deepEqual(hold(original("HOLD_BACK_TOPMOST"), panel()), [1, 6]);
+});

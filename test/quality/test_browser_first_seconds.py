@@ -20,6 +20,12 @@ Object.defineProperty(window, "revealBlocks", {get: () => () => new Promise(() =
 """
 """Gradio's load events, which have the other tabs made, are never answered."""
 
+NEVER_IDLE = """
+const ask = window.requestIdleCallback;
+window.requestIdleCallback = (callback, options) => options?.timeout ? ask(callback, options) : 0;
+"""
+"""A browser that always has something to do."""
+
 RESTORED_FORM = """
 new MutationObserver((_, observer) => {
     const field = document.querySelector("#txt2img_prompt textarea");
@@ -268,6 +274,65 @@ def test_thumbnails_stand_below_the_image_and_only_if_there_are_several(early, w
     early.generate()
     image, strip = page.evaluate(places)
     assert strip["bottom"] - strip["top"] > 30 and strip["top"] >= image["bottom"] > image["top"] + 100
+
+
+@pytest.fixture
+def busy(new_page):
+    """The page, loaded in a browser that has no time for what comes later."""
+    site = new_page(NEVER_IDLE).open()
+    assert site.page.locator("#tab_settings [id^=column_settings_]").count() == 1  # the one scripts look at
+    return site
+
+
+def test_what_comes_later_is_there_when_its_tab_is_opened(busy):
+    page = busy.page
+    busy.show("settings")
+    assert page.locator("#tab_settings [id^=setting_]").first.is_visible()
+    page.get_by_role("tab", name="User interface").click()
+    page.wait_for_selector("#setting_hidden_tabs")
+    assert "settings-comment" in page.locator("#setting_hidden_tabs").inner_html()
+    page.get_by_role("tab", name="Actions").click()
+    page.wait_for_selector("#calculate_all_checkpoint_hash")
+    busy.show("modelmerger")
+    page.wait_for_selector("#modelmerger_merge")
+    busy.show("extensions")
+    page.wait_for_selector("#extensions tbody tr")
+    assert page.locator("#setting_samples_format").count() == 0
+
+
+def test_settings_are_found_and_stored_that_nobody_has_seen(busy):
+    page = busy.page
+    before = busy.server.request("/sdapi/v1/options")
+    busy.show("settings")
+    page.fill("#settings_search :is(textarea, input)", "jpeg")
+    page.wait_for_selector("#setting_jpeg_quality")
+    page.wait_for_selector("#setting_samples_format", state="attached")
+    assert not page.locator("#setting_outdir_samples").is_visible()
+    busy.number("setting_jpeg_quality", 81)
+    page.click("#settings_submit")
+    page.wait_for_function("document.getElementById('settings_result').innerText.includes('1 settings changed')")
+    assert busy.server.request("/sdapi/v1/options") == {**before, "jpeg_quality": 81}
+    busy.server.set_options(jpeg_quality=before["jpeg_quality"])
+
+
+def test_settings_are_stored_before_their_pages_are_there(busy):
+    before = busy.server.request("/sdapi/v1/options")
+    busy.show("settings")
+    busy.page.click("#settings_submit")
+    busy.page.wait_for_function("document.getElementById('settings_result').innerText.includes('0 settings changed')")
+    assert busy.server.request("/sdapi/v1/options") == before
+
+
+def test_an_image_editor_is_made_when_it_is_seen_with_the_image_it_was_given(busy):
+    page = busy.page
+    busy.prompt().fill("red apple")
+    busy.small()
+    busy.generate()
+    assert page.locator("#img2maskimg").count() == 1 and page.locator("#img2maskimg canvas").count() == 0
+    page.click("#txt2img_send_to_inpaint")
+    page.wait_for_selector("#img2maskimg canvas")
+    page.wait_for_function("window.sourceSize?.()[0] === 64")
+    assert page.locator("#img2img_sketch canvas").count() == 0  # there was no time to make it
 
 
 def test_a_slow_browser_shows_what_the_first_job_does(new_page):

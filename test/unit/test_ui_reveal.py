@@ -7,7 +7,7 @@ from modules import gradio_extensons, ui_reveal
 from modules.ui_components import InputAccordion
 
 
-def build(fields_in_second_tab=3):
+def build():
     with gradio_extensons.parts_of_a_page(), gr.Blocks() as page:
         gr.Textbox(elem_id="shown")
         with gr.Tabs() as tabs:
@@ -19,7 +19,7 @@ def build(fields_in_second_tab=3):
                 with gr.Group(visible=False, elem_id="group"):
                     gr.Slider(elem_id="in_group")
             with gr.Tab("two", id="two", elem_id="two"):
-                for number in range(fields_in_second_tab):
+                for number in range(3):
                     gr.Textbox(elem_id=f"field_{number}")
                 with gr.Tabs(), gr.Tab("inner", elem_id="inner"):
                     gr.Textbox(elem_id="innermost")
@@ -43,25 +43,49 @@ def test_what_is_seen_at_the_start_is_left_alone():
     assert by_id(page)["shown_by_script"]["visible"] is True
 
 
-def test_what_is_not_seen_comes_with_few_updates():
+def test_what_is_not_seen_is_asked_for_by_the_topmost_that_the_front_end_holds_back():
     page, _ = build()
     sent = by_id(page)
-    assert sent["two"]["visible"] == 1, "the panel itself is not held back"
-    assert sent["in_accordion"]["visible"] == "hidden"
-    assert sent["group"]["visible"] == "hidden" and "webui-hidden" in sent["group"]["elem_classes"]
-    assert sent["in_group"]["visible"] == "hidden"
-    assert sent["inner"]["visible"] == 1, "a tab that is 'hidden' would lose its button"
+    assert sent["two"]["visible"] == 1 and sent["two"]["visible"] is not True, "the panel itself is not held back"
+    assert sent["in_accordion"]["visible"] is True, "it comes with the row around it"
+    assert sent["group"]["visible"] is False and "webui-hidden" in sent["group"]["elem_classes"]
+    assert sent["in_group"]["visible"] is True
+    assert {block.elem_id for block in revealed(page)} >= {"group"}
     assert len(revealed(page)) < 8
-    assert not any(block.elem_id == "never" for block in revealed(page))
+    assert not any(block.elem_id in ("never", "in_accordion", "in_group") for block in revealed(page))
+
+
+def test_what_is_held_back_inside_of_a_piece_is_asked_for_too():
+    with gradio_extensons.parts_of_a_page(), gr.Blocks() as page:
+        with gr.Tabs():
+            with gr.Tab("one"):
+                gr.Textbox()
+            with gr.Tab("two"), gr.Column(elem_id="column"):
+                with gr.Accordion("closed", open=False, elem_id="accordion"), gr.Row(elem_id="row"):
+                    gr.Textbox()
+                with gr.Tabs():
+                    with gr.Tab("inner", elem_id="chosen"):
+                        gr.HTML(elem_id="in_chosen")
+                    with gr.Tab("other", elem_id="other"):
+                        gr.HTML(elem_id="in_other")
+        ui_reveal.reveal_hidden_blocks(page)
+    assert [block.elem_id for block in revealed(page)] == ["column", "row", "in_other"]
+    assert by_id(page)["chosen"]["visible"] is True and by_id(page)["other"]["visible"] == 1
 
 
 def test_large_parts_are_divided():
-    page, _ = build(fields_in_second_tab=2 * ui_reveal.PIECE_BLOCKS)
-    events = list(page.fns.values())
-    assert len(events) > 2
-    for fn in events:
-        blocks = sum(1 + sum(1 for _ in ui_reveal.descendants(piece)) for piece in fn.outputs)
-        assert blocks <= ui_reveal.PIECE_BLOCKS or len(fn.outputs) == 1
+    with gradio_extensons.parts_of_a_page(), gr.Blocks() as page:
+        with gr.Tabs():
+            with gr.Tab("one"):
+                gr.Textbox()
+            with gr.Tab("two"), gr.Column(elem_id="large"):
+                for number in range(3):
+                    with gr.Row(elem_id=f"row_{number}"):
+                        for _ in range(ui_reveal.PIECE_BLOCKS // 2):
+                            gr.HTML()
+        ui_reveal.reveal_hidden_blocks(page)
+    assert [block.elem_id for block in revealed(page)] == ["row_0", "row_1", "row_2"]
+    assert len(page.fns) == 3 and by_id(page)["large"]["visible"] == 1
 
 
 def test_page_is_told_what_to_wait_for():
@@ -70,6 +94,24 @@ def test_page_is_told_what_to_wait_for():
     assert [int(call[1]) for call in calls] == [len(fn.outputs) for fn in page.fns.values()]
     ids = {name for call in calls for name in json.loads(call[2])}
     assert {"in_accordion", "in_group", "innermost"} <= ids
+
+
+def test_what_comes_later_comes_last():
+    with gradio_extensons.parts_of_a_page(), gr.Blocks() as page:
+        with gr.Tabs():
+            with gr.Tab("one"):
+                gr.Textbox()
+            with gr.Tab("late") as late, gr.Row(elem_id="late"), gr.Accordion("closed", open=False):
+                gr.HTML(elem_id="also_late")
+            with gr.Tab("early"):
+                gr.HTML(elem_id="early")
+        late.comes_later = True
+        ui_reveal.reveal_hidden_blocks(page)
+    assert [[block.elem_id for block in fn.outputs] for fn in page.fns.values()] == [["early"], ["late", "also_late"]]
+    assert [fn.js.partition("(1")[0].partition("(2")[0] for fn in page.fns.values()] == [
+        "() => revealBlocks",
+        "() => revealLater",
+    ]
 
 
 def test_chosen_tab_is_the_one_that_is_shown():
@@ -89,4 +131,4 @@ def test_input_accordion_content_is_a_piece():
         with InputAccordion(False, label="x", elem_id="x"):
             gr.Textbox(elem_id="inside")
         ui_reveal.reveal_hidden_blocks(page)
-    assert by_id(page)["inside"]["visible"] == "hidden"
+    assert len(revealed(page)) == 1 and "inside" in [*page.fns.values()][-1].js

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from modules import errors, script_callbacks, sd_models, shared, sysinfo, ui_settings
+from modules import errors, extensions, script_callbacks, sd_models, shared, sysinfo, ui_settings
 from modules.options import OptionHTML, OptionInfo
 from modules.ui_components import DropdownMulti
 
@@ -181,3 +181,23 @@ def test_licences_name_every_package(program):
     text = ui_settings.licenses_html()
     assert all(html.escape(name) in text for name in ("gradio", "torch", "transformers"))
     assert text.startswith("<h2>This program</h2>")
+
+
+@pytest.mark.parametrize(
+    ("builtin", "quick", "sought"),
+    [
+        (True, ["sd_model_checkpoint", "sd_vae"], set()),
+        (True, ["sd_model_checkpoint"], {"vae"}),
+        (False, ["sd_model_checkpoint", "sd_vae"], {"theirs", "saving-images"}),
+    ],
+)
+def test_pages_that_scripts_look_at_come_with_the_page(program, monkeypatch, builtin, quick, sought):
+    monkeypatch.setattr(extensions, "active", lambda: [SimpleNamespace(is_builtin=builtin)])
+    labels = ui_settings.all_options() | {
+        "of_extension": OptionInfo(1, "on a page of its own", section=("theirs", "Theirs")),
+        "also_of_extension": OptionInfo(1, "on one of ours", section=("saving-images", "Saving images/grids")),
+    }
+    monkeypatch.setattr(shared.opts, "data_labels", labels)
+    settings = ui_settings.UiSettings()
+    settings.quicksettings_names = dict.fromkeys(quick, 0)
+    assert {section for section, _ in settings.find_sought_sections()} == sought
