@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from modules import devices, errors, progress, shared
+from modules import devices, errors, launch_process, progress, shared
 from modules.hook_records import records
 from modules.job import elsewhere
 from modules.job.queue import Job
@@ -37,6 +37,7 @@ def working(name: str) -> Iterator[None]:
     Raises OutOfMemory in place of torch's own error, after the memory has been given back, so that the server goes on
     serving.
     """
+    launch_process.keep_freed_memory()
     try:
         shared.state.begin(job=name)
         yield

@@ -22,6 +22,7 @@ import torch
 from modules import (
     checkpoints,
     devices,
+    launch_process,
     lowvram,
     model_families,
     model_load,
@@ -227,6 +228,7 @@ def load_model(
     if checkpoint_info is None:
         return with_checkpoint(lambda info: load_model(info, already_loaded_state_dict))
     info = checkpoint_info
+    launch_process.keep_freed_memory()
     with model_data.lock:
         timer = Timer()
         config = sd_models_config.find_checkpoint_config_near_filename(info)
