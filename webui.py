@@ -8,7 +8,7 @@ import os
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from modules import initialize_util, safe_mode, server, timer
+from modules import initialize_util, safe_mode, server, start_imports, timer
 from modules.shared_cmd_options import cmd_opts
 from modules.timer import startup_timer
 from modules.version import __version__
@@ -48,7 +48,7 @@ def main() -> None:
 
     from modules import initialize
 
-    with initialize_util.collections.paused():
+    with start_imports.collections.paused():
         with startup_timer.subcategory("imports"):
             initialize.imports()
         gc.freeze()  # modules stay, so nobody need look through them again
@@ -130,9 +130,12 @@ def start_server() -> server.Server:
 
 def start_serving(running: server.Server) -> FastAPI:
     """Builds the app and attaches it, and has the model loaded."""
-    from modules import initialize
+    from modules import devices, initialize, launch_process
 
     app = create_app()
+    if not initialize.loads_model():
+        launch_process.give_back_freed_memory()
+        devices.main_memory.give_back()
     running.attach(app)
     initialize.start_loading_model()
     announce(running)
@@ -180,8 +183,10 @@ def reload(running: server.Server, app: FastAPI) -> FastAPI:
     startup_timer.record("app reload callback")
     script_callbacks.script_unloaded_callback()
     startup_timer.record("scripts unloaded callback")
+    gc.unfreeze()  # among what was taken for what stays is the page before, see initialize.load_model
     initialize.initialize_rest(reload_script_modules=True)
     rebuilt = create_app()
+    gc.freeze()
     ui_security.keep_logins(app, rebuilt)
     running.attach(rebuilt)
     announce(running, is_first=False)

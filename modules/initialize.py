@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import linecache
 import logging
 import os
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from modules import errors, initialize_util
+from modules import errors, initialize_util, start_imports
 from modules.shared_cmd_options import cmd_opts
 from modules.timer import Timer, startup_timer
 
@@ -31,18 +33,22 @@ def imports() -> None:
     """Imports what takes long, so that the profile of the start shows it."""
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-    import torch  # noqa: F401
+    with start_imports.imported_when_used(start_imports.UNUSED_BY_TORCH):
+        import torch  # noqa: F401
 
     startup_timer.record("import torch")
 
-    # pandas: 36 MB, for tables that the page does not have
-    with initialize_util.imported_when_used("pandas"), initialize_util.without_type_stubs():
+    with (
+        start_imports.imported_when_used(start_imports.UNUSED_BY_GRADIO),
+        start_imports.changed(start_imports.CHANGES_OF_GRADIO),
+    ):
         import gradio  # noqa: F401
 
     startup_timer.record("import gradio")
 
     from modules import processing, shared  # noqa: F401
 
+    linecache.clearcache()  # the source of torch, 2 MB, which it has looked at
     startup_timer.record("import modules")
 
 
@@ -132,12 +138,17 @@ def initialize_rest(*, reload_script_modules: bool = False) -> None:
     startup_timer.record("initialize extra networks")
 
 
+def loads_model() -> bool:
+    """Says whether the flags have a model loaded before the first request."""
+    return not (cmd_opts.ui_debug_mode or cmd_opts.skip_load_model_at_start)
+
+
 def start_loading_model() -> threading.Thread | None:
     """Has the chosen checkpoint loaded by a thread, which is returned, unless the flags say otherwise.
 
     Not before the page is there: most of the work is Python's, which goes no faster beside other work of Python's.
     """
-    if cmd_opts.ui_debug_mode or cmd_opts.skip_load_model_at_start:
+    if not loads_model():
         return None
     thread = threading.Thread(target=load_model, name="load model", daemon=True)
     thread.start()
@@ -150,8 +161,9 @@ def load_model() -> None:
 
     timer = Timer()
     # A request that comes meanwhile waits for it too: diffusers cannot be imported by two threads at once.
-    with sd_models.model_data.lock, initialize_util.collections.paused():
+    with sd_models.model_data.lock, start_imports.collections.paused():
         errors.run(import_networks, "importing the packages of networks")
+        gc.freeze()  # as in webui.main: loading looks for garbage, which took a fourth of a second each time
     timer.record("import diffusers and transformers")
     errors.run(lambda: shared.sd_model, "loading the model")
     timer.record("load checkpoint")
@@ -166,7 +178,10 @@ def import_networks() -> None:
     from modules import torchvision_ops
 
     torchvision_ops.declare_missing()
-    with initialize_util.imported_when_used("scipy.stats"):  # 20 MB, for a schedule of diffusers that is not used
+    with (
+        start_imports.imported_when_used(start_imports.UNUSED_BY_NETWORKS),
+        start_imports.changed(start_imports.CHANGES_OF_NETWORKS),
+    ):
         import diffusers
         import transformers
 

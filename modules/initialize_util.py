@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import logging
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType, ModuleType
+from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from modules import errors, safe_mode, util
@@ -25,90 +19,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 logger = logging.getLogger(__name__)
-
-
-class ImportedWhenUsed(ModuleType):
-    """Stands for a package, which is imported when something of it is asked for."""
-
-    def __getattr__(self, name: str) -> Any:
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(importlib.import_module(self.__name__), name)
-
-
-@contextmanager
-def imported_when_used(package: str) -> Iterator[None]:
-    """Has what is imported meanwhile import a package only when it uses it. All others import it as ever."""
-    spec = None if package in sys.modules else importlib.util.find_spec(package)
-    if spec is None:
-        yield
-        return
-    stand_in = sys.modules[package] = ImportedWhenUsed(package)
-    stand_in.__spec__ = spec
-    stand_in.__file__ = spec.origin  # `inspect` asks all modules for it
-    try:
-        yield
-    finally:
-        if sys.modules.get(package) is stand_in:
-            del sys.modules[package]
-
-
-class StublessFinder(importlib.abc.MetaPathFinder):
-    """Finds the module with the metaclass of Gradio's components, and has it write no type stubs."""
-
-    MODULE = "gradio.component_meta"
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        """Returns how to load that module."""
-        spec = importlib.machinery.PathFinder.find_spec(name, path) if name == self.MODULE else None
-        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = StublessLoader(name, spec.loader.path)
-        return spec
-
-
-class StublessLoader(importlib.machinery.SourceFileLoader):
-    """Loads the module that `StublessFinder` has found."""
-
-    def exec_module(self, module: ModuleType) -> None:
-        """Runs it, and replaces what it works out the stubs with."""
-        super().exec_module(module)
-        module.create_or_modify_pyi = lambda *args, **kwargs: None
-
-
-@contextmanager
-def without_type_stubs() -> Iterator[None]:
-    """Has an import of Gradio meanwhile not parse the source of each of its components, for stubs that are there."""
-    finder = StublessFinder()
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
-
-
-class Collections:
-    """Has Python look for no garbage while somebody imports: there is hardly any, among ever more objects."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._importing = 0
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Pauses collections; they go on when all have left, in whichever threads they are."""
-        with self._lock:
-            self._importing += 1
-            gc.disable()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._importing -= 1
-                if not self._importing:
-                    gc.enable()
-
-
-collections = Collections()
 
 
 def gradio_server_name() -> str | None:

@@ -79,9 +79,9 @@ def take_in(link: Link, inbox: SimpleQueue[wire.Message]) -> None:
 def start() -> None:
     """Does what the start of the program does, without a server."""
     import webui
-    from modules import initialize, initialize_util, shared
+    from modules import initialize, shared, start_imports
 
-    with initialize_util.collections.paused():
+    with start_imports.collections.paused():
         initialize.imports()
         shared.opts.save = lambda filename: None  # the settings belong to the server
         initialize.initialize()

@@ -1,6 +1,3 @@
-import gc
-import importlib.util
-import inspect
 import json
 import os
 import signal
@@ -176,70 +173,3 @@ def test_extensions_find_a_file_of_the_page_s_defaults_before_there_is_one(flags
     path.write_text('{"a": 1}', encoding="utf8")
     initialize_util.make_ui_config()
     assert json.loads(path.read_text(encoding="utf8")) == {"a": 1}
-
-
-def test_a_package_is_imported_when_it_is_used(tmp_path, monkeypatch):
-    (tmp_path / "large_package").mkdir()
-    (tmp_path / "large_package" / "__init__.py").write_text("SIZE = 7")
-    (tmp_path / "large_package" / "part.py").write_text("WIDTH = 3")
-    (tmp_path / "user_of_it.py").write_text("import large_package as found")
-    (tmp_path / "user_of_part.py").write_text("from large_package.part import WIDTH")
-    monkeypatch.syspath_prepend(tmp_path)
-    with initialize_util.imported_when_used("large_package"):
-        import user_of_it
-    assert "large_package" not in sys.modules
-    assert user_of_it.found.SIZE == 7
-
-    import large_package
-
-    assert large_package is sys.modules["large_package"] and user_of_it.found.SIZE is large_package.SIZE
-    for name in [name for name in sys.modules if name.startswith("large_package")]:
-        monkeypatch.delitem(sys.modules, name)
-    with initialize_util.imported_when_used("large_package"):
-        import user_of_part
-    assert user_of_part.WIDTH == 3 and sys.modules["large_package"].SIZE == 7
-    with initialize_util.imported_when_used("no_such_package"), pytest.raises(ImportError):
-        import no_such_package  # noqa: F401
-
-
-def test_a_module_of_a_package_is_imported_when_it_is_used(tmp_path, monkeypatch):
-    (tmp_path / "sparse_package").mkdir()
-    (tmp_path / "sparse_package" / "__init__.py").write_text(
-        "import importlib\ndef __getattr__(name):\n    return importlib.import_module('sparse_package.' + name)"
-    )
-    (tmp_path / "sparse_package" / "part.py").write_text("SIZE = 7")
-    (tmp_path / "user_of_sparse.py").write_text("import sparse_package.part")
-    monkeypatch.syspath_prepend(tmp_path)
-    with initialize_util.imported_when_used("sparse_package.part"):
-        import user_of_sparse
-
-        assert inspect.getmodule(pytest) is pytest  # looks at the files of all modules
-        stand_in = sys.modules["sparse_package.part"]
-        assert isinstance(stand_in, initialize_util.ImportedWhenUsed)
-    assert user_of_sparse.sparse_package.part.SIZE == 7
-    assert not isinstance(sys.modules["sparse_package.part"], initialize_util.ImportedWhenUsed)
-
-
-def test_gradio_is_imported_without_working_out_type_stubs():
-    import gradio
-
-    with initialize_util.without_type_stubs():
-        (finder,) = [found for found in sys.meta_path if isinstance(found, initialize_util.StublessFinder)]
-    assert finder not in sys.meta_path
-    assert finder.find_spec("gradio.events", gradio.__path__) is None
-    spec = finder.find_spec("gradio.component_meta", gradio.__path__)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
-    assert issubclass(module.ComponentMeta, type)
-    assert module.create_or_modify_pyi(None, "no class, which it would look for the file of", []) is None
-
-
-def test_collections_pause_until_all_imports_are_over():
-    collections = initialize_util.Collections()
-    assert gc.isenabled()
-    with collections.paused():
-        with pytest.raises(ImportError), collections.paused():
-            raise ImportError
-        assert not gc.isenabled()
-    assert gc.isenabled()
