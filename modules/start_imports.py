@@ -130,7 +130,7 @@ def write_no_stubs(component_meta: ModuleType) -> None:
 
 
 def remember_structure(import_utils: ModuleType) -> None:
-    """Has transformers keep what its 2,000 files define, for which it would read all of them twice at each start."""
+    """Has transformers keep what its 1,700 files define, for which it would read all of them twice at each start."""
     package = sys.modules["transformers"]
     if "dev" in package.__version__:  # files that somebody is working on
         return
