@@ -183,7 +183,7 @@ def reload(running: server.Server, app: FastAPI) -> FastAPI:
     startup_timer.record("app reload callback")
     script_callbacks.script_unloaded_callback()
     startup_timer.record("scripts unloaded callback")
-    gc.unfreeze()  # among what was taken for what stays is the page before, see initialize.load_model
+    gc.unfreeze()  # among what was taken for what stays is the page before, see sd_models.import_networks
     initialize.initialize_rest(reload_script_modules=True)
     rebuilt = create_app()
     gc.freeze()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import linecache
 import logging
 import os
@@ -161,9 +160,8 @@ def load_model() -> None:
 
     timer = Timer()
     # A request that comes meanwhile waits for it too: diffusers cannot be imported by two threads at once.
-    with sd_models.model_data.lock, start_imports.collections.paused():
-        errors.run(import_networks, "importing the packages of networks")
-        gc.freeze()  # as in webui.main: loading looks for garbage, which took a fourth of a second each time
+    with sd_models.model_data.lock:
+        errors.run(sd_models.import_networks, "importing the packages of networks")
     timer.record("import diffusers and transformers")
     errors.run(lambda: shared.sd_model, "loading the model")
     timer.record("load checkpoint")
@@ -171,18 +169,3 @@ def load_model() -> None:
     for name, seconds in timer.records.items():
         startup_timer.add_time_to_record(f"model, after the page/{name}", seconds)
     startup_timer.add_time_to_record("model, after the page", timer.total)
-
-
-def import_networks() -> None:
-    """Imports the classes that nearly all models are made of: most of the time that the first model takes."""
-    from modules import torchvision_ops
-
-    torchvision_ops.declare_missing()
-    with (
-        start_imports.imported_when_used(start_imports.UNUSED_BY_NETWORKS),
-        start_imports.changed(start_imports.CHANGES_OF_NETWORKS),
-    ):
-        import diffusers
-        import transformers
-
-        diffusers.UNet2DConditionModel, diffusers.AutoencoderKL, transformers.CLIPTextModel  # noqa: B018

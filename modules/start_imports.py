@@ -1,4 +1,4 @@
-"""root: what importing the large packages leaves out at the start: modules nobody uses, type stubs, garbage collection.
+"""base: what importing the large packages leaves out at the start: modules nobody uses, type stubs, garbage collection.
 
 Whoever imports one of these packages himself gets it as ever, extensions and requests that come meanwhile too.
 """

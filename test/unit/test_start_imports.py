@@ -89,7 +89,8 @@ print([name for name in start_imports.UNUSED_BY_TORCH | start_imports.UNUSED_BY_
 import gradio, httpx, torch
 print(callable(gradio.deploy), callable(gradio.load), callable(httpx.main), callable(torch.distributions.Normal))
 
-initialize.import_networks()
+from modules import sd_models
+sd_models.import_networks()
 print([name for name in sys.modules if name.startswith("scipy.") and name in start_imports.UNUSED_BY_NETWORKS])
 import numpy
 from transformers.loss import loss_for_object_detection
