@@ -3,8 +3,9 @@
     python benchmarks/busy_machine.py [--rounds 5] [--neighbours 0 1 2 4] [--threads 1 2]
 
 One process for each way of waiting and each number of threads holds the embedded model; processes that only count keep
-the cores busy. In each round every process measures one call of the U-Net and one txt2img of 20 steps at 128x128 while
-no other one computes. Printed are medians, and in brackets how many times the first number of neighbours' they are.
+the cores busy. "default" is what the program does by itself: its number of threads follows the load. In each round
+every process measures one call of the U-Net and one txt2img of 20 steps at 128x128 while no other one computes. Printed
+are medians, and in brackets how many times the best way's with the first number of neighbours they are.
 """
 
 import argparse
@@ -24,6 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 SPINS = (300, 2000, 10_000, 50_000, 200_000)
 WAITING = {
+    "default": {},
     "active": {"OMP_WAIT_POLICY": "ACTIVE"},
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     **{f"spin {count}": {"GOMP_SPINCOUNT": str(count)} for count in SPINS},
@@ -41,7 +43,7 @@ def measure_when_asked() -> None:
     from benchmarks.common import set_up
 
     set_up()
-    from modules import initialize, shared
+    from modules import call_queue, initialize, shared
 
     initialize.initialize()
     unet = shared.sd_model.network("denoiser")
@@ -60,7 +62,8 @@ def measure_when_asked() -> None:
     our_seconds(128, 20)
     print("ready", flush=True)
     for _ in sys.stdin:
-        calls = [call_seconds() for _ in range(CALLS)]
+        with call_queue.gpu_job("calls"):
+            calls = [call_seconds() for _ in range(CALLS)]
         print(json.dumps([statistics.median(calls), our_seconds(128, 20)]), flush=True)
 
 
@@ -68,7 +71,9 @@ def measure_when_asked() -> None:
 def measurer(waiting: str, threads: int) -> Iterator[subprocess.Popen]:
     """Runs a measuring process until the block ends; it is ready when the block begins."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    environment |= WAITING[waiting] | {"OMP_NUM_THREADS": str(threads)}
+    environment |= WAITING[waiting]
+    if waiting != "default":
+        environment["OMP_NUM_THREADS"] = str(threads)
     command = [sys.executable, __file__, "--measure"]
     with subprocess.Popen(
         command,
@@ -142,12 +147,17 @@ def main() -> None:
                 with neighbours(count):
                     for way, process in processes.items():
                         found.setdefault((*way, count), []).append(ask(process))
+    medians = {
+        key: [statistics.median(column) for column in zip(*rounds, strict=True)] for key, rounds in found.items()
+    }
+    first = [medians[*way, args.neighbours[0]] for way in ways]
+    best = [min(column) for column in zip(*first, strict=True)]
     for waiting, threads in ways:
-        idle = [statistics.median(column) for column in zip(*found[waiting, threads, args.neighbours[0]], strict=True)]
         for count in args.neighbours:
-            medians = [statistics.median(column) for column in zip(*found[waiting, threads, count], strict=True)]
-            call, job = (f"{1000 * m:.0f} ms ({m / i:.2f})" for m, i in zip(medians, idle, strict=True))
-            way = f"{threads} threads, {waiting}" if threads > 1 else "1 thread"
+            call, job = (
+                f"{1000 * m:.0f} ms ({m / b:.2f})" for m, b in zip(medians[waiting, threads, count], best, strict=True)
+            )
+            way = "default" if waiting == "default" else f"{threads} threads, {waiting}" if threads > 1 else "1 thread"
             print(f"{way}, {count} neighbours: a call {call}, a job {job}", flush=True)
 
 

@@ -38,7 +38,7 @@ def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tor
     plain ones where heads are very narrow or there are few keys. With more threads it shares heads among them at once,
     where these would have threads wait for each other many times.
     """
-    if cpu_layers.fits(q, k) and torch.get_num_threads() == 1:
+    if cpu_layers.fits(q, k) and cpu_layers.threads == 1:
         tokens, keys, width = q.shape[2], k.shape[2], q.shape[3]
         if tokens * keys * width >= MANY_PRODUCTS:
             return in_cache(q, k, v)

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from modules import devices, errors, launch_process, progress, shared
+from modules import cpu_layers, devices, errors, launch_process, progress, shared
 from modules.hook_records import records
 from modules.job import elsewhere
 from modules.job.queue import Job
@@ -39,6 +39,8 @@ def working(name: str) -> Iterator[None]:
     """
     launch_process.keep_freed_memory()
     try:
+        if devices.device.type == "cpu" and devices.dtype == torch.float32 and not shared.cmd_opts.torch_compile:
+            cpu_layers.use_free_cores()
         shared.state.begin(job=name)
         yield
     except RuntimeError as e:

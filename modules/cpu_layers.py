@@ -3,14 +3,15 @@
 torch multiplies matrices with MKL, which leaves processors that are not Intel's at half of their speed, and reorders
 the weights of a convolution at each call, which takes longer than convolving a small image. oneDNN comes with torch
 too, multiplies at full speed on all of them, and takes weights as they lie, so nothing is kept beside them that could
-get stale. Results differ from torch's as those of another number of threads do: in the last bits.
+get stale. Results differ from torch's in the last bits. They are the same with any number of threads, which torch's own
+are not, so that this number may follow what other programs leave of the machine.
 """
 
 from __future__ import annotations
 
 import functools
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,17 +19,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from modules import cpu_load, launch_process
+
 TORCHS_LINEAR = nn.Linear.forward
 TORCHS_CONV2D = nn.Conv2d.forward
 TORCHS_CONVOLUTION = nn.Conv2d._conv_forward
+TORCHS_SILU = nn.SiLU.forward
 PLAIN = (torch.Tensor, nn.Parameter)
 """Weights of other types compute in ways of their own."""
 
 MATRIX_RATIO = 2
 """Convolutions with at least as many channels per pixel are computed as products of matrices."""
 
-FEWEST_ROWS = 16
-"""Rows of a product below which MKL is as fast."""
+MOST_FEW_ROWS = 2
+"""Rows of a product that are computed as they are."""
 
 ROW_STEPS = ((256, 16), (512, 64), (1024, 128))
 """Up to so many rows they are a multiple of the second number."""
@@ -49,6 +53,15 @@ class Use:
 
 use = Use()
 
+threads = torch.get_num_threads()
+"""How many threads compute on an idle machine."""
+
+GRAIN, GRAIN_OF_GELU = 2**15, 2**14
+"""Numbers that torch leaves to one thread where each is computed by itself: more are shared evenly among threads."""
+
+VECTORS = 64
+"""Numbers that are a multiple of what is computed at once. The rest of a thread's share is computed by other code."""
+
 
 def install() -> None:
     """Has torch's layers compute so. Their classes stay, by which extensions find layers, and what an extension puts in
@@ -57,6 +70,34 @@ def install() -> None:
     if nn.Linear.forward is TORCHS_LINEAR and nn.Conv2d._conv_forward is TORCHS_CONVOLUTION:
         nn.Linear.forward = linear_forward  # type: ignore[method-assign]
         nn.Conv2d._conv_forward = conv_forward  # type: ignore[method-assign]
+        nn.SiLU.forward = silu_forward  # type: ignore[method-assign]
+
+
+def install_activations() -> None:
+    """The same for the activations of diffusers and transformers, which are imported with the first model."""
+    from diffusers.models.activations import GEGLU, GELU
+    from transformers.activations import QuickGELUActivation
+
+    GEGLU.gelu = GELU.gelu = gelu
+    QuickGELUActivation.forward = quick_gelu_forward
+
+
+def use_free_cores() -> None:
+    """Has torch compute with no more threads, in the calling thread, than the machine has cores that others leave free.
+
+    Threads wait for each other many times in a step, so one that has no core of its own stops all. Results are the same
+    to the last bit with any number. Nothing changes where that does not hold, or where the user has chosen the number.
+    """
+    if threads == 1 or not (is_same_with_any_threads() and launch_process.may_change_threads()):
+        return
+    wanted = cpu_load.cores_for(threads)
+    if wanted != torch.get_num_threads():
+        torch.set_num_threads(wanted)
+
+
+def is_same_with_any_threads() -> bool:
+    """Returns whether layers are computed here."""
+    return use.is_on and is_available() and nn.Linear.forward is linear_forward
 
 
 @contextmanager
@@ -106,9 +147,70 @@ def linear_forward(self: nn.Linear, input: torch.Tensor) -> torch.Tensor:
 
 def conv_forward(self: nn.Conv2d, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`nn.Conv2d._conv_forward`: a product of matrices where that is faster."""
-    if fits(input, weight) and as_matrices(input, weight, self) and takes_bias(weight, bias):
-        return convolve(input, weight, bias, self)
+    if fits(input, weight) and is_plain(input, weight, self) and takes_bias(weight, bias):
+        if as_matrices(input, weight, self):
+            return convolve(input, weight, bias, self)
+        return convolve_whole(input, weight, bias, self.padding, self.stride, self.dilation)
     return TORCHS_CONVOLUTION(self, input, weight, bias)
+
+
+def silu_forward(self: nn.SiLU, input: torch.Tensor) -> torch.Tensor:
+    """`nn.SiLU.forward`: the same with any number of threads."""
+    if self.inplace or not input.is_contiguous() or not fits(input, input):
+        return TORCHS_SILU(self, input)
+    return in_even_shares(torch.ops.aten.silu, input)
+
+
+def gelu(self: nn.Module, gate: torch.Tensor) -> torch.Tensor:
+    """`gelu` of diffusers' classes likewise: of a tensor in one piece, torch has oneDNN compute the exact one."""
+    kind = getattr(self, "approximate", "none")
+    if not fits(gate, gate):
+        return F.gelu(gate, approximate=kind)
+    if kind == "none":
+        return F.gelu(gate.contiguous())
+    return in_even_shares(functools.partial(torch.ops.aten.gelu, approximate=kind), gate, shares_of_gelu)
+
+
+def quick_gelu_forward(self: nn.Module, input: torch.Tensor) -> torch.Tensor:
+    """`QuickGELUActivation.forward` of transformers likewise."""
+    wide = 1.702 * input
+    return input * (in_even_shares(torch.ops.aten.sigmoid, wide) if fits(wide, wide) else wide.sigmoid())
+
+
+def usual_shares(numbers: int) -> int:
+    """Returns among how many threads torch shares so many numbers."""
+    return min(torch.get_num_threads(), -(-numbers // GRAIN))
+
+
+def shares_of_gelu(numbers: int) -> int:
+    """The same for GELU."""
+    return torch.get_num_threads() if numbers > GRAIN_OF_GELU else 1
+
+
+def in_even_shares(
+    function: Callable[..., torch.Tensor], input: torch.Tensor, shares: Callable[[int], int] = usual_shares
+) -> torch.Tensor:
+    """Computes a function of each number of a tensor so that each thread's share is a whole number of vectors: torch
+    computes what is left over of a share by other code, with other last bits.
+    """
+    input = input.contiguous()
+    even = even_numbers(input.numel(), shares)
+    if even == input.numel():
+        return function(input)
+    output = torch.empty_like(input)
+    flat_input, flat_output = input.view(-1), output.view(-1)
+    for part in (slice(even), slice(even, None)):
+        function(flat_input[part], out=flat_output[part])
+    return output
+
+
+def even_numbers(numbers: int, shares: Callable[[int], int]) -> int:
+    """Returns how many of these numbers, all or nearly all, make shares of whole vectors. shares: how many there are of
+    so many numbers.
+    """
+    while (count := shares(numbers)) > 1 and -(-numbers // count) % VECTORS:
+        numbers -= numbers % (count * VECTORS)
+    return numbers
 
 
 def takes_bias(weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
@@ -123,9 +225,7 @@ def linear(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None 
     of those are asked for: rows of zeros are added. As a convolution of many pixels it takes a tenth of that.
     """
     rows = input.numel() // input.shape[-1]
-    if rows < FEWEST_ROWS:
-        return F.linear(input, weight, bias)
-    bias = None if bias is None else bias.contiguous()  # oneDNN takes it for such
+    bias = None if bias is None else bias.contiguous()  # as above
     if rows >= MANY_ROWS:
         made = pointwise(input.reshape(rows, -1), weight, bias)
     elif added := padded(rows) - rows:
@@ -143,6 +243,8 @@ compilers ask."""
 
 def padded(rows: int) -> int:
     """Returns the number of rows, not less, that a product of so many is computed with."""
+    if rows <= MOST_FEW_ROWS:
+        return rows
     step = next(step for most, step in ROW_STEPS if rows <= most)
     return -(-rows // step) * step
 
@@ -151,20 +253,41 @@ def pointwise(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     """Returns rows (N, in) times weight (out, in) transposed, plus bias: (N, out), as a convolution of N pixels."""
     count, channels = rows.shape
     pixels = rows.view(1, count, 1, channels).permute(0, 3, 1, 2)
-    weight = weight.view(-1, channels, 1, 1)
-    ones = [1, 1]
-    made = torch.ops.mkldnn._convolution_pointwise(pixels, weight, bias, [0, 0], ones, ones, 1, "none", [], "")
+    made = convolve_whole(pixels, weight.view(-1, channels, 1, 1), bias)
     return made.permute(0, 2, 3, 1).view(count, -1)
+
+
+def convolve_whole(
+    input: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    padding: Sequence[int] = (0, 0),
+    stride: Sequence[int] = (1, 1),
+    dilation: Sequence[int] = (1, 1),
+) -> torch.Tensor:
+    """Convolves (B, C, H, W) as torch does it, by oneDNN. torch itself takes MKL for small images, and for kernels of
+    one pixel if there is one thread.
+    """
+    bias = None if bias is None else bias.contiguous()  # oneDNN takes it for such
+    convolution = torch.ops.mkldnn._convolution_pointwise
+    return convolution(input, weight, bias, padding, stride, dilation, 1, "none", [], "")
+
+
+def is_plain(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> bool:
+    """Returns whether a convolution of (B, C, H, W) has no groups and nothing that torch has to bring into order."""
+    steps = (conv.stride, conv.padding, conv.dilation)
+    return (
+        all(type(step) is tuple for step in steps)
+        and conv.groups == 1
+        and conv.padding_mode == "zeros"
+        and input.ndim == 4
+        and weight.is_contiguous()
+        and weight.shape[1:] == (input.shape[1], *conv.kernel_size)
+    )
 
 
 def as_matrices(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> bool:
     """Returns whether a convolution of these pixels (B, C, H, W) is faster as a product: where it has few of them."""
-    steps = (conv.stride, conv.padding, conv.dilation)
-    is_plain = all(type(step) is tuple for step in steps) and conv.groups == 1 and conv.padding_mode == "zeros"
-    if not is_plain or input.ndim != 4 or not weight.is_contiguous():
-        return False
-    if weight.shape[1:] != (input.shape[1], *conv.kernel_size):
-        return False
     batch, _, height, width = input.shape
     if conv.kernel_size == (1, 1):
         return conv.stride == (1, 1) and conv.padding == (0, 0) and batch * height * width < MANY_ROWS

@@ -14,6 +14,11 @@ from pathlib import Path
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What OpenMP reads of how its threads wait."""
 
+SPINS = "10000"
+"""Turns that a thread waits before it sleeps."""
+
+STRICT_SUMS = "AUTO,STRICT"
+
 ALLOCATOR_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 """By these users choose how memory is allocated, or another allocator."""
 
@@ -27,18 +32,36 @@ OWN_GROUP = Path("/proc/self/cgroup")
 
 def set_up() -> None:
     """Brings threads and memory of this process into the state that the program is fastest in."""
-    let_threads_sleep()
+    choose_waiting()
     fit_threads()
+    add_in_one_order()
     keep_freed_memory()
 
 
-def let_threads_sleep() -> None:
-    """Has threads of OpenMP that wait for each other give their core away, unless the environment says how they wait.
+def choose_waiting() -> None:
+    """Has threads of OpenMP that wait for each other spin for a moment, then sleep, unless the environment says how.
 
     It is read when torch is loaded.
     """
     if not any(name in os.environ for name in WAIT_VARIABLES):
-        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ["GOMP_SPINCOUNT"] = SPINS
+
+
+def add_in_one_order() -> None:
+    """Has MKL add in an order that does not depend on the number of threads, unless the environment says how it adds.
+
+    It is read when MKL first computes.
+    """
+    os.environ.setdefault("MKL_CBWR", STRICT_SUMS)
+
+
+def may_change_threads() -> bool:
+    """Returns whether the number of threads may follow what other programs leave free: images are the same with any
+    number, threads that wait do not look busy for long, and the user has not chosen how many there are.
+    """
+    has_strict_sums = "STRICT" in os.environ.get("MKL_CBWR", "")
+    sleeps = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" or os.environ.get("GOMP_SPINCOUNT") == SPINS
+    return has_strict_sums and sleeps and chosen_threads() is None
 
 
 @cache

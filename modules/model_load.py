@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from modules import (
+    cpu_layers,
     denoisers,
     diffusers_folders,
     image_readers,
@@ -148,6 +149,7 @@ def prepare(
     are there. Raises ModelLoadError naming the file and what was
     found in it.
     """
+    cpu_layers.install_activations()
     checkpoint, own = read_checkpoint(filename) if state_dict is None else (Part(filename, state_dict), [])
     tensors = checkpoint.tensors
     chosen, others = ([read_module(path) for path in paths] for paths in (modules, spare))

@@ -52,11 +52,11 @@ class EmphasisOriginal(Emphasis):
 
     def after_transformers(self) -> None:
         """Applies the weights."""
-        original_mean = self.z.mean()
+        original_mean = mean_of_all(self.z)
         self.z = scaled_by_token(self.z, self.multipliers)
         if (self.multipliers == 1).all():
             return
-        quotient = original_mean / self.z.mean()
+        quotient = original_mean / mean_of_all(self.z)
         if quotient.isfinite() and quotient != 0:
             self.z = self.z * quotient
 
@@ -70,6 +70,11 @@ class EmphasisOriginalNoNorm(EmphasisOriginal):
     def after_transformers(self) -> None:
         """Applies the weights."""
         self.z = scaled_by_token(self.z, self.multipliers)
+
+
+def mean_of_all(z: torch.Tensor) -> torch.Tensor:
+    """Returns the mean of a tensor, row by row first: the same with any number of threads."""
+    return z.mean(-1).mean()
 
 
 def scaled_by_token(z: torch.Tensor, multipliers: torch.Tensor) -> torch.Tensor:

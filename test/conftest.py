@@ -21,6 +21,7 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="serena-test-"))
 
 os.environ.pop("COMMANDLINE_ARGS", None)
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the launcher does
 sys.path.insert(0, str(ROOT))
 shutil.copy(ROOT / "test" / "golden" / "inputs" / "styles.csv", DATA_DIR / "styles.csv")
 sys.argv = ["webui.py", "--data-dir", str(DATA_DIR), "--use-cpu", "all", "--no-half", "--precision", "full", "--api"]

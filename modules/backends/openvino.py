@@ -25,7 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modules import cache
+from modules import cache, cpu_layers
 from modules.backends.base import Unavailable, layers_of
 
 logger = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ class OpenVinoNetwork:
             self.conversions[arguments.layout] = converted(self.network, arguments)
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "INFERENCE_NUM_THREADS": cpu_layers.threads,
             "ENABLE_CPU_PINNING": False,  # which would be slow where others compute too
         }
         model = filled(self.conversions[arguments.layout], weights)

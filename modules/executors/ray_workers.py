@@ -109,6 +109,7 @@ class RayWorker:
         self._ray = ray = connect(address)
         variables = {"PYTHONPATH": os.pathsep.join([PROGRAM, *filter(None, sys.path)]), "COMMANDLINE_ARGS": ""}
         variables |= {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"), "PYTHONUNBUFFERED": "1"}
+        variables["MKL_CBWR"] = os.environ.get("MKL_CBWR", launch_process.STRICT_SUMS)
         variables["OMP_NUM_THREADS"] = launch_process.chosen_threads() or str(threads)
         on_gpu = device.number is not None
         own_flags = ["--device-id", "0"] if on_gpu else device.flags()  # Ray shows an actor no GPU but its own

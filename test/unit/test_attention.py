@@ -42,7 +42,7 @@ KERNELS = {
 )
 def test_on_a_cpu_torchs_kernel_is_used_where_it_is_fastest(monkeypatch, tokens, keys, width, taken):
     called = []
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(cpu_layers, "threads", 1)
     for name in ("in_cache", "narrow"):
         kernel = getattr(attention, name)
         monkeypatch.setattr(attention, name, lambda *qkv, kernel=kernel, name=name: called.append(name) or kernel(*qkv))
@@ -56,7 +56,7 @@ def test_on_a_cpu_torchs_kernel_is_used_where_it_is_fastest(monkeypatch, tokens,
     expected = torch.softmax(q @ k.transpose(-1, -2) / width**0.5, dim=-1) @ v
     assert found.shape == q.shape and torch.allclose(found, expected, atol=1e-5)
     assert all(torch.equal(x, before) for x, before in zip((q, k, v), given, strict=True))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(cpu_layers, "threads", 2)
     called.clear()
     assert torch.allclose(attention.scaled_dot_product(q, k, v), expected, atol=1e-5) and not called
 

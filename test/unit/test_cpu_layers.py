@@ -2,12 +2,19 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from diffusers.models import activations
+from PIL import Image
 from torch import nn
+from transformers.activations import QuickGELUActivation
 
-from modules import cpu_layers
+from modules import attention, cpu_layers, cpu_load, launch_process, model_load, processing, sd_emphasis
+from modules.prompt_parser import SdConditioning
+from test.unit.diffusers_pipelines import CPU
+from tools import tiny_checkpoints
 
 pytestmark = pytest.mark.skipif(not cpu_layers.is_available(), reason="this torch has no oneDNN")
 
@@ -34,6 +41,7 @@ def products(monkeypatch):
 def installed(monkeypatch):
     monkeypatch.setattr(nn.Linear, "forward", cpu_layers.TORCHS_LINEAR)
     monkeypatch.setattr(nn.Conv2d, "_conv_forward", cpu_layers.TORCHS_CONVOLUTION)
+    monkeypatch.setattr(nn.SiLU, "forward", cpu_layers.TORCHS_SILU)
     cpu_layers.install()
 
 
@@ -71,8 +79,8 @@ def test_products_of_any_number_of_rows(rows):
 
 def test_few_different_numbers_of_rows_are_computed():
     """Code is made, and kept, for each."""
-    found = {cpu_layers.padded(rows) for rows in range(cpu_layers.FEWEST_ROWS, cpu_layers.MANY_ROWS)}
-    assert len(found) == 16 + 4 + 4
+    found = {cpu_layers.padded(rows) for rows in range(1, cpu_layers.MANY_ROWS)}
+    assert len(found) == cpu_layers.MOST_FEW_ROWS + 16 + 4 + 4
     assert all(rows <= cpu_layers.padded(rows) <= cpu_layers.MANY_ROWS for rows in range(1, cpu_layers.MANY_ROWS))
 
 
@@ -103,10 +111,10 @@ def test_convolution_of_few_pixels_is_a_product(products, batch, kernel, options
         {"padding": 1, "padding_mode": "circular", "out_channels": 512},
     ],
 )
-def test_other_convolutions_are_torchs(products, options):
+def test_other_convolutions_are_no_products(products, options):
     layer = nn.Conv2d(**{"in_channels": 4, "out_channels": 8, "kernel_size": 3} | options)
     x = torch.randn(1, 4, 8, 8)
-    assert torch.equal(layer(x), by_torch(layer, x))
+    assert_equal(layer(x), by_torch(layer, x))
     assert not products
 
 
@@ -215,3 +223,132 @@ def test_what_an_extension_has_put_into_torch_before_stays(monkeypatch):
     monkeypatch.setattr(nn.Linear, "forward", replaced)
     cpu_layers.install()
     assert nn.Linear.forward is replaced
+
+
+@pytest.fixture
+def each_number():
+    """Calls a function with 1, 2, 3, 4 and 5 threads; says whether all results are the same to the last bit."""
+    before = torch.get_num_threads()
+
+    def are_same(call):
+        found = []
+        for count in (1, 2, 3, 4, 5):
+            torch.set_num_threads(count)
+            found.append(call())
+        return all(torch.equal(result, found[0]) for result in found)
+
+    yield are_same
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 6, 9, 77, 300, 1500])
+def test_products_are_the_same_with_any_number_of_threads(each_number, rows):
+    layer = nn.Linear(320, 128)
+    x = torch.randn(rows, 320)
+    assert each_number(lambda: layer(x))
+
+
+@pytest.mark.parametrize(
+    "batch, channels, size, out, kernel",
+    [
+        (2, 64, 32, 64, 1),
+        (1, 128, 40, 64, 1),
+        (1, 32, 16, 64, 1),
+        (1, 4, 64, 64, 3),
+        (2, 64, 33, 32, 3),
+        (1, 320, 8, 4, 3),
+    ],
+)
+def test_convolutions_are_the_same_with_any_number_of_threads(each_number, batch, channels, size, out, kernel):
+    layer = nn.Conv2d(channels, out, kernel, padding=kernel // 2)
+    x = torch.randn(batch, channels, size, size)
+    assert each_number(lambda: layer(x))
+
+
+ACTIVATIONS = {
+    "silu": nn.SiLU,
+    "geglu": lambda: activations.GEGLU(8, 256),
+    "gelu": lambda: activations.GELU(8, 256),
+    "gelu by tanh": lambda: activations.GELU(8, 256, approximate="tanh"),
+    "quick": QuickGELUActivation,
+}
+
+
+@pytest.mark.parametrize("rows", [257, 300, 825])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_are_the_same_with_any_number_of_threads(monkeypatch, each_number, name, rows):
+    originals = {(c, n): vars(c)[n] for c, n in ((activations.GEGLU, "gelu"), (QuickGELUActivation, "forward"))}
+    for (owner, method), original in originals.items():
+        monkeypatch.setattr(owner, method, original)  # puts it back
+    monkeypatch.setattr(activations.GELU, "gelu", activations.GELU.gelu)
+    cpu_layers.install_activations()
+    layer = ACTIVATIONS[name]()
+    x = torch.randn(rows, 8 if hasattr(layer, "proj") else 256)
+    assert each_number(lambda: layer(x))
+    assert torch.allclose(layer(x), by_torch(layer, x), atol=1e-5)
+
+
+def test_shares_of_threads_are_whole_vectors():
+    for shares in (cpu_layers.usual_shares, cpu_layers.shares_of_gelu):
+        for numbers in (1, 2**15, 2**15 + 1, 2**16 + 63, 98304, 98305, 10**6 + 7):
+            even = cpu_layers.even_numbers(numbers, shares)
+            count = shares(even)
+            assert count == 1 or even % (count * cpu_layers.VECTORS) == 0
+            assert 0 <= numbers - even < 2 * torch.get_num_threads() * cpu_layers.VECTORS
+
+
+def test_attention_and_means_are_the_same_with_any_number_of_threads(monkeypatch, each_number):
+    q, k, v = (torch.randn(2, 8, tokens, 40) for tokens in (256, 77, 77))
+    for most in (1, 2):
+        monkeypatch.setattr(cpu_layers, "threads", most)
+        assert each_number(lambda: attention.scaled_dot_product(q, k, v))
+    z = torch.randn(2, 154, 768)
+    assert each_number(lambda: sd_emphasis.mean_of_all(z))
+
+
+def job_of(kind):
+    given = {"prompt": "a (red:1.3) apple", "steps": 2, "seed": 3, "sampler_name": "Euler a", "cfg_scale": 7}
+    if kind == "txt2img":
+        p = processing.StableDiffusionProcessingTxt2Img(
+            **given, width=72, height=136, batch_size=3, enable_hr=True, hr_scale=1.5, denoising_strength=0.6
+        )
+    else:
+        image = Image.linear_gradient("L").convert("RGB").resize((128, 128))
+        p = processing.StableDiffusionProcessingImg2Img(
+            **given, width=128, height=128, init_images=[image], denoising_strength=0.7
+        )
+    p.do_not_save_samples = p.do_not_save_grid = True
+    return torch.from_numpy(np.array(processing.process_images(p).images[-1]))
+
+
+@pytest.mark.parametrize("kind", ["txt2img", "img2img"])
+def test_images_are_the_same_with_any_number_of_threads(sd_model, each_number, kind):
+    assert each_number(lambda: job_of(kind))
+
+
+def test_networks_of_sdxl_are_the_same_with_any_number_of_threads(tmp_path, sd_model, each_number):
+    path = tmp_path / "tiny.safetensors"
+    tiny_checkpoints.write("sdxl", path)
+    model = model_load.build(model_load.prepare(str(path), {}), CPU)
+    texts = SdConditioning(["a red apple"], width=128, height=128)
+    latent = torch.randn(2, 4, 24, 20)
+
+    def call():
+        conds = model.get_learned_conditioning(texts)
+        conds = {name: torch.cat([value, value]) for name, value in conds.items()}
+        denoised = model.apply_model(latent, torch.tensor([500, 20]), conds)
+        return model.decode_first_stage(denoised[:1])
+
+    assert each_number(call)
+
+
+@pytest.mark.parametrize("may, free, wanted", [(True, 1, 1), (True, 2, 2), (True, 3, None), (False, 1, None)])
+def test_as_many_threads_as_others_leave_cores(monkeypatch, may, free, wanted):
+    given = []
+    monkeypatch.setattr(cpu_layers, "threads", 3)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(launch_process, "may_change_threads", lambda: may)
+    monkeypatch.setattr(cpu_load, "cores_for", lambda most: free)
+    cpu_layers.use_free_cores()
+    assert given == ([wanted] if wanted else [])

@@ -10,10 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
-import torch
 from PIL import Image
 
-from modules import call_queue, checkpoints, hashes, shared
+from modules import call_queue, checkpoints, cpu_layers, hashes, shared
 from modules.executors import kinds, names
 from modules.executors import pool as executors_pool
 from modules.job import elsewhere
@@ -26,9 +25,9 @@ LONG = {"steps": 150, "n_iter": 8}
 @pytest.fixture(scope="module")
 def pool(client):
     classic(client)  # opens what is written down of jobs
-    # Sums of another number of threads differ in their last bits; these workers are compared with this process.
+    # Attention of a program with one thread differs in its last bits; these workers are compared with this process.
     with pytest.MonkeyPatch.context() as context:
-        context.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
+        context.setenv("OMP_NUM_THREADS", str(cpu_layers.threads))
         yield from running_pool()
 
 

@@ -10,16 +10,47 @@ from modules import launch_process, paths_internal
 
 
 @pytest.mark.parametrize("name", [None, *launch_process.WAIT_VARIABLES])
-def test_threads_wait_asleep_unless_the_user_says_how(monkeypatch, name):
+def test_threads_spin_for_a_moment_unless_the_user_says_how(monkeypatch, name):
     for variable in launch_process.WAIT_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "to be restored")
-    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("GOMP_SPINCOUNT", "to be restored")
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     if name is not None:
         monkeypatch.setenv(name, "ACTIVE")
-    launch_process.let_threads_sleep()
+    launch_process.choose_waiting()
     found = {variable: os.environ[variable] for variable in launch_process.WAIT_VARIABLES if variable in os.environ}
-    assert found == ({"OMP_WAIT_POLICY": "PASSIVE"} if name is None else {name: "ACTIVE"})
+    assert found == ({"GOMP_SPINCOUNT": launch_process.SPINS} if name is None else {name: "ACTIVE"})
+
+
+@pytest.mark.parametrize("given", [None, "AVX2"])
+def test_sums_do_not_depend_on_threads_unless_the_user_says_how_to_add(monkeypatch, given):
+    monkeypatch.setenv("MKL_CBWR", given or "")
+    if given is None:
+        monkeypatch.delenv("MKL_CBWR")
+    launch_process.add_in_one_order()
+    assert os.environ["MKL_CBWR"] == (given or launch_process.STRICT_SUMS)
+
+
+@pytest.mark.parametrize(
+    "environment, may",
+    [
+        ({}, True),
+        ({"OMP_WAIT_POLICY": "passive"}, True),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, False),
+        ({"GOMP_SPINCOUNT": "1000000"}, False),
+        ({"OMP_NUM_THREADS": "2"}, False),
+        ({"MKL_CBWR": "AVX2"}, False),
+    ],
+)
+def test_threads_follow_the_load_unless_the_user_has_chosen(monkeypatch, environment, may):
+    for variable in (*launch_process.WAIT_VARIABLES, "MKL_CBWR", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(variable, environment.get(variable, ""))
+        if variable not in environment:
+            monkeypatch.delenv(variable)
+    monkeypatch.setattr(launch_process, "fitted", launch_process.Fitted())
+    launch_process.choose_waiting()
+    launch_process.add_in_one_order()
+    assert launch_process.may_change_threads() == may
 
 
 MEASURE_KEPT = """
