@@ -4,6 +4,7 @@
 // from then on. When they become scarce, canvases that nobody has seen yet lend theirs, until they are seen.
 (() => {
     const SCARCE = 12;
+    const BETWEEN_EDITORS_MS = 1000;
     const getContext = HTMLCanvasElement.prototype.getContext;
     const living = new Map(); // canvas -> its context; null once it was seen, which is for good
     const lent = new Map(); // canvas -> what gives its context back
@@ -38,9 +39,11 @@
         }
     }
 
+    let spareTime = whenUiLoaded();
+
     /**
      * Runs make() when the frame of an image editor is seen, at the latest when the browser has time after the page is
-     * loaded: where it draws without a GPU, making one takes half a second.
+     * loaded, one after the other: where it draws without a GPU, making one takes half a second.
      */
     window.whenCanvasIsNeeded = function (frame, make) {
         const sizes = new ResizeObserver(([{contentRect}]) => contentRect.width > 0 && once());
@@ -49,7 +52,8 @@
             make();
         };
         sizes.observe(frame);
-        whenUiLoaded().then(() => window.requestIdleCallback?.(once));
+        spareTime = spareTime.then(() => new Promise((resolve) => setTimeout(resolve, BETWEEN_EDITORS_MS)));
+        spareTime.then(() => window.requestIdleCallback?.(once));
     };
 
     /** Whether nobody sees an image editor: then they need not draw themselves at every frame. */
