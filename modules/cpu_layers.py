@@ -148,6 +148,9 @@ def linear_forward(self: nn.Linear, input: torch.Tensor) -> torch.Tensor:
 def conv_forward(self: nn.Conv2d, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`nn.Conv2d._conv_forward`: a product of matrices where that is faster."""
     if fits(input, weight) and is_plain(input, weight, self) and takes_bias(weight, bias):
+        small = undoubled(input)
+        if small is not None and doubles_apart(small, weight, bias, self):
+            return convolve_doubled(small, weight, bias)
         if as_matrices(input, weight, self):
             return convolve(input, weight, bias, self)
         return convolve_whole(input, weight, bias, self.padding, self.stride, self.dilation)
@@ -311,22 +314,38 @@ def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
     return shaped(pixels.transpose(1, 2).contiguous(), [len(input), len(weight), height, width])
 
 
-def doubles_apart(input: torch.Tensor, conv: nn.Module) -> bool:
-    """Returns whether a convolution of the doubled pixels of (B, C, h, w) is faster taken apart.
-
-    One that an extension has changed is left alone.
-    """
+def doubles_apart(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: nn.Conv2d) -> bool:
+    """Returns whether a convolution of the doubled pixels of (B, C, h, w) is faster taken apart."""
     return (
-        is_untouched(conv)
-        and fits(input, conv.weight)
-        and takes_bias(conv.weight, conv.bias)
+        fits(input, weight)
+        and takes_bias(weight, bias)
         and input.shape[0] * input.shape[2] * input.shape[3] >= MIN_UPSAMPLED
         and (conv.kernel_size, conv.stride, conv.padding, conv.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
         and conv.groups == 1
         and conv.padding_mode == "zeros"
-        and conv.weight.shape[1:] == (input.shape[1], 3, 3)
-        and conv.weight.is_contiguous()
+        and weight.shape[1:] == (input.shape[1], 3, 3)
+        and weight.is_contiguous()
     )
+
+
+def double_and_convolve(input: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+    """Returns what a convolution makes of the doubled pixels of (B, C, h, w), for one that `doubles_apart`.
+
+    One that an extension has changed is called with these pixels, which remember what they are made of: where its own
+    function comes to torch's, that computes the same.
+    """
+    if is_untouched(conv):
+        return convolve_doubled(input, conv.weight, conv.bias)
+    doubled = F.interpolate(input, scale_factor=2.0, mode="nearest")
+    if not doubled.is_inference():  # whose changes torch does not count
+        doubled.undoubled = (input, doubled._version)  # type: ignore[attr-defined]
+    return conv(doubled)
+
+
+def undoubled(input: torch.Tensor) -> torch.Tensor | None:
+    """Returns what pixels are the doubled ones of, if they are and nobody has changed them since."""
+    small, version = getattr(input, "undoubled", (None, 0))
+    return small if small is not None and input._version == version else None
 
 
 def is_untouched(layer: nn.Module) -> bool:
@@ -342,16 +361,16 @@ def is_untouched(layer: nn.Module) -> bool:
     )
 
 
-def convolve_doubled(input: torch.Tensor, conv: nn.Conv2d) -> torch.Tensor:
+def convolve_doubled(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Returns what a 3x3 convolution makes of (B, C, h, w) with each pixel doubled both ways: (B, C', 2h, 2w).
 
     Each of its windows holds two by two different pixels. So the weights that meet the same pixel are added up first,
     for the four places that a window can have, and four convolutions of 2x2 take 4/9 of the products.
     """
     batch, _, height, width = input.shape
-    weight = over_doubled(over_doubled(conv.weight, 2), 4)  # (2, 2, C', C, 2, 2): column, row of the result first
+    weight = over_doubled(over_doubled(weight, 2), 4)  # (2, 2, C', C, 2, 2): column, row of the result first
     weight = weight.transpose(0, 1).flatten(0, 2)
-    bias = None if conv.bias is None else conv.bias.repeat(4)
+    bias = None if bias is None else bias.repeat(4)
     parts = F.conv2d(input, weight, bias, padding=1).view(batch, 2, 2, -1, height + 1, width + 1)
     output = input.new_empty(batch, parts.shape[3], height, 2, width, 2)
     for row in range(2):

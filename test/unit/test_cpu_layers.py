@@ -122,24 +122,48 @@ def test_other_convolutions_are_no_products(products, options):
 def test_convolution_of_doubled_pixels(size):
     layer = nn.Conv2d(6, 5, 3, padding=1)
     x = torch.randn(2, 6, *size)
-    assert cpu_layers.doubles_apart(x, layer)
+    assert doubles_apart(x, layer)
     expected = by_torch(layer, F.interpolate(x, scale_factor=2.0, mode="nearest"))
-    assert_equal(cpu_layers.convolve_doubled(x, layer), expected)
+    assert_equal(cpu_layers.double_and_convolve(x, layer), expected)
 
 
-def test_few_doubled_pixels_and_changed_convolutions_are_left_alone():
+def doubles_apart(x, layer):
+    return cpu_layers.doubles_apart(x, layer.weight, layer.bias, layer)
+
+
+def test_few_doubled_pixels_and_other_convolutions_are_left_alone():
     x = torch.randn(1, 4, 32, 32)
     layer = nn.Conv2d(4, 4, 3, padding=1)
-    assert cpu_layers.doubles_apart(x, layer)
-    assert not cpu_layers.doubles_apart(x[..., :4], layer)
+    assert doubles_apart(x, layer)
+    assert not doubles_apart(x[..., :4], layer)
     tiled = nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+    for other in (tiled, copy.deepcopy(layer).half()):
+        assert not doubles_apart(x, other)
+
+
+def test_convolutions_that_extensions_have_changed_make_the_same_of_doubled_pixels():
+    """To the last bit, where they come to torch's own function in the end."""
+    x = torch.randn(1, 4, 32, 32)
+    layer = nn.Conv2d(4, 4, 3, padding=1)
+    expected = cpu_layers.double_and_convolve(x, layer)
     hooked, replaced, inner = (copy.deepcopy(layer) for _ in range(3))
-    hooked.register_forward_hook(lambda *_: None)
+    seen = []
+    hooked.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
     replaced.forward = layer.forward
     inner._conv_forward = layer._conv_forward
     own_kind = type("Conv2d", (nn.Conv2d,), {})(4, 4, 3, padding=1)
-    for changed in (tiled, hooked, replaced, inner, own_kind, nn.Sequential(layer), copy.deepcopy(layer).half()):
-        assert not cpu_layers.doubles_apart(x, changed)
+    own_kind.load_state_dict(layer.state_dict())
+    for changed in (hooked, replaced, inner, own_kind):
+        assert torch.equal(cpu_layers.double_and_convolve(x, changed), expected)
+    assert torch.equal(seen[0], F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+def test_doubled_pixels_that_an_extension_writes_to_are_convolved_as_they_are():
+    x = torch.randn(1, 4, 32, 32)
+    layer = nn.Conv2d(4, 4, 3, padding=1)
+    layer.register_forward_pre_hook(lambda module, inputs: (inputs[0].mul_(2),))
+    expected = by_torch(layer, F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    assert_equal(cpu_layers.double_and_convolve(x, layer), expected)
 
 
 @pytest.mark.parametrize("name", ["forward", "_conv_forward"])
@@ -147,7 +171,8 @@ def test_what_an_extension_puts_into_torchs_convolution_is_called(monkeypatch, p
     layer = nn.Conv2d(2, 256, 3, padding=1)
     monkeypatch.setattr(nn.Conv2d, name, lambda self, input, *_: input * 2)
     assert torch.equal(layer(torch.ones(1, 2, 4, 4)), torch.full([1, 2, 4, 4], 2.0))
-    assert not products and not cpu_layers.doubles_apart(torch.ones(1, 2, 32, 32), layer)
+    assert torch.equal(cpu_layers.double_and_convolve(torch.ones(1, 2, 4, 4), layer), torch.full([1, 2, 8, 8], 2.0))
+    assert not products
 
 
 def test_a_convolution_that_an_extension_has_changed_computes_as_by_torch(products):

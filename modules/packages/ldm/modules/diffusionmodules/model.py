@@ -48,8 +48,9 @@ class Upsample(upsampling.Upsample2D):
     def forward(self, hidden_states: torch.Tensor, output_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Returns (B, C', 2h, 2w) for a map (B, C, h, w), or the size that is asked for."""
         is_simple = self.use_conv and self.interpolate and not self.use_conv_transpose and self.norm is None
-        if is_simple and output_size is None and cpu_layers.doubles_apart(hidden_states, self.conv):
-            return cpu_layers.convolve_doubled(hidden_states, self.conv)
+        conv = self.conv if is_simple and output_size is None else None
+        if isinstance(conv, nn.Conv2d) and cpu_layers.doubles_apart(hidden_states, conv.weight, conv.bias, conv):
+            return cpu_layers.double_and_convolve(hidden_states, conv)
         return super().forward(hidden_states, output_size, *args, **kwargs)
 
 
