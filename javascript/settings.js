@@ -63,9 +63,9 @@
         const field = gradioApp().getElementById("settings_search");
         const buttons = ["settings_show_all_pages", "settings_show_one_page"].map((id) => gradioApp().getElementById(id));
         sidebar.append(field, nav, ...buttons);
-        onEdit("settingsSearch", field.querySelector("input, textarea"), SEARCH_DELAY_MS, () => {
-            search(field.querySelector("input, textarea").value);
-        });
+        const input = field.querySelector("input, textarea");
+        onEdit("settingsSearch", input, SEARCH_DELAY_MS, () => search(input.value));
+        if (input.value) search(input.value); // typed before
         nav.addEventListener("click", (event) => event.target.closest("[role=tab]") && setTimeout(settingsShowOneTab));
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial, wraps
 from types import FunctionType, TracebackType
@@ -39,10 +39,9 @@ def working(name: str) -> Iterator[None]:
     """
     launch_process.keep_freed_memory()
     try:
-        if devices.device.type == "cpu" and devices.dtype == torch.float32 and not shared.cmd_opts.torch_compile:
-            cpu_layers.use_free_cores()
-        shared.state.begin(job=name)
-        yield
+        with cpu_layers.with_free_cores() if is_same_with_any_threads() else nullcontext():
+            shared.state.begin(job=name)
+            yield
     except RuntimeError as e:
         if not devices.is_out_of_memory(e):
             raise
@@ -57,6 +56,13 @@ def working(name: str) -> Iterator[None]:
         shared.state.end()
         shared.total_tqdm.clear()
         devices.main_memory.trim_beside()
+
+
+def is_same_with_any_threads() -> bool:
+    """Returns whether the flags leave it to `cpu_layers` how networks are computed."""
+    flags = shared.cmd_opts
+    in_float32 = devices.device.type == "cpu" and devices.dtype == torch.float32
+    return in_float32 and not flags.torch_compile and not flags.opt_channelslast
 
 
 @contextmanager

@@ -67,37 +67,58 @@ def install() -> None:
     """Has torch's layers compute so. Their classes stay, by which extensions find layers, and what an extension puts in
     the place of a class's or a layer's function still counts. Before extensions are loaded: they keep what they find.
     """
-    if nn.Linear.forward is TORCHS_LINEAR and nn.Conv2d._conv_forward is TORCHS_CONVOLUTION:
-        nn.Linear.forward = linear_forward  # type: ignore[method-assign]
-        nn.Conv2d._conv_forward = conv_forward  # type: ignore[method-assign]
-        nn.SiLU.forward = silu_forward  # type: ignore[method-assign]
+    replace(nn.Linear, "forward", linear_forward)
+    replace(nn.Conv2d, "_conv_forward", conv_forward)
+    replace(nn.SiLU, "forward", silu_forward)
 
 
+@functools.cache
 def install_activations() -> None:
     """The same for the activations of diffusers and transformers, which are imported with the first model."""
     from diffusers.models.activations import GEGLU, GELU
     from transformers.activations import QuickGELUActivation
 
-    GEGLU.gelu = GELU.gelu = gelu
-    QuickGELUActivation.forward = quick_gelu_forward
+    replace(GEGLU, "gelu", gelu)
+    replace(GELU, "gelu", gelu)
+    replace(QuickGELUActivation, "forward", quick_gelu_forward)
 
 
-def use_free_cores() -> None:
-    """Has torch compute with no more threads, in the calling thread, than the machine has cores that others leave free.
+def replace(owner: type[nn.Module], name: str, own: Callable[..., torch.Tensor]) -> None:
+    """Puts a function in the place of a class's, unless an extension has put its own there."""
+    if getattr(owner, name).__module__ == owner.__module__:
+        setattr(owner, name, own)
+
+
+@contextmanager
+def with_free_cores() -> Iterator[None]:
+    """Has torch compute with no more threads than the machine has cores that others leave free, inside the block and in
+    the calling thread.
 
     Threads wait for each other many times in a step, so one that has no core of its own stops all. Results are the same
-    to the last bit with any number. Nothing changes where that does not hold, or where the user has chosen the number.
+    to the last bit with any number. Nothing changes where that does not hold, or where somebody has chosen the number.
     """
-    if threads == 1 or not (is_same_with_any_threads() and launch_process.may_change_threads()):
+    may_change = threads > 1 and torch.get_num_threads() == threads and launch_process.may_change_threads()
+    wanted = cpu_load.cores_for(threads) if may_change and is_same_with_any_threads() else threads
+    if wanted == threads:
+        yield
         return
-    wanted = cpu_load.cores_for(threads)
-    if wanted != torch.get_num_threads():
-        torch.set_num_threads(wanted)
+    torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)  # threads that are made later begin with the number that was last set
 
 
 def is_same_with_any_threads() -> bool:
-    """Returns whether layers are computed here."""
-    return use.is_on and is_available() and nn.Linear.forward is linear_forward
+    """Returns whether all layers are computed here; those that an extension has changed one by one are not seen."""
+    return (
+        use.is_on
+        and is_available()
+        and nn.Linear.forward is linear_forward
+        and nn.Conv2d.forward is TORCHS_CONV2D
+        and nn.Conv2d._conv_forward is conv_forward
+        and nn.SiLU.forward is silu_forward
+    )
 
 
 @contextmanager
@@ -148,6 +169,9 @@ def linear_forward(self: nn.Linear, input: torch.Tensor) -> torch.Tensor:
 def conv_forward(self: nn.Conv2d, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """`nn.Conv2d._conv_forward`: a product of matrices where that is faster."""
     if fits(input, weight) and is_plain(input, weight, self) and takes_bias(weight, bias):
+        if self.padding_mode != "zeros":
+            input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+            return convolve_whole(input, weight, bias, (0, 0), self.stride, self.dilation)
         small = undoubled(input)
         if small is not None and doubles_apart(small, weight, bias, self):
             return convolve_doubled(small, weight, bias)
@@ -282,7 +306,6 @@ def is_plain(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> bool
     return (
         all(type(step) is tuple for step in steps)
         and conv.groups == 1
-        and conv.padding_mode == "zeros"
         and input.ndim == 4
         and weight.is_contiguous()
         and weight.shape[1:] == (input.shape[1], *conv.kernel_size)

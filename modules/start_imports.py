@@ -1,6 +1,7 @@
 """base: what importing the large packages leaves out at the start: modules nobody uses, type stubs, garbage collection.
 
-Whoever imports one of these packages himself gets it as ever, extensions and requests that come meanwhile too.
+Whoever imports one of these packages himself gets it as ever, extensions and requests that come meanwhile too. (Not so
+what is imported meanwhile from within one of which functions are named below, which nobody was found to do.)
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class ImportedWhenUsed(ModuleType):
         if name == "__path__" and self.__spec__.submodule_search_locations is None:  # imports by name ask for it
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
+            sys.modules.pop(self.__name__, None)
         return getattr(importlib.import_module(self.__name__), name)
 
 
@@ -146,7 +147,10 @@ def remember_structure(import_utils: ModuleType) -> None:
     @functools.cache
     def define_import_structure(module_path: Any, prefix: str | None = None) -> dict[frozenset[str], Any]:
         found = cache.cached_data_for_file(
-            "files of transformers", f"{module_path} {prefix}", package.__file__, lambda: work_out(module_path, prefix)
+            "files of transformers",
+            f"{package.__version__} {module_path} {prefix}",
+            package.__file__,
+            lambda: work_out(module_path, prefix),
         )
         return {
             frozenset(backends): {module: set(names) for module, names in modules.items()}

@@ -7,6 +7,7 @@ meanwhile can't tear a job's files apart.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from modules.job.run_state import RunState
     from modules.opts_snapshot import OptsSnapshot
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -184,10 +187,16 @@ _rememberer = ThreadPoolExecutor(1, "last job")
 
 def remember(infotext: str) -> Future[None]:
     """Writes the infotext of a job that begins to where the page finds that of the last one, beside the job: a file
-    that takes the place of another costs as much as many steps of a small image.
+    that takes the place of another costs as much as many steps of a small image. What cannot be written is logged.
     """
-    last = os.path.join(paths.data_path, "params.txt")
-    return _rememberer.submit(util.write_text_atomically, last, infotext, flush=False)
+    return _rememberer.submit(_remember, os.path.join(paths.data_path, "params.txt"), infotext)
+
+
+def _remember(filename: str, infotext: str) -> None:
+    try:
+        util.write_text_atomically(filename, infotext, flush=False)
+    except OSError as e:
+        logger.warning("the parameters of the last job cannot be kept in %s: %s", filename, e)
 
 
 def add_grid(p: RunState, output: JobOutput, grid_infotext: Callable[[], str]) -> None:

@@ -109,6 +109,7 @@ def test_convolution_of_few_pixels_is_a_product(products, batch, kernel, options
         {"padding": "same"},
         {"padding": 1, "groups": 2, "out_channels": 512},
         {"padding": 1, "padding_mode": "circular", "out_channels": 512},
+        {"padding": (2, 1), "padding_mode": "reflect", "stride": 2},
     ],
 )
 def test_other_convolutions_are_no_products(products, options):
@@ -301,11 +302,7 @@ ACTIVATIONS = {
 
 @pytest.mark.parametrize("rows", [257, 300, 825])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_the_same_with_any_number_of_threads(monkeypatch, each_number, name, rows):
-    originals = {(c, n): vars(c)[n] for c, n in ((activations.GEGLU, "gelu"), (QuickGELUActivation, "forward"))}
-    for (owner, method), original in originals.items():
-        monkeypatch.setattr(owner, method, original)  # puts it back
-    monkeypatch.setattr(activations.GELU, "gelu", activations.GELU.gelu)
+def test_activations_are_the_same_with_any_number_of_threads(each_number, name, rows):
     cpu_layers.install_activations()
     layer = ACTIVATIONS[name]()
     x = torch.randn(rows, 8 if hasattr(layer, "proj") else 256)
@@ -337,6 +334,8 @@ def job_of(kind):
         p = processing.StableDiffusionProcessingTxt2Img(
             **given, width=72, height=136, batch_size=3, enable_hr=True, hr_scale=1.5, denoising_strength=0.6
         )
+    elif kind == "tiling":
+        p = processing.StableDiffusionProcessingTxt2Img(**given, width=136, height=200, batch_size=3, tiling=True)
     else:
         image = Image.linear_gradient("L").convert("RGB").resize((128, 128))
         p = processing.StableDiffusionProcessingImg2Img(
@@ -346,7 +345,7 @@ def job_of(kind):
     return torch.from_numpy(np.array(processing.process_images(p).images[-1]))
 
 
-@pytest.mark.parametrize("kind", ["txt2img", "img2img"])
+@pytest.mark.parametrize("kind", ["txt2img", "img2img", "tiling"])
 def test_images_are_the_same_with_any_number_of_threads(sd_model, each_number, kind):
     assert each_number(lambda: job_of(kind))
 
@@ -367,13 +366,49 @@ def test_networks_of_sdxl_are_the_same_with_any_number_of_threads(tmp_path, sd_m
     assert each_number(call)
 
 
-@pytest.mark.parametrize("may, free, wanted", [(True, 1, 1), (True, 2, 2), (True, 3, None), (False, 1, None)])
-def test_as_many_threads_as_others_leave_cores(monkeypatch, may, free, wanted):
-    given = []
+@pytest.fixture
+def three_threads(monkeypatch):
+    """Three threads, of which others may need the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
     monkeypatch.setattr(cpu_layers, "threads", 3)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.setattr(launch_process, "may_change_threads", lambda: True)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("may, free, wanted", [(True, 1, 1), (True, 2, 2), (True, 3, 3), (False, 1, 3)])
+def test_as_many_threads_as_others_leave_cores(monkeypatch, three_threads, may, free, wanted):
     monkeypatch.setattr(launch_process, "may_change_threads", lambda: may)
     monkeypatch.setattr(cpu_load, "cores_for", lambda most: free)
-    cpu_layers.use_free_cores()
-    assert given == ([wanted] if wanted else [])
+    with pytest.raises(KeyError), cpu_layers.with_free_cores():
+        assert torch.get_num_threads() == wanted
+        raise KeyError
+    assert torch.get_num_threads() == 3
+
+
+def test_number_of_threads_that_somebody_has_chosen_stays(monkeypatch, three_threads):
+    monkeypatch.setattr(cpu_load, "cores_for", lambda most: 1)
+    torch.set_num_threads(2)
+    with cpu_layers.with_free_cores():
+        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    "owner, name", [(nn.Linear, "forward"), (nn.Conv2d, "forward"), (nn.Conv2d, "_conv_forward"), (nn.SiLU, "forward")]
+)
+def test_beside_functions_of_extensions_the_number_of_threads_stays(monkeypatch, three_threads, owner, name):
+    monkeypatch.setattr(cpu_load, "cores_for", lambda most: 1)
+    monkeypatch.setattr(owner, name, lambda self, input: input)
+    with cpu_layers.with_free_cores():
+        assert torch.get_num_threads() == 3
+
+
+def test_what_extensions_have_put_in_the_place_of_functions_is_kept(monkeypatch):
+    for owner, name in ((nn.SiLU, "forward"), (activations.GEGLU, "gelu"), (QuickGELUActivation, "forward")):
+        theirs = lambda self, input: input  # noqa: E731
+        monkeypatch.setattr(owner, name, theirs)
+        cpu_layers.install()
+        cpu_layers.install_activations.__wrapped__()
+        assert getattr(owner, name) is theirs

@@ -60,6 +60,13 @@ def test_the_last_job_is_remembered_for_the_page_when_it_is_over(sd_model, tmp_p
     assert last.read_text("utf8") == texts[-1]
 
 
+def test_a_last_job_that_cannot_be_remembered_costs_no_image(sd_model, tmp_path, monkeypatch, caplog):
+    (tmp_path / "no folder").touch()
+    monkeypatch.setattr(paths, "data_path", str(tmp_path / "no folder"))
+    assert processing.process_images(small_job()).images
+    assert "cannot be kept in" in caplog.text
+
+
 @pytest.mark.parametrize("name", ["outpath_samples", "outpath_grids"])
 def test_results_stay_in_the_folders_of_the_settings_where_others_are_hidden(sd_model, tmp_path, monkeypatch, name):
     monkeypatch.setattr(shared.cmd_opts, "hide_ui_dir_config", True)
