@@ -19,7 +19,7 @@ def test_a_package_is_imported_when_it_is_used(tmp_path, monkeypatch):
     (tmp_path / "large_package" / "part.py").write_text("WIDTH = 3")
     (tmp_path / "user_of_it.py").write_text("import large_package as found")
     (tmp_path / "user_of_part.py").write_text("from large_package.part import WIDTH")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with start_imports.imported_when_used({"large_package": ()}):
         import user_of_it
     assert "large_package" not in sys.modules
@@ -47,7 +47,7 @@ def test_a_module_of_a_package_is_imported_when_it_is_used(tmp_path, monkeypatch
     )
     (tmp_path / "sparse_package" / "part.py").write_text("SIZE = 7")
     (tmp_path / "user_of_sparse.py").write_text("import sparse_package.part")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with start_imports.imported_when_used({"sparse_package.part": ()}):
         import user_of_sparse
 
@@ -65,7 +65,7 @@ def test_functions_are_imported_by_name_before_their_package_is(tmp_path, monkey
     (tmp_path / "user_of_package.py").write_text("from slow_package import double")
     (tmp_path / "user_of_module.py").write_text("from slow_package.tools import double")
     (tmp_path / "user_of_size.py").write_text("from slow_package import SIZE")
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with start_imports.imported_when_used({"slow_package": ("double",), "slow_package.tools": ("double",)}):
         import user_of_module
         import user_of_package
