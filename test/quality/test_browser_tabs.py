@@ -81,6 +81,7 @@ def test_another_programs_picture_goes_from_png_info_to_every_tab(site, target, 
     site.show("pnginfo")
     if page.locator("#pnginfo_image button[aria-label=Clear]").count():
         page.locator("#pnginfo_image button[aria-label=Clear]").click()
+        page.wait_for_function("!document.getElementById('tab_pnginfo').innerText.includes('sui_image_params')")
     site.upload("pnginfo_image", SAMPLES / "swarm.png")
     page.wait_for_function("document.getElementById('tab_pnginfo').innerText.includes('sui_image_params')")
     page.locator(f"#tab_pnginfo #{target}_tab").click()
