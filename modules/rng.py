@@ -16,6 +16,7 @@ from torch import Tensor
 from modules import devices, errors, rng_philox, shared
 from modules.options import OptionValues
 from modules.sampling.noise import place_centred, slerp
+from modules.uploads import upload
 
 Generator = torch.Generator | rng_philox.Generator
 
@@ -121,11 +122,11 @@ def randn_without_seed(shape: Sequence[int], generator: Generator | None = None)
     if generator is None:
         settings = NoiseSettings.from_opts(shared.opts)
         if not settings.is_philox:
-            return torch.randn(tuple(shape), device=settings.torch_device).to(devices.device)
+            return upload(torch.randn(tuple(shape), device=settings.torch_device), devices.device)
         generator = GlobalPhilox.generator
     if isinstance(generator, rng_philox.Generator):
-        return torch.asarray(generator.randn(shape), device=devices.device)
-    return torch.randn(tuple(shape), device=generator.device, generator=generator).to(devices.device)
+        return upload(torch.asarray(generator.randn(shape)), devices.device)
+    return upload(torch.randn(tuple(shape), device=generator.device, generator=generator), devices.device)
 
 
 class ImageRNG:

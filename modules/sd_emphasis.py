@@ -54,11 +54,9 @@ class EmphasisOriginal(Emphasis):
         """Applies the weights."""
         original_mean = mean_of_all(self.z)
         self.z = scaled_by_token(self.z, self.multipliers)
-        if (self.multipliers == 1).all():
-            return
         quotient = original_mean / mean_of_all(self.z)
-        if quotient.isfinite() and quotient != 0:
-            self.z = self.z * quotient
+        has_scale = (self.multipliers != 1).any() & quotient.isfinite() & (quotient != 0)  # stays on the device
+        self.z = self.z * torch.where(has_scale, quotient, torch.ones_like(quotient))
 
 
 class EmphasisOriginalNoNorm(EmphasisOriginal):

@@ -15,6 +15,7 @@ from typing import ClassVar, NamedTuple
 import torch
 
 from modules.adapters import dora
+from modules.uploads import upload
 
 Tensors = Mapping[str, torch.Tensor]
 """Short name -> tensor, of one layer."""
@@ -164,7 +165,7 @@ class Adapter:
             size = torch.Size(self.tensors["bias_size"].tolist())
             if size.numel() != change.numel():
                 raise self.misfit(change)
-            indices = self.tensors["bias_indices"].to(change.device, torch.int64)
+            indices = upload(self.tensors["bias_indices"], change.device, torch.int64)
             values = self.tensor("bias_values", change)
             return change.new_zeros(size).index_put_(tuple(indices), values, accumulate=True).reshape(change.shape)
         return None
@@ -187,7 +188,7 @@ class Adapter:
 
     def tensor(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Returns a tensor of the file in float32, where another one is."""
-        return self.tensors[name].to(like.device, torch.float32)
+        return upload(self.tensors[name], like.device, torch.float32)
 
     def matrix(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Returns a tensor as a matrix, its first axis the rows."""

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from modules.adapters.base import Adapter, Operation, is_size_for
+from modules.uploads import upload
 
 
 class Lora(Adapter):
@@ -69,7 +70,8 @@ class Lora(Adapter):
         if not is_size_for(weight, *self.size):
             raise self.misfit(weight)
         with self.fitting(weight):
-            up, down = self.tensors["lora_up.weight"][:, :dyn].to(x), self.tensors["lora_down.weight"][:dyn].to(x)
+            up = upload(self.tensors["lora_up.weight"][:, :dyn], x.device, x.dtype)
+            down = upload(self.tensors["lora_down.weight"][:dyn], x.device, x.dtype)
             down = down.reshape(down.shape[0], -1, *weight.shape[2:])
             hidden = operation(x[:, : down.shape[1]] if weight.ndim > 2 else x, down, None)
             up = up.reshape(*up.shape[:2], *[1] * (weight.ndim - 2))

@@ -97,7 +97,7 @@ class BrownianTreeNoiseSampler:
         # Solvers take exp(ln σ) of the ends of the range, which may lie just outside.
         start, end = (min(max(rounded(s), self.ends[0]), self.ends[1]) for s in (sigma, sigma_next))
         if start == end:
-            paths = torch.zeros((len(self.trees), *self.trees[0].shape))
+            paths = torch.zeros((len(self.trees), *self.trees[0].shape), device=self.device)
         else:
             sign = 1 if start < end else -1
             low, high = sorted((start, end))
