@@ -51,7 +51,7 @@ class TokenMergingSettings(OptionValues):
 
 @dataclass(frozen=True)
 class StepCacheSettings(OptionValues):
-    """How often the inner blocks of a U-Net are computed."""
+    """How often the inner layers of a denoiser are computed."""
 
     step_cache_interval: int
 

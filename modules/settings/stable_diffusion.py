@@ -230,7 +230,7 @@ sections = [
             ).info("0: as above"),
             "step_cache_interval": OptionInfo(
                 1,
-                "Compute the inner blocks of a U-Net in every n-th step",
+                "Compute the inner layers of U-Net or transformer in every n-th step",
                 "Slider",
                 slider(1, 10, 1),
                 infotext="Step cache",

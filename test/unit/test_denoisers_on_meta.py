@@ -175,6 +175,12 @@ PATCHES = {
 }
 
 
+def test_step_cache_of_a_transformer(tiny_files, sample):
+    model = loaded(str(tiny_files("sd3")[0]))
+    with step_cache.applied(model, 2):
+        assert sample(model, steps=5).is_meta
+
+
 @pytest.mark.parametrize("name", PATCHES)
 def test_patches(sample, name):
     model = build()

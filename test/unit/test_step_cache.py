@@ -1,4 +1,4 @@
-"""Steps in which the inner blocks of a U-Net are not computed: which they are, and what others have put in place."""
+"""Steps in which the inner layers of a denoiser are not computed: which they are, and what others have put in place."""
 
 import json
 
@@ -8,6 +8,7 @@ import torch
 from modules import shared, step_cache
 from modules.infotext_utils import parse_generation_parameters
 
+KINDS = ("sd3.5-medium",)
 BODY = {"prompt": "red apple", "steps": 6, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
 
 
@@ -82,3 +83,68 @@ def test_a_job_takes_fewer_inner_calls_and_says_so(client, inner_calls, separate
     assert len(inner_calls) == 4 * per_look  # before the first step is counted as done there are two looks
     plain = client.post("/sdapi/v1/txt2img", json=BODY).json()
     assert "Step cache" not in plain["info"] and len(inner_calls) == 4 * per_look + 6
+
+
+@pytest.fixture
+def transformer_calls(use):
+    """The steps in which layers of each sort are computed in a transformer, sort by sort."""
+    block = use(KINDS[0]).model.diffusion_model.transformer_blocks[0]
+    calls = {name: [] for name in ("attn.to_q", "attn2.to_q", "ff.net.2", "ff_context.net.2")}
+    handles = [
+        block.get_submodule(name).register_forward_hook(
+            lambda *_, steps=steps: steps.append(shared.state.sampling_step)
+        )
+        for name, steps in calls.items()
+    ]
+    yield calls
+    for handle in handles:
+        handle.remove()
+
+
+def predict_flow(model, x, step, monkeypatch, cond=None):
+    monkeypatch.setattr(shared.state, "sampling_step", step)
+    cond = cond or model.get_learned_conditioning(["red apple"] * len(x))
+    with torch.no_grad():
+        return model.apply_model(x, torch.full((len(x),), 500.0), cond)
+
+
+def test_layers_of_a_transformer_are_predicted_between_steps(use, transformer_calls, monkeypatch):
+    model, x = use(KINDS[0]), torch.randn(2, 16, 8, 8)
+    own_methods = [layer for layer in model.model.diffusion_model.modules() if "forward" in vars(layer)]
+    expected = predict_flow(model, x, 0, monkeypatch)
+    for steps in transformer_calls.values():
+        steps.clear()
+    with step_cache.applied(model, 3):
+        for step in (*range(8), 0, 1):
+            output = predict_flow(model, x, step, monkeypatch)
+            assert torch.allclose(output, expected, atol=1e-4)  # of the same latents they make the same
+        assert all(steps == [0, 1, 2, 4, 7, 0, 1] for steps in transformer_calls.values())
+        other = predict_flow(model, x[:1], 2, monkeypatch)  # of another size nothing is known
+        assert torch.allclose(other, expected[:1], atol=1e-4)
+        assert all(steps[-1] == 2 for steps in transformer_calls.values())
+    layers = model.model.diffusion_model.modules()
+    assert [layer for layer in layers if "forward" in vars(layer)] == own_methods
+    assert torch.equal(predict_flow(model, x, 3, monkeypatch), expected)
+
+
+def test_each_call_of_a_step_is_predicted_from_its_own(use, transformer_calls, monkeypatch):
+    model = use(KINDS[0])
+    first, second = torch.randn(2, 16, 8, 8), torch.randn(2, 16, 8, 8)
+    expected = [predict_flow(model, x, 0, monkeypatch) for x in (first, second)]
+    transformer_calls["attn.to_q"].clear()
+    with step_cache.applied(model, 2):
+        for step in range(4):
+            for x, output in zip((first, second), expected, strict=True):
+                assert torch.allclose(predict_flow(model, x, step, monkeypatch), output, atol=1e-4)
+    assert transformer_calls["attn.to_q"] == [0, 0, 1, 1, 2, 2]
+
+
+def test_an_image_of_a_transformer_is_made_again_from_its_infotext(use, transformer_calls, client):
+    use(KINDS[0])
+    body = {**BODY, "steps": 8}
+    answer = client.post("/sdapi/v1/txt2img", json={**body, "override_settings": {"step_cache_interval": 3}}).json()
+    (infotext,) = json.loads(answer["info"])["infotexts"]
+    assert "Step cache: 3" in infotext and len(transformer_calls["attn.to_q"]) < 8
+    again = client.post("/sdapi/v1/txt2img", json={"infotext": infotext}).json()
+    assert again["images"] == answer["images"]
+    assert client.post("/sdapi/v1/txt2img", json=body).json()["images"] != answer["images"]
