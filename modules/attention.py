@@ -89,6 +89,27 @@ def scaled_dot_product_no_mem(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor)
         return F.scaled_dot_product_attention(q, k, v)
 
 
+BACKENDS = ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
+"""What torch has for CUDA, by its names."""
+
+
+def preferring(backend: str) -> Kernel:
+    """Returns torch's own kernel with one of BACKENDS before the others wherever that one takes type and shapes.
+
+    None takes all: FlashAttention and cuDNN take half precision only, and no head as wide as that of a VAE.
+    """
+
+    def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Computes attention with that backend, or with the next one."""
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+
+        ordered = [backend, *(name for name in BACKENDS if name != backend)]
+        with sdpa_kernel([getattr(SDPBackend, name) for name in ordered], set_priority=True):
+            return F.scaled_dot_product_attention(q, k, v)
+
+    return kernel
+
+
 def xformers(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Computes attention with the kernel of the xformers package."""
     from xformers.ops import memory_efficient_attention

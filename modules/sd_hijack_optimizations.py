@@ -76,8 +76,8 @@ class KernelOptimization(SdOptimization):
         name: str,
         kernel: attention.Kernel,
         *,
-        cmd_opt: str,
         priority: int,
+        cmd_opt: str | None = None,
         label: str | None = None,
         available: Callable[[], bool] = lambda: True,
     ):
@@ -95,6 +95,11 @@ class KernelOptimization(SdOptimization):
     def apply(self) -> None:
         """Brings the kernel into use."""
         selection.kernel = self.kernel
+
+
+def on_cuda() -> bool:
+    """Returns whether networks compute on CUDA, where torch's kernel has several backends."""
+    return devices.device.type == "cuda"
 
 
 def has_xformers() -> bool:
@@ -193,6 +198,21 @@ optimizations: tuple[SdOptimization, ...] = (
     KernelOptimization("sub-quadratic", sub_quadratic, cmd_opt="opt_sub_quad_attention", priority=10),
     KernelOptimization("V1", attention.per_head, label="original v1", cmd_opt="opt_split_attention_v1", priority=10),
     KernelOptimization("InvokeAI", sliced_small, cmd_opt="opt_split_attention_invokeai", priority=10),
+    *(
+        KernelOptimization(
+            f"sdp-{name}",
+            attention.preferring(backend),
+            label=f"scaled dot product, {title} first",
+            priority=5,
+            available=on_cuda,
+        )
+        for name, backend, title in (
+            ("flash", "FLASH_ATTENTION", "FlashAttention"),
+            ("cudnn", "CUDNN_ATTENTION", "cuDNN"),
+            ("efficient", "EFFICIENT_ATTENTION", "memory efficient attention"),
+            ("math", "MATH", "plain products"),
+        )
+    ),
 )
 
 

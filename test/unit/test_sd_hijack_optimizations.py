@@ -65,7 +65,37 @@ def test_every_optimization_gives_the_same(layers, kernel, optimization, kind):
 
 def test_titles_and_flags_are_those_of_the_reference():
     expected = {row["title"]: row["cmd_opt"] for row in CALLBACKS["sd_hijack_optimizations"]["built_in"]}
-    assert {o.title(): o.cmd_opt for o in optimizations} == expected
+    assert {o.title(): o.cmd_opt for o in optimizations if o not in BACKENDS} == expected
+
+
+BACKENDS = [o for o in optimizations if o.priority == 5]
+"""Backends of torch's kernel: ours."""
+
+
+@pytest.mark.parametrize("optimization", BACKENDS, ids=lambda o: o.name)
+def test_a_backend_of_torch_goes_before_the_others_for_cuda_alone(layers, kernel, optimization, monkeypatch):
+    assert not optimization.is_available()
+    monkeypatch.setattr(devices, "device", torch.device("cuda"))
+    assert optimization.is_available() and not optimization.cmd_opt
+
+    orders = []
+    compute = attention.F.scaled_dot_product_attention
+
+    def record(*args):
+        orders.append(torch._C._get_sdp_priority_order())
+        return compute(*args)
+
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", record)
+    before = torch._C._get_sdp_priority_order()
+    sd_hijack_optimizations.use_selected_attention(layers["self"])
+    with torch.no_grad():
+        expected = layers["self"](*INPUTS["self"])
+        optimization.apply()
+        assert torch.allclose(layers["self"](*INPUTS["self"]), expected, atol=1e-6)
+    first = {"flash": "FLASH", "cudnn": "CUDNN", "efficient": "EFFICIENT", "math": "MATH"}
+    backend = torch.nn.attention.SDPBackend(orders[-1][0])
+    assert backend.name.startswith(first[optimization.name.removeprefix("sdp-")])
+    assert torch._C._get_sdp_priority_order() == before
 
 
 def test_sdp_is_preferred_where_xformers_is_not_installed():
