@@ -1,8 +1,9 @@
 """engine: OpenVINO: networks on a CPU, by the optional package openvino.
 
 A network is converted once: what is kept in the data directory has the weights as inputs, so that it is small, and the
-same for all checkpoints of its shapes. The weights of the loaded network are put in as constants, which OpenVINO lays
-out for the processor; where one has changed since, that is done anew.
+same for all checkpoints of its shapes. It is compiled for each size of its inputs, with the weights of the loaded
+network as constants: OpenVINO lays these out for the processor, and joins operations whose sizes it knows. Where a
+weight has changed since, that is done anew.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modules import cache, cpu_layers
+from modules import cache, cpu_layers, devices
 from modules.backends.base import Unavailable, layers_of
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,15 @@ SIDE = 16
 
 FORMAT = 1
 """Of what is kept; a new one makes the program convert again."""
+
+MOST_SIZES = 4
+"""Sizes of its inputs for which a network is kept compiled, as long as memory has room for that."""
+
+FREE_FACTOR = 2
+"""Free memory of which another compiled network may take one part."""
+
+ANY: tuple[Any, ...] = ()
+"""In the place of sizes: whatever they are."""
 
 
 class Arguments:
@@ -52,6 +62,11 @@ class Arguments:
         """What a conversion depends on: which tensors there are, of how many axes, and what is no tensor."""
         shapes = tuple((place, tensor.ndim) for place, tensor in zip(self.places, self.tensors, strict=True))
         return (*shapes, *sorted((str(place), str(value)) for place, value in self.others.items()))
+
+    @property
+    def sizes(self) -> tuple[Any, ...]:
+        """The shapes of the tensors."""
+        return tuple(tuple(tensor.shape) for tensor in self.tensors)
 
     def examples(self) -> list[torch.Tensor]:
         """Returns tensors as these of the size for tracing: two rows, small maps."""
@@ -162,8 +177,10 @@ def converted(network: nn.Module, arguments: Arguments) -> Any:
     return model
 
 
-def filled(model: Any, weights: Sequence[torch.Tensor]) -> Any:
-    """Returns a conversion with these weights in the place of its first inputs; the memory stays theirs."""
+def filled(model: Any, weights: Sequence[torch.Tensor], sizes: tuple[Any, ...]) -> Any:
+    """Returns a conversion with these weights in the place of its first inputs, for inputs of these sizes or ANY; the
+    memory of the weights stays theirs.
+    """
     from openvino import opset13
 
     model = model.clone()
@@ -171,14 +188,18 @@ def filled(model: Any, weights: Sequence[torch.Tensor]) -> Any:
         constant = opset13.constant(weight.detach().contiguous().numpy(), shared_memory=True)
         parameter.output(0).replace(constant.output(0))
         model.remove_parameter(parameter)
-    model.validate_nodes_and_infer_types()
+    if sizes == ANY:
+        model.validate_nodes_and_infer_types()
+    else:
+        model.reshape({place: list(size) for place, size in zip(model.inputs, sizes, strict=True)})
     return model
 
 
 class OpenVinoNetwork:
     """A network that OpenVINO computes in float32.
 
-    Kept beside it are one conversion for each way it is called, and the last of these with weights.
+    Kept beside it are one conversion for each way it is called, and what is compiled of them with its weights. Where
+    memory has no room for a second one of these, one is kept for all sizes, which is slower.
     """
 
     title = "OpenVINO"
@@ -186,8 +207,8 @@ class OpenVinoNetwork:
     def __init__(self, network: nn.Module):
         self.network = network
         self.conversions: dict[tuple[Any, ...], Any] = {}
-        self.compiled: Any = None
-        self.compiled_for: tuple[Any, ...] = ()
+        self.compiled: dict[tuple[Any, ...], Any] = {}
+        self.state: list[tuple[int, int]] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Returns what the network makes of its arguments, (B, C, h, w) for latents of that size that come first.
@@ -195,33 +216,59 @@ class OpenVinoNetwork:
         Raises Unavailable, and RuntimeError for what OpenVINO cannot do.
         """
         arguments = Arguments(args, kwargs)
-        wanted = (arguments.layout, state_of(self.network))
-        if wanted != self.compiled_for:
-            self._compile(arguments, list(weights_of(self.network).values()))
-            self.compiled_for = wanted
+        state = state_of(self.network)
+        if state != self.state:
+            self.compiled.clear()
+            self.state = state
+        compiled = self._found(arguments) or self._compile(arguments)
         given = [tensor.contiguous().numpy() for tensor in arguments.tensors]
-        output = torch.from_numpy(self.compiled(given)[0])
+        output = torch.from_numpy(compiled(given)[0])
         first = arguments.tensors[0]
         if (len(output), output.shape[2:]) != (len(first), first.shape[2:]):  # it does not look at sizes by itself
             raise Unavailable(f"it gives {tuple(output.shape)} for {tuple(first.shape)}")
         return output
 
-    def _compile(self, arguments: Arguments, weights: Sequence[torch.Tensor]) -> None:
+    def _found(self, arguments: Arguments) -> Any:
+        """Returns what is compiled for a call, None if there is nothing. What was used last is the last in order."""
+        for sizes in (arguments.sizes, ANY):
+            compiled = self.compiled.pop((arguments.layout, sizes), None)
+            if compiled is not None:
+                self.compiled[arguments.layout, sizes] = compiled
+                return compiled
+        return None
+
+    def _compile(self, arguments: Arguments) -> Any:
+        """Returns what is now compiled for a call, and keeps it."""
         import openvino
 
+        weights = list(weights_of(self.network).values())
         kinds = {str(weight.dtype) for weight in weights} - {"torch.float32", "torch.int64"}
         if kinds:
             raise Unavailable(f"the weights are in {', '.join(sorted(kinds))}, and here it computes in torch.float32")
-        self.compiled, self.compiled_for = None, ()
         if arguments.layout not in self.conversions:
             self.conversions[arguments.layout] = converted(self.network, arguments)
+        sizes = self._make_room(arguments, sum(weight.nbytes for weight in weights))
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": cpu_layers.threads,
             "ENABLE_CPU_PINNING": False,  # which would be slow where others compute too
         }
-        model = filled(self.conversions[arguments.layout], weights)
-        self.compiled = openvino.Core().compile_model(model, "CPU", settings)
+        model = filled(self.conversions[arguments.layout], weights, sizes)
+        compiled = self.compiled[arguments.layout, sizes] = openvino.Core().compile_model(model, "CPU", settings)
+        return compiled
+
+    def _make_room(self, arguments: Arguments, needed: int) -> tuple[Any, ...]:
+        """Drops what is compiled as far as another one, which takes that many bytes, needs it. Returns the sizes to
+        compile for.
+        """
+        if not self.compiled:
+            return arguments.sizes
+        if devices.free_memory(arguments.tensors[0].device) < FREE_FACTOR * needed:
+            self.compiled.clear()  # calls of two sizes may alternate
+            return ANY
+        if len(self.compiled) >= MOST_SIZES:
+            del self.compiled[next(iter(self.compiled))]
+        return arguments.sizes
 
     def left_out(self) -> AbstractContextManager[Any]:
         """Nothing has to be done: the network is as it was."""

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from modules import backends, cache, model_load, sd_hijack_unet, shared
+from modules import backends, cache, devices, model_load, sd_hijack_unet, shared
 from modules.backends import openvino as openvino_backend
 from modules.backends import torch_compile
 from modules.model_patches import circular_padding
@@ -120,6 +120,24 @@ def test_openvino_begins_anew_where_what_it_kept_is_damaged(openvino, tmp_path, 
         assert (kept / "model.xml").stat().st_size > 1000
         (kept / "model.xml").write_text("<net")
     assert caplog.text.count("is damaged and made anew") == 1
+
+
+def test_openvino_keeps_as_many_sizes_as_memory_has_room_for(openvino, monkeypatch):
+    layer = torch.nn.Conv2d(4, 4, 3, padding=1).requires_grad_(False)
+    network = openvino_backend.OpenVinoNetwork(layer)
+
+    def kept_after(*sides):
+        for side in sides:
+            x = torch.randn(2, 4, side, 8)
+            torch.testing.assert_close(network(x), layer(x))
+        return list(network.compiled.values())
+
+    several = kept_after(8, 16, 24, 32, 16)
+    assert len(several) == openvino_backend.MOST_SIZES and kept_after(8, 24, 32, 16) == several
+    assert kept_after(40, 24, 32, 16)[1:] == several[1:]
+    monkeypatch.setattr(devices, "free_memory", lambda device: 0)
+    (one,) = kept_after(8)
+    assert kept_after(16, 24, 8) == [one]
 
 
 def test_openvino_leaves_other_types_to_torch(openvino, build, caplog):
