@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import piexif
@@ -46,6 +47,16 @@ def test_exif_formats_keep_the_infotext(image, extension):
 def test_png_keeps_text_chunks_and_gif_a_comment(image):
     assert encoded(image, ".png").info["parameters"] == TEXT
     assert encoded(image, ".gif").info["comment"].decode("utf8") == TEXT
+
+
+def test_a_png_is_packed_at_another_level_and_hardly_larger_than_by_default():
+    with Image.open(Path(__file__).parents[1] / "golden/pictures/alwayson_hypertile.png") as generated:
+        ours, default = io.BytesIO(), io.BytesIO()
+        image_files.encode_image(generated, ours, ".png", ImageEncoding())
+        generated.save(default, "PNG")
+        assert ours.getvalue() != default.getvalue(), "another level"
+        assert len(ours.getvalue()) < 1.03 * len(default.getvalue())
+        assert Image.open(ours).tobytes() == generated.tobytes()
 
 
 def test_nothing_is_embedded_when_switched_off(image):
