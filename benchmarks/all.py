@@ -30,6 +30,7 @@ class Benchmark:
 
     title: heading of its section. script: its name, if it is not that of the benchmark. options: what it is called
     with. goals: how a printed line begins -> what is aimed at. plots: images that it writes, beside the page.
+    needs_gpu: whether it says nothing without a graphics card.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Benchmark:
     options: tuple[str, ...] = ()
     goals: dict[str, str] = field(default_factory=dict)
     plots: tuple[str, ...] = ()
+    needs_gpu: bool = False
 
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -53,6 +55,18 @@ BENCHMARKS: dict[str, Benchmark] = {
         script="against_diffusers",
         options=("--cpu-backend", "openvino", "--only", "embedded", "sd15"),
         goals={"embedded model": "at most 0.70", "SD1.5-sized U-Net": "at most 0.70"},
+    ),
+    "gpu": Benchmark(
+        "On a graphics card",
+        goals={"SD1.5-sized": "at most 1.00; beyond its networks at most 2 %", "SDXL-sized": "at most 1.00"},
+        needs_gpu=True,
+    ),
+    "gpu_compiled": Benchmark(
+        "On a graphics card with `--torch-compile`",
+        script="gpu",
+        options=("--torch-compile",),
+        goals={"SD1.5-sized": "at most 0.95", "SDXL-sized": "at most 0.95; on an H100 or H200 at most 2.0 s"},
+        needs_gpu=True,
     ),
     "sweeps": Benchmark(
         "Size, batch, and number of LoRAs",
@@ -137,11 +151,14 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {cores} cores"
 
 
+NO_GPU = "no GPU"
+
+
 def device() -> str:
-    """Returns the name of the GPU."""
+    """Returns the name of the GPU, or that there is none."""
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else NO_GPU
 
 
 def circumstances() -> str:
@@ -196,6 +213,9 @@ def main() -> None:
     for name in parser.parse_args().only:
         benchmark = BENCHMARKS[name]
         script = benchmark.script or name
+        if benchmark.needs_gpu and device() == NO_GPU:
+            print(f"--- {benchmark.title}: left out, there is no GPU", flush=True)
+            continue
         print(f"--- {benchmark.title}", flush=True)
         made = section(script, benchmark, lines_of(script, benchmark))
         PAGE.write_text(with_section(PAGE.read_text("utf8"), benchmark.title, made), "utf8")
