@@ -13,17 +13,20 @@ import torch.nn.functional as F
 
 from modules import cpu_layers
 
-MANY_PRODUCTS = 3 * 2**20
+MANY_PRODUCTS = 10 * 2**20
 """Of a head's channels for its scores, from which on it is computed alone on a CPU."""
 
 FEW_KEYS = 128
 """Keys, as those of a prompt, below which torch's kernel, made for blocks of them, is slow on a CPU."""
 
-NARROW = 8
+NARROW = 16
 """Channels of a head that torch's kernel multiplies at a fraction of its speed on a CPU."""
 
-CACHED_SCORES = 2**17
-"""Scores that are computed at a time: 512 KB, which stay in a core's cache."""
+FEW_SCORES = 1024
+"""Of a head, below which torch's kernel, which is called once, is the fastest on a CPU."""
+
+CACHED_SCORES = 2**18
+"""Scores that are computed at a time: 1 MB, which stay in the cores' caches."""
 
 FEWEST_QUERIES = 256
 """That are computed at a time: with less the keys are brought into order too often."""
@@ -34,16 +37,16 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Computes attention with torch's own kernel, the best one it has for the device and the shapes.
 
-    On a CPU with one thread it takes up to twice the time of products by oneDNN where there are many tokens, and of
-    plain ones where heads are very narrow or there are few keys. With more threads it shares heads among them at once,
-    where these would have threads wait for each other many times.
+    On a CPU it takes up to twice the time of products by oneDNN where there are many tokens, and of plain ones where
+    heads are narrow or there are few keys: there it multiplies block by block, each time with what MKL needs for that.
+    A single head is one of many tokens in any case: torch's kernel would share its products among threads, by whose
+    number the last bits differ.
     """
-    if cpu_layers.fits(q, k) and cpu_layers.threads == 1:
-        tokens, keys, width = q.shape[2], k.shape[2], q.shape[3]
-        if tokens * keys * width >= MANY_PRODUCTS:
+    if cpu_layers.fits(q, k):
+        scores, width = q.shape[2] * k.shape[2], q.shape[3]
+        if scores * width >= MANY_PRODUCTS or q.shape[0] * q.shape[1] == 1:
             return in_cache(q, k, v)
-        is_small = tokens >= FEW_KEYS // 2 and tokens * keys <= CACHED_SCORES
-        if is_small and (width <= NARROW or (keys < FEW_KEYS and width <= 5 * NARROW)):
+        if scores >= FEW_SCORES and (width <= NARROW or k.shape[2] < FEW_KEYS):
             return narrow(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -63,7 +66,8 @@ def in_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Computes as many heads at a time as have scores that stay in the cache.
+    """Computes as many heads at a time as have scores that stay in the cache, at least two: MKL shares a single one
+    among threads, by whose number the last bits would differ.
 
     The second product is computed transposed: as it stands its result has a head's few columns, which is slow.
     """
@@ -71,11 +75,11 @@ def narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     q, k, v = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1).transpose(1, 2)
     out = q.new_empty(batch * heads, width, tokens)
     nothing = q.new_empty(1, 1, 1)
-    at_once = max(1, CACHED_SCORES // (tokens * k.shape[2]))
-    for start in range(0, len(q), at_once):
-        part = slice(start, start + at_once)
-        scores = torch.baddbmm(nothing, q[part], k[part], beta=0, alpha=width**-0.5)
-        torch.bmm(v[part], scores.softmax(-1).transpose(1, 2), out=out[part])
+    at_once = max(2, CACHED_SCORES // (tokens * k.shape[2]))
+    parts = max(1, len(q) // at_once)
+    for queries, keys, values, result in zip(*(x.tensor_split(parts) for x in (q, k, v, out)), strict=True):
+        scores = torch.baddbmm(nothing, queries, keys, beta=0, alpha=width**-0.5)
+        torch.bmm(values, scores.softmax(-1).transpose(1, 2), out=result)
     return out.view(batch, heads, width, tokens).transpose(2, 3)
 
 

@@ -31,8 +31,14 @@ PLAIN = (torch.Tensor, nn.Parameter)
 MATRIX_RATIO = 2
 """Convolutions with at least as many channels per pixel are computed as products of matrices."""
 
+MOST_BATCHED = 2**22
+"""Products of two numbers up to which MKL multiplies the images of a batch faster, all at once."""
+
 MOST_FEW_ROWS = 2
 """Rows of a product that are computed as they are."""
+
+PROMPT_ROWS = 77
+"""A multiple of these as well: they come often, and in few numbers."""
 
 ROW_STEPS = ((256, 16), (512, 64), (1024, 128))
 """Up to so many rows they are a multiple of the second number."""
@@ -270,7 +276,7 @@ compilers ask."""
 
 def padded(rows: int) -> int:
     """Returns the number of rows, not less, that a product of so many is computed with."""
-    if rows <= MOST_FEW_ROWS:
+    if rows <= MOST_FEW_ROWS or rows % PROMPT_ROWS == 0:
         return rows
     step = next(step for most, step in ROW_STEPS if rows <= most)
     return -(-rows // step) * step
@@ -296,8 +302,7 @@ def convolve_whole(
     one pixel if there is one thread.
     """
     bias = None if bias is None else bias.contiguous()  # oneDNN takes it for such
-    convolution = torch.ops.mkldnn._convolution_pointwise
-    return convolution(input, weight, bias, padding, stride, dilation, 1, "none", [], "")
+    return torch.mkldnn_convolution(input, weight, bias, padding, stride, dilation, 1)
 
 
 def is_plain(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> bool:
@@ -322,7 +327,7 @@ def as_matrices(input: torch.Tensor, weight: torch.Tensor, conv: nn.Conv2d) -> b
 
 
 def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: nn.Conv2d) -> torch.Tensor:
-    """Convolves (B, C, H, W) as a product of the windows, one a row, with the weights."""
+    """Convolves (B, C, H, W) as products of the weights with the windows, one a column: (B, out, H', W')."""
     if conv.kernel_size == (1, 1):
         height, width = input.shape[2:]
         windows = input.flatten(2)
@@ -332,9 +337,21 @@ def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
             (input.shape[2 + i] + 2 * conv.padding[i] - reach[i] - 1) // conv.stride[i] + 1 for i in range(2)
         )
         windows = F.unfold(input, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
-    pixels = linear(windows.transpose(1, 2).contiguous(), weight.flatten(1), bias)
-    # In one piece: torch would normalise channels that come last with fewer digits.
-    return shaped(pixels.transpose(1, 2).contiguous(), [len(input), len(weight), height, width])
+    return shaped(products(weight.flatten(1), windows, bias), [len(input), len(weight), height, width])
+
+
+def products(matrix: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Returns the matrix (M, K) times each of (B, K, N), plus bias (M): (B, M, N)."""
+    if len(columns) > 1 and columns.numel() * len(matrix) <= MOST_BATCHED:
+        matrices = matrix.expand(len(columns), -1, -1)
+        return torch.bmm(matrices, columns) if bias is None else torch.baddbmm(bias[:, None], matrices, columns)
+    output = columns.new_empty(len(columns), len(matrix), columns.shape[2])
+    if added := padded(columns.shape[2]) - columns.shape[2]:
+        columns = F.pad(columns, (0, added))
+    for part, result in zip(columns, output, strict=True):
+        made = torch.ops.mkldnn._linear_pointwise(matrix, part.t(), None, "none", [], "")[:, : output.shape[2]]
+        result.copy_(made) if bias is None else torch.add(made, bias[:, None], out=result)
+    return output
 
 
 def doubles_apart(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, conv: nn.Conv2d) -> bool:

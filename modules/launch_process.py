@@ -14,16 +14,18 @@ from pathlib import Path
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What OpenMP reads of how its threads wait."""
 
-SPINS = "10000"
-"""Turns that a thread waits before it sleeps."""
+WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "ACTIVE"}
+"""Turns that a thread waits before it sleeps; and that it waits for 1000, not 100, when another thread of the program
+that has computed is still there, such as one of an extension: GNU's OpenMP takes all of their threads for running ones.
+"""
 
 STRICT_SUMS = "AUTO,STRICT"
 
 ALLOCATOR_VARIABLES = ("GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_")
 """By these users choose how memory is allocated, or another allocator."""
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -3, -4, -8  # as malloc.h has them
-KEEP_FREED = ((M_ARENA_MAX, 1), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
+M_MXFAST, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = 1, -1, -3, -4, -8  # as malloc.h has them
+KEEP_FREED = ((M_ARENA_MAX, 1), (M_MXFAST, 0), (M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
 GIVE_BACK_FREED = ((M_MMAP_MAX, 2**16), (M_MMAP_THRESHOLD, 2**17), (M_TRIM_THRESHOLD, 2**17))
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -41,10 +43,10 @@ def set_up() -> None:
 def choose_waiting() -> None:
     """Has threads of OpenMP that wait for each other spin for a moment, then sleep, unless the environment says how.
 
-    It is read when torch is loaded.
+    It is read when torch is loaded. For GNU's OpenMP, which torch has on Linux: others would wait without end.
     """
-    if not any(name in os.environ for name in WAIT_VARIABLES):
-        os.environ["GOMP_SPINCOUNT"] = SPINS
+    if sys.platform == "linux" and not any(name in os.environ for name in WAIT_VARIABLES):
+        os.environ |= WAITING
 
 
 def add_in_one_order() -> None:
@@ -60,7 +62,8 @@ def may_change_threads() -> bool:
     number, threads that wait do not look busy for long, and the user has not chosen how many there are.
     """
     has_strict_sums = "STRICT" in os.environ.get("MKL_CBWR", "")
-    sleeps = os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE" or os.environ.get("GOMP_SPINCOUNT") == SPINS
+    spins_shortly = os.environ.get("GOMP_SPINCOUNT") == WAITING["GOMP_SPINCOUNT"]
+    sleeps = spins_shortly or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
     return has_strict_sums and sleeps and chosen_threads() is None
 
 
@@ -71,7 +74,8 @@ def keep_freed_memory() -> None:
     By itself glibc gives large pieces back at once, and each large tensor takes fresh pages, which cost more time than
     filling them: a decoded image of 512x512 pixels a fourth more. What is kept is given back after jobs, and whenever
     weights were freed, by `devices.main_memory`. With a GPU too, where jobs scale and save images here. One arena for
-    all threads, since those beyond the first hold no large pieces.
+    all threads, since those beyond the first hold no large pieces. No bins of small pieces that are only put together
+    when a large one is freed, which each layer does.
     """
     set_allocator(KEEP_FREED)
 

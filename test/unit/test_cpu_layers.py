@@ -28,12 +28,13 @@ def seeded():
 
 @pytest.fixture
 def products(monkeypatch):
-    """Sizes of the weights that oneDNN was given."""
+    """What was computed as a product."""
     found = []
-    linear = cpu_layers.linear
-    monkeypatch.setattr(
-        cpu_layers, "linear", lambda input, weight, bias=None: found.append(weight.shape) or linear(input, weight, bias)
-    )
+    for name in ("linear", "products"):
+        function = getattr(cpu_layers, name)
+        monkeypatch.setattr(
+            cpu_layers, name, lambda *args, name=name, function=function: found.append(name) or function(*args)
+        )
     return found
 
 
@@ -80,7 +81,9 @@ def test_products_of_any_number_of_rows(rows):
 def test_few_different_numbers_of_rows_are_computed():
     """Code is made, and kept, for each."""
     found = {cpu_layers.padded(rows) for rows in range(1, cpu_layers.MANY_ROWS)}
-    assert len(found) == cpu_layers.MOST_FEW_ROWS + 16 + 4 + 4
+    prompts = {rows for rows in found if rows % cpu_layers.PROMPT_ROWS == 0}
+    assert len(found - prompts) == cpu_layers.MOST_FEW_ROWS + 16 + 4 + 4
+    assert len(prompts) == cpu_layers.MANY_ROWS // cpu_layers.PROMPT_ROWS
     assert all(rows <= cpu_layers.padded(rows) <= cpu_layers.MANY_ROWS for rows in range(1, cpu_layers.MANY_ROWS))
 
 
@@ -319,11 +322,24 @@ def test_shares_of_threads_are_whole_vectors():
             assert 0 <= numbers - even < 2 * torch.get_num_threads() * cpu_layers.VECTORS
 
 
-def test_attention_and_means_are_the_same_with_any_number_of_threads(monkeypatch, each_number):
-    q, k, v = (torch.randn(2, 8, tokens, 40) for tokens in (256, 77, 77))
-    for most in (1, 2):
-        monkeypatch.setattr(cpu_layers, "threads", most)
-        assert each_number(lambda: attention.scaled_dot_product(q, k, v))
+@pytest.mark.parametrize(
+    "batch, tokens, keys, width",
+    [
+        (2, 256, 77, 40),
+        (2, 256, 256, 8),
+        (1, 70, 231, 16),
+        (1, 520, 520, 40),
+        (2, 64, 154, 160),
+        (1, 16, 77, 16),
+    ],
+)
+@pytest.mark.parametrize("heads", [1, 2, 7, 8])
+def test_attention_is_the_same_with_any_number_of_threads(each_number, heads, batch, tokens, keys, width):
+    q, k, v = (torch.randn(batch, n, heads, width).transpose(1, 2) for n in (tokens, keys, keys))
+    assert each_number(lambda: attention.scaled_dot_product(q, k, v))
+
+
+def test_means_are_the_same_with_any_number_of_threads(each_number):
     z = torch.randn(2, 154, 768)
     assert each_number(lambda: sd_emphasis.mean_of_all(z))
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from PIL import Image
 
-from modules import call_queue, checkpoints, cpu_layers, hashes, shared
+from modules import call_queue, checkpoints, hashes, shared
 from modules.executors import kinds, names
 from modules.executors import pool as executors_pool
 from modules.job import elsewhere
@@ -25,10 +25,7 @@ LONG = {"steps": 150, "n_iter": 8}
 @pytest.fixture(scope="module")
 def pool(client):
     classic(client)  # opens what is written down of jobs
-    # Attention of a program with one thread differs in its last bits; these workers are compared with this process.
-    with pytest.MonkeyPatch.context() as context:
-        context.setenv("OMP_NUM_THREADS", str(cpu_layers.threads))
-        yield from running_pool()
+    yield from running_pool()
 
 
 def running_pool():

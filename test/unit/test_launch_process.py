@@ -13,13 +13,14 @@ from modules import launch_process, paths_internal
 def test_threads_spin_for_a_moment_unless_the_user_says_how(monkeypatch, name):
     for variable in launch_process.WAIT_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("GOMP_SPINCOUNT", "to be restored")
-    monkeypatch.delenv("GOMP_SPINCOUNT")
+    for variable in launch_process.WAITING:
+        monkeypatch.setenv(variable, "to be restored")
+        monkeypatch.delenv(variable)
     if name is not None:
         monkeypatch.setenv(name, "ACTIVE")
     launch_process.choose_waiting()
     found = {variable: os.environ[variable] for variable in launch_process.WAIT_VARIABLES if variable in os.environ}
-    assert found == ({"GOMP_SPINCOUNT": launch_process.SPINS} if name is None else {name: "ACTIVE"})
+    assert found == (launch_process.WAITING if name is None else {name: "ACTIVE"})
 
 
 @pytest.mark.parametrize("given", [None, "AVX2"])
