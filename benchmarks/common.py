@@ -2,8 +2,10 @@
 while a network does.
 """
 
+import atexit
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,13 +19,10 @@ FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
 
 
 def set_up(flags: list[str] | None = None) -> None:
-    """Flags and a fresh data directory, before anything of the program is imported."""
-    sys.argv = [
-        "webui.py",
-        "--data-dir",
-        tempfile.mkdtemp(prefix="serena-bench-"),
-        *(FLAGS if flags is None else flags),
-    ]
+    """Flags and a data directory for as long as this process lives, before anything of the program is imported."""
+    data_dir = tempfile.mkdtemp(prefix="serena-bench-")
+    atexit.register(shutil.rmtree, data_dir, ignore_errors=True)
+    sys.argv = ["webui.py", "--data-dir", data_dir, *(FLAGS if flags is None else flags)]
     from modules import launch_process
 
     launch_process.set_up()
