@@ -76,9 +76,11 @@ def networks_of(kind: Kind, is_tiny: bool, device: str, path: Path) -> Iterator[
     recipe = getattr(tiny_checkpoints, kind.family) if is_tiny else recipe_of(kind)
     with torch.device(device):
         made = tiny_checkpoints.make(recipe)
-    save_file(made.weights(), path)
-    yield made
-    path.unlink()
+    try:
+        save_file(made.weights(), path)
+        yield made
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def pipeline_of(networks: Any, dtype: Any, device: str) -> Any:

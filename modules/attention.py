@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from modules import cpu_layers
 
 MANY_PRODUCTS = 10 * 2**20
-"""Of a head's channels for its scores, from which on it is computed alone on a CPU."""
+"""T times S times the width, of a head, from which on each head is computed by itself on a CPU."""
 
 FEW_KEYS = 128
 """Keys, as those of a prompt, below which torch's kernel, made for blocks of them, is slow on a CPU."""
@@ -23,10 +23,15 @@ NARROW = 16
 """Channels of a head that torch's kernel multiplies at a fraction of its speed on a CPU."""
 
 FEW_SCORES = 1024
-"""Of a head, below which torch's kernel, which is called once, is the fastest on a CPU."""
+"""T times S, of a head, below which torch's kernel, a single call, is the fastest on a CPU."""
+
+FEWEST_HEADS = 16
+"""That are multiplied at a time: MKL shares a product among threads if it has several of them for each product, and by
+their number the last bits would differ.
+"""
 
 CACHED_SCORES = 2**18
-"""Scores that are computed at a time: 1 MB, which stay in the cores' caches."""
+"""Scores, 1 MB, that stay in the cores' caches."""
 
 FEWEST_QUERIES = 256
 """That are computed at a time: with less the keys are brought into order too often."""
@@ -46,7 +51,8 @@ def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tor
         scores, width = q.shape[2] * k.shape[2], q.shape[3]
         if scores * width >= MANY_PRODUCTS or q.shape[0] * q.shape[1] == 1:
             return in_cache(q, k, v)
-        if scores >= FEW_SCORES and (width <= NARROW or k.shape[2] < FEW_KEYS):
+        is_narrow = width <= NARROW or k.shape[2] < FEW_KEYS
+        if is_narrow and scores >= FEW_SCORES and q.shape[0] * q.shape[1] >= FEWEST_HEADS:
             return narrow(q, k, v)
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -66,8 +72,7 @@ def in_cache(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Computes as many heads at a time as have scores that stay in the cache, at least two: MKL shares a single one
-    among threads, by whose number the last bits would differ.
+    """Computes many heads at once, so many that their scores stay in the cache where that is possible.
 
     The second product is computed transposed: as it stands its result has a head's few columns, which is slow.
     """
@@ -75,7 +80,7 @@ def narrow(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     q, k, v = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1).transpose(1, 2)
     out = q.new_empty(batch * heads, width, tokens)
     nothing = q.new_empty(1, 1, 1)
-    at_once = max(2, CACHED_SCORES // (tokens * k.shape[2]))
+    at_once = max(FEWEST_HEADS, CACHED_SCORES // (tokens * k.shape[2]))
     parts = max(1, len(q) // at_once)
     for queries, keys, values, result in zip(*(x.tensor_split(parts) for x in (q, k, v, out)), strict=True):
         scores = torch.baddbmm(nothing, queries, keys, beta=0, alpha=width**-0.5)
@@ -100,7 +105,7 @@ BACKENDS = ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION", "MATH")
 def preferring(backend: str) -> Kernel:
     """Returns torch's own kernel with one of BACKENDS before the others wherever that one takes type and shapes.
 
-    None takes all: FlashAttention and cuDNN take half precision only, and no head as wide as that of a VAE.
+    FlashAttention and cuDNN take half precision only, and no head as wide as that of a VAE.
     """
 
     def kernel(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -31,9 +31,6 @@ PLAIN = (torch.Tensor, nn.Parameter)
 MATRIX_RATIO = 2
 """Convolutions with at least as many channels per pixel are computed as products of matrices."""
 
-MOST_BATCHED = 2**22
-"""Products of two numbers up to which MKL multiplies the images of a batch faster, all at once."""
-
 MOST_FEW_ROWS = 2
 """Rows of a product that are computed as they are."""
 
@@ -276,7 +273,7 @@ compilers ask."""
 
 def padded(rows: int) -> int:
     """Returns the number of rows, not less, that a product of so many is computed with."""
-    if rows <= MOST_FEW_ROWS or rows % PROMPT_ROWS == 0:
+    if rows <= MOST_FEW_ROWS or rows % PROMPT_ROWS == 0 or rows >= MANY_ROWS:
         return rows
     step = next(step for most, step in ROW_STEPS if rows <= most)
     return -(-rows // step) * step
@@ -342,9 +339,6 @@ def convolve(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | Non
 
 def products(matrix: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Returns the matrix (M, K) times each of (B, K, N), plus bias (M): (B, M, N)."""
-    if len(columns) > 1 and columns.numel() * len(matrix) <= MOST_BATCHED:
-        matrices = matrix.expand(len(columns), -1, -1)
-        return torch.bmm(matrices, columns) if bias is None else torch.baddbmm(bias[:, None], matrices, columns)
     output = columns.new_empty(len(columns), len(matrix), columns.shape[2])
     if added := padded(columns.shape[2]) - columns.shape[2]:
         columns = F.pad(columns, (0, added))

@@ -14,9 +14,11 @@ from pathlib import Path
 WAIT_VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What OpenMP reads of how its threads wait."""
 
-WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "ACTIVE"}
-"""Turns that a thread waits before it sleeps; and that it waits for 1000, not 100, when another thread of the program
-that has computed is still there, such as one of an extension: GNU's OpenMP takes all of their threads for running ones.
+WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "ACTIVE", "KMP_BLOCKTIME": "1"}
+"""How long a thread waits before it sleeps. For GNU's OpenMP, which torch has on Linux, turns; and by the policy it is
+1000 of them, not 100, when another thread of the program that has computed is still there, such as one of an extension:
+it takes all of their threads for running ones. For Intel's and LLVM's milliseconds, without which the policy would have
+threads wait for ever.
 """
 
 STRICT_SUMS = "AUTO,STRICT"
@@ -43,9 +45,9 @@ def set_up() -> None:
 def choose_waiting() -> None:
     """Has threads of OpenMP that wait for each other spin for a moment, then sleep, unless the environment says how.
 
-    It is read when torch is loaded. For GNU's OpenMP, which torch has on Linux: others would wait without end.
+    It is read when torch is loaded.
     """
-    if sys.platform == "linux" and not any(name in os.environ for name in WAIT_VARIABLES):
+    if not any(name in os.environ for name in WAIT_VARIABLES):
         os.environ |= WAITING
 
 

@@ -475,6 +475,7 @@ def unload_model_weights(sd_model: WebuiSdModel | None = None, info: CheckpointI
 
 def send_model_to_cpu(m: WebuiSdModel) -> None:
     """Moves a model to main memory."""
+    m.model.runner.forget()
     if m.lowvram:
         lowvram.send_everything_to_cpu()
     else:

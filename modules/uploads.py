@@ -11,4 +11,4 @@ def upload(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None
     CUDA has its own copy of pageable memory before the call returns, so the tensor may be freed at once. MPS would read
     it later, so there it is waited for.
     """
-    return tensor.to(device, dtype or tensor.dtype, non_blocking=device.type != "mps")
+    return tensor.to(device, dtype or tensor.dtype, non_blocking=tensor.device.type == "cpu" and device.type != "mps")

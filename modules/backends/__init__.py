@@ -80,6 +80,11 @@ class Runner:
         with self._compiled.left_out():
             return network(*args, **kwargs)
 
+    def forget(self) -> None:
+        """Gives back memory of a backend's own, for a network that is not needed for now."""
+        if self._compiled is not None:
+            self._compiled.forget()
+
     def _begin(self, network: nn.Module, name: str) -> None:
         self._network, self._compiled, self.title = network, None, None
         self._failed.clear()

@@ -30,6 +30,9 @@ class Compiled(Protocol):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the network does. Changed weights count at once. Raises Unavailable, or RuntimeError."""
 
+    def forget(self) -> None:
+        """Gives back the memory of what can be made again, since the network is not needed for now."""
+
     def left_out(self) -> AbstractContextManager[Any]:
         """Has the network itself compute by torch's eager mode, inside the block."""
 

@@ -270,6 +270,10 @@ class OpenVinoNetwork:
             del self.compiled[next(iter(self.compiled))]
         return arguments.sizes
 
+    def forget(self) -> None:
+        """Drops what is compiled, the weights in another form; conversions have none."""
+        self.compiled.clear()
+
     def left_out(self) -> AbstractContextManager[Any]:
         """Nothing has to be done: the network is as it was."""
         return contextlib.nullcontext()

@@ -40,6 +40,9 @@ class CompiledBlocks:
         """Calls the network."""
         return self.network(*args, **kwargs)
 
+    def forget(self) -> None:
+        """Nothing is kept beside the weights."""
+
     def left_out(self) -> AbstractContextManager[Any]:
         """Has its blocks compute as they are, inside the block."""
         return torch.compiler.set_stance("force_eager")

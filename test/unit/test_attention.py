@@ -47,8 +47,8 @@ def test_on_a_cpu_torchs_kernel_is_used_where_it_is_fastest(monkeypatch, tokens,
         kernel = getattr(attention, name)
         monkeypatch.setattr(attention, name, lambda *qkv, kernel=kernel, name=name: called.append(name) or kernel(*qkv))
     generator = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(2, n, 3 * width, generator=generator) for n in (tokens, keys, keys))
-    q, k, v = (x.unflatten(2, (3, width)).transpose(1, 2) for x in (q, k, v))  # as networks give them
+    q, k, v = (torch.randn(2, n, 8 * width, generator=generator) for n in (tokens, keys, keys))
+    q, k, v = (x.unflatten(2, (8, width)).transpose(1, 2) for x in (q, k, v))  # as networks give them
     given = [x.clone() for x in (q, k, v)]
     with torch.no_grad():
         found = attention.scaled_dot_product(q, k, v)

@@ -78,6 +78,13 @@ def test_products_of_any_number_of_rows(rows):
     assert_equal(layer(x), by_torch(layer, x))
 
 
+@pytest.mark.parametrize("channels, out, kernel, padding, size", [(8, 4096, 3, 1, 40), (16, 2100, 3, 3, 30)])
+def test_convolution_with_more_results_than_pixels_of_a_large_image(channels, out, kernel, padding, size):
+    layer = nn.Conv2d(channels, out, kernel, padding=padding)
+    x = torch.randn(1, channels, size, size)
+    assert_equal(layer(x), by_torch(layer, x))
+
+
 def test_few_different_numbers_of_rows_are_computed():
     """Code is made, and kept, for each."""
     found = {cpu_layers.padded(rows) for rows in range(1, cpu_layers.MANY_ROWS)}
@@ -256,12 +263,12 @@ def test_what_an_extension_has_put_into_torch_before_stays(monkeypatch):
 
 @pytest.fixture
 def each_number():
-    """Calls a function with 1, 2, 3, 4 and 5 threads; says whether all results are the same to the last bit."""
+    """Calls a function with 1 to 5 threads, or other numbers; says whether all results are the same to the last bit."""
     before = torch.get_num_threads()
 
-    def are_same(call):
+    def are_same(call, numbers=(1, 2, 3, 4, 5)):
         found = []
-        for count in (1, 2, 3, 4, 5):
+        for count in numbers:
             torch.set_num_threads(count)
             found.append(call())
         return all(torch.equal(result, found[0]) for result in found)
@@ -274,7 +281,7 @@ def each_number():
 def test_products_are_the_same_with_any_number_of_threads(each_number, rows):
     layer = nn.Linear(320, 128)
     x = torch.randn(rows, 320)
-    assert each_number(lambda: layer(x))
+    assert each_number(lambda: layer(x), (1, 2, 3, 5, 8, 16, 32))
 
 
 @pytest.mark.parametrize(
@@ -291,7 +298,7 @@ def test_products_are_the_same_with_any_number_of_threads(each_number, rows):
 def test_convolutions_are_the_same_with_any_number_of_threads(each_number, batch, channels, size, out, kernel):
     layer = nn.Conv2d(channels, out, kernel, padding=kernel // 2)
     x = torch.randn(batch, channels, size, size)
-    assert each_number(lambda: layer(x))
+    assert each_number(lambda: layer(x), (1, 2, 3, 5, 8, 16, 32))
 
 
 ACTIVATIONS = {
@@ -327,16 +334,18 @@ def test_shares_of_threads_are_whole_vectors():
     [
         (2, 256, 77, 40),
         (2, 256, 256, 8),
+        (1, 100, 100, 16),
+        (2, 30, 77, 64),
         (1, 70, 231, 16),
         (1, 520, 520, 40),
         (2, 64, 154, 160),
         (1, 16, 77, 16),
     ],
 )
-@pytest.mark.parametrize("heads", [1, 2, 7, 8])
+@pytest.mark.parametrize("heads", [1, 2, 8, 17])
 def test_attention_is_the_same_with_any_number_of_threads(each_number, heads, batch, tokens, keys, width):
     q, k, v = (torch.randn(batch, n, heads, width).transpose(1, 2) for n in (tokens, keys, keys))
-    assert each_number(lambda: attention.scaled_dot_product(q, k, v))
+    assert each_number(lambda: attention.scaled_dot_product(q, k, v), (1, 2, 3, 5, 8, 16, 32))
 
 
 def test_means_are_the_same_with_any_number_of_threads(each_number):
