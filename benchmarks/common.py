@@ -18,11 +18,16 @@ from typing import Any
 FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
 
 
+def temporary_folder() -> Path:
+    """Returns a new folder that is there for as long as this process lives."""
+    folder = tempfile.mkdtemp(prefix="serena-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def set_up(flags: list[str] | None = None) -> None:
     """Flags and a data directory for as long as this process lives, before anything of the program is imported."""
-    data_dir = tempfile.mkdtemp(prefix="serena-bench-")
-    atexit.register(shutil.rmtree, data_dir, ignore_errors=True)
-    sys.argv = ["webui.py", "--data-dir", data_dir, *(FLAGS if flags is None else flags)]
+    sys.argv = ["webui.py", "--data-dir", str(temporary_folder()), *(FLAGS if flags is None else flags)]
     from modules import launch_process
 
     launch_process.set_up()

@@ -12,7 +12,6 @@ figures say nothing.
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 from benchmarks.against_diffusers import CFG_SCALE, PROMPT, compare, our_job, seconds_of  # noqa: E402
-from benchmarks.common import FLAGS, set_up  # noqa: E402
+from benchmarks.common import FLAGS, set_up, temporary_folder  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
 
-    folder = Path(tempfile.mkdtemp(prefix="serena-bench-"))
+    folder = temporary_folder()
     flags = ["--ckpt-dir", str(folder), "--disable-nan-check", *(["--torch-compile"] if args.torch_compile else [])]
     set_up([*(FLAGS if args.tiny else ["--nowebui"]), *flags])
     import torch

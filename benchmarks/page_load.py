@@ -17,7 +17,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -27,7 +26,7 @@ from playwright.sync_api import Browser, CDPSession, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.common import free_port  # noqa: E402
+from benchmarks.common import free_port, temporary_folder  # noqa: E402
 
 FLAGS = ["--skip-prepare-environment", "--use-cpu", "all", "--no-half", "--precision", "full"]
 BROWSER_ARGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
@@ -63,7 +62,7 @@ def find_chromium() -> str | None:
 def start_program(tree: Path = ROOT, *flags: str) -> tuple[subprocess.Popen, str]:
     """Starts a program that serves the page, and returns it with its address once its model is loaded."""
     port = str(free_port())
-    data_dir = tempfile.mkdtemp(prefix="serena-bench-")
+    data_dir = str(temporary_folder())
     command = [sys.executable, "launch.py", *FLAGS, *flags, "--data-dir", data_dir, "--port", port]
     program = subprocess.Popen(command, cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf8")
     assert program.stdout is not None

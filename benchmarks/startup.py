@@ -14,7 +14,6 @@ import contextlib
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -24,7 +23,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from benchmarks.common import free_port  # noqa: E402
+from benchmarks.common import free_port, temporary_folder  # noqa: E402
 
 FLAGS = ["--use-cpu", "all", "--no-half", "--precision", "full"]
 LOADED = " loaded in "
@@ -84,7 +83,7 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, action="append")
     arguments = parser.parse_args()
     trees = [tree.resolve() for tree in arguments.tree or [ROOT]]
-    data_dirs = {tree: tempfile.mkdtemp(prefix="serena-bench-") for tree in trees}
+    data_dirs = {tree: str(temporary_folder()) for tree in trees}
     found: dict[Path, list[dict[str, Moment]]] = {tree: [] for tree in trees}
     for number in range(-1, arguments.starts):
         for tree in trees if number % 2 else trees[::-1]:

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from modules import backends, cache, devices, model_load, sd_hijack_unet, shared
+from modules import backends, cache, devices, model_load, sd_hijack_unet, sd_models, shared
 from modules.backends import openvino as openvino_backend
 from modules.backends import torch_compile
 from modules.model_patches import circular_padding
@@ -138,6 +138,17 @@ def test_openvino_keeps_as_many_sizes_as_memory_has_room_for(openvino, monkeypat
     monkeypatch.setattr(devices, "free_memory", lambda device: 0)
     (one,) = kept_after(8)
     assert kept_after(16, 24, 8) == [one]
+
+
+def test_openvino_gives_memory_back_with_an_unloaded_model(openvino, build):
+    openvino()
+    model = build()
+    expected = predict(model)
+    (compiled,) = model.model.runner._compiled.compiled.values()
+    sd_models.send_model_to_cpu(model)
+    assert not model.model.runner._compiled.compiled
+    assert torch.equal(predict(model), expected)
+    assert [*model.model.runner._compiled.compiled.values()] != [compiled]
 
 
 def test_openvino_leaves_other_types_to_torch(openvino, build, caplog):
