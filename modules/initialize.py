@@ -169,3 +169,4 @@ def load_model() -> None:
     for name, seconds in timer.records.items():
         startup_timer.add_time_to_record(f"model, after the page/{name}", seconds)
     startup_timer.add_time_to_record("model, after the page", timer.total)
+    initialize_util.prepare_model()

@@ -89,7 +89,14 @@ def configure_opts_onchange() -> None:
     def on_model(function: Callable[[], Any]) -> Callable[[], Any]:
         """Has a change of the model wait for the job that runs; where workers have the models, they make it."""
         queued = wrap_queued_call(function)
-        return lambda: None if elsewhere.has_models() and sd_models.model_data.sd_model is None else queued()
+
+        def change() -> None:
+            """Makes the change."""
+            if not elsewhere.has_models() or sd_models.model_data.sd_model is not None:
+                queued()
+                prepare_model()
+
+        return change
 
     def attach(key: str, function: Callable[[], Any], call: bool = False) -> None:
         """Has a function called when a setting changes."""
@@ -104,6 +111,31 @@ def configure_opts_onchange() -> None:
     attach("cross_attention_optimization", on_model(lambda: sd_hijack.model_hijack.redo_hijack(shared.sd_model)))
     attach("temp_dir", ui_tempdir.on_tmpdir_changed, call=True)
     attach("gradio_theme", shared_gradio_themes.reload_gradio_theme, call=True)
+
+
+def prepare_model() -> None:
+    """Has the backend that computes the denoiser, if there is one, do what the next job would begin with.
+
+    Each part of that stands in the queue, so a job comes before it, or waits for it, and never computes beside it.
+    """
+    from modules import backends, call_queue, devices, sd_models
+
+    model = sd_models.model_data.sd_model
+    if model is None or backends.chosen(devices.device) is None:
+        return
+    parts = model.model.runner.prepare(model.model.diffusion_model, devices.device)
+
+    def next_part() -> None:
+        """Does one part, and queues the next."""
+        is_done = next(parts, True)
+        if not is_done:
+            enqueue()
+
+    def enqueue() -> None:
+        """Queues the next part; its errors are reported."""
+        call_queue.submit_call("prepare the model", lambda: errors.run(next_part, "preparing the model"))
+
+    enqueue()
 
 
 def setup_middleware(app: FastAPI) -> None:

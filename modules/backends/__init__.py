@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -79,6 +79,23 @@ class Runner:
         self.title = None
         with self._compiled.left_out():
             return network(*args, **kwargs)
+
+    def prepare(self, network: nn.Module, device: torch.device) -> Iterator[None]:
+        """Does ahead of the next calls what the backend can foresee of them, a part before each yield.
+
+        What goes wrong is for the calls to say.
+        """
+        name = chosen(device)
+        if name is None:
+            return
+        if network is not self._network:
+            self._begin(network, name)
+        if self._compiled is None or changed_by(network) is not None:
+            return
+        try:
+            yield from self._compiled.prepare()
+        except (Unavailable, RuntimeError) as e:
+            logger.debug("%s: nothing is prepared: %s", name, e)
 
     def forget(self) -> None:
         """Gives back memory of a backend's own, for a network that is not needed for now."""

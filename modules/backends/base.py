@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -29,6 +30,11 @@ class Compiled(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Returns what the network does. Changed weights count at once. Raises Unavailable, or RuntimeError."""
+
+    def prepare(self) -> Iterator[None]:
+        """Does ahead of the next calls what they would begin with, as far as it can be foreseen, a part before each
+        yield. Between these there may be calls. Raises Unavailable, or RuntimeError.
+        """
 
     def forget(self) -> None:
         """Gives back the memory of what can be made again, since the network is not needed for now."""

@@ -3,7 +3,7 @@
 A network is converted once: what is kept in the data directory has the weights as inputs, so that it is small, and the
 same for all checkpoints of its shapes. It is compiled for each size of its inputs, with the weights of the loaded
 network as constants: OpenVINO lays these out for the processor, and joins operations whose sizes it knows. Where a
-weight has changed since, that is done anew.
+weight has changed since, that is done anew. For the sizes that were last used, it can be done before the first call.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ MOST_SIZES = 4
 
 FREE_FACTOR = 2
 """Free memory of which another compiled network may take one part."""
+
+RECENT_CALLS = 50
+"""Calls whose sizes are remembered: several jobs, or one that calls the network in different ways."""
 
 ANY: tuple[Any, ...] = ()
 """In the place of sizes: whatever they are."""
@@ -148,18 +151,32 @@ def key_of(network: nn.Module, layout: tuple[Any, ...]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
+def kept_as(network: nn.Module, layout: tuple[Any, ...]) -> Path:
+    """Returns the folder of a conversion."""
+    return Path(cache.cache_dir) / "openvino" / key_of(network, layout)
+
+
+def read(kept: Path) -> Any:
+    """Returns the conversion in a folder, None if there is none."""
+    import openvino
+
+    if not kept.exists():
+        return None
+    try:
+        return openvino.Core().read_model(kept / "model.xml")
+    except RuntimeError as e:
+        logger.warning("%s is damaged and made anew: %s", kept, str(e).strip().partition("\n")[0])
+        shutil.rmtree(kept, ignore_errors=True)
+        return None
+
+
 def converted(network: nn.Module, arguments: Arguments) -> Any:
     """Returns the conversion of a network, from the data directory if it is there. Raises Unavailable."""
     import openvino
 
-    folder = Path(cache.cache_dir) / "openvino"
-    kept = folder / key_of(network, arguments.layout)
-    if kept.exists():
-        try:
-            return openvino.Core().read_model(kept / "model.xml")
-        except RuntimeError as e:
-            logger.warning("%s is damaged and made anew: %s", kept, str(e).strip().partition("\n")[0])
-            shutil.rmtree(kept, ignore_errors=True)
+    kept = kept_as(network, arguments.layout)
+    if (model := read(kept)) is not None:
+        return model
     logger.info("OpenVINO: converting %s, once for all checkpoints of its shapes", type(network).__name__)
     try:
         model = convert(network, arguments)
@@ -167,8 +184,8 @@ def converted(network: nn.Module, arguments: Arguments) -> Any:
         logger.debug("OpenVINO: %s cannot be converted", type(network).__name__, exc_info=True)
         raise Unavailable(f"{type(network).__name__} cannot be converted: {e}") from e
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as unfinished:
             openvino.save_model(model, Path(unfinished) / "model" / "model.xml", compress_to_fp16=False)
             if not kept.exists():
                 os.rename(Path(unfinished) / "model", kept)
@@ -195,6 +212,36 @@ def filled(model: Any, weights: Sequence[torch.Tensor], sizes: tuple[Any, ...]) 
     return model
 
 
+def as_tuples(value: Any) -> Any:
+    """Returns a value of JSON with tuples in the place of lists."""
+    return tuple(as_tuples(part) for part in value) if isinstance(value, list) else value
+
+
+class RecentCalls:
+    """How networks of certain shapes were last called, remembered from one start of the program to the next.
+
+    key: of the shapes.
+    """
+
+    def __init__(self, key: str):
+        self.key = key
+        self._count = 0
+        self._last: dict[tuple[Any, ...], int] = {}
+
+    def note(self, call: tuple[Any, ...]) -> None:
+        """Notes a call, as its layout and its sizes. What is remembered is written down where it changes."""
+        before = list(self._last)
+        self._count += 1
+        self._last[call] = self._count
+        self._last = {call: at for call, at in self._last.items() if at > self._count - RECENT_CALLS}
+        if list(self._last) != before:
+            cache.cache("openvino-calls")[self.key] = list(self._last)
+
+    def read(self) -> tuple[Any, ...]:
+        """Returns the different ones."""
+        return as_tuples(cache.cache("openvino-calls").get(self.key, []))
+
+
 class OpenVinoNetwork:
     """A network that OpenVINO computes in float32.
 
@@ -206,6 +253,7 @@ class OpenVinoNetwork:
 
     def __init__(self, network: nn.Module):
         self.network = network
+        self.recent = RecentCalls(key_of(network, ANY))
         self.conversions: dict[tuple[Any, ...], Any] = {}
         self.compiled: dict[tuple[Any, ...], Any] = {}
         self.state: list[tuple[int, int]] = []
@@ -216,63 +264,97 @@ class OpenVinoNetwork:
         Raises Unavailable, and RuntimeError for what OpenVINO cannot do.
         """
         arguments = Arguments(args, kwargs)
-        state = state_of(self.network)
-        if state != self.state:
-            self.compiled.clear()
-            self.state = state
-        compiled = self._found(arguments) or self._compile(arguments)
+        call = (arguments.layout, arguments.sizes)
+        self._follow_weights()
+        compiled = self._found(*call) or self._compile_anew(arguments)
         given = [tensor.contiguous().numpy() for tensor in arguments.tensors]
         output = torch.from_numpy(compiled(given)[0])
         first = arguments.tensors[0]
         if (len(output), output.shape[2:]) != (len(first), first.shape[2:]):  # it does not look at sizes by itself
             raise Unavailable(f"it gives {tuple(output.shape)} for {tuple(first.shape)}")
+        self.recent.note(call)
         return output
 
-    def _found(self, arguments: Arguments) -> Any:
+    def prepare(self) -> Iterator[None]:
+        """Compiles for the sizes that a network of these shapes was last called with, for one of them before each
+        yield, as far as memory has room and until what was compiled is dropped. Raises Unavailable, or RuntimeError.
+        """
+        self._check_types()
+        self._follow_weights()
+        for layout, sizes in self.recent.read()[-MOST_SIZES:]:
+            if layout not in self.conversions and (model := read(kept_as(self.network, layout))) is not None:
+                self.conversions[layout] = model
+            is_wanted = layout in self.conversions and self._found(layout, sizes) is None
+            if is_wanted and (not self.compiled or (len(self.compiled) < MOST_SIZES and self._has_room())):
+                self._compile(layout, sizes)
+            yield
+            self._follow_weights()
+            if not self.compiled:
+                return
+
+    def _follow_weights(self) -> None:
+        """Drops what is compiled of weights that have changed."""
+        state = state_of(self.network)
+        if state != self.state:
+            self.compiled.clear()
+            self.state = state
+
+    def _found(self, layout: tuple[Any, ...], sizes: tuple[Any, ...]) -> Any:
         """Returns what is compiled for a call, None if there is nothing. What was used last is the last in order."""
-        for sizes in (arguments.sizes, ANY):
-            compiled = self.compiled.pop((arguments.layout, sizes), None)
+        for key in ((layout, sizes), (layout, ANY)):
+            compiled = self.compiled.pop(key, None)
             if compiled is not None:
-                self.compiled[arguments.layout, sizes] = compiled
+                self.compiled[key] = compiled
                 return compiled
         return None
 
-    def _compile(self, arguments: Arguments) -> Any:
-        """Returns what is now compiled for a call, and keeps it."""
-        import openvino
-
-        weights = list(weights_of(self.network).values())
-        kinds = {str(weight.dtype) for weight in weights} - {"torch.float32", "torch.int64"}
-        if kinds:
-            raise Unavailable(f"the weights are in {', '.join(sorted(kinds))}, and here it computes in torch.float32")
+    def _compile_anew(self, arguments: Arguments) -> Any:
+        """Returns what is now compiled for a call, converted before where it has to be."""
+        self._check_types()
         if arguments.layout not in self.conversions:
             self.conversions[arguments.layout] = converted(self.network, arguments)
-        sizes = self._make_room(arguments, sum(weight.nbytes for weight in weights))
+        return self._compile(arguments.layout, self._make_room(arguments.sizes))
+
+    def _compile(self, layout: tuple[Any, ...], sizes: tuple[Any, ...]) -> Any:
+        """Returns what is now compiled of a conversion for these sizes or ANY, and keeps it."""
+        import openvino
+
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": cpu_layers.threads,
             "ENABLE_CPU_PINNING": False,  # which would be slow where others compute too
         }
-        model = filled(self.conversions[arguments.layout], weights, sizes)
-        compiled = self.compiled[arguments.layout, sizes] = openvino.Core().compile_model(model, "CPU", settings)
+        model = filled(self.conversions[layout], list(weights_of(self.network).values()), sizes)
+        kept = self.compiled  # it may be dropped meanwhile
+        compiled = kept[layout, sizes] = openvino.Core().compile_model(model, "CPU", settings)
         return compiled
 
-    def _make_room(self, arguments: Arguments, needed: int) -> tuple[Any, ...]:
-        """Drops what is compiled as far as another one, which takes that many bytes, needs it. Returns the sizes to
-        compile for.
-        """
+    def _check_types(self) -> None:
+        """Raises Unavailable for weights that would not be computed in their own type."""
+        weights = weights_of(self.network).values()
+        kinds = {str(weight.dtype) for weight in weights} - {"torch.float32", "torch.int64"}
+        if kinds:
+            raise Unavailable(f"the weights are in {', '.join(sorted(kinds))}, and here it computes in torch.float32")
+
+    def _has_room(self) -> bool:
+        """Says whether there is memory for another one that is compiled."""
+        needed = sum(weight.nbytes for weight in weights_of(self.network).values())
+        return devices.free_memory(devices.cpu) >= FREE_FACTOR * needed
+
+    def _make_room(self, sizes: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Drops what is compiled as far as another one needs the memory. Returns the sizes to compile for."""
         if not self.compiled:
-            return arguments.sizes
-        if devices.free_memory(arguments.tensors[0].device) < FREE_FACTOR * needed:
+            return sizes
+        if not self._has_room():
             self.compiled.clear()  # calls of two sizes may alternate
             return ANY
         if len(self.compiled) >= MOST_SIZES:
             del self.compiled[next(iter(self.compiled))]
-        return arguments.sizes
+        return sizes
 
     def forget(self) -> None:
         """Drops what is compiled, the weights in another form; conversions have none."""
-        self.compiled.clear()
+        self.compiled = {}
 
     def left_out(self) -> AbstractContextManager[Any]:
         """Nothing has to be done: the network is as it was."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -39,6 +39,10 @@ class CompiledBlocks:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the network."""
         return self.network(*args, **kwargs)
+
+    def prepare(self) -> Iterator[None]:
+        """Nothing: what is compiled depends on the inputs."""
+        return iter(())
 
     def forget(self) -> None:
         """Nothing is kept beside the weights."""

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from modules import backends, cache, devices, model_load, sd_hijack_unet, sd_models, shared
+from modules import backends, cache, call_queue, devices, initialize_util, model_load, sd_hijack_unet, sd_models, shared
 from modules.backends import openvino as openvino_backend
 from modules.backends import torch_compile
 from modules.model_patches import circular_padding
@@ -149,6 +149,96 @@ def test_openvino_gives_memory_back_with_an_unloaded_model(openvino, build):
     assert not model.model.runner._compiled.compiled
     assert torch.equal(predict(model), expected)
     assert [*model.model.runner._compiled.compiled.values()] != [compiled]
+
+
+CALLED_LAST = [{}, {"rows": 1, "tokens": 154}]
+
+
+def prepare(model):
+    """Begins to prepare as for a new start of the program, and returns what goes on with it."""
+    before = model.model.runner
+    for call in CALLED_LAST:
+        predict(model, **call)
+    runner = model.model.runner = backends.Runner()
+    assert before._compiled.compiled
+    return runner, runner.prepare(model.model.diffusion_model, CPU)
+
+
+def test_openvino_is_prepared_for_what_it_was_called_with(openvino, build, monkeypatch):
+    openvino()
+    model = build()
+    runner, parts = prepare(model)
+    next(parts)
+    assert len(runner._compiled.compiled) == 1
+    assert list(parts) == [None]
+    ready = set(runner._compiled.compiled.values())
+    assert len(ready) == 2
+    runner.title = None
+    with monkeypatch.context() as without:
+        without.setattr(runner._compiled, "_compile", None)
+        outputs = [predict(model, **call) for call in CALLED_LAST]
+    assert runner.title == "OpenVINO"
+    other = build()
+    assert all(torch.equal(predict(other, **call), out) for call, out in zip(CALLED_LAST, outputs, strict=True))
+    assert list(runner.prepare(model.model.diffusion_model, CPU)) == [None, None]
+    assert set(runner._compiled.compiled.values()) == ready
+
+
+def test_openvino_stops_preparing_what_has_changed_or_was_unloaded(openvino, build):
+    openvino()
+    model = build()
+    expected = predict(model)
+    runner, parts = prepare(model)
+    next(parts)
+    model.model.diffusion_model.out[2].bias.add_(1)
+    assert list(parts) == [] and not runner._compiled.compiled
+    torch.testing.assert_close(predict(model), expected + 1, atol=1e-4, rtol=0)
+
+    runner, parts = prepare(model)
+    next(parts)
+    sd_models.send_model_to_cpu(model)
+    assert list(parts) == [] and not runner._compiled.compiled
+
+
+def test_nothing_is_prepared_that_would_not_be_used(openvino, use, build, model):
+    openvino()
+    _, parts = prepare(model)
+    take = put_hook(model)
+    assert list(parts) == []
+    take()
+    half = build(torch.float16)
+    assert list(half.model.runner.prepare(half.model.diffusion_model, CPU)) == []
+    use(cpu_backend=None)
+    assert list(model.model.runner.prepare(model.model.diffusion_model, CPU)) == []
+    assert half.model.runner.title is None and model.model.runner.title is None
+
+
+def test_a_loaded_model_is_prepared_in_turn_with_jobs(openvino, build, monkeypatch):
+    openvino()
+    model = build()
+    runner, _ = prepare(model)
+    monkeypatch.setattr(sd_models.model_data, "sd_model", model)
+    with call_queue.gpu_job("a job"):
+        initialize_util.prepare_model()
+        (waiting,) = call_queue.queue.waiting()
+        assert runner._compiled is None
+    waiting.future.result()
+    while queued := call_queue.queue.live():
+        queued[0].future.result()
+    assert len(runner._compiled.compiled) == 2
+
+
+def test_openvino_remembers_sizes_as_long_as_they_are_used():
+    layout = ((0, 4), ("context", 3))
+    calls = [(layout, ((2, 4, side, side), (2, 77, 768))) for side in (64, 128)]
+    recent = openvino_backend.RecentCalls("networks of certain shapes")
+    for call in (*calls, *calls):
+        recent.note(call)
+    again = openvino_backend.RecentCalls("networks of certain shapes")
+    assert again.read() == tuple(calls)
+    for _ in range(openvino_backend.RECENT_CALLS):
+        recent.note(calls[1])
+    assert again.read() == (calls[1],)
 
 
 def test_openvino_leaves_other_types_to_torch(openvino, build, caplog):
