@@ -47,6 +47,8 @@ PNG_LEVEL = 5
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 BAD_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 """Said of a name that cannot be one, and of one where a file stands for a folder or a folder for the file."""
+CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""Said of a folder that is closed to the program."""
 
 
 @dataclass(frozen=True)
@@ -282,5 +284,6 @@ def translated_errors(path: str) -> Iterator[None]:
                 field="samples_filename_pattern",
             ) from e
         if e.errno is not None:
-            raise NotSaved(f"cannot save {path}: {e.strerror}") from e
+            fix = "; let the program write there, or choose another folder" if e.errno in CLOSED else ""
+            raise NotSaved(f"cannot save {path}: {e.strerror}{fix}") from e
         raise

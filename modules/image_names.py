@@ -12,14 +12,14 @@ import os
 import re
 import string
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from PIL import Image
 
 from modules import errors, sd_samplers, sd_vae, shared
-from modules.image_files import cut_name
+from modules.image_files import cut_name, translated_errors
 from modules.shared_cmd_options import cmd_opts
 from modules.whole_files import claimed
 
@@ -289,12 +289,13 @@ def reserved_number(path: str, basename: str | None) -> Iterator[int]:
     """Yields a number that nothing in the folder path has, and that nobody else is given while the block runs.
 
     The reservation is a file of its own, "<number>.tmp", so it holds between processes. The folder is read again once
-    it is made, because another process may have written a file of that number in between.
+    it is made, because another process may have written a file of that number in between. Raises NotSaved for a folder
+    that cannot be written to.
     """
     for _ in range(NUMBERING_ATTEMPTS):
         number = get_next_sequence_number(path, basename)
         marker = f"{number_prefix(number, basename)}.tmp"
-        with claimed(os.path.join(path, marker)) as is_ours:
+        with _reservation(os.path.join(path, marker)) as is_ours:
             if is_ours and (number, False) not in {(n, name == marker) for name, n in numbered_names(path, basename)}:
                 yield number
                 return
@@ -305,18 +306,28 @@ def reserved_number(path: str, basename: str | None) -> Iterator[int]:
 def unused_name(path: str, is_taken: Callable[[str], bool] = os.path.exists) -> Iterator[str]:
     """Yields path, or path with -1, -2, ... before its extension: a name that no file has and nobody else is given.
 
-    is_taken: tells of a path whether it, or what belongs to it, is there.
+    is_taken: tells of a path whether it, or what belongs to it, is there. Raises NotSaved for a folder that cannot be
+    written to.
     """
     stem, extension = os.path.splitext(path)
     candidate, suffix = path, 0
     while True:
         if not is_taken(candidate):
-            with claimed(f"{candidate}.tmp") as is_ours:
+            with _reservation(f"{candidate}.tmp") as is_ours:
                 if is_ours and not is_taken(candidate):
                     yield candidate
                     return
         suffix += 1
         candidate = f"{stem}-{suffix}{extension}"
+
+
+@contextmanager
+def _reservation(path: str) -> Iterator[bool]:
+    """Yields whether the file path, which reserves a name, is ours until the block ends."""
+    with ExitStack() as until_the_end:
+        with translated_errors(os.path.dirname(path)):
+            is_ours = until_the_end.enter_context(claimed(path))
+        yield is_ours
 
 
 def shorten_filename(path: str) -> str:

@@ -405,6 +405,8 @@ def _plain_name(path: str, names: FilenameGenerator, extension: str, reservation
         os.makedirs(path, exist_ok=True)
     try:
         name = number_prefix(reservations.enter_context(reserved_number(path, names.basename)), names.basename)
+    except errors.NotSaved:
+        raise
     except errors.WebuiError:
         name = uuid.uuid4().hex
     fullfn = os.path.join(path, f"{name}.{extension}")

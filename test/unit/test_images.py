@@ -1,6 +1,8 @@
+import errno
 import io
 import json
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from modules import image_files, images, run_files, script_callbacks, shared
-from modules.errors import InvalidInput
+from modules import image_files, images, run_files, script_callbacks, shared, whole_files
+from modules.errors import InvalidInput, NotSaved
 from modules.images import GridAnnotation
 from modules.opts_snapshot import create_opts_snapshot
 from modules.upscaler import UpscalerLanczos, UpscalerNearest, UpscalerNone
@@ -241,6 +243,16 @@ def test_full_disk_leaves_no_file_and_no_reservation(face, tmp_path, monkeypatch
     with pytest.raises(Exception, match="the disk is full"):
         save(face, tmp_path)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("values", [{}, {"save_images_add_number": False}])
+def test_a_folder_that_is_closed_to_the_program_is_named(face, tmp_path, monkeypatch, values):
+    def refuse(path, mode):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(whole_files, "open", refuse, raising=False)
+    with pytest.raises(NotSaved, match=f"{re.escape(str(tmp_path))}.*: Read-only.*choose another folder"):
+        save(face, tmp_path, with_settings(**values))
 
 
 def test_sent_pictures_carry_their_texts(face):
