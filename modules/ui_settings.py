@@ -27,7 +27,7 @@ from modules import (
 )
 from modules.call_queue import wrap_gradio_call_no_job, wrap_queued_call
 from modules.job import elsewhere
-from modules.options import OptionInfo
+from modules.options import HandlerFailed, OptionInfo
 from modules.paths_internal import script_path
 from modules.settings import all_options
 from modules.shared import opts
@@ -118,6 +118,18 @@ def create_setting_component(key: str, is_quicksettings: bool = False) -> Any:
     return component
 
 
+def change_setting(key: str, value: Any) -> bool:
+    """Stores a value as `Options.set`; the page shows why a setting stays as it was, for example a checkpoint that
+    cannot be loaded.
+    """
+    try:
+        return opts.change(key, value)
+    except HandlerFailed as e:
+        errors.display(e.error, f"changing setting {key} to {value}")
+        gr.Warning(html.escape(f"{opts.data_labels[key].label} stays as it was: {e}"))
+        return False
+
+
 class UiSettings:
     """The tab and the quick settings: components[i] shows the i-th setting of `opts.data_labels`, or stands in for one
     not shown.
@@ -147,7 +159,7 @@ class UiSettings:
         ]
         values = {key: opts.read_value(key, value) for key, value in shown if not is_left_empty(key, value)}
         before = dict(opts.data)
-        changed = [key for key, value in values.items() if opts.set(key, value)]
+        changed = [key for key, value in values.items() if change_setting(key, value)]
         names = f": {', '.join(changed)}" if changed else ""
         try:
             opts.save_or_restore(shared.config_filename, changed, before)
@@ -162,7 +174,7 @@ class UiSettings:
         except errors.InvalidInput:
             return gr.update(), opts.dumpjson()
         before = dict(opts.data)
-        if value is None or not opts.set(key, value):
+        if value is None or not change_setting(key, value):
             return gr.update(value=getattr(opts, key)), opts.dumpjson()
         opts.save_or_restore(shared.config_filename, [key], before)
         return get_value_for_setting(key), opts.dumpjson()

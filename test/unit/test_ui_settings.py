@@ -97,6 +97,18 @@ def test_quick_setting_is_stored_at_once(page, stored):
     assert "value" not in page.run_settings_single(5, "test_text")[0]
 
 
+def test_a_setting_that_cannot_take_effect_says_so_on_the_page(page, stored, monkeypatch):
+    def fail():
+        raise errors.InvalidInput("cannot <load> it", field="test_text")
+
+    said = []
+    monkeypatch.setattr(ui_settings.gr, "Warning", said.append)
+    monkeypatch.setattr(shared.opts.data_labels["test_text"], "onchange", fail)
+    assert page.run_settings_single("b", "test_text")[0]["value"] == "a"
+    assert page.run_settings("b", "ignored", 2)[1] == "1 settings changed: test_count."
+    assert said == ["Text stays as it was: cannot &lt;load&gt; it"] * 2
+
+
 def test_value_with_choices_of_now(page, monkeypatch):
     shared.opts.data_labels["test_menu"] = OptionInfo("a", "Menu", gr.Dropdown, lambda: {"choices": ["a", "b"]})
     update = ui_settings.get_value_for_setting("test_menu")
