@@ -54,7 +54,8 @@ loaded_scripts: dict[str, ModuleType] = {}
 
 
 def load_module(path: str) -> ModuleType:
-    """Executes the Python file at path as a module of its own and returns it; what it raises is passed on.
+    """Executes the Python file at path as a module of its own and returns it; what it raises is passed on, and a file
+    that would end the program is an ImportError.
 
     The module is called like the file, "xyz_grid.py", by which extensions find each other's, and stands in sys.modules
     under that name, because inspect, dataclasses and pickle look there for the module of a class.
@@ -68,10 +69,12 @@ def load_module(path: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as e:
         sys.modules.pop(name, None)
         if namesake is not None:
             sys.modules[name] = namesake
+        if isinstance(e, SystemExit):
+            raise ImportError(f"{path} would end the program: sys.exit({e.code!r})") from e
         raise
     loaded_scripts[path] = module
     return module

@@ -27,6 +27,11 @@ def test_error_in_a_file_is_passed_on(tmp_path):
         script_loading.load_module(write(tmp_path, "1 / 0"))
 
 
+def test_a_file_does_not_end_the_program(tmp_path):
+    with pytest.raises(ImportError, match=r"leaves\.py would end the program: sys\.exit\(1\)"):
+        script_loading.load_module(write(tmp_path, "import sys; sys.exit(1)", "leaves.py"))
+
+
 def test_file_that_is_not_python_is_refused(tmp_path):
     with pytest.raises(ImportError, match="is not a Python file"):
         script_loading.load_module(write(tmp_path, "x", "readme.txt"))
