@@ -71,7 +71,7 @@
         callbacks.uiTabChangeCallbacks.push(callback);
     }
 
-    /** Runs callback() whenever the settings in `opts` may have changed. */
+    /** Runs callback() whenever the settings in `opts` may have changed, first when they are there. */
     function onOptionsChanged(callback) {
         callbacks.optionsChangedCallbacks.push(callback);
     }
@@ -211,6 +211,7 @@
             return;
         }
         window.adaptDom();
+        window.opts = window.currentOpts;
         window.executedOnLoaded = true;
         executeCallbacks(callbacks.uiLoadedCallbacks);
         reportLoaded([]);
@@ -254,7 +255,8 @@
         return rect.bottom > 0 && rect.top < height;
     }
 
-    window.opts ??= {};
+    window.currentOpts ??= {};
+    window.opts = {};
     window.uiCurrentTab = null;
     window.executedOnLoaded = false;
     window.executedOnOptions = false;

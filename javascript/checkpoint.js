@@ -8,7 +8,7 @@
 
     function showCheckpoint() {
         const link = document.getElementById("sd_checkpoint_hash");
-        const hash = opts.sd_checkpoint_hash ?? "";
+        const hash = currentOpts.sd_checkpoint_hash ?? "";
         if (!link) return;
         link.textContent = hash.slice(0, 10) || "N/A";
         link.title = hash;
@@ -22,7 +22,7 @@
             timer = setTimeout(askForCheckpoint, WAIT_MS);
             return;
         }
-        opts.sd_checkpoint_hash = hash;
+        currentOpts.sd_checkpoint_hash = hash;
         showCheckpoint();
         if (!wasMissing) return;
         wasMissing = false;

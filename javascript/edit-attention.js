@@ -156,11 +156,11 @@
     }
 
     function readSettings() {
-        const whitespace = opts.keyedit_delimiters_whitespace.map((name) => WHITESPACE[name] ?? "");
+        const whitespace = currentOpts.keyedit_delimiters_whitespace.map((name) => WHITESPACE[name] ?? "");
         return {
-            precision: Number(opts.keyedit_precision_attention),
-            precisionExtra: Number(opts.keyedit_precision_extra),
-            delimiters: opts.keyedit_delimiters + whitespace.join(""),
+            precision: Number(currentOpts.keyedit_precision_attention),
+            precisionExtra: Number(currentOpts.keyedit_precision_extra),
+            delimiters: currentOpts.keyedit_delimiters + whitespace.join(""),
         };
     }
 

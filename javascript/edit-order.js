@@ -30,7 +30,7 @@
     function keyupEditOrder(event) {
         const direction = {ArrowLeft: -1, ArrowRight: 1}[event.key];
         const field = event.target;
-        if (!direction || !event.altKey || !opts.keyedit_move || !field.matches?.(PROMPTS)) return;
+        if (!direction || !event.altKey || !currentOpts.keyedit_move || !field.matches?.(PROMPTS)) return;
         event.preventDefault();
         const edited = moveItems(field.value, field.selectionStart, field.selectionEnd, direction);
         if (!edited) return;

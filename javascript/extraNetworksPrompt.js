@@ -8,7 +8,7 @@
 
     /** Cuts [start, end) out of a text, with the separator before it; returns [text, start of the cut]. */
     function cut(text, start, end) {
-        const separator = opts.extra_networks_add_text_separator;
+        const separator = currentOpts.extra_networks_add_text_separator;
         const begin = separator && text.slice(0, start).endsWith(separator) ? start - separator.length : start;
         return [text.slice(0, begin) + text.slice(end), begin];
     }
@@ -54,7 +54,7 @@
     /** Toggles a card's text in a prompt. */
     function updatePromptArea(text, textArea, isNeg) {
         if (!tryToRemoveExtraNetworkFromPrompt(textArea, text, isNeg)) {
-            textArea.value += opts.extra_networks_add_text_separator + text;
+            textArea.value += currentOpts.extra_networks_add_text_separator + text;
         }
         updateInput(textArea);
     }

@@ -7,7 +7,7 @@
 
     /** Called with the values of the controls; gives them back unchanged. */
     function onCalcResolutionHires(enable, width, height, hr_scale, hr_resize_x, hr_resize_y) {
-        const isOld = opts.use_old_hires_fix_width_height;
+        const isOld = currentOpts.use_old_hires_fix_width_height;
         setInactive("txt2img_hr_scale", isOld || hr_resize_x > 0 || hr_resize_y > 0);
         setInactive("txt2img_hr_resize_x", isOld || hr_resize_x === 0);
         setInactive("txt2img_hr_resize_y", isOld || hr_resize_y === 0);

@@ -29,7 +29,7 @@
     /** The picture to show: with the setting for it the newest preview of a running job, else the selected one. */
     function currentSource() {
         const tab = get_uiCurrentTabContent();
-        const previews = opts.js_live_preview_in_modal_lightbox ? tab?.querySelectorAll(".livePreview img") : [];
+        const previews = currentOpts.js_live_preview_in_modal_lightbox ? tab?.querySelectorAll(".livePreview img") : [];
         const preview = previews?.[previews.length - 1];
         return (preview ?? tab?.querySelector(BIG_PICTURE))?.src;
     }
@@ -45,7 +45,7 @@
         lastFocused = document.activeElement;
         modal.style.display = "flex";
         setSource(event.target.src ?? currentSource());
-        modalZoomSet(modalImage(), opts.js_modal_lightbox_initially_zoomed);
+        modalZoomSet(modalImage(), currentOpts.js_modal_lightbox_initially_zoomed);
         document.getElementById("modal_save").style.display = currentGenerationTab() ? "" : "none";
         updateLivePreviewButton();
         modal.focus();
@@ -118,12 +118,12 @@
     }
 
     function updateLivePreviewButton() {
-        const isOn = Boolean(opts.js_live_preview_in_modal_lightbox);
+        const isOn = Boolean(currentOpts.js_live_preview_in_modal_lightbox);
         document.getElementById("modal_toggle_live_preview").setAttribute("aria-pressed", isOn);
     }
 
     function modalLivePreviewToggle(event) {
-        opts.js_live_preview_in_modal_lightbox = !opts.js_live_preview_in_modal_lightbox;
+        currentOpts.js_live_preview_in_modal_lightbox = !currentOpts.js_live_preview_in_modal_lightbox;
         updateLivePreviewButton();
         updateOnBackgroundChange();
         event.stopPropagation();
@@ -159,7 +159,7 @@
 
     /** A click on the big picture, or Enter on its button. */
     function onClick(event) {
-        if (pictureOf(event) && opts.js_modal_lightbox) showModal(event);
+        if (pictureOf(event) && currentOpts.js_modal_lightbox) showModal(event);
     }
 
     /** The middle button opens the file itself. */

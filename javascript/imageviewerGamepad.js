@@ -9,12 +9,12 @@
     const pollers = new Map();
 
     function isViewerFocused() {
-        return opts.js_modal_lightbox_gamepad && document.getElementById("lightboxModal")?.contains(document.activeElement);
+        return currentOpts.js_modal_lightbox_gamepad && document.getElementById("lightboxModal")?.contains(document.activeElement);
     }
 
     /** Turns over one picture, at most once in the time that the user has set. */
     function turnOver(offset) {
-        if (performance.now() - lastSwitch < opts.js_modal_lightbox_gamepad_repeat) return;
+        if (performance.now() - lastSwitch < currentOpts.js_modal_lightbox_gamepad_repeat) return;
         lastSwitch = performance.now();
         modalImageSwitch(offset);
     }

@@ -8,14 +8,14 @@
     function playSound() {
         const audio = gradioApp().querySelector("#audio_notification audio, audio#audio_notification");
         if (!audio) return;
-        audio.volume = opts.notification_volume / 100 || 1;
+        audio.volume = currentOpts.notification_volume / 100 || 1;
         audio.play().catch((e) => console.debug(`no sound: ${e.message}`));
     }
 
     /** Number of different pictures among the thumbnails, the grid not counted. */
     function countPictures(thumbnails) {
         const count = new Set(thumbnails.map((image) => image.src)).size;
-        return opts.return_grid && count > 1 ? count - 1 : count;
+        return currentOpts.return_grid && count > 1 ? count - 1 : count;
     }
 
     function notifyDesktop(thumbnails) {

@@ -1,13 +1,19 @@
 "use strict";
-// `opts`: the program's settings. They are in the page when it is served; the server writes changed ones into a hidden field.
+// The program's settings. They are in the page when it is served, as `currentOpts`, and in `opts` once all tabs are there: for
+// scripts of extensions that is the sign to begin. The server writes changed ones into a hidden field.
 {
     let lastText = "";
 
     function readOptions(text) {
         if (text !== lastText) {
             lastText = text;
-            window.opts = JSON.parse(text);
+            window.currentOpts = JSON.parse(text);
         }
+        if (window.executedOnLoaded) tellOptions();
+    }
+
+    function tellOptions() {
+        window.opts = window.currentOpts;
         window.executedOnOptions = true;
         executeCallbacks(window.optionsAvailableCallbacks.splice(0));
         executeCallbacks(window.optionsChangedCallbacks);
@@ -35,5 +41,8 @@
         if (!textarea) return;
         isWatching = true;
         watchField(textarea);
+    });
+    onUiLoaded(() => {
+        if (isWatching) tellOptions();
     });
 }

@@ -18,7 +18,7 @@
     /** Puts progress in front of the page's title, if the user wants it there. */
     function setTitle(progress) {
         originalAppTitle ??= document.title;
-        const title = opts.show_progress_in_title && progress ? `[${progress.trim()}] ${originalAppTitle}` : originalAppTitle;
+        const title = currentOpts.show_progress_in_title && progress ? `[${progress.trim()}] ${originalAppTitle}` : originalAppTitle;
         if (document.title !== title) document.title = title;
     }
 
@@ -32,7 +32,7 @@
         #lock = null;
 
         async acquire() {
-            if (this.#lock || !opts.prevent_screen_sleep_during_generation || !navigator.wakeLock) return;
+            if (this.#lock || !currentOpts.prevent_screen_sleep_during_generation || !navigator.wakeLock) return;
             try {
                 this.#lock = await navigator.wakeLock.request("screen");
             } catch (e) {
@@ -60,13 +60,13 @@
             this.box.className = "progressDiv";
             this.box.setAttribute("role", "progressbar");
             this.box.setAttribute("aria-label", "Progress of the generation");
-            this.box.style.display = opts.show_progressbar ? "block" : "none";
+            this.box.style.display = currentOpts.show_progressbar ? "block" : "none";
             this.box.append(this.bar);
             this.container.parentNode.insertBefore(this.box, this.container);
         }
 
         get period() {
-            return opts.live_preview_refresh_period || DEFAULT_PERIOD_MS;
+            return currentOpts.live_preview_refresh_period || DEFAULT_PERIOD_MS;
         }
 
         end() {

@@ -56,6 +56,7 @@
         }
     }
 
+    onUiLoaded(setupAllResizeHandles);
     // Tabs that were not shown yet are built when they are opened.
     onAfterUiUpdate(setupAllResizeHandles);
 

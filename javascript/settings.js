@@ -71,7 +71,7 @@
 
     function addCategoryHeadings(nav) {
         const buttons = [...nav.querySelectorAll("[role=tab]")];
-        for (const [sectionTitle, category] of opts._categories) {
+        for (const [sectionTitle, category] of currentOpts._categories) {
             const button = buttons.find((candidate) => candidate.textContent.trim() === sectionTitle);
             if (!button) continue;
             const heading = document.createElement("span");
@@ -94,7 +94,7 @@
             const key = element.id.replace(/^setting_/, "");
             const label = element.querySelector("span[data-testid=block-info], .label-text");
             if (!label || label.querySelector(".settings-comment")) continue;
-            const [before, after] = [opts._comments_before?.[key], opts._comments_after?.[key]];
+            const [before, after] = [currentOpts._comments_before?.[key], currentOpts._comments_after?.[key]];
             if (before) label.prepend(commentElement(before, "before"));
             if (after) label.append(commentElement(after, "after"));
         }

@@ -146,7 +146,7 @@
         const id = localGet(`${tabname}_task_id`);
         if (!id) return;
         const offer = () => showRestoreProgressButton(tabname, true);
-        if (!opts.restore_progress_by_itself) {
+        if (!currentOpts.restore_progress_by_itself) {
             offer();
             return;
         }

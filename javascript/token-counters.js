@@ -61,8 +61,8 @@
 
     function toggleTokenCountingVisibility(id, id_counter) {
         const counter = document.getElementById(id_counter);
-        counter?.style.setProperty("display", opts.disable_token_counters ? "none" : "block", "important");
-        counter?.classList.toggle("token-counter-visible", !opts.disable_token_counters);
+        counter?.style.setProperty("display", currentOpts.disable_token_counters ? "none" : "block", "important");
+        counter?.classList.toggle("token-counter-visible", !currentOpts.disable_token_counters);
     }
 
     function runCodeForTokenCounters(fun) {

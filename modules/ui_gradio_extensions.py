@@ -38,7 +38,7 @@ def page_state_html() -> str:
     """
     theme = json.dumps(shared.cmd_opts.theme)
     statements = [
-        f"window.opts = {util.json_in_script(shared.opts.dumpjson())}",
+        f"window.currentOpts = {util.json_in_script(shared.opts.dumpjson())}",
         localization.localization_js(shared.opts.localization),
         f'document.documentElement.dataset.askedTheme = new URLSearchParams(location.search).get("__theme") ?? {theme}',
     ]

@@ -8,7 +8,7 @@ import {loadScripts} from "./page.mjs";
 function clicked(prompt, text, isNeg = false, separator = " ") {
     const page = loadScripts("extraNetworksPrompt");
     page.updateInput = () => {};
-    page.opts.extra_networks_add_text_separator = separator;
+    page.currentOpts.extra_networks_add_text_separator = separator;
     const textarea = {value: prompt};
     page.updatePromptArea(text, textarea, isNeg);
     return textarea.value;

@@ -7,7 +7,7 @@ const NOTHING = () => {};
 /** The names that scripts offer, after they have run in the order given. The first may be what a page has beside. */
 export function loadScripts(...names) {
     const more = typeof names[0] === "object" ? names.shift() : {};
-    const page = {opts: {}, console, URL, URLSearchParams, document: {addEventListener: NOTHING}, addEventListener: NOTHING, ...more};
+    const page = {currentOpts: {}, console, URL, URLSearchParams, document: {addEventListener: NOTHING}, addEventListener: NOTHING, ...more};
     for (const name of ["onUiLoaded", "onUiUpdate", "onAfterUiUpdate", "onOptionsChanged", "onOptionsAvailable", "onElements"]) {
         page[name] = NOTHING;
     }

@@ -46,6 +46,13 @@ def test_a_tab_with_scripts_asks_the_server_and_writes_into_another_tab(site: Si
     assert site.infotext().startswith("hello preloaded"), "the server has heard of it"
 
 
+def test_a_gallery_without_a_height_has_room_for_its_images(site: Site):
+    site.show("own_tab")
+    site.page.click("#own_tab_gallery .thumbnail-item")
+    site.page.wait_for_selector("#own_tab_gallery .preview img")
+    assert site.page.locator("#own_tab_gallery").bounding_box()["height"] > 200
+
+
 def test_an_always_on_script_writes_its_values_and_gets_them_back(site: Site):
     page = site.page
     site.small(steps=1)
@@ -127,6 +134,15 @@ def test_names_that_scripts_use_do_what_they_expect(site: Site):
 def test_elements_that_scripts_look_for_are_there(site: Site):
     missing = site.page.evaluate("ids => ids.filter((id) => !gradioApp().getElementById(id))", list(FACTS["elem_ids"]))
     assert missing == []
+
+
+def test_the_handle_between_the_columns_is_there_when_the_page_is_loaded(site: Site):
+    assert site.page.evaluate("own_tab_between_columns") == "resize-handle"
+
+
+def test_a_script_that_waits_for_the_settings_finds_all_tabs(site: Site):
+    site.page.wait_for_function("window.own_tab_switches !== undefined")
+    assert site.page.evaluate("own_tab_switches") == 2
 
 
 def test_an_image_with_values_of_a_script_is_read_by_png_info_and_sent_on(site: Site, tmp_path):

@@ -106,7 +106,8 @@ def wait_for_progress(site):
 
 
 def test_settings_are_there_before_any_script(early):
-    assert early.page.evaluate("Object.keys(opts).length > 300 && !executedOnLoaded")
+    assert early.page.evaluate("Object.keys(currentOpts).length > 300 && !executedOnLoaded")
+    assert early.page.evaluate("opts") == {}, "scripts of extensions wait for them, and then for nothing else"
 
 
 def test_a_job_shows_its_progress(early):

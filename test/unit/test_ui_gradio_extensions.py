@@ -23,8 +23,8 @@ def test_gallery_is_as_high_as_the_setting_says(program, monkeypatch, setting, h
 
 def settings_of(state):
     """The settings that the page's scripts begin with."""
-    line = next(line for line in state.splitlines() if line.startswith("window.opts = "))
-    return json.loads(line.removeprefix("window.opts = "))
+    line = next(line for line in state.splitlines() if line.startswith("window.currentOpts = "))
+    return json.loads(line.removeprefix("window.currentOpts = "))
 
 
 def test_the_page_is_served_with_the_settings_of_now(program, monkeypatch):

@@ -153,7 +153,7 @@
         const isLetter = hotkeys[setting]?.length === 1;
         if (!setting || (isLetter && (event.ctrlKey || event.altKey || event.metaKey))) return;
         if (event.target.matches?.("textarea, input:not([type=range], [type=checkbox], [type=radio]), [contenteditable]")) {
-            if (!opts.canvas_blur_prompt) return;
+            if (!currentOpts.canvas_blur_prompt) return;
             event.target.blur();
         }
         event.preventDefault();
@@ -203,12 +203,12 @@
         for (const id of canvasIds) {
             const canvas = document.getElementById(id);
             canvas?.querySelector(".canvas-tooltip")?.remove();
-            if (canvas && opts.canvas_show_tooltip && Object.keys(hotkeys).length) canvas.append(keysTooltip());
+            if (canvas && currentOpts.canvas_show_tooltip && Object.keys(hotkeys).length) canvas.append(keysTooltip());
         }
     }
 
     function readSettings() {
-        hotkeys = canvasHotkeys(opts);
+        hotkeys = canvasHotkeys(currentOpts);
         showKeys();
     }
 

@@ -23,6 +23,15 @@ function own_tab_send(text) {
 onUiLoaded(() => {
     gradioApp().querySelector("#own_tab_box").classList.add("seen");
     window.own_tab_calls.push("loaded");
+    window.own_tab_between_columns = document.getElementById("txt2img_results").previousElementSibling.className;
+});
+document.addEventListener("DOMContentLoaded", () => {
+    // Another way to wait for the page: until the settings are there.
+    new MutationObserver((_, observer) => {
+        if (window.opts?.own_number === undefined) return;
+        observer.disconnect();
+        window.own_tab_switches = gradioApp().querySelectorAll("#txt2img_res_switch_btn, #img2img_res_switch_btn").length;
+    }).observe(gradioApp(), {childList: true, subtree: true});
 });
 onUiUpdate((records) => window.own_tab_calls.push(records[0] instanceof MutationRecord ? "update" : "no records"));
 onAfterUiUpdate(() => window.own_tab_calls.push("after update"));

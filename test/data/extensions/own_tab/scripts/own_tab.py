@@ -5,6 +5,7 @@ Its JavaScript talks to the server through hidden fields and buttons, as many do
 
 import gradio as gr
 from own_library import greeting
+from PIL import Image
 
 from modules import script_callbacks, scripts, shared
 from modules.paths import extensions_dir
@@ -36,6 +37,7 @@ def add_tab():
         send = gr.Button("Send to txt2img", elem_id="own_tab_send")
         send.click(None, [box], None, _js="own_tab_send")
         button.click(fn=lambda: gr.Textbox.update(value=greeting(WORD)), outputs=[box], _js="() => []", show_progress=False)
+        gr.Gallery([Image.new("RGB", (64, 64), "teal")], elem_id="own_tab_gallery", show_label=False).style(columns=6)
     return [(tab, "Own tab", "own_tab")]
 
 
