@@ -383,15 +383,16 @@ def undoubled(input: torch.Tensor) -> torch.Tensor | None:
 
 
 def is_untouched(layer: nn.Module) -> bool:
-    """Returns whether a layer is a convolution of torch's, and nothing but its weights decides what it computes: no
-    hook, and no other function in the place of the layer's or its class's.
+    """Returns whether a layer is a convolution or a linear layer of torch's, and nothing but its weights decides what
+    it computes: no hook, and no other function in the place of the layer's or its class's.
     """
     own = vars(layer)
-    return (
-        type(layer) is nn.Conv2d
-        and nn.Conv2d.forward is TORCHS_CONV2D
-        and nn.Conv2d._conv_forward is conv_forward
-        and not (own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own or "_conv_forward" in own)
+    if type(layer) is nn.Conv2d:
+        is_ours = nn.Conv2d.forward is TORCHS_CONV2D and nn.Conv2d._conv_forward is conv_forward
+    else:
+        is_ours = type(layer) is nn.Linear and nn.Linear.forward is linear_forward
+    return is_ours and not (
+        own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own or "_conv_forward" in own
     )
 
 

@@ -24,6 +24,7 @@ from modules import (
     latents,
     lowvram,
     model_patches,
+    prompt_keys,
     rng,
     scripts,
     sd_models,
@@ -522,7 +523,7 @@ def process_images(p: StableDiffusionProcessing) -> Processed:
             merging = model_patches.kept("token merging", lambda model: model_patches.token_merging(model, ratio))
             interval = StepCacheSettings.from_opts(opts).step_cache_interval
             caching = model_patches.kept("step cache", functools.partial(step_cache.applied, interval=interval))
-            with model_patches.job_wishes(), merging, caching:
+            with model_patches.job_wishes(), merging, caching, prompt_keys.kept():
                 sd_samplers.fix_p_invalid_sampler_and_scheduler(p)
                 return process_images_inner(p)
     finally:

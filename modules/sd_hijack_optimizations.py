@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import torch
 
-from modules import attention, devices, shared
+from modules import attention, devices, prompt_keys, shared
 from modules.options import Options
 
 
@@ -256,10 +256,9 @@ class AttentionProcessor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
 
         batch = hidden_states.shape[0]
-        q, k, v = (
-            x.view(batch, x.shape[1], attn.heads, -1).transpose(1, 2)  # (B, heads, T or S, width)
-            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
-        )
+        q = in_heads(attn.to_q(hidden_states), attn.heads)
+        kept = None if encoder_hidden_states is None else prompt_keys.in_use.get()
+        k, v = keys_and_values(attn, context) if kept is None else kept.of(attn, context, keys_and_values)
         kernel = upcast(selection.kernel) if self.is_upcast else selection.kernel
         out = kernel(q, k, v).transpose(1, 2).reshape(batch, hidden_states.shape[1], -1)
 
@@ -267,6 +266,16 @@ class AttentionProcessor:
         if residual.ndim == 4:
             out = out.transpose(1, 2).reshape(residual.shape)
         return out + residual if attn.residual_connection else out
+
+
+def in_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """Returns vectors (B, T, C) as those of heads, (B, heads, T, width)."""
+    return x.view(x.shape[0], x.shape[1], heads, -1).transpose(1, 2)
+
+
+def keys_and_values(attn: Any, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns what an attention layer attends to in a context (B, S, C): (B, heads, S, width) each."""
+    return in_heads(attn.to_k(context), attn.heads), in_heads(attn.to_v(context), attn.heads)
 
 
 def use_selected_attention(network: torch.nn.Module) -> None:

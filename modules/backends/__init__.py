@@ -2,7 +2,7 @@
 
 A backend is a row of BACKENDS, chosen by a flag; none is used by default. A network is called through it as long as it
 is what the program made of it: extensions that put a `forward` or a hook of their own into it get the network as it is,
-which is said once.
+which is said once. Without a backend, such a network computes in torch's inference mode on a CPU.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from modules import sd_hijack_unet, shared
-from modules.backends.base import Backend, Compiled, Unavailable, layers_of
+from modules import prompt_keys, shared
+from modules.backends.base import Backend, Compiled, Unavailable
 from modules.backends.openvino import OpenVino
 from modules.backends.torch_compile import TorchCompile
-from modules.sd_hijack_optimizations import AttentionProcessor
+from modules.untouched import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -44,27 +44,29 @@ class Runner:
 
     def __init__(self) -> None:
         self.title: str | None = None
-        self._network: nn.Module | None = None
+        self._watch: Watch | None = None
+        self._backend: str | None = None
         self._compiled: Compiled | None = None
         self._said: set[str] = set()
         self._failed: dict[Any, str] = {}
 
     def of(self, network: nn.Module, device: torch.device) -> Callable[..., Any]:
-        """Returns what computes a network whose inputs are on a device: without a backend the network itself."""
+        """Returns what computes a network whose inputs are on a device: without a backend mostly the network itself."""
         name = chosen(device)
-        if name is None:
+        if name is None and device.type != "cpu":
             self.title = None
             return network
         return partial(self._run, network, name)
 
-    def _run(self, network: nn.Module, name: str, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, network: nn.Module, name: str | None, *args: Any, **kwargs: Any) -> Any:
         """Returns what a network makes of its arguments."""
-        if network is not self._network:
+        if self._watch is None or network is not self._watch.network or name != self._backend:
             self._begin(network, name)
+        change = self._watch.change()
         if self._compiled is None:
-            return network(*args, **kwargs)
+            return network(*args, **kwargs) if change else inferred(network, *args, **kwargs)
         shapes = tuple(tuple(given.shape) for given in (*args, *kwargs.values()) if isinstance(given, torch.Tensor))
-        reason = self._failed.get(shapes) or changed_by(network)
+        reason = self._failed.get(shapes) or change
         if reason is None:
             try:
                 output = self._compiled(*args, **kwargs)
@@ -102,9 +104,12 @@ class Runner:
         if self._compiled is not None:
             self._compiled.forget()
 
-    def _begin(self, network: nn.Module, name: str) -> None:
-        self._network, self._compiled, self.title = network, None, None
+    def _begin(self, network: nn.Module, name: str | None) -> None:
+        self._watch, self._backend = Watch(network), name
+        self._compiled = self.title = None
         self._failed.clear()
+        if name is None:
+            return
         try:
             self._compiled = BACKENDS[name]().compile(network)
         except Unavailable as e:
@@ -116,47 +121,19 @@ class Runner:
             logger.warning("%s", message)
 
 
+def inferred(network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Returns what an untouched network makes of its arguments on a CPU, one tensor or several.
+
+    It uses what the job keeps of its prompts, and torch's inference mode, which counts no changes of tensors: a
+    thousand small operations feel that. What it returns is a tensor like any other. Where gradients are wanted they are
+    to be had.
+    """
+    if torch.is_grad_enabled():
+        return network(*args, **kwargs)
+    with torch.inference_mode(), prompt_keys.used():
+        output = network(*args, **kwargs)
+    return output.clone() if isinstance(output, torch.Tensor) else tuple(part.clone() for part in output)
+
+
 LONGEST_REASON = 300
 """Characters of what a library says that are shown."""
-
-OURS = ("torch", "diffusers", "transformers", "ldm", "sgm", "modules")
-"""Packages whose code a backend may take for what a layer does."""
-
-
-def changed_by(network: nn.Module) -> str | None:
-    """Returns what was put into a network that a backend would not see, None if there is nothing."""
-    layers = layers_of(network)
-    for layer in layers:
-        own = vars(layer)
-        if own["_forward_pre_hooks"] or own["_forward_hooks"]:
-            for hook in (*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()):
-                if getattr(hook, "__func__", None) is not AttentionProcessor.begin_pass:
-                    return f"{type(layer).__name__} has a hook ({described(hook)})"
-        for name in CALLED:
-            if name in own:
-                return f"a {type(layer).__name__} has another {name} ({described(own[name])})"
-        if own.get("padding_mode", "zeros") != "zeros":
-            return "seamless images need other edges"
-    if sd_hijack_unet.is_replaced():
-        return "an extension joins the skips of the U-Net in its own way"
-    for kind in {type(layer) for layer in layers}:
-        for name in CALLED:
-            function = getattr(kind, name, None)
-            if function is not None and not is_ours(function):
-                return f"{kind.__name__} has another {name} ({described(function)})"
-    return None
-
-
-CALLED = ("forward", "_forward", "_conv_forward")
-"""Names of what computes in a layer."""
-
-
-def is_ours(function: Any) -> bool:
-    """Says whether a function is of code that a backend may take for what a layer does."""
-    return str(getattr(function, "__module__", None)).partition(".")[0] in OURS
-
-
-def described(function: Any) -> str:
-    """Returns a name by which a function is found."""
-    named = getattr(function, "__func__", function)
-    return f"{getattr(named, '__module__', '?')}.{getattr(named, '__qualname__', type(named).__name__)}"

@@ -9,16 +9,6 @@ from typing import Any, Protocol
 from torch import nn
 
 
-def layers_of(network: nn.Module) -> list[nn.Module]:
-    """Returns a network and all layers in it, in an order that stays: `modules()`, in a fifth of its time. What is in
-    several places is there as often.
-    """
-    layers = [network]
-    for layer in layers:  # which grows meanwhile
-        layers.extend(part for part in layer._modules.values() if part is not None)
-    return layers
-
-
 class Unavailable(Exception):
     """A backend cannot be used, or not for this call; the text says why, and what would help."""
 

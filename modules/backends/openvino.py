@@ -27,7 +27,8 @@ import torch
 from torch import nn
 
 from modules import cache, cpu_layers, devices
-from modules.backends.base import Unavailable, layers_of
+from modules.backends.base import Unavailable
+from modules.untouched import layers_of
 
 logger = logging.getLogger(__name__)
 

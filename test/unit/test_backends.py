@@ -79,6 +79,33 @@ def test_without_a_flag_torch_computes(use, model):
     assert model.model.runner.title is None
 
 
+def test_what_torch_computes_is_a_tensor_like_any_other(use, model, monkeypatch):
+    """An untouched network computes in inference mode, whose tensors may not be written to; extensions never see it."""
+    forward, seen = torch.nn.SiLU.forward, set()
+
+    def watching(layer, input):
+        seen.add(torch.is_inference_mode_enabled())
+        return forward(layer, input)
+
+    watching.__module__ = forward.__module__
+    monkeypatch.setattr(torch.nn.SiLU, "forward", watching)
+    plain = predict(model)
+    assert seen == {True} and not plain.is_inference()
+    plain += 1
+    seen.clear()
+    take = put_hook(model)
+    predict(model)
+    take()
+    assert seen == {False}
+
+
+def test_gradients_are_to_be_had(use, model):
+    x = torch.randn(1, 4, 8, 8, requires_grad=True)
+    text = torch.randn(1, 77, model.network("denoiser").config.cross_attention_dim)
+    model.apply_model(x, torch.tensor([500.0]), text).sum().backward()
+    assert x.grad.abs().max() > 0
+
+
 def test_openvino_computes_any_size_and_batch_from_one_conversion(openvino, model, build, folder, monkeypatch):
     calls = [{}, {"rows": 1, "size": (8, 24)}, {"rows": 3, "size": (13, 10), "tokens": 154}]
     expected = [predict(model, **call) for call in calls]

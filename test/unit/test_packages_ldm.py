@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from modules import paths, sd_hijack_unet, sd_models_types, sd_models_xl, text_encoders
+from modules import cpu_layers, paths, sd_hijack_unet, sd_models_types, sd_models_xl, text_encoders
 
 NAMES = {
     "attention": "BasicTransformerBlock CrossAttention FeedForward MemoryEfficientCrossAttention SpatialTransformer",
@@ -128,6 +128,27 @@ def test_extensions_build_networks_of_the_classes():
         ResBlock(32, 128, 0, use_scale_shift_norm=True)
     with pytest.raises(ValueError, match="dims is 1"):
         Downsample(32, True, dims=1)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (9, 13), (32, 40)])
+def test_projections_of_a_transformer_are_layers_whose_hooks_count(size):
+    """Computed as products with tokens, they do what torch's convolutions do; one with a hook is called."""
+    from ldm.modules.attention import SpatialTransformer
+
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        transformer = SpatialTransformer(64, 4, 16, context_dim=48).eval()
+        x, context = torch.randn(3, 64, *size), torch.randn(3, 7, 48)
+        made = transformer(x, context)
+        assert made.is_contiguous()
+        with cpu_layers.left_out():
+            torch.testing.assert_close(made, transformer(x, context), atol=1e-5, rtol=1e-5)
+        for layer in (transformer.proj_in, transformer.proj_out):
+            seen = []
+            handle = layer.register_forward_hook(lambda layer, args, output: seen.append(output.shape))
+            torch.testing.assert_close(transformer(x, context), made, atol=1e-5, rtol=1e-5)
+            handle.remove()
+            assert seen == [x.shape]
 
 
 @pytest.fixture(scope="module")

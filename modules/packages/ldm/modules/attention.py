@@ -16,6 +16,7 @@ from diffusers.models.attention import GEGLU
 from diffusers.models.transformers import transformer_2d
 from torch import nn
 
+from modules import cpu_layers
 from modules.sd_hijack_optimizations import AttentionProcessor
 
 __all__ = [
@@ -196,6 +197,38 @@ class SpatialTransformer(transformer_2d.Transformer2DModel):
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
         """Returns what the transformer makes of x, in its shape."""
         return super().forward(x, encoder_hidden_states=context, return_dict=False, **kwargs)[0]
+
+    def _operate_on_continuous_inputs(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Returns the tokens (B, h * w, C') of a map (B, C, h, w), and C'."""
+        if not is_projection(self.proj_in, hidden_states):
+            return super()._operate_on_continuous_inputs(hidden_states)
+        tokens = self.norm(hidden_states).flatten(2).transpose(1, 2).contiguous()
+        tokens = cpu_layers.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
+        return tokens, tokens.shape[2]
+
+    def _get_output_for_continuous_inputs(
+        self, hidden_states: torch.Tensor, residual: torch.Tensor, **kwargs: Any
+    ) -> torch.Tensor:
+        """Returns what tokens (B, h * w, C') add to a map (B, C, h, w), added to it."""
+        if not is_projection(self.proj_out, hidden_states):
+            return super()._get_output_for_continuous_inputs(hidden_states, residual=residual, **kwargs)
+        tokens = cpu_layers.linear(hidden_states, self.proj_out.weight.flatten(1), self.proj_out.bias)
+        return tokens.transpose(1, 2).contiguous().view(residual.shape) + residual
+
+
+def is_projection(layer: nn.Module, x: torch.Tensor) -> bool:
+    """Returns whether a layer is a convolution of one pixel that on a CPU is faster as a product with tokens, which
+    then need not be a map in between.
+    """
+    return (
+        isinstance(layer, nn.Conv2d)
+        and cpu_layers.is_untouched(layer)
+        and layer.padding_mode == "zeros"
+        and cpu_layers.fits(x, layer.weight)
+        and cpu_layers.takes_bias(layer.weight, layer.bias)
+        and layer.weight.is_contiguous()
+        and layer.groups == 1
+    )
 
 
 ADOPTED: dict[type, type] = {

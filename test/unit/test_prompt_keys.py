@@ -1,0 +1,144 @@
+"""Keys and values of prompts are computed once for all steps, and anew where anything that decides them has changed."""
+
+from collections import Counter
+
+import pytest
+import torch
+from ldm.modules.attention import CrossAttention
+
+from modules import call_queue, processing, prompt_keys, shared
+from modules.sd_hijack_optimizations import keys_and_values
+
+
+@pytest.fixture
+def layer():
+    torch.manual_seed(1)
+    return CrossAttention(query_dim=8, context_dim=6, heads=2, dim_head=4).requires_grad_(False)
+
+
+@pytest.fixture
+def ask(layer):
+    """ask(context, layer) returns what is attended to, after a check that it is right; ask.computed counts."""
+    kept = prompt_keys.PromptKeys()
+    computed = []
+
+    def compute(attn, context):
+        computed.append(attn)
+        return keys_and_values(attn, context)
+
+    def asked(context, attn=layer):
+        made = kept.of(attn, context, compute)
+        for part, expected in zip(made, keys_and_values(attn, context), strict=True):
+            assert torch.equal(part, expected) and not part.is_inference() or context.is_inference()
+        return made
+
+    asked.computed = computed
+    return asked
+
+
+def text(seed=1, rows=2):
+    return torch.randn(rows, 5, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def test_an_equal_text_is_computed_once_for_each_layer(ask, layer):
+    first = ask(text())
+    other = CrossAttention(query_dim=8, context_dim=6, heads=2, dim_head=4).requires_grad_(False)
+    ask(text(), other)
+    assert ask(text())[0] is first[0] and ask.computed == [layer, other]
+
+
+def test_two_texts_take_turns(ask):
+    for _ in range(3):
+        ask(text(1))
+        ask(text(2, rows=1))
+    assert len(ask.computed) == 2
+    ask(text(3))
+    ask(text(1))
+    assert len(ask.computed) == 4
+
+
+def test_a_text_that_was_written_to_is_another_one(ask):
+    context = text()
+    ask(context)
+    context += 1
+    ask(context)
+    assert len(ask.computed) == 2
+
+
+def write(layer):
+    layer.to_v.weight.mul_(2)
+
+
+def replace_numbers(layer):
+    layer.to_k.weight.data = layer.to_k.weight.data * 2
+
+
+def replace_weight(layer):
+    layer.to_k.weight = torch.nn.Parameter(layer.to_k.weight * 2, requires_grad=False)
+
+
+@pytest.mark.parametrize("change", [write, replace_numbers, replace_weight])
+def test_changed_weights_count(ask, layer, change):
+    before = [part.clone() for part in ask(text())]
+    change(layer)
+    after = ask(text())
+    assert not all(map(torch.equal, before, after))
+    ask(text())
+    assert len(ask.computed) == 2
+
+
+def test_tensors_whose_changes_torch_does_not_count_are_not_kept(ask):
+    with torch.inference_mode():
+        context = text()
+        for _ in range(2):
+            ask(context)
+    assert len(ask.computed) == 2
+
+
+def test_no_more_is_kept_than_there_is_room_for(ask, layer, monkeypatch):
+    monkeypatch.setattr(prompt_keys, "MOST_BYTES", sum(part.nbytes for part in ask(text())))
+    for _ in range(2):
+        ask(text())
+        ask(text(2))
+    assert len(ask.computed) == 3
+    layer.to_k.weight.mul_(2)  # which makes room
+    for _ in range(2):
+        ask(text())
+    assert len(ask.computed) == 4
+
+
+def test_a_job_computes_them_once_and_makes_the_same_image(sd_model, monkeypatch):
+    calls = Counter()
+    forward = torch.nn.Linear.forward
+
+    def counted(self, input):
+        calls[self] += 1
+        return forward(self, input)
+
+    counted.__module__ = forward.__module__
+    monkeypatch.setattr(torch.nn.Linear, "forward", counted)
+    attention = sd_model.model.diffusion_model.middle_block[1].transformer_blocks[0].attn2
+
+    def image(steps=4, **parameters):
+        calls.clear()
+        p = processing.StableDiffusionProcessingTxt2Img(
+            prompt="red apple", seed=1, steps=steps, width=64, height=64, sampler_name="Euler", **parameters
+        )
+        p.do_not_save_samples = True
+        with call_queue.gpu_job("test"):
+            return processing.process_images(p).images[0].tobytes()
+
+    kept = image()
+    assert calls[attention.to_k] == calls[attention.to_v] == 1 and calls[attention.to_q] == 4
+    assert prompt_keys.of_job.get() is None
+    monkeypatch.setattr(prompt_keys, "MOST_BYTES", 0)
+    assert image() == kept and calls[attention.to_k] == 4
+    monkeypatch.undo()
+
+    handle = attention.to_k.register_forward_hook(lambda layer, args, output: output * 1.5)
+    try:
+        hooked = image()
+    finally:
+        handle.remove()
+    assert hooked != kept and shared.sd_model.model.runner.title is None
+    assert image() == kept
