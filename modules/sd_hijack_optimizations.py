@@ -257,7 +257,8 @@ class AttentionProcessor:
 
         batch = hidden_states.shape[0]
         q = in_heads(attn.to_q(hidden_states), attn.heads)
-        kept = None if encoder_hidden_states is None else prompt_keys.in_use.get()
+        is_to_text = encoder_hidden_states is not None and not torch.compiler.is_compiling()
+        kept = prompt_keys.in_use.get() if is_to_text else None
         k, v = keys_and_values(attn, context) if kept is None else kept.of(attn, context, keys_and_values)
         kernel = upcast(selection.kernel) if self.is_upcast else selection.kernel
         out = kernel(q, k, v).transpose(1, 2).reshape(batch, hidden_states.shape[1], -1)

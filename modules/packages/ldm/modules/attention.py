@@ -222,9 +222,9 @@ def is_projection(layer: nn.Module, x: torch.Tensor) -> bool:
     """
     return (
         isinstance(layer, nn.Conv2d)
+        and cpu_layers.fits(x, layer.weight)
         and cpu_layers.is_untouched(layer)
         and layer.padding_mode == "zeros"
-        and cpu_layers.fits(x, layer.weight)
         and cpu_layers.takes_bias(layer.weight, layer.bias)
         and layer.weight.is_contiguous()
         and layer.groups == 1
