@@ -60,9 +60,7 @@ class Runner:
 
     def _run(self, network: nn.Module, name: str | None, *args: Any, **kwargs: Any) -> Any:
         """Returns what a network makes of its arguments."""
-        if self._watch is None or network is not self._watch.network or name != self._backend:
-            self._begin(network, name)
-        change = self._watch.change()
+        change = self._known(network, name).change()
         if self._compiled is None:
             return network(*args, **kwargs) if change else inferred(network, *args, **kwargs)
         shapes = tuple(tuple(given.shape) for given in (*args, *kwargs.values()) if isinstance(given, torch.Tensor))
@@ -90,9 +88,8 @@ class Runner:
         name = chosen(device)
         if name is None:
             return
-        if network is not self._network:
-            self._begin(network, name)
-        if self._compiled is None or changed_by(network) is not None:
+        change = self._known(network, name).change()
+        if self._compiled is None or change is not None:
             return
         try:
             yield from self._compiled.prepare()
@@ -104,16 +101,18 @@ class Runner:
         if self._compiled is not None:
             self._compiled.forget()
 
-    def _begin(self, network: nn.Module, name: str | None) -> None:
+    def _known(self, network: nn.Module, name: str | None) -> Watch:
+        """Returns what watches a network. One that was not called before, or by another backend, is compiled first."""
+        if self._watch is not None and network is self._watch.network and name == self._backend:
+            return self._watch
         self._watch, self._backend = Watch(network), name
         self._compiled = self.title = None
         self._failed.clear()
-        if name is None:
-            return
         try:
-            self._compiled = BACKENDS[name]().compile(network)
+            self._compiled = None if name is None else BACKENDS[name]().compile(network)
         except Unavailable as e:
             self._say(f"{name} cannot be used, torch computes by itself: {e}")
+        return self._watch
 
     def _say(self, message: str) -> None:
         if message not in self._said:

@@ -144,11 +144,10 @@ def test_projections_of_a_transformer_are_layers_whose_hooks_count(size):
         with cpu_layers.left_out():
             torch.testing.assert_close(made, transformer(x, context), atol=1e-5, rtol=1e-5)
         for layer in (transformer.proj_in, transformer.proj_out):
-            seen = []
-            handle = layer.register_forward_hook(lambda layer, args, output: seen.append(output.shape))
-            torch.testing.assert_close(transformer(x, context), made, atol=1e-5, rtol=1e-5)
+            handle = layer.register_forward_hook(lambda layer, args, output: output * 2)
+            assert not torch.allclose(transformer(x, context), made, atol=1e-2)
             handle.remove()
-            assert seen == [x.shape]
+            torch.testing.assert_close(transformer(x, context), made, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
