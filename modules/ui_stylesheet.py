@@ -33,8 +33,10 @@ PARTS = (
     "jobs",
     "viewer",
     "aspect",
+    "right_to_left",
 )
-"""Files of css/, as the page goes from top to bottom; then what depends on the window's width or lies above all."""
+"""Files of css/, as the page goes from top to bottom; then what depends on the window's width, lies
+above all, or turns the page around."""
 
 
 def paths() -> list[str]:

@@ -68,8 +68,9 @@ TRANSLATION = {
     "Which algorithm to use to produce the image": "xx-algorithm",
     "Prompt\n(Press Ctrl+Enter to generate, Alt+Enter to skip, Esc to interrupt)": "xx-prompt",
     "Apply all selected styles to prompts.": "xx-styles",
+    "rtl": True,
 }
-"""A translation "xx", keyed by texts of v1.10.1 that the page words anew, but for one."""
+"""A translation "xx", from right to left, keyed by texts of v1.10.1 that the page words anew, but for one."""
 
 
 def find_browser() -> str:

@@ -299,6 +299,7 @@ def test_a_file_for_v1_10_1_translates_texts_worded_anew(site, page_server):
         assert site.prompt().get_attribute("placeholder") == "xx-prompt"
         page.wait_for_selector("#txt2img_style_apply[title='xx-styles']")
         page.wait_for_selector("#txt2img_sampling [title='xx-algorithm'] >> text=xx-method")
+        page.wait_for_function("getComputedStyle(document.getElementById('txt2img_steps')).direction === 'rtl'")
     finally:
         page_server.set_options(localization="None")
         site.open()
