@@ -350,7 +350,7 @@ class Journal:
 
     def restore(self) -> None:
         """Takes up what the last run of the program has left: the job that ran is lost, those that waited are queued,
-        held or dropped, as each asks or as the setting says for all.
+        held or dropped, as each asks or as the setting says for all. The first that is queued begins at once.
         """
         wish = JournalSettings.from_opts(shared.opts).jobs_after_restart
         running = self._left_in(State.RUNNING)
@@ -363,7 +363,7 @@ class Journal:
             by_fate[wish if wish in by_fate else row.after_restart].append(row)
         self.store.update_all([row.number for row in by_fate["hold"]], state=State.HELD)
         self.store.update_all([row.number for row in by_fate["drop"]], state=State.CANCELLED, ended=time.time())
-        for row in by_fate["run"]:
+        for row in sorted(by_fate["run"], key=lambda row: -row.priority):
             try:
                 self.release(row)
             except errors.WebuiError as e:

@@ -283,6 +283,23 @@ def test_the_order_of_waiting_jobs_outlives_the_program(start):
     wait_for(lambda: len(run.made) == 4)
 
 
+def test_priority_outlives_the_program_for_the_job_that_begins_first(start, monkeypatch):
+    run = start()
+    with run.queue.line:
+        for priority, colour in ((0, "red"), (5, "green"), (1, "blue")):
+            run.submit(colour, priority=priority, after_restart="run")
+        run.die()
+    run = start()
+    release = run.journal.release
+
+    def release_and_wait(row):
+        run.over(release(row))
+
+    monkeypatch.setattr(run.journal, "release", release_and_wait)
+    run.journal.restore()
+    assert [body["colour"] for body in run.made] == ["green", "blue", "red"]
+
+
 def test_a_job_that_can_no_longer_be_planned_says_so(start, monkeypatch):
     run = start()
     with run.queue.line:
