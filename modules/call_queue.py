@@ -183,7 +183,12 @@ def wrap_gradio_gpu_call(
         work = partial(recorded, *args, **kwargs)
         if submit is None:
             return await enqueue(make_job(name, id_task), work).outcome()
-        return await (await asyncio.to_thread(submit, name, work, id_task, args)).outcome()
+        try:
+            queued = await asyncio.to_thread(submit, name, work, id_task, args)
+        except Exception:
+            progress.finish_task(id_task)  # the page asks for a task that the queue has never heard of
+            raise
+        return await queued.outcome()
 
     add_coroutine(job, awaiting)
     return wrap_gradio_call(job, extra_outputs=extra_outputs, add_stats=True)

@@ -264,3 +264,13 @@ def test_the_error_of_a_coroutine_is_shown_too():
     assert outputs == [1, 2] and shown.startswith(
         "<div class='error'>steps is &lt;0&gt;</div><div class='performance'>"
     )
+
+
+def test_the_page_hears_that_a_job_is_over_that_was_refused_before_it_waited():
+    def refuses(name, work, id_task, args):
+        raise errors.InvalidInput("there is no such folder")
+
+    waits = call_queue.coroutine_of(call_queue.wrap_gradio_gpu_call(lambda id_task: ("", ""), submit=refuses))
+    *_, shown = asyncio.run(waits("task(refused)"))
+    assert "there is no such folder" in shown
+    assert progress.progressapi(progress.ProgressRequest(id_task="task(refused)")).completed
