@@ -4,6 +4,7 @@ while a network does.
 
 import atexit
 import contextlib
+import functools
 import os
 import shutil
 import socket
@@ -11,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 FLAGS = ["--nowebui", "--use-cpu", "all", "--no-half", "--precision", "full"]
 
@@ -95,28 +97,40 @@ class NetworkClock:
     seconds = 0.0
     _started = 0.0
 
-    def start(self, *_: Any) -> None:
+    def start(self) -> None:
         self._started = time.perf_counter()
 
-    def stop(self, *_: Any) -> None:
+    def stop(self) -> None:
         self.seconds += time.perf_counter() - self._started
 
 
 @contextlib.contextmanager
 def network_clock(sd_model: Any) -> Iterator[NetworkClock]:
-    """Times the forward calls of U-Net, text encoder, and the VAE's decoder."""
+    """Times the forward calls of U-Net, text encoder, and the VAE's decoder; without hooks, with which the U-Net would be
+    computed as one that an extension has changed.
+    """
     clock = NetworkClock()
     encoders = [text.wrapped.transformer for text in sd_model.cond_stage_model.encoders.values()]
-    networks = [sd_model.model.diffusion_model, *encoders, sd_model.first_stage_model.decoder]
-    handles = []
-    for network in networks:
-        handles.append(network.register_forward_pre_hook(clock.start))
-        handles.append(network.register_forward_hook(clock.stop))
-    try:
+    parts = (sd_model.model.diffusion_model, *encoders, sd_model.first_stage_model.decoder)
+    networks, kinds = {id(part) for part in parts}, {type(part) for part in parts}
+
+    def timed(forward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def timed_forward(network: Any, *args: Any, **kwargs: Any) -> Any:
+            if id(network) not in networks:
+                return forward(network, *args, **kwargs)
+            clock.start()
+            try:
+                return forward(network, *args, **kwargs)
+            finally:
+                clock.stop()
+
+        return timed_forward
+
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(mock.patch.object(kind, "forward", timed(kind.forward)))
         yield clock
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def use_unet_of_sd15_size(sd_model: Any) -> None:

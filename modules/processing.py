@@ -616,24 +616,7 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
 
     pixels = share.pixels_of(n)
     if pixels is None:
-        with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
-            samples = p.sample(
-                conditioning=p.c,
-                unconditional_conditioning=p.uc,
-                seeds=p.seeds,
-                subseeds=p.subseeds,
-                subseed_strength=p.subseed_strength,
-                prompts=p.prompts,
-            )
-            if p.scripts is not None:
-                ps = scripts.PostSampleArgs(samples)
-                p.scripts.post_sample(p, ps)
-                samples = ps.samples
-            pixels = decode.decode_samples(p, samples)
-        if lowvram.is_enabled(shared.sd_model):
-            lowvram.send_everything_to_cpu()
-        devices.torch_gc()
-        state.nextjob()
+        pixels = sample_batch(p)
     if remembered is not None:
         remembered.result()
     if share.hand_over(n, pixels):
@@ -643,6 +626,29 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     share.note_finished(n, batch.images, batch.infotexts)
     result.add(batch.images, batch.infotexts)
     return True
+
+
+def sample_batch(p: StableDiffusionProcessing) -> torch.Tensor:
+    """Returns what is sampled for the batch whose conditions are set up, decoded."""
+    with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
+        samples = p.sample(
+            conditioning=p.c,
+            unconditional_conditioning=p.uc,
+            seeds=p.seeds,
+            subseeds=p.subseeds,
+            subseed_strength=p.subseed_strength,
+            prompts=p.prompts,
+        )
+        if p.scripts is not None:
+            ps = scripts.PostSampleArgs(samples)
+            p.scripts.post_sample(p, ps)
+            samples = ps.samples
+        pixels = decode.decode_samples(p, samples)
+    if lowvram.is_enabled(shared.sd_model):
+        lowvram.send_everything_to_cpu()
+    devices.torch_gc()
+    state.nextjob()
+    return pixels
 
 
 def batch_infotext(p: StableDiffusionProcessing, index: int) -> str:
