@@ -137,8 +137,9 @@
         buttons[negmod(next, buttons.length)].focus();
     }
 
+    /** Keys of the open viewer, wherever the focus is: the gallery takes it when another picture is chosen. */
     function modalKeyHandler(event) {
-        if (event.ctrlKey || event.metaKey || event.altKey) return;
+        if (!isOpen() || event.ctrlKey || event.metaKey || event.altKey) return;
         const actions = {
             s: (e) => window.modalSaveImage(e),
             ArrowLeft: modalPrevImage,
@@ -201,7 +202,7 @@
         modal.setAttribute("aria-modal", "true");
         modal.setAttribute("aria-label", "Picture viewer");
         modal.addEventListener("click", closeModal);
-        modal.addEventListener("keydown", modalKeyHandler);
+        document.addEventListener("keydown", modalKeyHandler, true);
         const controls = document.createElement("div");
         controls.className = "modalControls gradio-container";
         controls.append(...BUTTONS.map(makeButton));

@@ -68,8 +68,9 @@ def test_viewer_turns_over_zooms_and_closes(site):
     page.click("#modal_tile_image")
     page.click("#modal_zoom")
     assert "modalImageFullscreen" not in (page.locator("#modalImage").get_attribute("class") or "")
+    page.locator("#txt2img_gallery .preview .media-button").focus()
     page.keyboard.press("Escape")
-    assert not viewer.is_visible()
+    assert not viewer.is_visible(), "the viewer's keys work wherever the focus is"
 
 
 def test_scripts_find_what_they_know_of_older_pages(site):
