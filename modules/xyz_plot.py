@@ -329,6 +329,7 @@ class Plot:
             processed = processing.process_images(p)
         except Exception as e:  # one cell that cannot be made, whatever the reason, leaves the others
             errors.display(e, "generating image for xyz plot")
+            self.p.comment(f"X/Y/Z plot: a cell is empty: {e}")
             return Processed(self.p, [], self.p.seed, "")
         if place[:2] == (0, 0):
             self.describe_grids(p, place.z)
@@ -360,7 +361,9 @@ class Plot:
         """
         cells = [self.cells[place] for place in self.places()]
         if not any(cell.images for cell in cells):
-            logger.warning("X/Y/Z plot: no cell has a picture")
+            reason = "" if cells else ", because an axis has no values"
+            logger.warning("X/Y/Z plot: no cell has a picture%s", reason)
+            self.p.comment(f"X/Y/Z plot: no cell has a picture{reason}")
             return Processed(self.p, [])
         cell_images = filled([cell.images[0] if cell.images else None for cell in cells], (self.p.width, self.p.height))
 

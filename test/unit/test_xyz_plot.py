@@ -259,12 +259,14 @@ def test_failing_first_cell_leaves_the_others(jobs):
 
 
 def test_plot_of_failures_has_no_pictures(jobs, caplog):
-    assert plot(axis(CFG, 13.0)).run().images == []
+    result = plot(axis(CFG, 13.0)).run()
+    assert result.images == [] and "a cell is empty: unlucky" in result.comments
     assert "no cell has a picture" in caplog.text
 
 
 def test_plot_without_values_has_no_pictures(jobs):
-    assert plot(axis(CFG)).run().images == []
+    result = plot(axis(CFG)).run()
+    assert result.images == [] and "an axis has no values" in result.comments
 
 
 def test_interrupted_plot_keeps_what_it_has(jobs, monkeypatch):
