@@ -36,6 +36,10 @@ CALLS = 5
 """Of the U-Net, whose median is one measurement."""
 
 
+SETTLING = 0.2
+"""Seconds before a measurement, in which what asked for it goes to sleep: it would count as another program."""
+
+
 def measure_when_asked() -> None:
     """The measuring process: prints [seconds of a call, seconds of a job] for each line it reads."""
     import torch
@@ -62,6 +66,7 @@ def measure_when_asked() -> None:
     our_seconds(128, 20)
     print("ready", flush=True)
     for _ in sys.stdin:
+        time.sleep(SETTLING)
         with call_queue.gpu_job("calls"):
             calls = [call_seconds() for _ in range(CALLS)]
         print(json.dumps([statistics.median(calls), our_seconds(128, 20)]), flush=True)

@@ -106,8 +106,9 @@ class NetworkClock:
 
 @contextlib.contextmanager
 def network_clock(sd_model: Any) -> Iterator[NetworkClock]:
-    """Times the forward calls of U-Net, text encoder, and the VAE's decoder; without hooks, with which the U-Net would be
-    computed as one that an extension has changed.
+    """Times the forward calls of U-Net, text encoder, and the VAE's decoder.
+
+    Without hooks, with which the U-Net would be computed as one that an extension has changed.
     """
     clock = NetworkClock()
     encoders = [text.wrapped.transformer for text in sd_model.cond_stage_model.encoders.values()]

@@ -1,13 +1,13 @@
 """txt2img on a graphics card against diffusers' pipelines, side by side in one process on the same random weights.
 
-    python benchmarks/gpu.py [--only sd15 sdxl] [--rounds 5] [--torch-compile] [--tiny]
+    python benchmarks/gpu.py [--only sd15 sdxl] [--rounds 5] [--torch-compile] [--bf16] [--tiny]
 
-Networks of the sizes of SD1.5, 512x512 with 20 steps, and of SDXL, 1024x1024 with 30 steps, in float16. The checkpoints
-are written first, 9 GB in the temporary directory, and loaded as any other. Rounds alternate between the two programs;
-printed are the medians and our time as a ratio of theirs (at most 1.0 is the goal; at most 0.95 with --torch-compile,
-where diffusers compiles the blocks of its U-Net too), and what a job takes beyond its U-Net's calls and its decoding,
-run again with the same inputs (at most 2 %). Without a card there is only --tiny: small networks on the CPU, whose
-figures say nothing.
+Networks of the sizes of SD1.5, 512x512 with 20 steps, and of SDXL, 1024x1024 with 30 steps, in float16, or in bfloat16
+with --bf16. The checkpoints are written first, 9 GB in the temporary directory, and loaded as any other. Rounds
+alternate between the two programs; printed are the medians and our time as a ratio of theirs (at most 1.0 is the goal;
+at most 0.95 with --torch-compile, where diffusers compiles the blocks of its U-Net too), and what a job takes beyond
+its U-Net's calls and its decoding, run again with the same inputs (at most 2 %). Without a card there is only --tiny:
+small networks on the CPU, whose figures say nothing.
 """
 
 import argparse
@@ -154,18 +154,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=KINDS, default=[*KINDS])
     parser.add_argument("--torch-compile", action="store_true")
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--tiny", action="store_true")
     args = parser.parse_args()
 
     folder = temporary_folder()
-    flags = ["--ckpt-dir", str(folder), "--disable-nan-check", *(["--torch-compile"] if args.torch_compile else [])]
-    set_up([*(FLAGS if args.tiny else ["--nowebui"]), *flags])
+    wanted = {"--torch-compile": args.torch_compile, "--bf16": args.bf16}
+    flags = ["--ckpt-dir", str(folder), "--disable-nan-check", *(flag for flag, is_on in wanted.items() if is_on)]
+    place = (["--nowebui", "--use-cpu", "all"] if args.bf16 else FLAGS) if args.tiny else ["--nowebui"]
+    set_up([*place, *flags])
     import torch
 
     if not args.tiny and not torch.cuda.is_available():
         print("no GPU: nothing is measured")
         return
-    device, dtype = ("cpu", torch.float32) if args.tiny else ("cuda", torch.float16)
+    device, narrow = ("cpu", torch.float32) if args.tiny else ("cuda", torch.float16)
+    dtype = torch.bfloat16 if args.bf16 else narrow
     from modules import initialize, sd_models, shared
 
     initialize.initialize()

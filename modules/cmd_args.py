@@ -183,6 +183,7 @@ FLAGS: tuple[Flag, ...] = (
         "autocast",
         choices=("full", "half", "autocast"),
     ),
+    switch("--bf16", "compute in bfloat16 where it would be float16, and on a CPU: the range of float32, fewer digits"),
     switch("--upcast-sampling", "sample in float32 around a float16 U-Net; no effect with --no-half"),
     # sharing
     switch("--share", "ask Gradio for a public link"),

@@ -37,18 +37,24 @@ class Precision:
     dtype_inference: torch.dtype
 
 
-def choose_precision(device_type: str, *, precision: str, no_half: bool, no_half_vae: bool) -> Precision:
-    """Returns the types that --precision, --no-half and --no-half-vae give a kind of device ("cuda", "mps", "cpu" ...).
+def choose_precision(
+    device_type: str, *, precision: str, no_half: bool, no_half_vae: bool, bf16: bool = False
+) -> Precision:
+    """Returns the types that --precision, --no-half, --no-half-vae and --bf16 give a kind of device ("cuda", "mps",
+    "cpu" ...).
 
-    Weights are float16 where flags do not say otherwise, except on the CPU: it computes in float32 faster than in
-    float16, so it gets float16 only if asked by --precision half. Raises InvalidInput for flags that contradict each
-    other.
+    Weights are float16 where flags do not say otherwise, bfloat16 with --bf16, except on the CPU: it computes in
+    float32 faster than in either, so it gets one only if asked by --precision half or --bf16. Raises InvalidInput for
+    flags that contradict each other.
     """
     if precision == "half" and (no_half or no_half_vae):
         flag = "--no-half" if no_half else "--no-half-vae"
         raise errors.InvalidInput(f"--precision half and {flag} contradict each other: leave one out", "precision")
-    full = no_half or (device_type == "cpu" and precision != "half")
-    dtype = torch.float32 if full else torch.float16
+    if bf16 and no_half:
+        raise errors.InvalidInput("--bf16 and --no-half contradict each other: leave one out", "bf16")
+    full = no_half or (device_type == "cpu" and precision != "half" and not bf16)
+    half = torch.bfloat16 if bf16 else torch.float16
+    dtype = torch.float32 if full else half
     return Precision(
         dtype=dtype,
         dtype_vae=torch.float32 if no_half_vae else dtype,
@@ -195,9 +201,9 @@ def cond_cast_float(input: torch.Tensor) -> torch.Tensor:
 
 
 def autocast(disable: bool = False) -> AbstractContextManager[object]:
-    """Returns a context in which layers with float16 weights take float32 input.
+    """Returns a context in which layers with weights of 16 bits take float32 input.
 
-    Costs nothing where all is float32 or --precision half made all float16.
+    Costs nothing where all is float32 or --precision half made all narrow.
     """
     if disable or force_fp16 or torch.float32 in (dtype, dtype_inference):
         return contextlib.nullcontext()
@@ -214,9 +220,10 @@ def without_autocast(disable: bool = False) -> AbstractContextManager[object]:
 NAN_CAUSES = {
     "unet": (
         "the U-Net",
-        "The picture may need more range than float16 has: turn on the setting upcast_attn, or start with --no-half.",
+        "The picture may need more range than float16 has: turn on the setting upcast_attn, or start with --no-half or"
+        " --bf16.",
     ),
-    "vae": ("the VAE", "Its weights may need more range than float16 has: start with --no-half-vae."),
+    "vae": ("the VAE", "Its weights may need more range than float16 has: start with --no-half-vae or --bf16."),
 }
 
 
@@ -230,7 +237,7 @@ def test_for_nans(x: torch.Tensor, where: str) -> None:
         return
     name, advice = NAN_CAUSES.get(where, (where, ""))
     message = f"NaN (not a number) came out of {name}, for x of shape {tuple(x.shape)} and type {x.dtype}."
-    if x.dtype != torch.float32 and advice:
+    if x.dtype == torch.float16 and advice:
         message += f" {advice}"
     raise NansException(f"{message} --disable-nan-check turns this check off.")
 
@@ -263,13 +270,17 @@ device_esrgan: torch.device = get_device_for("esrgan")
 device_codeformer: torch.device = get_device_for("codeformer")
 
 chosen = choose_precision(
-    device.type, precision=cmd_opts.precision, no_half=cmd_opts.no_half, no_half_vae=cmd_opts.no_half_vae
+    device.type,
+    precision=cmd_opts.precision,
+    no_half=cmd_opts.no_half,
+    no_half_vae=cmd_opts.no_half_vae,
+    bf16=cmd_opts.bf16,
 )
 dtype: torch.dtype = chosen.dtype
 dtype_vae: torch.dtype = chosen.dtype_vae
 dtype_unet: torch.dtype = chosen.dtype
 dtype_inference: torch.dtype = chosen.dtype_inference
-unet_needs_upcast: bool = cmd_opts.upcast_sampling and dtype_unet == torch.float16
+unet_needs_upcast: bool = cmd_opts.upcast_sampling and dtype_unet != torch.float32
 force_fp16: bool = cmd_opts.precision == "half"
 fp8: bool = False
 """Whether the weights of the current model are stored in 8 bits."""

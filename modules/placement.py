@@ -37,7 +37,7 @@ class Placement:
     def from_flags(cls, device: torch.device, fp8: bool = False, keeps_fp16: bool = False) -> Placement:
         """Returns what the command line asks for, on a device."""
         chosen = devices.chosen
-        is_half_cuda = devices.device.type == "cuda" and chosen.dtype == torch.float16
+        is_half_cuda = devices.device.type == "cuda" and chosen.dtype != torch.float32
         return cls(
             device=device,
             dtype=chosen.dtype,

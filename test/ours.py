@@ -48,6 +48,7 @@ OURS: dict[str, tuple[str, ...]] = {
         "--ray-address",
         "--cpu-backend",
         "--torch-compile",
+        "--bf16",
     ),
     "routes": (
         "POST /serena/v1/extensions/check",

@@ -6,6 +6,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from modules import infotext, sd_samplers_common, shared, step_cache
 from modules.job.settings import InfotextSettings, mask_weight_of
 
@@ -66,6 +68,7 @@ def model_params(p: RunState, settings: InfotextSettings) -> dict[str, Any]:
         "VAE hash": given(settings.add_vae_hash_to_info, p.sd_vae_hash),
         "VAE": given(settings.add_vae_name_to_info, p.sd_vae_name),
         "Backend": backend_in_use(),
+        "Precision": precision_in_use(),
         **{f"Module {number}": name for number, name in enumerate(p.sd_module_names, 1)},
     }
 
@@ -74,6 +77,12 @@ def backend_in_use() -> str | None:
     """Returns what has computed the denoiser in the place of torch's eager mode, if anything has."""
     runner = getattr(getattr(shared.sd_model, "model", None), "runner", None)
     return getattr(runner, "title", None)
+
+
+def precision_in_use() -> str | None:
+    """Returns the type that the denoiser computes in, if only a flag of this program's own chooses it."""
+    placement = getattr(shared.sd_model, "placement", None)
+    return given(getattr(placement, "dtype", None) == torch.bfloat16, "bf16")
 
 
 def variation_params(p: RunState, image: ImageText) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from modules import devices
 from modules.errors import InvalidInput
 from modules.shared_cmd_options import cmd_opts
 
-HALF, FULL = torch.float16, torch.float32
+HALF, WIDE, FULL = torch.float16, torch.bfloat16, torch.float32
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,11 @@ HALF, FULL = torch.float16, torch.float32
         ("mps", {}, (HALF, HALF, HALF)),
         ("cpu", {}, (FULL, FULL, FULL)),
         ("cpu", {"precision": "half"}, (HALF, HALF, HALF)),
+        ("cuda", {"bf16": True}, (WIDE, WIDE, WIDE)),
+        ("cuda", {"bf16": True, "no_half_vae": True}, (WIDE, FULL, WIDE)),
+        ("cuda", {"bf16": True, "precision": "full"}, (WIDE, WIDE, FULL)),
+        ("cpu", {"bf16": True, "precision": "half"}, (WIDE, WIDE, WIDE)),
+        ("cpu", {"bf16": True}, (WIDE, WIDE, WIDE)),
     ],
 )
 def test_precision(device, flags, expected):
@@ -40,6 +45,11 @@ def test_half_precision_contradicts_flags_against_it(flag):
     flags = {"no_half": False, "no_half_vae": False, flag: True}
     with pytest.raises(InvalidInput, match="--" + flag.replace("_", "-")):
         devices.choose_precision("cuda", precision="half", **flags)
+
+
+def test_bfloat16_contradicts_float32():
+    with pytest.raises(InvalidInput, match="--bf16 and --no-half"):
+        devices.choose_precision("cuda", precision="autocast", no_half=True, no_half_vae=False, bf16=True)
 
 
 def test_the_tests_run_in_float32_on_the_cpu():

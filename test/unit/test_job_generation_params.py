@@ -1,6 +1,9 @@
 """What an infotext says: its keys in their order, and what stands under them."""
 
+from dataclasses import replace
+
 import pytest
+import torch
 
 from modules import processing, shared
 from modules.job.generation_params import ImageText, fixed_params, infotext_of, resolve
@@ -103,6 +106,12 @@ def test_fp8_is_told_of_models_that_are_stored_so(p, set_option, monkeypatch):
 def test_what_computes_in_the_place_of_torch_is_told(p, monkeypatch):
     monkeypatch.setattr(shared.sd_model.model.runner, "title", "OpenVINO")
     assert told(p)["Backend"] == "OpenVINO"
+
+
+def test_a_type_that_only_a_flag_of_ours_chooses_is_told(p, monkeypatch):
+    for dtype, expected in ((torch.float16, None), (torch.bfloat16, "bf16")):
+        monkeypatch.setattr(shared.sd_model, "loaded_as", replace(shared.sd_model.loaded_as, dtype=dtype))
+        assert told(p).get("Precision") == expected
 
 
 @pytest.mark.parametrize(

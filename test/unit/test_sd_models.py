@@ -8,16 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from modules import (
+    call_queue,
     checkpoints,
     devices,
     latents,
     model_families,
     model_load,
     model_patches,
+    processing,
     script_callbacks,
     sd_hijack,
     sd_models,
@@ -394,6 +397,34 @@ def test_vae_that_overflows_is_widened_in_its_own_model_only(folder, half_vaes, 
 
     again = sd_models.reload_model_weights(forced_reload=True)
     assert again.placement.dtype_vae == torch.float16, "the same checkpoint, loaded anew"
+
+
+def image_of_job():
+    p = processing.StableDiffusionProcessingTxt2Img(
+        prompt="red apple", seed=1, steps=4, width=64, height=64, sampler_name="Euler a"
+    )
+    p.do_not_save_samples = True
+    with call_queue.gpu_job("test"):
+        result = processing.process_images(p)
+    return np.asarray(result.images[0], dtype=float), result.infotexts[0]
+
+
+def test_in_bfloat16_a_job_makes_nearly_the_same_image(folder, monkeypatch):
+    expected, plain_text = image_of_job()
+    wide = torch.bfloat16
+    with monkeypatch.context() as flags:
+        flags.setattr(devices, "chosen", devices.Precision(wide, wide, wide))
+        for name in ("dtype", "dtype_vae", "dtype_unet", "dtype_inference"):
+            flags.setattr(devices, name, wide)
+        model = sd_models.reload_model_weights(forced_reload=True)
+        try:
+            assert {weight.dtype for weight in model.parameters()} == {wide}
+            image, text = image_of_job()
+        finally:
+            flags.undo()
+            sd_models.reload_model_weights(forced_reload=True)
+    assert 0 < abs(image - expected).mean() < 12
+    assert "Precision: bf16" in text and "Precision" not in plain_text
 
 
 def test_fp8_by_kind_of_model():
