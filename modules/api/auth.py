@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from secrets import compare_digest
 from typing import Annotated
 
@@ -32,7 +33,9 @@ def credentials_from(text: str) -> dict[str, str]:
 
 
 class Login(HTTPBasic):
-    """HTTP Basic; clients that know keys only send "user:password" as theirs."""
+    """HTTP Basic, of users and passwords in any letters, which FastAPI's takes in ASCII alone; clients that know keys
+    only send "user:password" as theirs.
+    """
 
     async def __call__(self, request: Request) -> HTTPBasicCredentials | None:
         """Returns the user and the password of a request."""
@@ -40,7 +43,24 @@ class Login(HTTPBasic):
         if scheme.lower() == "bearer":
             user, _, password = key.partition(":")
             return HTTPBasicCredentials(username=user, password=password)
+        user, colon, password = pair_in(key).partition(":")
+        if scheme.lower() == "basic" and colon:
+            return HTTPBasicCredentials(username=user, password=password)
         return await super().__call__(request)
+
+
+def pair_in(key: str) -> str:
+    """Returns the "user:password" of a login by HTTP Basic, "" if it holds none. Clients write it in UTF-8, as RFC 7617
+    has it, or in Latin-1.
+    """
+    try:
+        content = base64.b64decode(key, validate=True)
+    except ValueError:
+        return ""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def auth_dependencies() -> list:

@@ -57,6 +57,14 @@ def test_pair_that_is_known(client, pair):
     assert client("ann:one,bob:two").get("/who", auth=pair).json() == "in"
 
 
+@pytest.mark.parametrize("encoding", ["utf8", "latin-1"])
+def test_letters_beyond_ascii(client, encoding):
+    served = client("änn:pässword")
+    for password, status in (("pässword", 200), ("password", 401)):
+        login = base64.b64encode(f"änn:{password}".encode(encoding)).decode()
+        assert served.get("/who", headers={"authorization": f"Basic {login}"}).status_code == status
+
+
 @pytest.mark.parametrize("pair", [("ann", "two"), ("ann", ""), ("ANN", "one"), ("eve", ""), ("eve", "one"), ("", "")])
 def test_pair_that_is_unknown(client, pair):
     answer = client("ann:one,bob:two").get("/who", auth=pair)
