@@ -37,7 +37,9 @@ CALLS = 5
 
 
 SETTLING = 0.2
-"""Seconds before a measurement, in which what asked for it goes to sleep: it would count as another program."""
+"""Seconds before a measurement, in which what asked for it, and threads of the one before, go to sleep: they would
+count as other programs.
+"""
 
 
 def measure_when_asked() -> None:
@@ -69,6 +71,7 @@ def measure_when_asked() -> None:
         time.sleep(SETTLING)
         with call_queue.gpu_job("calls"):
             calls = [call_seconds() for _ in range(CALLS)]
+        time.sleep(SETTLING)
         print(json.dumps([statistics.median(calls), our_seconds(128, 20)]), flush=True)
 
 
