@@ -391,9 +391,14 @@ def is_untouched(layer: nn.Module) -> bool:
         is_ours = nn.Conv2d.forward is TORCHS_CONV2D and nn.Conv2d._conv_forward is conv_forward
     else:
         is_ours = type(layer) is nn.Linear and nn.Linear.forward is linear_forward
-    return is_ours and not (
-        own["_forward_hooks"] or own["_forward_pre_hooks"] or "forward" in own or "_conv_forward" in own
-    )
+    is_hooked = own["_forward_hooks"] or own["_forward_pre_hooks"] or has_hooks_on_all()
+    return is_ours and not (is_hooked or "forward" in own or "_conv_forward" in own)
+
+
+def has_hooks_on_all() -> bool:
+    """Returns whether there is a hook on all layers there are."""
+    every = torch.nn.modules.module
+    return bool(every._global_forward_pre_hooks or every._global_forward_hooks)
 
 
 def convolve_doubled(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

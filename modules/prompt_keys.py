@@ -6,15 +6,20 @@ long as the vectors are equal and torch counts no change of the weights.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from operator import is_
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from modules import script_callbacks
 
 MOST_TEXTS = 2
 """Of which keys are kept: prompt and negative prompt may be computed one after the other."""
@@ -23,17 +28,19 @@ MOST_BYTES = 2**28
 """That are kept of one job; layers beyond compute theirs in each step."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
-Written = list[tuple[int, int]]
+Written = list[tuple[StorageWeakRef, int, int]]
 
 
 @dataclass
 class Text:
     """What is kept of a text. vectors: (B, S, C). pairs: by layer keys and values, the weights that made them, and how
-    these were written.
+    these were written. A model that is dropped is not held.
     """
 
     vectors: torch.Tensor
-    pairs: dict[nn.Module, tuple[Pair, list[torch.Tensor], Written]] = field(default_factory=dict)
+    pairs: WeakKeyDictionary[nn.Module, tuple[Pair, list[weakref.ref], Written]] = field(
+        default_factory=WeakKeyDictionary
+    )
 
     @property
     def nbytes(self) -> int:
@@ -55,16 +62,16 @@ class PromptKeys:
         """
         weights = weights_of(attn)
         try:
-            pairs, written = self._text(context).pairs, [(weight.data_ptr(), weight._version) for weight in weights]
+            pairs, written = self._text(context).pairs, list(map(written_of, weights))
         except RuntimeError:  # of tensors made in inference mode torch counts no changes
             return compute(attn, context)
         found = pairs.get(attn)
-        if found is not None and found[2] == written and all(map(is_, found[1], weights)):
+        if found is not None and found[2] == written and all(map(is_, (ref() for ref in found[1]), weights)):
             return found[0]
         keys, values = (part.contiguous() for part in compute(attn, context))
         pairs.pop(attn, None)
         if sum(text.nbytes for text in self._texts) + keys.nbytes + values.nbytes <= MOST_BYTES:
-            pairs[attn] = (keys, values), weights, written
+            pairs[attn] = (keys, values), list(map(weakref.ref, weights)), written
         return keys, values
 
     def _text(self, context: torch.Tensor) -> Text:
@@ -85,6 +92,13 @@ def weights_of(attn: Any) -> list[torch.Tensor]:
     return [weight for weight in weights if weight is not None]
 
 
+def written_of(weight: torch.Tensor) -> tuple[StorageWeakRef, int, int]:
+    """Returns in which memory a weight lies, where, and how often it was written. An address alone would not do: what
+    lay there may be gone, and something else be in its place.
+    """
+    return StorageWeakRef(weight.untyped_storage()), weight.data_ptr(), weight._version
+
+
 of_job: ContextVar[PromptKeys | None] = ContextVar("prompt_keys_of_job", default=None)
 in_use: ContextVar[PromptKeys | None] = ContextVar("prompt_keys_in_use", default=None)
 """What attention asks, of its own network, as long as that is what the program made of it."""
@@ -100,10 +114,14 @@ def kept() -> Iterator[None]:
         of_job.reset(token)
 
 
+STEP_CALLBACKS = ("cfg_denoiser", "cfg_denoised", "cfg_after_cfg")
+"""Callbacks by which extensions work between two steps, and may do to weights what torch does not count."""
+
+
 @contextmanager
 def used() -> Iterator[None]:
-    """Has attention use what is kept inside the block, one call of a network."""
-    token = in_use.set(of_job.get())
+    """Has attention use what is kept inside the block, one call of a network, if no extension works between steps."""
+    token = in_use.set(None if any(map(script_callbacks.ordered_callbacks, STEP_CALLBACKS)) else of_job.get())
     try:
         yield
     finally:

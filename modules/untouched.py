@@ -11,10 +11,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-import torch
 from torch import nn
 
-from modules import sd_hijack_unet
+from modules import cpu_layers, sd_hijack_unet
 from modules.sd_hijack_optimizations import AttentionProcessor
 
 OURS = ("torch", "diffusers", "transformers", "ldm", "sgm", "modules")
@@ -76,6 +75,7 @@ class Watch:
         """Returns what is in there, and all else that `changed_by` looks at."""
         return [
             list(map(len, self._attributes)),
+            [name in own for own in self._attributes for name in CALLED],
             list(map(type, self._layers)),
             list(chain.from_iterable(map(dict.values, self._parts))),
             [hook for hooks in filter(None, self._hooks) for hook in hooks.values()],
@@ -94,8 +94,7 @@ def around() -> str | None:
     """Returns what was put around all networks, None if there is nothing."""
     if sd_hijack_unet.is_replaced():
         return "an extension joins the skips of the U-Net in its own way"
-    every = torch.nn.modules.module
-    if every._global_forward_pre_hooks or every._global_forward_hooks:
+    if cpu_layers.has_hooks_on_all():
         return "an extension has a hook on all layers there are"
     return None
 
@@ -103,23 +102,30 @@ def around() -> str | None:
 def changed_by(layers: Iterable[nn.Module]) -> str | None:
     """Returns what was put into a network of these layers, or around all, None if there is nothing."""
     for layer in layers:
-        own = vars(layer)
+        own, kind = vars(layer), type(layer).__name__
         for hook in chain.from_iterable(own[name].values() for name in HOOKS):
             if getattr(hook, "__func__", None) is not AttentionProcessor.begin_pass:
-                return f"{type(layer).__name__} has a hook ({described(hook)})"
-        for name in CALLED:
-            if name in own:
-                return f"a {type(layer).__name__} has another {name} ({described(own[name])})"
+                return f"{kind} has a hook ({described(hook)})"
+        for name, value in own.items():
+            if name in CALLED or (callable(value) and name != "processor" and not is_ours(value)):
+                return f"a {kind} has another {name} ({described(value)})"
         if own.get("padding_mode") not in ZEROS:
             return "seamless images need other edges"
-        if not is_ours(type(own.get("processor"))):
-            return f"a {type(layer).__name__} has another processor ({described(type(own['processor']))})"
+        processor = type(own.get("processor"))
+        if processor.__name__ not in PROCESSORS or not is_ours(processor):
+            return f"a {kind} has another processor ({described(processor)})"
     for kind in {type(layer) for layer in layers}:
+        if not is_ours(kind):
+            return f"there is a layer of another kind ({described(kind)})"
         for name in CALLED:
             function = getattr(kind, name, None)
             if function is not None and not is_ours(function):
                 return f"{kind.__name__} has another {name} ({described(function)})"
     return around()
+
+
+PROCESSORS = ("NoneType", AttentionProcessor.__name__, "JointAttnProcessor2_0")
+"""Classes of what computes attention in the networks that the program makes."""
 
 
 def is_ours(function: Any) -> bool:

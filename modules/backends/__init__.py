@@ -70,7 +70,7 @@ class Runner:
                 output = self._compiled(*args, **kwargs)
             except torch.OutOfMemoryError:
                 raise
-            except (Unavailable, RuntimeError) as e:
+            except (Unavailable, RuntimeError, ValueError) as e:
                 reason = self._failed[shapes] = textwrap.shorten(str(e), LONGEST_REASON)
             else:
                 self.title = self._compiled.title

@@ -148,6 +148,13 @@ def test_projections_of_a_transformer_are_layers_whose_hooks_count(size):
             assert not torch.allclose(transformer(x, context), made, atol=1e-2)
             handle.remove()
             torch.testing.assert_close(transformer(x, context), made, atol=1e-5, rtol=1e-5)
+        seen = set()
+        every = nn.modules.module.register_module_forward_hook(lambda layer, args, output: seen.add(layer))
+        transformer(x, context)
+        every.remove()
+        assert {transformer.proj_in, transformer.proj_out} <= seen
+        transformer.proj_in = nn.Conv2d(64, 64, 3, padding=1)
+        assert transformer(x, context).shape == x.shape
 
 
 @pytest.fixture(scope="module")

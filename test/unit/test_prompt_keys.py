@@ -1,19 +1,26 @@
 """Keys and values of prompts are computed once for all steps, and anew where anything that decides them has changed."""
 
+import gc
+import weakref
 from collections import Counter
 
 import pytest
 import torch
-from ldm.modules.attention import CrossAttention
 
-from modules import call_queue, processing, prompt_keys, shared
+from modules import call_queue, processing, prompt_keys, script_callbacks, shared
 from modules.sd_hijack_optimizations import keys_and_values
+
+
+def made_layer():
+    from ldm.modules.attention import CrossAttention
+
+    return CrossAttention(query_dim=8, context_dim=6, heads=2, dim_head=4).requires_grad_(False)
 
 
 @pytest.fixture
 def layer():
     torch.manual_seed(1)
-    return CrossAttention(query_dim=8, context_dim=6, heads=2, dim_head=4).requires_grad_(False)
+    return made_layer()
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ def ask(layer):
     def asked(context, attn=layer):
         made = kept.of(attn, context, compute)
         for part, expected in zip(made, keys_and_values(attn, context), strict=True):
-            assert torch.equal(part, expected) and not part.is_inference() or context.is_inference()
+            assert torch.equal(part, expected) and part.is_inference() == context.is_inference()
         return made
 
     asked.computed = computed
@@ -42,7 +49,7 @@ def text(seed=1, rows=2):
 
 def test_an_equal_text_is_computed_once_for_each_layer(ask, layer):
     first = ask(text())
-    other = CrossAttention(query_dim=8, context_dim=6, heads=2, dim_head=4).requires_grad_(False)
+    other = made_layer()
     ask(text(), other)
     assert ask(text())[0] is first[0] and ask.computed == [layer, other]
 
@@ -95,6 +102,25 @@ def test_tensors_whose_changes_torch_does_not_count_are_not_kept(ask):
     assert len(ask.computed) == 2
 
 
+def test_numbers_that_lie_where_others_lay_count(ask, layer):
+    own = layer.to_k.weight.data
+    for factor in range(2, 12):
+        layer.to_k.weight.data = own
+        layer.to_k.weight.data = own * factor
+        ask(text())
+    assert len(ask.computed) == 10
+
+
+def test_a_dropped_model_is_not_held():
+    kept = prompt_keys.PromptKeys()
+    dropped = made_layer()
+    kept.of(dropped, text(), keys_and_values)
+    weights = [weakref.ref(dropped), weakref.ref(dropped.to_k.weight)]
+    del dropped
+    gc.collect()
+    assert [weight() for weight in weights] == [None, None]
+
+
 def test_no_more_is_kept_than_there_is_room_for(ask, layer, monkeypatch):
     monkeypatch.setattr(prompt_keys, "MOST_BYTES", sum(part.nbytes for part in ask(text())))
     for _ in range(2):
@@ -131,9 +157,15 @@ def test_a_job_computes_them_once_and_makes_the_same_image(sd_model, monkeypatch
     kept = image()
     assert calls[attention.to_k] == calls[attention.to_v] == 1 and calls[attention.to_q] == 4
     assert prompt_keys.of_job.get() is None
-    monkeypatch.setattr(prompt_keys, "MOST_BYTES", 0)
-    assert image() == kept and calls[attention.to_k] == 4
-    monkeypatch.undo()
+    with monkeypatch.context() as nothing_kept:
+        nothing_kept.setattr(prompt_keys, "MOST_BYTES", 0)
+        assert image() == kept and calls[attention.to_k] == 4
+
+    script_callbacks.on_cfg_denoiser(lambda params: attention.to_k.weight.data.mul_(1.0))
+    try:  # torch counts no change of that
+        assert image() == kept and calls[attention.to_k] == 4
+    finally:
+        script_callbacks.remove_current_script_callbacks()
 
     handle = attention.to_k.register_forward_hook(lambda layer, args, output: output * 1.5)
     try:

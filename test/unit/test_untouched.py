@@ -4,11 +4,13 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, PAGIdentitySelfAttnProcessor2_0
 
-from modules import sd_hijack_unet, untouched
+from modules import model_load, sd_hijack_unet, untouched
+from modules.placement import Placement
 from modules.untouched import Watch
 from test.unit.test_backends import build  # noqa: F401
+from tools import tiny_checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +39,12 @@ class Extension:
     def forward(*args):
         raise AssertionError
 
+    class ProcessorWithWeights(torch.nn.Module):
+        pass
+
 
 Extension.Processor.__module__ = Extension.forward.__module__ = "attention_of_somebody"
+Extension.ProcessorWithWeights.__module__ = "attention_of_somebody"
 
 
 def attention_of(network):
@@ -86,22 +92,66 @@ def test_processors(network, watch, monkeypatch):
     assert watch.change() is None
 
 
+def test_processors_with_weights_of_their_own(network, watch):
+    attention = attention_of(network)
+    before = vars(attention).pop("processor")  # as torch does, which keeps layers elsewhere
+    attention.processor = Extension.ProcessorWithWeights()
+    assert "another kind (attention_of_somebody.Extension.ProcessorWithWeights)" in watch.change()
+    del attention.processor
+    attention.processor = before
+    assert watch.change() is None
+
+
+def test_other_processors_of_diffusers(network, watch, monkeypatch):
+    monkeypatch.setattr(attention_of(network), "processor", PAGIdentitySelfAttnProcessor2_0())
+    assert "another processor" in watch.change()
+    monkeypatch.undo()
+    assert watch.change() is None
+
+
+def test_kinds_of_layers(network, watch):
+    attention = attention_of(network)
+    before = type(attention)
+    attention.__class__ = type("Attention", (before,), {"__module__": "attention_of_somebody"})
+    try:
+        assert "another kind (attention_of_somebody.Attention)" in watch.change()
+    finally:
+        attention.__class__ = before
+    assert watch.change() is None
+
+
+def test_functions_that_a_layer_calls(network, watch, monkeypatch):
+    activation = network.middle_block[1].transformer_blocks[0].ff.net[0]
+    monkeypatch.setattr(activation, "gelu", Extension.forward)
+    assert watch.change() == "a GEGLU has another gelu (attention_of_somebody.Extension.forward)"
+
+
+def test_a_function_in_the_place_of_another_attribute(network, watch):
+    layer = network.middle_block[0]
+    layer.marker = 1
+    assert watch.change() is None
+    del layer.marker
+    layer.forward = Extension.forward
+    assert "ResBlock has another forward" in watch.change()
+    del layer.forward
+    assert watch.change() is None
+
+
+@pytest.mark.parametrize("recipe", ["SD1", "SDXL", "SD3"])
+def test_what_the_program_makes_is_untouched(recipe):
+    made = model_load.prepare("tiny", {}, state_dict=tiny_checkpoints.make(getattr(tiny_checkpoints, recipe)).weights())
+    model = model_load.build(made, Placement(torch.device("cpu"), *[torch.float32] * 3))
+    assert Watch(model.model.diffusion_model).change() is None
+
+
 def test_layers_in_the_place_of_others(network, watch):
     attention = attention_of(network)
     before = attention.to_q
-
-    class Linear(torch.nn.Linear):
-        forward = Extension.forward
-
-    attention.to_q = Linear(4, 4)
-    assert "Linear has another forward" in watch.change()
-    attention.to_q = before
-    assert watch.change() is None
-    before.__class__ = Linear
+    attention.to_q = Extension.ProcessorWithWeights()
     try:
-        assert "Linear has another forward" in watch.change()
+        assert "another kind" in watch.change()
     finally:
-        before.__class__ = torch.nn.Linear
+        attention.to_q = before
     assert watch.change() is None
 
 

@@ -228,6 +228,7 @@ def is_projection(layer: nn.Module, x: torch.Tensor) -> bool:
         and cpu_layers.takes_bias(layer.weight, layer.bias)
         and layer.weight.is_contiguous()
         and layer.groups == 1
+        and (layer.kernel_size, layer.stride, layer.padding) == ((1, 1), (1, 1), (0, 0))
     )
 
 
