@@ -16,6 +16,9 @@ from modules import cpu_layers
 MANY_PRODUCTS = 10 * 2**20
 """T times S times the width, of a head, from which on each head is computed by itself on a CPU."""
 
+MANY_SCORES = 2**20
+"""T times S from which on it is so for narrow heads too: several of them leave no cache to their scores."""
+
 FEW_KEYS = 128
 """Keys, as those of a prompt, below which torch's kernel, made for blocks of them, is slow on a CPU."""
 
@@ -49,7 +52,8 @@ def scaled_dot_product(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tor
     """
     if cpu_layers.fits(q, k):
         scores, width = q.shape[2] * k.shape[2], q.shape[3]
-        if scores * width >= MANY_PRODUCTS or q.shape[0] * q.shape[1] == 1:
+        is_large = scores * width >= MANY_PRODUCTS or scores >= MANY_SCORES
+        if is_large or q.shape[0] * q.shape[1] == 1:
             return in_cache(q, k, v)
         is_narrow = width <= NARROW or k.shape[2] < FEW_KEYS
         if is_narrow and scores >= FEW_SCORES and q.shape[0] * q.shape[1] >= FEWEST_HEADS:
