@@ -263,6 +263,7 @@ class JobQueue:
         self._worker: Worker | None = None
         self._lanes: Worker | None = None
         self._free_lanes = 0
+        self._is_closed = False
 
     def open_lanes(self, count: int) -> None:
         """Takes in jobs that other processes carry out, so many at once."""
@@ -284,10 +285,17 @@ class JobQueue:
         """Queues `work` for the queue's thread, inside a copy of the caller's context, and returns the job.
 
         around: entered in that thread before the work, and left after it; an error of the work passes through it.
-        is_elsewhere: the work waits for another process, so that it needs a lane, not the device of this one.
+        is_elsewhere: the work waits for another process, so that it needs a lane, not the device of this one. Once the
+        queue is closed the job is cancelled at once.
         """
         context = copy_context()
         with self._guard:
+            if self._is_closed:
+                job.future.cancel()
+                self._live[job] = None
+                self._close_books(job)
+                self._tell(job)
+                return job
             if is_elsewhere:
                 job.is_elsewhere = True
                 job.task = (job, context, work, around or nullcontext())
@@ -333,13 +341,13 @@ class JobQueue:
             job.future.set_result(None)
 
     def close(self, timeout: float | None = None) -> None:
-        """Cancels what is queued and ends the thread after the running job, waited for at most `timeout` seconds.
-
-        A queue that is used again starts a new thread.
+        """Cancels what is queued, and what is submitted from now on, and ends the thread after the running job, waited
+        for at most `timeout` seconds.
         """
-        self.close_lanes(timeout)
         with self._guard:
+            self._is_closed = True
             worker, self._worker = self._worker, None
+        self.close_lanes(timeout)
         for job in self.live():
             self.cancel(job)
         if worker is not None:

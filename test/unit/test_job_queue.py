@@ -201,22 +201,28 @@ def test_a_job_inside_a_job_is_refused_instead_of_waited_for(queue):
     assert not queue.line.locked() and not queue.live()
 
 
-def test_closing_waits_for_the_running_job_and_cancels_the_rest_and_the_queue_can_be_used_again(queue):
-    entered, may_end = threading.Event(), threading.Event()
+def test_closing_waits_for_the_running_job_and_cancels_the_rest_and_what_that_job_queues(queue):
+    entered, may_end, told, late = threading.Event(), threading.Event(), [], []
+    queue.listeners.append(told.append)
 
     def work():
         entered.set()
         may_end.wait(SECONDS)
+        late.append(queue.submit(Job("late"), lambda: pytest.fail("it must not run")))
         return threading.current_thread()
 
     running = queue.submit(Job("running"), work)
     assert entered.wait(SECONDS)
     queued = queue.submit(Job("queued"), lambda: pytest.fail("it must not run"))
-    threading.Timer(0.05, may_end.set).start()
+    queued.future.add_done_callback(lambda _: may_end.set())
     queue.close(SECONDS)
     assert queued.state is JobState.CANCELLED and running.state is JobState.DONE
     assert not running.future.result().is_alive()
-    assert queue.submit(Job("again"), lambda: 1).future.result(SECONDS) == 1
+    elsewhere = queue.submit(Job("elsewhere"), lambda: pytest.fail("it must not run"), is_elsewhere=True)
+    assert {job.state for job in (*late, elsewhere)} == {JobState.CANCELLED} and not queue.live()
+    assert told[-3:] == [*late, running, elsewhere]
+    with queue.hold(Job("in the caller's thread")):
+        assert queue.line.locked()
 
 
 def test_what_is_over_is_remembered_up_to_a_number_and_without_results(queue):
