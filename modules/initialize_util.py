@@ -126,8 +126,8 @@ def prepare_model() -> None:
     parts = model.model.runner.prepare(model.model.diffusion_model, devices.device)
 
     def next_part() -> None:
-        """Does one part, and queues the next."""
-        is_done = next(parts, True)
+        """Does one part, and queues the next, as long as the model is the current one."""
+        is_done = sd_models.model_data.sd_model is not model or next(parts, True)
         if not is_done:
             enqueue()
 

@@ -226,20 +226,26 @@ class RecentCalls:
 
     def __init__(self, key: str):
         self.key = key
-        self._count = 0
-        self._last: dict[tuple[Any, ...], int] = {}
+        self._kept = list(self.read())
+        self._count = len(self._kept)
+        self._last = {call: number for number, call in enumerate(self._kept, 1)}
 
     def note(self, call: tuple[Any, ...]) -> None:
-        """Notes a call, as its layout and its sizes. What is remembered is written down where it changes."""
-        before = list(self._last)
+        """Notes a call, as its layout and its sizes. A new order is written down where it changes which are the last
+        MOST_SIZES, or where the call is repeated: calls of two sizes that alternate are not worth a write each.
+        """
+        is_repeated = call in list(self._last)[-1:]
+        self._last.pop(call, None)
         self._count += 1
         self._last[call] = self._count
         self._last = {call: at for call, at in self._last.items() if at > self._count - RECENT_CALLS}
-        if list(self._last) != before:
-            cache.cache("openvino-calls")[self.key] = list(self._last)
+        calls = list(self._last)
+        is_other = set(calls[-MOST_SIZES:]) != set(self._kept[-MOST_SIZES:])
+        if is_other or (is_repeated and calls != self._kept):
+            cache.cache("openvino-calls")[self.key] = self._kept = calls
 
     def read(self) -> tuple[Any, ...]:
-        """Returns the different ones."""
+        """Returns the different ones, the last call at the end."""
         return as_tuples(cache.cache("openvino-calls").get(self.key, []))
 
 
@@ -277,12 +283,13 @@ class OpenVinoNetwork:
         return output
 
     def prepare(self) -> Iterator[None]:
-        """Compiles for the sizes that a network of these shapes was last called with, for one of them before each
-        yield, as far as memory has room and until what was compiled is dropped. Raises Unavailable, or RuntimeError.
+        """Compiles for the sizes that a network of these shapes was last called with, the last first, for one of them
+        before each yield, as far as memory has room and until what was compiled is dropped. Raises Unavailable, or
+        RuntimeError.
         """
         self._check_types()
         self._follow_weights()
-        for layout, sizes in self.recent.read()[-MOST_SIZES:]:
+        for layout, sizes in reversed(self.recent.read()[-MOST_SIZES:]):
             if layout not in self.conversions and (model := read(kept_as(self.network, layout))) is not None:
                 self.conversions[layout] = model
             is_wanted = layout in self.conversions and self._found(layout, sizes) is None
@@ -292,6 +299,8 @@ class OpenVinoNetwork:
             self._follow_weights()
             if not self.compiled:
                 return
+        for call in self.recent.read():
+            self._found(*call)  # which puts them into the order of their use
 
     def _follow_weights(self) -> None:
         """Drops what is compiled of weights that have changed."""
@@ -331,8 +340,10 @@ class OpenVinoNetwork:
         return compiled
 
     def _check_types(self) -> None:
-        """Raises Unavailable for weights that would not be computed in their own type."""
+        """Raises Unavailable for weights that would not be computed in their own type, or are not in main memory."""
         weights = weights_of(self.network).values()
+        if elsewhere := {weight.device.type for weight in weights} - {"cpu"}:
+            raise Unavailable(f"the weights are on {', '.join(sorted(elsewhere))}, and it computes on the processor")
         kinds = {str(weight.dtype) for weight in weights} - {"torch.float32", "torch.int64"}
         if kinds:
             raise Unavailable(f"the weights are in {', '.join(sorted(kinds))}, and here it computes in torch.float32")

@@ -66,6 +66,7 @@ def use(monkeypatch, folder):
 @pytest.fixture
 def openvino(use):
     pytest.importorskip("openvino", reason="pip install openvino")
+    cache.cache("openvino-calls").clear()
     return lambda: use(cpu_backend="openvino")
 
 
@@ -196,10 +197,12 @@ def test_openvino_is_prepared_for_what_it_was_called_with(openvino, build, monke
     model = build()
     runner, parts = prepare(model)
     next(parts)
-    assert len(runner._compiled.compiled) == 1
+    ((_, (latent, *_)),) = runner._compiled.compiled
+    assert latent[0] == CALLED_LAST[-1]["rows"]  # what was used last comes first
     assert list(parts) == [None]
     ready = set(runner._compiled.compiled.values())
     assert len(ready) == 2
+    assert [sizes[0][0] for _, sizes in runner._compiled.compiled] == [2, 1]  # and is the last to make room
     runner.title = None
     with monkeypatch.context() as without:
         without.setattr(runner._compiled, "_compile", None)
@@ -250,22 +253,75 @@ def test_a_loaded_model_is_prepared_in_turn_with_jobs(openvino, build, monkeypat
         (waiting,) = call_queue.queue.waiting()
         assert runner._compiled is None
     waiting.future.result()
-    while queued := call_queue.queue.live():
-        queued[0].future.result()
+    work_off_queue()
     assert len(runner._compiled.compiled) == 2
 
 
-def test_openvino_remembers_sizes_as_long_as_they_are_used():
-    layout = ((0, 4), ("context", 3))
-    calls = [(layout, ((2, 4, side, side), (2, 77, 768))) for side in (64, 128)]
-    recent = openvino_backend.RecentCalls("networks of certain shapes")
-    for call in (*calls, *calls):
+def work_off_queue():
+    """Waits for all that is queued, and for what that queues."""
+    while queued := call_queue.queue.live():
+        queued[0].future.result()
+
+
+def test_a_model_is_not_prepared_that_is_no_longer_the_current_one(openvino, build, monkeypatch):
+    openvino()
+    model = build()
+    runner, _ = prepare(model)
+    monkeypatch.setattr(sd_models.model_data, "sd_model", model)
+    with call_queue.gpu_job("a job"):
+        initialize_util.prepare_model()
+        monkeypatch.setattr(sd_models.model_data, "sd_model", build())
+    work_off_queue()
+    assert runner._compiled is None
+
+
+def test_a_model_is_not_prepared_that_is_gone(openvino, build, monkeypatch, caplog):
+    openvino()
+    model = build()
+    runner, _ = prepare(model)
+    monkeypatch.setattr(sd_models.model_data, "sd_model", model)
+    with call_queue.gpu_job("a job"):
+        initialize_util.prepare_model()
+        sd_models.send_model_to_trash(model)
+    work_off_queue()
+    assert not runner._compiled.compiled and not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def calls_of(*sides):
+    """Returns what is noted of calls with maps of these sides."""
+    return tuple((((0, 4), ("context", 3)), ((2, 4, side, side), (2, 77, 768))) for side in sides)
+
+
+def noting(key, *sides):
+    """Returns the calls of networks with the shapes of a key, as a new network reads and continues them."""
+    recent = openvino_backend.RecentCalls(key)
+    for call in calls_of(*sides):
         recent.note(call)
-    again = openvino_backend.RecentCalls("networks of certain shapes")
-    assert again.read() == tuple(calls)
-    for _ in range(openvino_backend.RECENT_CALLS):
-        recent.note(calls[1])
-    assert again.read() == (calls[1],)
+    return recent
+
+
+def test_openvino_remembers_sizes_as_long_as_they_are_used():
+    recent = noting("a key", 64, 128, 64, 128)
+    assert recent.read() == calls_of(64, 128)
+    for call in calls_of(*[128] * openvino_backend.RECENT_CALLS):
+        recent.note(call)
+    assert recent.read() == calls_of(128)
+
+
+def test_openvino_remembers_the_sizes_in_the_order_of_their_last_use(use):
+    assert noting("another key", 8, 16, 24, 32, 40, 8, 8).read() == calls_of(16, 24, 32, 40, 8)
+    assert noting("another key", 24, 24).read() == calls_of(16, 32, 40, 8, 24)  # from one start to the next
+    many = range(openvino_backend.RECENT_CALLS + 8, 0, -1)
+    for side in many:
+        latest = noting("another key", side)
+    assert latest.read() == calls_of(*many[8:])
+
+
+def test_openvino_writes_no_order_down_with_each_of_calls_that_alternate(use, monkeypatch):
+    recent = noting("one more key", 8, 16)
+    monkeypatch.setattr(cache, "cache", None)
+    for call in calls_of(*[8, 16] * 5):
+        recent.note(call)
 
 
 def test_openvino_leaves_other_types_to_torch(openvino, build, caplog):
