@@ -49,6 +49,7 @@ class Runner:
         self._compiled: Compiled | None = None
         self._said: set[str] = set()
         self._failed: dict[Any, str] = {}
+        self._is_forgotten = False
 
     def of(self, network: nn.Module, device: torch.device) -> Callable[..., Any]:
         """Returns what computes a network whose inputs are on a device: without a backend mostly the network itself."""
@@ -81,12 +82,18 @@ class Runner:
             return network(*args, **kwargs)
 
     def prepare(self, network: nn.Module, device: torch.device) -> Iterator[None]:
-        """Does ahead of the next calls what the backend can foresee of them, a part before each yield.
+        """Does ahead of the next calls what the backend can foresee of them, a part before each yield, and nothing if
+        the network is not needed any more when that begins.
 
         What goes wrong is for the calls to say.
         """
+        self._is_forgotten = False
+        return self._prepared(network, device)
+
+    def _prepared(self, network: nn.Module, device: torch.device) -> Iterator[None]:
+        """Does what `prepare` says."""
         name = chosen(device)
-        if name is None:
+        if name is None or self._is_forgotten:
             return
         change = self._known(network, name).change()
         if self._compiled is None or change is not None:
@@ -98,6 +105,7 @@ class Runner:
 
     def forget(self) -> None:
         """Gives back memory of a backend's own, for a network that is not needed for now."""
+        self._is_forgotten = True
         if self._compiled is not None:
             self._compiled.forget()
 

@@ -229,6 +229,11 @@ def test_openvino_stops_preparing_what_has_changed_or_was_unloaded(openvino, bui
     sd_models.send_model_to_cpu(model)
     assert list(parts) == [] and not runner._compiled.compiled
 
+    runner, parts = prepare(model)
+    sd_models.send_model_to_cpu(model)
+    assert list(parts) == [] and runner._compiled is None
+    assert list(runner.prepare(model.model.diffusion_model, CPU)) == [None, None]
+
 
 def test_nothing_is_prepared_that_would_not_be_used(openvino, use, build, model):
     openvino()
