@@ -204,6 +204,7 @@ class SpatialTransformer(transformer_2d.Transformer2DModel):
             return super()._operate_on_continuous_inputs(hidden_states)
         tokens = self.norm(hidden_states).flatten(2).transpose(1, 2).contiguous()
         tokens = cpu_layers.linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
+        tokens = cpu_layers.shaped(tokens, tokens.shape)  # compiled blocks come next, for which a view is another input
         return tokens, tokens.shape[2]
 
     def _get_output_for_continuous_inputs(
