@@ -590,19 +590,8 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
         result.add(*finished)
         state.nextjob()
         return True
-    if p.scripts is not None:
-        p.scripts.before_process_batch(p, **batches.hook_arguments(p, n))
-    if len(p.prompts) == 0:
+    if not begin_batch(p, n):
         return False
-    p.parse_extra_network_prompts()
-    if p.disable_extra_networks:
-        model_patches.wishes().take_over()
-    else:
-        with devices.autocast():
-            extra_networks.activate(p, p.extra_network_data)
-    if p.scripts is not None:
-        p.scripts.process_batch(p, **batches.hook_arguments(p, n))
-
     p.setup_conds()
     p.extra_generation_params.update(model_hijack.extra_generation_params)
     remembered = None
@@ -616,7 +605,24 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
 
     pixels = share.pixels_of(n)
     if pixels is None:
-        pixels = sample_batch(p)
+        with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
+            samples = p.sample(
+                conditioning=p.c,
+                unconditional_conditioning=p.uc,
+                seeds=p.seeds,
+                subseeds=p.subseeds,
+                subseed_strength=p.subseed_strength,
+                prompts=p.prompts,
+            )
+            if p.scripts is not None:
+                ps = scripts.PostSampleArgs(samples)
+                p.scripts.post_sample(p, ps)
+                samples = ps.samples
+            pixels = decode.decode_samples(p, samples)
+        if lowvram.is_enabled(shared.sd_model):
+            lowvram.send_everything_to_cpu()
+        devices.torch_gc()
+        state.nextjob()
     if remembered is not None:
         remembered.result()
     if share.hand_over(n, pixels):
@@ -628,27 +634,21 @@ def process_batch(p: StableDiffusionProcessing, n: int, result: output.JobOutput
     return True
 
 
-def sample_batch(p: StableDiffusionProcessing) -> torch.Tensor:
-    """Returns what is sampled for the batch whose conditions are set up, decoded."""
-    with devices.without_autocast() if p.sd_model.placement.upcast_sampling else devices.autocast():
-        samples = p.sample(
-            conditioning=p.c,
-            unconditional_conditioning=p.uc,
-            seeds=p.seeds,
-            subseeds=p.subseeds,
-            subseed_strength=p.subseed_strength,
-            prompts=p.prompts,
-        )
-        if p.scripts is not None:
-            ps = scripts.PostSampleArgs(samples)
-            p.scripts.post_sample(p, ps)
-            samples = ps.samples
-        pixels = decode.decode_samples(p, samples)
-    if lowvram.is_enabled(shared.sd_model):
-        lowvram.send_everything_to_cpu()
-    devices.torch_gc()
-    state.nextjob()
-    return pixels
+def begin_batch(p: StableDiffusionProcessing, n: int) -> bool:
+    """Calls the hooks before batch n, and has its networks active. Returns False when a hook has emptied it."""
+    if p.scripts is not None:
+        p.scripts.before_process_batch(p, **batches.hook_arguments(p, n))
+    if len(p.prompts) == 0:
+        return False
+    p.parse_extra_network_prompts()
+    if p.disable_extra_networks:
+        model_patches.wishes().take_over()
+    else:
+        with devices.autocast():
+            extra_networks.activate(p, p.extra_network_data)
+    if p.scripts is not None:
+        p.scripts.process_batch(p, **batches.hook_arguments(p, n))
+    return True
 
 
 def batch_infotext(p: StableDiffusionProcessing, index: int) -> str:

@@ -54,16 +54,17 @@ class Runner:
     def of(self, network: nn.Module, device: torch.device) -> Callable[..., Any]:
         """Returns what computes a network whose inputs are on a device: without a backend mostly the network itself."""
         name = chosen(device)
-        if name is None and device.type != "cpu":
-            self.title = None
-            return network
-        return partial(self._run, network, name)
+        if name is not None:
+            return partial(self._run, network, name)
+        self.title = None
+        is_untouched = device.type == "cpu" and self._known(network, None).change() is None
+        return partial(inferred, network) if is_untouched else network
 
-    def _run(self, network: nn.Module, name: str | None, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, network: nn.Module, name: str, *args: Any, **kwargs: Any) -> Any:
         """Returns what a network makes of its arguments."""
         change = self._known(network, name).change()
         if self._compiled is None:
-            return network(*args, **kwargs) if change else inferred(network, *args, **kwargs)
+            return network(*args, **kwargs)
         shapes = tuple(tuple(given.shape) for given in (*args, *kwargs.values()) if isinstance(given, torch.Tensor))
         reason = self._failed.get(shapes) or change
         if reason is None:
